@@ -1,0 +1,34 @@
+"""ovseg: open-vocabulary segmentation for the MM ecosystem. An image and words in, masks out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ovseg import compat as _compat
+
+# Before anything imports mmcv.ops, mmdet.models or mmseg.models (see ovseg/compat).
+_compat.install()
+
+__version__ = '0.1.0'
+
+# Public names are imported on first use: `import ovseg` stays fast and prints nothing.
+_PUBLIC = {
+    'OpenVocabSegmenter': 'ovseg.apis',
+    'SegmentationResult': 'ovseg.apis',
+    'list_models': 'ovseg.apis',
+    'Vocabulary': 'ovseg.vocabulary',
+    'Rejection': 'ovseg.vocabulary',
+}
+
+__all__ = ['__version__', *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'ovseg' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

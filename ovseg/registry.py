@@ -1,0 +1,75 @@
+"""ovseg's registries: children of mmseg's, under the scope ``ovseg``.
+
+Every registry of mmseg has a child here. With ``default_scope = 'ovseg'`` a config then finds our
+names and mmseg's alike without a prefix, and mmdet's as ``mmdet.Name``. ``locations`` are imported
+at a registry's first look-up, so importing ovseg itself stays light.
+"""
+
+from __future__ import annotations
+
+from mmengine.registry import Registry
+from mmseg import registry as _mmseg
+
+_LOCATIONS = {
+    'MODELS': ['ovseg.segmentors', 'ovseg.pretraining', 'mmseg.models'],
+    'DATASETS': ['ovseg.datasets', 'mmseg.datasets'],
+    'TRANSFORMS': ['ovseg.datasets', 'mmseg.datasets'],
+    'METRICS': ['ovseg.evaluation', 'mmseg.evaluation'],
+    'HOOKS': ['ovseg.engine', 'mmseg.engine'],
+    'LOOPS': ['ovseg.engine'],
+    'VISUALIZERS': ['mmseg.visualization'],
+    'OPTIMIZERS': ['mmseg.engine'],
+    'OPTIM_WRAPPER_CONSTRUCTORS': ['mmseg.engine'],
+}
+
+
+def _child(name: str) -> Registry:
+    parent = getattr(_mmseg, name)
+    return Registry(parent.name, parent=parent, scope='ovseg', locations=_LOCATIONS.get(name, []))
+
+
+HOOKS = _child('HOOKS')
+DATASETS = _child('DATASETS')
+DATA_SAMPLERS = _child('DATA_SAMPLERS')
+TRANSFORMS = _child('TRANSFORMS')
+MODELS = _child('MODELS')
+WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
+OPTIMIZERS = _child('OPTIMIZERS')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS')
+TASK_UTILS = _child('TASK_UTILS')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
+METRICS = _child('METRICS')
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
+VISBACKENDS = _child('VISBACKENDS')
+VISUALIZERS = _child('VISUALIZERS')
+RUNNERS = _child('RUNNERS')
+RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
+LOOPS = _child('LOOPS')
+EVALUATOR = _child('EVALUATOR')
+LOG_PROCESSORS = _child('LOG_PROCESSORS')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
+INFERENCERS = _child('INFERENCERS')
+
+__all__ = [
+    'HOOKS',
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'TRANSFORMS',
+    'MODELS',
+    'WEIGHT_INITIALIZERS',
+    'OPTIMIZERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'TASK_UTILS',
+    'PARAM_SCHEDULERS',
+    'METRICS',
+    'MODEL_WRAPPERS',
+    'VISBACKENDS',
+    'VISUALIZERS',
+    'RUNNERS',
+    'RUNNER_CONSTRUCTORS',
+    'LOOPS',
+    'EVALUATOR',
+    'LOG_PROCESSORS',
+    'OPTIM_WRAPPERS',
+    'INFERENCERS',
+]
