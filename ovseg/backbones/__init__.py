@@ -1,0 +1,52 @@
+"""Dense encoders: an image in, patch features in the text space out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.transformer import VisionTransformer
+from torch import nn
+
+from ovseg.backbones.clip import LoadedCLIP, load_clip
+from ovseg.backbones.clip_resnet import CLIPResNetEncoder
+from ovseg.backbones.clip_vit import CLIPViTEncoder
+from ovseg.backbones.dense import DenseEncoder, DenseFeatures
+from ovseg.errors import UserError
+
+__all__ = [
+    'CLIPResNetEncoder',
+    'CLIPViTEncoder',
+    'DenseEncoder',
+    'DenseFeatures',
+    'LoadedCLIP',
+    'build_dense_encoder',
+    'load_clip',
+]
+
+_ENCODERS: dict[type[nn.Module], type[nn.Module]] = {
+    VisionTransformer: CLIPViTEncoder,
+    ModifiedResNet: CLIPResNetEncoder,
+}
+
+
+def build_dense_encoder(visual: nn.Module, **settings: Any) -> DenseEncoder:
+    """Returns the dense encoder that fits a CLIP vision tower.
+
+    Args:
+        visual: ``clip.model.visual`` of a :class:`LoadedCLIP`.
+        settings: arguments of :class:`CLIPViTEncoder` or :class:`CLIPResNetEncoder`.
+
+    Raises:
+        UserError: no encoder for this kind of tower, or a setting that it does not have.
+    """
+    encoder = _ENCODERS.get(type(visual))
+    if encoder is None:
+        raise UserError(
+            f'{type(visual).__name__} has no dense encoder; use a CLIP model with a '
+            f'{" or ".join(kind.__name__ for kind in _ENCODERS)}'
+        )
+    try:
+        return encoder(visual, **settings)
+    except TypeError as error:
+        raise UserError(f'encoder: {error}') from error

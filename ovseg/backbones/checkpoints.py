@@ -1,0 +1,132 @@
+"""Reading weight files without ever executing a pickle."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ovseg.errors import UserError
+
+# Scalars that OpenAI stores as tensors beside the weights; they are not parameters.
+_OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
+
+
+def _is_torchscript(path: Path) -> bool:
+    """OpenAI publishes CLIP as TorchScript archives, which torch.load(weights_only=True) refuses."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any('/code/' in name for name in archive.namelist())
+
+
+def read_tensors(path: str | Path) -> object:
+    """Returns the content of a weight file: tensors, or dicts and lists of them.
+
+    Args:
+        path: a ``.safetensors`` file, a file written by ``torch.save``, or a TorchScript archive.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: the file is truncated, not a weight file, or holds objects that only an unsafe
+            load would restore.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'weight file {path} does not exist; check the path')
+    try:
+        if path.suffix == '.safetensors':
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if _is_torchscript(path):
+            return dict(torch.jit.load(path, map_location='cpu').state_dict())
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f'{path} cannot be read as weights without executing code in it ({reason}); give a '
+            'safetensors file or one whose torch.save content is tensors only'
+        ) from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Returns the flat ``name -> tensor`` mapping of a weight file.
+
+    Unwraps ``{'state_dict': ...}`` and strips the ``module.`` prefix of data-parallel training.
+
+    Args:
+        path: see :func:`read_tensors`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: the file holds no state dict, or weights that are NaN or infinite.
+    """
+    content = read_tensors(path)
+    if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
+        content = content['state_dict']
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f'{path} holds no state dict (name -> tensor); give a model checkpoint')
+    state = {
+        (key[len('module.') :] if key.startswith('module.') else key): value
+        for key, value in content.items()
+        if key not in _OPENAI_EXTRAS
+    }
+    check_finite(state, path)
+    return state
+
+
+def check_finite(state: dict[str, Tensor], origin: object) -> None:
+    """Stops on NaN or infinite weights: they would give masks without meaning, silently.
+
+    Args:
+        state: tensors by name.
+        origin: where they come from, for the message.
+
+    Raises:
+        UserError: names the first such tensor.
+    """
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UserError(
+                f"weights from {origin} hold NaN or infinite values in '{name}'; the file is "
+                'damaged or its training diverged, get it again'
+            )
+
+
+def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: object) -> None:
+    """Loads a state dict and stops at any key or shape that does not match.
+
+    Args:
+        module: receives the weights.
+        state: tensors by name.
+        origin: where they come from, for the message.
+
+    Raises:
+        UserError: names the first missing, unexpected and misshapen keys.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    shapes = [
+        f'{key} is {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}'
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    problems = [
+        f'{len(found)} {kind} ({", ".join(found[:3])}{", ..." if len(found) > 3 else ""})'
+        for kind, found in (
+            ('missing', missing),
+            ('unexpected', unexpected),
+            ('of another shape', shapes),
+        )
+        if found
+    ]
+    if problems:
+        raise UserError(
+            f'weights from {origin} do not fit this model: {"; ".join(problems)}; '
+            'check that the model name in the config is the one they were made with'
+        )
+    module.load_state_dict(state, strict=True)
