@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from torch import Tensor, nn
@@ -36,7 +38,9 @@ class CLIPResNetEncoder(nn.Module):
         self.embed_dim = visual.output_dim
         self.stride = (32, 32)
 
-    def forward(self, image: Tensor, outputs: frozenset[str] = frozenset()) -> DenseFeatures:
+    def forward(
+        self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
+    ) -> DenseFeatures:
         """Encodes images; only the fields named in `outputs` cost extra.
 
         Args:
@@ -44,12 +48,20 @@ class CLIPResNetEncoder(nn.Module):
                 rounds up, every pooling rounds down.
             outputs: optional fields of :class:`DenseFeatures`; ``'tokens'`` are the projected
                 values.
+            layers: stages, counted from 1, whose outputs are wanted.
 
         Source: MaskCLIP (arXiv 2112.01071) section 3.2.
         """
         image = self._at_least_one_cell(image)
         visual, pool = self.visual, self.visual.attnpool
-        dense = visual.layer4(visual.layer3(visual.layer2(visual.layer1(visual.stem(image)))))
+        dense = visual.stem(image)
+        stages = {}
+        for layer, stage in enumerate(
+            (visual.layer1, visual.layer2, visual.layer3, visual.layer4), start=1
+        ):
+            dense = stage(dense)
+            if layer in layers:
+                stages[layer] = dense
         grid = dense.shape[-2:]
         flat = dense.flatten(2).transpose(1, 2)
         values = pool.v_proj(flat) if self.pooling == 'value' or 'tokens' in outputs else None
@@ -63,6 +75,7 @@ class CLIPResNetEncoder(nn.Module):
             queries=pool.q_proj(flat) if 'queries' in outputs else None,
             tokens=values.transpose(1, 2).unflatten(2, grid) if 'tokens' in outputs else None,
             embedding=self._embedding(dense) if 'embedding' in outputs else None,
+            intermediates=tuple(stages[layer] for layer in layers),
         )
 
     def _at_least_one_cell(self, image: Tensor) -> Tensor:

@@ -76,12 +76,15 @@ class CLIPViTEncoder(nn.Module):
         self.register_buffer('pad_value', torch.tensor(fill).view(1, 3, 1, 1), persistent=False)
         self._positions: OrderedDict[tuple, Tensor] = OrderedDict()
 
-    def forward(self, image: Tensor, outputs: frozenset[str] = frozenset()) -> DenseFeatures:
+    def forward(
+        self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
+    ) -> DenseFeatures:
         """Encodes images; only the fields named in `outputs` cost extra.
 
         Args:
             image: (B, 3, H, W), normalised with the statistics that the method wants.
             outputs: optional fields of :class:`DenseFeatures`.
+            layers: blocks before the last, counted from 1, whose patch tokens are wanted as maps.
 
         Returns:
             Features on a grid of ceil(H / patch) x ceil(W / patch).
@@ -93,8 +96,11 @@ class CLIPViTEncoder(nn.Module):
         class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         tokens = torch.cat([class_token, patches], dim=1)
         tokens = visual.ln_pre(tokens + self._position(grid, tokens))
-        for block in visual.transformer.resblocks[:-1]:
+        intermediates = {}
+        for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
             tokens = block(tokens)
+            if layer in layers:
+                intermediates[layer] = drop_class_token(tokens, grid)
         block = visual.transformer.resblocks[-1]
         last = run_last_block(
             block, tokens, self.last_block, 'queries' in outputs, 'keys' in outputs
@@ -108,6 +114,7 @@ class CLIPViTEncoder(nn.Module):
             queries=None if last.queries is None else last.queries[:, 1:],
             tokens=dense if 'tokens' in outputs else None,
             embedding=self._embedding(block, tokens) if 'embedding' in outputs else None,
+            intermediates=tuple(intermediates[layer] for layer in layers),
         )
 
     def _pad(self, image: Tensor) -> Tensor:
@@ -116,9 +123,9 @@ class CLIPViTEncoder(nn.Module):
         right = math.ceil(width / self.stride[1]) * self.stride[1] - width
         if not (bottom or right):
             return image
-        fill = self.pad_value.to(image.dtype)
-        # Zeros around the difference to the fill are the fill, one value a channel.
-        return F.pad(image - fill, (0, right, 0, bottom)) + fill
+        padded = self.pad_value.to(image.dtype).repeat(len(image), 1, height + bottom, width + right)
+        padded[..., :height, :width] = image
+        return padded
 
     def _position(self, grid: tuple[int, int], tokens: Tensor) -> Tensor:
         source = self.visual.positional_embedding

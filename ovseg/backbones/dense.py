@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,7 @@ class DenseFeatures:
         queries: (B, h*w, C), likewise.
         tokens: (B, C, h, w) before the projection into the text space, or None.
         embedding: (B, D) global image embedding, not normalised, or None.
+        intermediates: (B, C, h, w) maps after the layers that were asked for, in that order.
     """
 
     patch: Tensor
@@ -25,6 +27,7 @@ class DenseFeatures:
     queries: Tensor | None = None
     tokens: Tensor | None = None
     embedding: Tensor | None = None
+    intermediates: tuple[Tensor, ...] = ()
 
 
 class DenseEncoder(Protocol):
@@ -38,14 +41,18 @@ class DenseEncoder(Protocol):
     embed_dim: int
     stride: tuple[int, int]
 
-    def __call__(self, image: Tensor, outputs: frozenset[str] = frozenset()) -> DenseFeatures:
+    def __call__(
+        self,
+        image: Tensor,
+        outputs: frozenset[str] = frozenset(),
+        layers: Sequence[int] = (),
+    ) -> DenseFeatures:
         """Encodes images.
 
         Args:
             image: (B, 3, H, W), normalised.
-            outputs: which optional fields of :class:`DenseFeatures` to fill.
+            outputs: which optional fields of :class:`DenseFeatures` to fill, of
+                ``{'keys', 'queries', 'tokens', 'embedding'}``.
+            layers: layers whose outputs are wanted as maps, counted from 1.
         """
         ...
-
-
-OPTIONAL_OUTPUTS = frozenset({'keys', 'queries', 'tokens', 'embedding'})

@@ -1,0 +1,90 @@
+"""Refiners: score maps of a patch grid in, better ones out.
+
+A refiner is a registered callable ``(scores (B, P, h, w), features) -> scores``. It says which
+optional features it reads (``needs``) and whether its output holds probabilities already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ovseg.backbones.dense import DenseFeatures
+from ovseg.errors import UserError
+from ovseg.refiners.key_smoothing import KeyNorm, key_smoothing
+from ovseg.refiners.prompt_denoising import CLIP_SCALE, prompt_denoising
+from ovseg.registry import MODELS
+
+__all__ = ['KeySmoothing', 'PromptDenoising', 'ScoreSoftmax', 'key_smoothing', 'prompt_denoising']
+
+
+def _check_threshold(value: float, where: str) -> None:
+    if not 0 <= value <= 1:
+        raise UserError(f'{where}.threshold must lie in [0, 1], got {value}')
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class PromptDenoising:
+    """See :func:`~ovseg.refiners.prompt_denoising.prompt_denoising`.
+
+    Attributes:
+        threshold: in [0, 1]; published 0.5.
+    """
+
+    threshold: float = 0.5
+    needs = frozenset()
+    gives_probabilities = False
+
+    def __post_init__(self) -> None:
+        """Checks the threshold."""
+        _check_threshold(self.threshold, 'PromptDenoising')
+
+    def __call__(self, scores: Tensor, features: DenseFeatures) -> Tensor:
+        """(B, P, h, w) cosines -> cosines, or -100 for denoised classes."""
+        return prompt_denoising(scores, self.threshold)
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class KeySmoothing:
+    """See :func:`~ovseg.refiners.key_smoothing.key_smoothing`.
+
+    Attributes:
+        threshold: in [0, 1]; published 1.0.
+        norm: ``'tokens'`` for the published numbers.
+    """
+
+    threshold: float = 1.0
+    norm: KeyNorm = 'tokens'
+    needs = frozenset({'keys'})
+    gives_probabilities = True
+
+    def __post_init__(self) -> None:
+        """Checks the threshold and the axis."""
+        _check_threshold(self.threshold, 'KeySmoothing')
+        if self.norm not in ('tokens', 'channels'):
+            raise UserError(f"KeySmoothing.norm must be 'tokens' or 'channels', got '{self.norm}'")
+
+    def __call__(self, scores: Tensor, features: DenseFeatures) -> Tensor:
+        """(B, P, h, w) cosines -> smoothed probabilities."""
+        return key_smoothing(scores, features.keys, self.threshold, self.norm)
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class ScoreSoftmax:
+    """Probabilities at feature resolution, before upsampling, as CLIP-DINOiser's MaskCLIP has them.
+
+    Attributes:
+        scale: temperature.
+    """
+
+    scale: float = CLIP_SCALE
+    needs = frozenset()
+    gives_probabilities = True
+
+    def __call__(self, scores: Tensor, features: DenseFeatures) -> Tensor:
+        """(B, P, h, w) cosines -> probabilities over the rows."""
+        return (scores * self.scale).softmax(dim=1)

@@ -1,0 +1,5 @@
+"""Segmentors: they wire encoder, words, refiners and upsampling into mmseg's interface."""
+
+from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
+
+__all__ = ['ImageEncoding', 'TrainingFreeSegmentor']

@@ -1,0 +1,49 @@
+"""Key smoothing: positions that are unsure take the votes of positions with like keys."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg.refiners.prompt_denoising import CLIP_SCALE
+
+KeyNorm = Literal['tokens', 'channels']
+_NORM_DIM = {'tokens': 1, 'channels': 2}
+
+
+def key_smoothing(
+    scores: Tensor,
+    keys: Tensor,
+    threshold: float,
+    norm: KeyNorm = 'tokens',
+    scale: float = CLIP_SCALE,
+) -> Tensor:
+    """Returns ``softmax(scale * scores)``, smoothed where its maximum is under the threshold.
+
+    Args:
+        scores: (B, P, h, w) cosines.
+        keys: (B, h*w, C) projected keys of the last attention, row-major.
+        threshold: in [0, 1]; 1 smooths every position whose best probability is not exactly 1.
+        norm: which axis of the keys is normalised. ``'tokens'`` normalises every channel over the
+            positions, as the released code does and its numbers include; ``'channels'`` every
+            position over its channels, as the text of the paper reads.
+        scale: temperature of the softmax over the rows.
+
+    Returns:
+        (B, P, h, w): probabilities; smoothed positions no longer sum to 1.
+
+    Source: MaskCLIP (arXiv 2112.01071) section 3.2.
+    """
+    probabilities = (scores * scale).softmax(dim=1)
+    unsure = (probabilities.amax(dim=1) < threshold).flatten(1)
+    keys = F.normalize(keys, p=2, dim=_NORM_DIM[norm])
+    flat = probabilities.flatten(2).transpose(1, 2)
+    smoothed = flat.clone()
+    for image, rows in enumerate(unsure):
+        # Only the unsure rows of W P, and W P as K (K^T P): no matrix of positions squared.
+        votes = keys[image].T @ flat[image]
+        smoothed[image, rows] = keys[image, rows] @ votes
+    return smoothed.transpose(1, 2).reshape(torch.Size(scores.shape))

@@ -1,0 +1,79 @@
+"""How an image is taken through a dense encoder: whole or in windows, and in what batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from ovseg.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """The ``test_cfg`` of a training-free segmentor.
+
+    Attributes:
+        mode: ``'whole'`` image or ``'slide'`` windows.
+        crop_size: (height, width) of a window in pixels; for ``'slide'``.
+        stride: (height, width) between windows in pixels; for ``'slide'``.
+        window_batch: how many windows or images go through the encoder at once.
+        save_logits: also give ``seg_logits`` (K, H, W), log-probabilities, with each prediction;
+            their memory grows with classes and image size.
+        strip_megabytes: about how much memory upsampling and arg-max may take at once.
+    """
+
+    mode: Literal['whole', 'slide'] = 'whole'
+    crop_size: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    window_batch: int = 8
+    save_logits: bool = False
+    strip_megabytes: float = 256.0
+
+    def __post_init__(self) -> None:
+        """Checks the settings against each other."""
+        if self.mode not in ('whole', 'slide'):
+            raise UserError(f"test_cfg.mode must be 'whole' or 'slide', got '{self.mode}'")
+        for name in ('crop_size', 'stride'):
+            value = getattr(self, name)
+            if value is not None:
+                value = (value, value) if isinstance(value, int) else tuple(value)
+                object.__setattr__(self, name, value)
+                if len(value) != 2 or min(value) < 1:
+                    raise UserError(
+                        f'test_cfg.{name} must be (height, width) in pixels, got {value}'
+                    )
+            elif self.mode == 'slide':
+                raise UserError(f"test_cfg.{name} is needed with mode='slide'")
+        if self.mode == 'slide' and any(
+            step > crop for step, crop in zip(self.stride, self.crop_size, strict=True)
+        ):
+            raise UserError(
+                f'test_cfg.stride {self.stride} exceeds crop_size {self.crop_size}, so some pixels '
+                'would get no score; lower the stride'
+            )
+        if self.window_batch < 1 or self.strip_megabytes <= 0:
+            raise UserError('test_cfg.window_batch and strip_megabytes must be positive')
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> InferenceSettings:
+        """Returns the settings that a ``test_cfg`` names.
+
+        Args:
+            config: fields by name, or None for the defaults.
+
+        Raises:
+            UserError: unknown field, or values that do not fit.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in config or {}:
+            if name not in known:
+                raise UserError(
+                    f"test_cfg has no setting '{name}' (known: {', '.join(known)})."
+                    f'{nearest(name, known)}'
+                )
+        return cls(**(config or {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        return asdict(self)

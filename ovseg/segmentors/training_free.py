@@ -1,0 +1,398 @@
+"""The training-free segmentor: dense CLIP features, words, refiners, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.structures import SegDataSample
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from ovseg.backbones import DenseFeatures, build_dense_encoder, load_clip
+from ovseg.backbones.maskclip_format import (
+    load_maskclip_visual,
+    read_maskclip_files,
+    read_text_embeddings,
+)
+from ovseg.errors import UserError
+from ovseg.registry import MODELS
+from ovseg.segmentors.inference import InferenceSettings
+from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips
+from ovseg.segmentors.windows import Box, cut_windows, window_boxes
+from ovseg.text import Classifier, TextEncoder, build_classifier, classifier_from_rows
+from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+
+# Below any real log-probability; keeps classes that no row stands for finite.
+_SMALLEST_PROBABILITY = 1e-12
+
+
+@dataclass(frozen=True)
+class ImageEncoding:
+    """One image after the encoder: all that any vocabulary needs to be asked about it.
+
+    Attributes:
+        features: of its windows, batch dimension = windows.
+        boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
+        input_size: (height, width) of the network's input in pixels.
+    """
+
+    features: DenseFeatures
+    boxes: list[Box]
+    input_size: tuple[int, int]
+
+
+@MODELS.register_module()
+class TrainingFreeSegmentor(BaseSegmentor):
+    """Segments with a frozen CLIP and a vocabulary that may change at any time.
+
+    Args:
+        clip: arguments of :func:`~ovseg.backbones.load_clip`; ``maskclip_files`` (a list) takes the
+            vision tower from files in the published MaskCLIP format instead.
+        encoder: arguments of the dense encoder that fits the tower.
+        vocabulary: anything :func:`~ovseg.vocabulary.build_vocabulary` takes; None to set it later.
+        text: arguments of :func:`~ovseg.text.build_classifier` (``templates``, ``combine``,
+            ``average``, ``logit_scale``); ``cache_dir`` of the text encoder; ``embeddings``, a
+            ``*_clip_text.pth`` file whose rows replace the text tower's for the vocabulary of the
+            config.
+        refiners: configs of refiners, applied in order on the patch grid.
+        test_cfg: fields of :class:`InferenceSettings`.
+        data_preprocessor: as in mmseg; None normalises with the statistics of the CLIP weights.
+        init_cfg: unused, for mmseg's builders.
+
+    Raises:
+        UserError: settings that do not fit each other, with the config key.
+    """
+
+    needs_checkpoint = False
+    frozen_prefixes = ('clip.', 'encoder.')
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any],
+        encoder: Mapping[str, Any] | None = None,
+        vocabulary: Any = None,
+        text: Mapping[str, Any] | None = None,
+        refiners: Sequence[Mapping[str, Any]] = (),
+        test_cfg: Mapping[str, Any] | None = None,
+        data_preprocessor: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        clip = dict(clip)
+        maskclip_files = clip.pop('maskclip_files', ())
+        loaded = load_clip(**clip)
+        if data_preprocessor is None:
+            data_preprocessor = {
+                'type': 'SegDataPreProcessor',
+                'mean': [255 * value for value in loaded.mean],
+                'std': [255 * value for value in loaded.std],
+                'bgr_to_rgb': True,
+            }
+        super().__init__(data_preprocessor=dict(data_preprocessor), init_cfg=init_cfg)
+        self.clip = loaded.model
+        self.clip_name, self.clip_weights = loaded.name, loaded.weights
+        if maskclip_files:
+            state = read_maskclip_files(maskclip_files)
+            load_maskclip_visual(self.clip.visual, state, ', '.join(map(str, maskclip_files)))
+            self.clip_weights = f'{self.clip_weights} + {", ".join(map(str, maskclip_files))}'
+        self.encoder = build_dense_encoder(self.clip.visual, **self._encoder_settings(encoder))
+        self.refiners = [MODELS.build(dict(refiner)) for refiner in refiners]
+        self.inference_settings = InferenceSettings.from_config(test_cfg)
+        self.text_settings = dict(text or {})
+        embeddings = self.text_settings.pop('embeddings', None)
+        self.text_encoder = TextEncoder(
+            self.clip,
+            loaded.tokenizer,
+            **(
+                {'cache_dir': self.text_settings.pop('cache_dir')}
+                if 'cache_dir' in self.text_settings
+                else {}
+            ),
+        )
+        self.vocabulary: Vocabulary | None = None
+        self._classifier: Classifier | None = None
+        self.vocabulary_source: str = 'none'
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary, rows=embeddings)
+        self.register_state_dict_post_hook(_drop_frozen)
+
+    def _encoder_settings(self, encoder: Mapping[str, Any] | None) -> dict[str, Any]:
+        settings = dict(encoder or {})
+        if isinstance(self.clip.visual, VisionTransformer) and hasattr(
+            self.data_preprocessor, 'mean'
+        ):
+            # The encoder pads with black pixels as they look after normalisation.
+            settings.setdefault('mean', (self.data_preprocessor.mean.flatten() / 255).tolist())
+            settings.setdefault('std', (self.data_preprocessor.std.flatten() / 255).tolist())
+        return settings
+
+    # Words -----------------------------------------------------------------------------------
+
+    def set_vocabulary(
+        self, source: Any, rejection: Rejection | None = None, rows: str | None = None
+    ) -> None:
+        """Changes the classes; takes effect with the next prediction.
+
+        Args:
+            source: anything :func:`~ovseg.vocabulary.build_vocabulary` takes.
+            rejection: replaces the source's rejection rule.
+            rows: a ``*_clip_text.pth`` file with one row a class, instead of the text tower.
+
+        Raises:
+            ValueError: the words cannot be read; the old vocabulary stays.
+        """
+        vocabulary = build_vocabulary(source)
+        if rejection is not None:
+            vocabulary = vocabulary.with_rejection(rejection)
+        classifier = self.build_classifier(vocabulary, rows)
+        self.vocabulary, self._classifier = vocabulary, classifier
+        self.vocabulary_source = (
+            f'{source["dataset"]}/{source["protocol"]}'
+            if isinstance(source, Mapping) and 'protocol' in source
+            else f'{len(vocabulary)} classes given by the user'
+        )
+
+    def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
+        """Returns the classifier of a vocabulary under this method's text settings.
+
+        Args:
+            vocabulary: the classes.
+            rows: see :meth:`set_vocabulary`.
+        """
+        if rows is not None:
+            return classifier_from_rows(
+                vocabulary, read_text_embeddings(rows), self.text_encoder.logit_scale, str(rows)
+            )
+        return build_classifier(vocabulary, self.text_encoder, **self.text_settings)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier of the present vocabulary, on the model's device.
+
+        Raises:
+            UserError: no vocabulary was set.
+        """
+        if self._classifier is None:
+            raise UserError(
+                'the model has no vocabulary; set model.vocabulary in the config or call '
+                'set_vocabulary("cat; sofa")'
+            )
+        self._classifier = self._classifier.to(self.device)
+        return self._classifier
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder's parameters are."""
+        return next(self.clip.parameters()).device
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes of the present vocabulary, background included."""
+        return 0 if self.vocabulary is None else len(self.vocabulary)
+
+    out_channels = num_classes
+
+    # Image -----------------------------------------------------------------------------------
+
+    def encode_images(self, inputs: Tensor) -> list[ImageEncoding]:
+        """Runs the encoder once over a batch of images of one size.
+
+        Args:
+            inputs: (B, 3, H, W), from the data preprocessor.
+        """
+        settings = self.inference_settings
+        size = (inputs.shape[-2], inputs.shape[-1])
+        if settings.mode == 'slide':
+            boxes = window_boxes(size, settings.crop_size, settings.stride)
+            windows = cut_windows(inputs, boxes)
+        else:
+            boxes, windows = [(0, 0, *size)], inputs
+        outputs = frozenset().union(*(refiner.needs for refiner in self.refiners))
+        batches = [self.encoder(part, outputs) for part in windows.split(settings.window_batch)]
+        features = _concatenate(batches)
+        count = len(boxes)
+        return [
+            ImageEncoding(_slice(features, i * count, (i + 1) * count), boxes, size)
+            for i in range(len(inputs))
+        ]
+
+    def encode_image(self, inputs: Tensor) -> ImageEncoding:
+        """Runs the encoder over one image.
+
+        Args:
+            inputs: (1, 3, H, W), from the data preprocessor.
+        """
+        if len(inputs) != 1:
+            raise ValueError(f'encode_image takes one image, got a batch of {len(inputs)}')
+        return self.encode_images(inputs)[0]
+
+    def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
+        """Scores the patches of an image for each row of the classifier, refined.
+
+        Args:
+            encoding: from :meth:`encode_image`.
+            classifier: its rows are asked.
+        """
+        scores = classifier.row_scores(encoding.features.patch)
+        for refiner in self.refiners:
+            scores = refiner(scores, encoding.features)
+        return ScoreMaps(scores, encoding.boxes, encoding.input_size)
+
+    @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether the refined score maps hold probabilities instead of cosines."""
+        return any(refiner.gives_probabilities for refiner in self.refiners)
+
+    def segment_encoding(
+        self,
+        encoding: ImageEncoding,
+        original_size: tuple[int, int],
+        classifier: Classifier | None = None,
+        with_scores: bool = False,
+        strip_megabytes: float | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Labels of an encoded image.
+
+        Args:
+            encoding: from :meth:`encode_image`.
+            original_size: (height, width) of the labels in pixels.
+            classifier: another one than the model's.
+            with_scores: also return class probabilities; their memory grows with the classes.
+            strip_megabytes: replaces the setting of ``test_cfg``.
+
+        Returns:
+            (H, W) int64 labels; with scores also (K, H, W) probabilities.
+        """
+        classifier = self.classifier if classifier is None else classifier.to(self.device)
+        given = self.scores_are_probabilities
+        megabytes = strip_megabytes or self.inference_settings.strip_megabytes
+        labels, probabilities = labels_in_strips(
+            self.score(encoding, classifier),
+            tuple(original_size),
+            lambda rows: classifier.decide(rows, are_probabilities=given),
+            int(megabytes * 2**20),
+            (lambda rows: classifier.probabilities(rows, are_probabilities=given))
+            if with_scores
+            else None,
+        )
+        return (labels, probabilities) if with_scores else labels
+
+    # mmseg -----------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Fills ``pred_sem_seg`` (1, H, W) and, if asked for, ``seg_logits`` (K, H, W).
+
+        Args:
+            inputs: (B, 3, H, W), from the data preprocessor.
+            data_samples: with ``ori_shape``, and ``img_padding_size`` and ``flip`` where they
+                apply; None means that the input size is the original size.
+        """
+        samples = data_samples or [
+            SegDataSample(metainfo={'ori_shape': tuple(inputs.shape[-2:])}) for _ in inputs
+        ]
+        images = [
+            _without_padding(image, sample) for image, sample in zip(inputs, samples, strict=True)
+        ]
+        if len({tuple(image.shape) for image in images}) == 1:
+            encodings = self.encode_images(torch.stack(images))
+        else:
+            encodings = [self.encode_image(image[None]) for image in images]
+        for encoding, sample in zip(encodings, samples, strict=True):
+            self._fill(sample, encoding)
+        return samples
+
+    def _fill(self, sample: SegDataSample, encoding: ImageEncoding) -> None:
+        with_scores = self.inference_settings.save_logits
+        result = self.segment_encoding(encoding, sample.ori_shape[:2], with_scores=with_scores)
+        labels, probabilities = result if with_scores else (result, None)
+        flip = sample.metainfo.get('flip', False)
+        axis = -1 if sample.metainfo.get('flip_direction', 'horizontal') == 'horizontal' else -2
+        labels = labels.flip(axis) if flip else labels
+        sample.pred_sem_seg = PixelData(data=labels[None])
+        if probabilities is not None:
+            probabilities = probabilities.flip(axis) if flip else probabilities
+            logits = probabilities.clamp_min(_SMALLEST_PROBABILITY).log()
+            sample.seg_logits = PixelData(data=logits)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Class scores at the input size, (B, K, H, W): mmseg's name for it."""
+        scores = []
+        for encoding in self.encode_images(inputs):
+            rows = input_rows(self.score(encoding, self.classifier), 0, encoding.input_size[0])
+            scores.append(self.classifier.class_scores(rows[None]))
+        return torch.cat(scores)
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Patch features in the text space, (B, D, h, w)."""
+        return self.encoder(inputs).patch
+
+    def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
+        return self.encode_decode(inputs, [])
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict:
+        """This method has nothing to train.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            'this method needs no training and has no loss; run tools/test.py with its config'
+        )
+
+    def protocol(self) -> dict[str, Any]:
+        """The facts that give a number its meaning, as plain data."""
+        settings = self.inference_settings
+        return {
+            'model': self.clip_name,
+            'weights': self.clip_weights,
+            'last_block': str(getattr(self.encoder, 'last_block', self.encoder.__class__.__name__)),
+            'refiners': [str(refiner) for refiner in self.refiners],
+            'mode': settings.mode,
+            'window': settings.crop_size,
+            'stride': settings.stride,
+            'vocabulary': self.vocabulary_source,
+            'templates': self.text_settings.get('templates', 'openai-80'),
+            'synonyms': self.text_settings.get('combine', 'mean'),
+            'background': 'none' if self.vocabulary is None else str(self.vocabulary.rejection),
+        }
+
+
+def _drop_frozen(module: TrainingFreeSegmentor, state: dict, prefix: str, metadata: Any) -> None:
+    """Frozen towers load in the constructor; a checkpoint holds only what was trained."""
+    for key in list(state):
+        if key.startswith(tuple(prefix + name for name in module.frozen_prefixes)):
+            del state[key]
+
+
+def _without_padding(image: Tensor, sample: SegDataSample) -> Tensor:
+    left, right, top, bottom = sample.metainfo.get('img_padding_size', (0, 0, 0, 0))
+    height, width = image.shape[-2:]
+    return image[..., top : height - bottom, left : width - right]
+
+
+def _concatenate(parts: list[DenseFeatures]) -> DenseFeatures:
+    if len(parts) == 1:
+        return parts[0]
+    joined = {
+        name: torch.cat([getattr(part, name) for part in parts]) for name in _filled(parts[0])
+    }
+    return DenseFeatures(**joined)
+
+
+def _slice(features: DenseFeatures, start: int, stop: int) -> DenseFeatures:
+    return DenseFeatures(**{name: getattr(features, name)[start:stop] for name in _filled(features)})
+
+
+def _filled(features: DenseFeatures) -> list[str]:
+    return [
+        field.name
+        for field in fields(DenseFeatures)
+        if isinstance(getattr(features, field.name), Tensor)
+    ]

@@ -1,0 +1,197 @@
+"""From score maps on a patch grid to labels at full size, strip by strip.
+
+The plain way holds (classes, height, width) scores at full size: 7 GB for 847 classes on a
+2048 x 1024 image. Every step from scores to labels is local to a pixel row, so strips of rows with
+a bounded number of bytes give the same labels in bounded memory, whatever the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg.segmentors.windows import Box
+
+# Live copies of a strip while it is made: two interpolated rows, their mean, and what the decision
+# (softmax, aggregation) adds.
+_STRIP_COPIES = 5
+
+
+@dataclass(frozen=True)
+class ScoreMaps:
+    """Scores of one image on the patch grids of its windows.
+
+    Attributes:
+        maps: (windows, P, h, w).
+        boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
+        input_size: (height, width) of the network's input in pixels.
+    """
+
+    maps: Tensor
+    boxes: list[Box]
+    input_size: tuple[int, int]
+
+
+def source_rows(start: int, stop: int, full: int, source: int, like: Tensor):
+    """Which source rows a bilinear resize reads for some output rows, align_corners False.
+
+    Args:
+        start: first output row.
+        stop: one past the last output row.
+        full: number of output rows in all.
+        source: number of source rows in all.
+        like: gives the device.
+
+    Returns:
+        ``(lower, upper, weight)``, each (stop - start,): indices and the weight of `upper`.
+    """
+    scale = source / full
+    position = (torch.arange(start, stop, device=like.device) + 0.5) * scale - 0.5
+    position = position.clamp_(min=0)
+    lower = position.floor().long().clamp_(max=source - 1)
+    return lower, (lower + 1).clamp_(max=source - 1), position - lower
+
+
+def resize_rows(
+    source: Tensor,
+    start: int,
+    stop: int,
+    size: tuple[int, int],
+    first: int = 0,
+    source_height: int | None = None,
+) -> Tensor:
+    """Rows ``[start, stop)`` of a bilinear resize (align_corners False, no antialias).
+
+    Args:
+        source: (P, h, w) scores, or a strip of their rows.
+        start: first output row.
+        stop: one past the last output row.
+        size: (H, W) of the whole output.
+        first: index of the source's first row, if `source` is a strip.
+        source_height: rows of the whole source, if `source` is a strip.
+
+    Returns:
+        (P, stop - start, W).
+
+    Example:
+        >>> resize_rows(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), 1, 2, (3, 3))
+        tensor([[[1.0000, 1.5000, 2.0000]]])
+    """
+    height = source_height if source_height is not None else source.shape[1]
+    if height == size[0]:
+        rows = source[:, start - first : stop - first]
+    else:
+        lower, upper, weight = source_rows(start, stop, size[0], height, source)
+        weight = weight.to(source.dtype)[:, None]
+        rows = torch.lerp(source[:, lower - first], source[:, upper - first], weight)
+    if rows.shape[2] == size[1]:
+        return rows
+    return F.interpolate(
+        rows[None], size=(rows.shape[1], size[1]), mode='bilinear', align_corners=False
+    )[0]
+
+
+def input_rows(scores: ScoreMaps, start: int, stop: int) -> Tensor:
+    """Rows of the score map at the network's input size; windows are averaged where they overlap.
+
+    Args:
+        scores: the windows' maps.
+        start: first row.
+        stop: one past the last row.
+
+    Returns:
+        (P, stop - start, input width).
+    """
+    height, width = scores.input_size
+    if scores.boxes == [(0, 0, height, width)]:
+        return resize_rows(scores.maps[0], start, stop, scores.input_size)
+    total = scores.maps.new_zeros(scores.maps.shape[1], stop - start, width)
+    count = scores.maps.new_zeros(stop - start, width)
+    for window, (y1, x1, y2, x2) in zip(scores.maps, scores.boxes, strict=True):
+        top, bottom = max(start, y1), min(stop, y2)
+        if top >= bottom:
+            continue
+        rows = resize_rows(window, top - y1, bottom - y1, (y2 - y1, x2 - x1))
+        total[:, top - start : bottom - start, x1:x2] += rows
+        count[top - start : bottom - start, x1:x2] += 1
+    return total.div_(count)
+
+
+def output_strips(
+    scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Strips of the score map at the output size: windows -> input size -> output size.
+
+    Both resizes are bilinear, one after the other, as mmseg's ``EncoderDecoder`` has them: one
+    resize straight to the output size gives other numbers.
+
+    Args:
+        scores: the windows' maps.
+        output_size: (H, W) in pixels.
+        strip_bytes: about how many bytes a strip and its temporaries may take.
+
+    Yields:
+        ``(start, stop, rows)`` with rows (P, stop - start, W).
+    """
+    height, width = output_size
+    rows_at_once = _rows_per_strip(scores, output_size, strip_bytes)
+    for start in range(0, height, rows_at_once):
+        stop = min(start + rows_at_once, height)
+        if output_size == scores.input_size:
+            yield start, stop, input_rows(scores, start, stop)
+            continue
+        # The rows at input size that this strip reads; neighbouring strips share at most two.
+        lower, upper, _ = source_rows(start, stop, height, scores.input_size[0], scores.maps)
+        if height == scores.input_size[0]:
+            first, last = start, stop - 1
+        else:
+            first, last = int(lower[0]), int(upper[-1])
+        rows = input_rows(scores, first, last + 1)
+        yield (
+            start,
+            stop,
+            resize_rows(rows, start, stop, output_size, first, scores.input_size[0]),
+        )
+
+
+def _rows_per_strip(scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int) -> int:
+    prompts = scores.maps.shape[1]
+    # A strip of output rows reads input rows in proportion to the two heights.
+    row = output_size[1] + scores.input_size[1] * scores.input_size[0] / output_size[0]
+    return max(1, int(strip_bytes / (_STRIP_COPIES * prompts * row * scores.maps.element_size())))
+
+
+def labels_in_strips(
+    scores: ScoreMaps,
+    output_size: tuple[int, int],
+    decide: Callable[[Tensor], Tensor],
+    strip_bytes: int,
+    collect: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Decides every pixel's label from scores that never exist at full size.
+
+    Args:
+        scores: the windows' maps.
+        output_size: (H, W) in pixels.
+        decide: (1, P, rows, W) scores -> (1, rows, W) labels, pixel by pixel.
+        strip_bytes: about how many bytes a strip and its temporaries may take.
+        collect: (1, P, rows, W) scores -> (1, K, rows, W); its results are returned at full size.
+            This is what costs memory in proportion to the classes; None when not needed.
+
+    Returns:
+        (H, W) int64 labels and (K, H, W) collected scores or None.
+    """
+    labels = torch.empty(output_size, dtype=torch.int64, device=scores.maps.device)
+    collected: Tensor | None = None
+    for start, stop, rows in output_strips(scores, output_size, strip_bytes):
+        labels[start:stop] = decide(rows[None])[0]
+        if collect is not None:
+            part = collect(rows[None])[0]
+            if collected is None:
+                collected = part.new_empty(part.shape[0], *output_size)
+            collected[:, start:stop] = part
+    return labels, collected

@@ -1,0 +1,52 @@
+"""Where sliding windows lie, and cutting them out of an image."""
+
+from __future__ import annotations
+
+from torch import Tensor, stack
+
+Box = tuple[int, int, int, int]
+
+
+def window_boxes(
+    size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]
+) -> list[Box]:
+    """Boxes of mmseg's sliding windows, row by row.
+
+    The last window of an axis is shifted back inside the image; an image smaller than the crop
+    gives one window as large as the image, unpadded.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        crop: (height, width) of a window.
+        stride: (height, width) between windows.
+
+    Returns:
+        Boxes (y1, x1, y2, x2), end exclusive.
+
+    Example:
+        >>> window_boxes((4, 10), (4, 6), (4, 3))
+        [(0, 0, 4, 6), (0, 3, 4, 9), (0, 4, 4, 10)]
+    """
+    starts = []
+    for length, window, step in zip(size, crop, stride, strict=True):
+        count = max(length - window + step - 1, 0) // step + 1
+        starts.append([max(min(i * step, length - window), 0) for i in range(count)])
+    return [
+        (y, x, min(y + crop[0], size[0]), min(x + crop[1], size[1]))
+        for y in starts[0]
+        for x in starts[1]
+    ]
+
+
+def cut_windows(image: Tensor, boxes: list[Box]) -> Tensor:
+    """Windows of a batch as one batch, image by image.
+
+    Args:
+        image: (B, C, H, W).
+        boxes: boxes of equal size.
+
+    Returns:
+        (B * len(boxes), C, window height, window width).
+    """
+    windows = [image[..., y1:y2, x1:x2] for y1, x1, y2, x2 in boxes]
+    return stack(windows, dim=1).flatten(0, 1)
