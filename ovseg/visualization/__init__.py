@@ -1,0 +1,9 @@
+"""Pictures for people: overlays with legends, label maps as files."""
+
+from __future__ import annotations
+
+from ovseg.visualization.draw import class_shares, draw_overlay
+from ovseg.visualization.label_png import save_label_png
+from ovseg.visualization.writing import written_whole
+
+__all__ = ['class_shares', 'draw_overlay', 'save_label_png', 'written_whole']

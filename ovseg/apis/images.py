@@ -1,0 +1,242 @@
+"""Images of any kind as RGB: files, PIL images, NumPy arrays, torch tensors."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from glob import glob
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ovseg.errors import UserError, nearest
+
+ImageSource: TypeAlias = 'str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor'
+
+IMAGE_SUFFIXES = (
+    *('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm'),
+    *('.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff', '.webp'),
+)
+_IN_MEMORY = 'the image in memory'
+
+
+def load_rgb(source: ImageSource) -> np.ndarray:
+    """An image as (H, W, 3) uint8 RGB.
+
+    Files are turned upright as their EXIF tag says. Transparent images are laid on white. Palette,
+    grey, CMYK and other colour spaces become RGB. 16-bit values are divided by 257 (the full range
+    of 16 bits becomes the full range of 8, nothing is stretched). Of several frames or pages the
+    first is taken.
+
+    Args:
+        source: a file's path; a PIL image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in
+            RGB order; or a tensor (1, H, W), (3, H, W), (4, H, W) or (H, W). Arrays and tensors
+            hold bool, uint8, uint16 or float in [0, 1]. OpenCV reads BGR: turn it with
+            ``array[..., ::-1]``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: the file is no image, is cut off, or is too large to decode; or the values or
+            shape of an array are none of the above.
+        TypeError: none of the kinds above.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _load_file(Path(source))
+    if isinstance(source, Image.Image):
+        return _from_pil(source, _IN_MEMORY)
+    if isinstance(source, torch.Tensor):
+        tensor = source.detach().cpu()
+        if tensor.is_floating_point():
+            tensor = tensor.float()
+        array = tensor.numpy()
+        return _from_array(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, _IN_MEMORY)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, _IN_MEMORY)
+    raise TypeError(
+        'An image is a path, a PIL image, a NumPy array or a torch tensor, '
+        f'not {type(source).__name__}.'
+    )
+
+
+def name_of(source: ImageSource) -> str:
+    """What to call an image in messages: its path, or 'the image in memory'."""
+    return str(source) if isinstance(source, (str, os.PathLike)) else _IN_MEMORY
+
+
+def find_images(pattern: str) -> list[Path]:
+    """The image files that a path, a folder or a glob pattern names, sorted.
+
+    A folder gives the files in it that have an image's suffix (not those in folders below it: use a
+    pattern with ``**`` for these). A pattern gives every file that it matches, whatever its suffix.
+
+    Args:
+        pattern: as typed by a person; ``~`` is the home folder.
+
+    Raises:
+        FileNotFoundError: nothing is there, or a folder has no images.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        found = [entry for entry in path.iterdir() if _is_image_name(entry) and entry.is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f'The folder {pattern} has no images in it (looked for {" ".join(IMAGE_SUFFIXES)}).'
+            )
+        return sorted(found)
+    if path.exists() or not any(letter in pattern for letter in '*?['):
+        if not path.exists():
+            raise FileNotFoundError(f'There is no image {pattern}.{_beside(path)}')
+        return [path]
+    found = [Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file()]
+    if not found:
+        raise FileNotFoundError(f'No file matches {pattern}.')
+    return sorted(found)
+
+
+def _is_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
+
+
+def _beside(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f' There is no folder {path.parent} either.'
+    return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+
+
+def _load_file(path: Path) -> np.ndarray:
+    path = path.expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f'There is no image {path}.{_beside(path)}')
+    if path.is_dir():
+        raise UserError(f'{path} is a folder, not an image: name a file in it.')
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f'The image {path} cannot be read ({error.strerror}).') from error
+    if not data:
+        raise UserError(f'The image {path} is an empty file.')
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 89 megapixels on and refuses at twice that: the error is enough.
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                return _from_pil(picture, str(path))
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f'The image {path} has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels: '
+            'shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.'
+        ) from error
+    except UnidentifiedImageError as error:
+        # OpenCV decodes some files that Pillow does not know, such as 16-bit colour TIFF.
+        decoded = _decode_with_opencv(data)
+        if decoded is None:
+            raise UserError(f'The file {path} is not an image that can be read.') from error
+        return _from_array(decoded, str(path))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f'The image {path} is damaged or cut off ({str(error).rstrip(".")}).'
+        ) from error
+
+
+def _decode_with_opencv(data: bytes) -> np.ndarray | None:
+    """(H, W[, 3 or 4]) RGB, or None if OpenCV does not know the format either."""
+    try:
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    if array is not None and array.ndim == 3:
+        order = cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        array = cv2.cvtColor(array, order)
+    return array
+
+
+def _from_pil(picture: Image.Image, name: str) -> np.ndarray:
+    if 0 in picture.size:
+        raise UserError(f'{_sentence_start(name)} has no pixels ({picture.size}).')
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(('I', 'F')):
+        return _from_array(_high_depth(picture, name), name)
+    has_alpha = picture.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or (
+        'transparency' in picture.info
+    )
+    if has_alpha:
+        return _on_white(np.asarray(picture.convert('RGBA')))
+    if picture.mode == 'LAB':
+        lab = np.asarray(picture)
+        # Pillow stores a and b as signed bytes, OpenCV with an offset of 128.
+        shifted = np.dstack([lab[..., 0], lab[..., 1] + 128, lab[..., 2] + 128]).astype(np.uint8)
+        return cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB)
+    return np.array(picture.convert('RGB'))
+
+
+def _high_depth(picture: Image.Image, name: str) -> np.ndarray:
+    """Modes with more than 8 bits a pixel: (H, W) uint16, or float in [0, 1]."""
+    array = np.asarray(picture)
+    if array.dtype == np.int32:
+        if array.min() < 0 or array.max() > 65535:
+            raise UserError(
+                f'{_sentence_start(name)} has values from {array.min()} to {array.max()}, beyond '
+                '16 bits: convert it to 8 bits.'
+            )
+        return array.astype(np.uint16)
+    if array.dtype.kind == 'f' and array.size and 1 < np.nanmax(array) <= 255:
+        return array / 255  # Grey float files hold [0, 1] or [0, 255].
+    return array.astype(np.uint16) if array.dtype.kind == 'u' and array.itemsize == 2 else array
+
+
+def _from_array(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+        raise UserError(
+            f'{_sentence_start(name)} has the shape {_shape(array)}: wanted are (height, width) or '
+            '(height, width, 1, 3 or 4) for arrays, (1, 3 or 4, height, width) for tensors.'
+        )
+    array = _to_uint8(array, name)
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    return _on_white(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype.kind != 'f':
+        raise UserError(
+            f'{_sentence_start(name)} holds {array.dtype} values: give uint8, uint16, '
+            'or float in [0, 1].'
+        )
+    if not np.isfinite(array).all():
+        raise UserError(f'{_sentence_start(name)} has values that are not finite numbers.')
+    low, high = float(array.min()), float(array.max())
+    # Interpolation leaves hair's breadths beyond the range.
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise UserError(
+            f'{_sentence_start(name)} has float values from {low:.3g} to {high:.3g}: wanted is '
+            '[0, 1]; give uint8 if they mean [0, 255].'
+        )
+    return (array.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    alpha = rgba[..., 3:].astype(np.uint32)
+    mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def _shape(array: np.ndarray) -> str:
+    return '(' + ', '.join(map(str, array.shape)) + ')'
+
+
+def _sentence_start(name: str) -> str:
+    return name[0].upper() + name[1:] if name == _IN_MEMORY else f'The image {name}'

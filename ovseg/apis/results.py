@@ -1,0 +1,300 @@
+"""What a segmentation gives back: labels with their words, as tables, pictures and files."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from ovseg.errors import UserError, nearest
+from ovseg.visualization import class_shares, draw_overlay, save_label_png, written_whole
+from ovseg.visualization.legend import format_share
+
+KINDS_OF_FILES = ('labels', 'overlay', 'scores', 'json', 'coco')
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """One class's part of an image.
+
+    Attributes:
+        index: its label.
+        name: its name in the vocabulary.
+        pixels: how many pixels carry the label.
+        share: ``pixels`` as part of the image, in [0, 1].
+        score: mean probability of the class over these pixels, in [0, 1]; None if not measured.
+    """
+
+    index: int
+    name: str
+    pixels: int
+    share: float
+    score: float | None
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """Masks of one image, with the words that they stand for.
+
+    Shown as the last line of a notebook cell, it is its overlay picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, the image as it was read (upright).
+        labels: (H, W) int64 class indices.
+        names: one name a class, in label order.
+        palette: one RGB colour a class.
+        background_index: the class that means "none of these", or None.
+        mean_scores: (K,) mean probability of each class over its own pixels, NaN where it has
+            none; None if not measured.
+        scores: (K, H, W) float32 probabilities of all classes, only when asked for.
+        source: what the image is called (a path), '' if it has no name.
+        model: which model made it.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    background_index: int | None = None
+    mean_scores: np.ndarray | None = None
+    scores: np.ndarray | None = field(default=None, repr=False)
+    source: str = ''
+    model: str = ''
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.image.shape[:2]:
+            raise ValueError(f'labels are {self.labels.shape}, the image is {self.image.shape}.')
+        if len(self.names) != len(self.palette):
+            raise ValueError(f'{len(self.names)} names, but {len(self.palette)} colours.')
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        present = ', '.join(f'{area.name} {format_share(area.share)}' for area in self.areas()[:4])
+        return f'SegmentationResult({height} x {width}, {len(self.names)} classes: {present})'
+
+    def areas(self) -> list[ClassArea]:
+        """The classes present, largest first."""
+        return [
+            ClassArea(
+                index=index,
+                name=self.names[index],
+                pixels=round(share * self.labels.size),
+                share=share,
+                score=None if self.mean_scores is None else float(self.mean_scores[index]),
+            )
+            for index, share in class_shares(self.labels, len(self.names))
+        ]
+
+    def mask(self, name: str) -> np.ndarray:
+        """(H, W) bool: where a class is.
+
+        Raises:
+            KeyError: the vocabulary has no class of that name.
+        """
+        if name not in self.names:
+            raise KeyError(
+                f'No class is called {name!r}; there are {", ".join(self.names[:8])}'
+                f'{"..." if len(self.names) > 8 else ""}.{nearest(name, self.names)}'
+            )
+        return self.labels == self.names.index(name)
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """(H, W) bool masks of the classes present, by name, largest first."""
+        return {area.name: self.labels == area.index for area in self.areas()}
+
+    def table(self) -> str:
+        """Class, area share and mean score of the classes present, as aligned text."""
+        rows = [('class', 'area', 'score')]
+        for area in self.areas():
+            name = area.name
+            if area.index == self.background_index and name != 'background':
+                name += ' (background)'
+            score = '-' if area.score is None else f'{area.score:.3f}'
+            rows.append((name, format_share(area.share), score))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [
+            f'{name:<{widths[0]}}  {share:>{widths[1]}}  {score:>{widths[2]}}'
+            for name, share, score in rows
+        ]
+        lines.insert(1, '  '.join('-' * width for width in widths))
+        return '\n'.join(lines)
+
+    def overlay(self, opacity: float = 0.5, legend: bool = True) -> np.ndarray:
+        """The image with its classes painted over it, uint8 RGB (see ``draw_overlay``)."""
+        return draw_overlay(
+            self.image,
+            self.labels,
+            self.names,
+            self.palette,
+            self.background_index,
+            opacity=opacity,
+            legend=legend,
+        )
+
+    def show(self) -> None:
+        """Show the overlay: in the notebook cell, or in the desktop's picture viewer."""
+        picture = Image.fromarray(self.overlay())
+        try:
+            shell = get_ipython()  # type: ignore[name-defined]  # IPython puts it there.
+        except NameError:
+            picture.show()
+        else:
+            from IPython.display import display
+
+            if shell is not None:
+                display(picture)
+
+    def _repr_png_(self) -> bytes:
+        """How notebooks show the object."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.overlay()).save(buffer, format='PNG')
+        return buffer.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the image's name and size, and per class its area and score."""
+        height, width = self.labels.shape
+        return {
+            'image': self.source,
+            'model': self.model,
+            'height': height,
+            'width': width,
+            'background_index': self.background_index,
+            'vocabulary': list(self.names),
+            'palette': [list(map(int, color)) for color in self.palette],
+            'classes': [
+                {
+                    'index': area.index,
+                    'name': area.name,
+                    'pixels': area.pixels,
+                    'share': area.share,
+                    'score': area.score,
+                }
+                for area in self.areas()
+            ],
+        }
+
+    def to_coco(self) -> dict[str, Any]:
+        """A COCO annotation file of one image: one run-length encoded mask a class present.
+
+        Category ids are labels + 1, since COCO has no category 0. The background is left out.
+        """
+        height, width = self.labels.shape
+        annotations = []
+        for area in self.areas():
+            if area.index == self.background_index:
+                continue
+            # pycocotools reads columns first.
+            mask = np.asfortranarray(self.labels == area.index, dtype=np.uint8)
+            encoded = coco_mask.encode(mask)
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': 1,
+                    'category_id': area.index + 1,
+                    'segmentation': {
+                        'size': [height, width],
+                        'counts': encoded['counts'].decode('ascii'),
+                    },
+                    'area': area.pixels,
+                    'bbox': [float(side) for side in coco_mask.toBbox(encoded)],
+                    'iscrowd': 0,
+                    **({} if area.score is None else {'score': area.score}),
+                }
+            )
+        return {
+            'images': [{'id': 1, 'file_name': self.source, 'height': height, 'width': width}],
+            'categories': [
+                {'id': index + 1, 'name': name}
+                for index, name in enumerate(self.names)
+                if index != self.background_index
+            ],
+            'annotations': annotations,
+        }
+
+    def save(
+        self,
+        folder: str | Path,
+        stem: str | None = None,
+        what: Collection[str] = ('labels', 'overlay', 'json'),
+    ) -> dict[str, Path]:
+        """Write files; each appears whole or not at all.
+
+        =========  ========================  ====================================================
+        kind       file                      content
+        =========  ========================  ====================================================
+        labels     ``STEM_labels.png``       class indices; 8-bit with palette, 16-bit beyond 256
+        overlay    ``STEM_overlay.png``      the picture with its legend
+        scores     ``STEM_scores.npz``       ``scores`` (K, H, W) float16, ``names``
+        json       ``STEM.json``             areas and mean scores
+        coco       ``STEM_coco.json``        run-length encoded masks
+        =========  ========================  ====================================================
+
+        Args:
+            folder: made if missing.
+            stem: how the files begin; by default the image's file name without its suffix.
+            what: kinds of files.
+
+        Returns:
+            The paths written, by kind.
+
+        Raises:
+            UserError: a kind is unknown, scores are wanted but were not asked for when segmenting,
+                or the folder cannot be written to.
+        """
+        check_kinds(what)
+        if 'scores' in what and self.scores is None:
+            raise UserError(
+                'The scores of this result were not kept: segment with scores=True to save them.'
+            )
+        stem = stem or Path(self.source).stem or 'image'
+        folder = Path(folder)
+        ends = {
+            'labels': '_labels.png',
+            'overlay': '_overlay.png',
+            'scores': '_scores.npz',
+            'json': '.json',
+            'coco': '_coco.json',
+        }
+        paths = {kind: folder / f'{stem}{ends[kind]}' for kind in KINDS_OF_FILES if kind in what}
+        for kind, path in paths.items():
+            self._write(kind, path)
+        return paths
+
+    def _write(self, kind: str, path: Path) -> None:
+        if kind == 'labels':
+            save_label_png(self.labels, self.palette, path)
+            return
+        with written_whole(path) as temporary:
+            if kind == 'overlay':
+                Image.fromarray(self.overlay()).save(temporary, format='PNG')
+            elif kind == 'scores':
+                with temporary.open('wb') as file:
+                    np.savez_compressed(
+                        file, scores=self.scores.astype(np.float16), names=np.array(self.names)
+                    )
+            else:
+                content = self.to_dict() if kind == 'json' else self.to_coco()
+                text = json.dumps(content, ensure_ascii=False, indent=2)
+                temporary.write_text(text + '\n', encoding='utf-8')
+
+
+def check_kinds(kinds: Collection[str]) -> Sequence[str]:
+    """The kinds of files, in their usual order.
+
+    Raises:
+        UserError: one of them is unknown.
+    """
+    for kind in kinds:
+        if kind not in KINDS_OF_FILES:
+            raise UserError(
+                f'{kind!r} cannot be saved, use {", ".join(KINDS_OF_FILES)}.'
+                + nearest(kind, KINDS_OF_FILES)
+            )
+    return [kind for kind in KINDS_OF_FILES if kind in kinds]

@@ -1,0 +1,376 @@
+"""Images and words in, masks out: the Python interface for people."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor
+
+from ovseg.apis.devices import choose_device, is_out_of_memory
+from ovseg.apis.images import ImageSource, load_rgb, name_of
+from ovseg.apis.preprocess import ResizeRule
+from ovseg.apis.results import SegmentationResult
+from ovseg.apis.scores import MeasuredClassifier
+from ovseg.apis.zoo import DEFAULT_MODEL, resolve_model
+from ovseg.errors import UserError
+from ovseg.registry import MODELS
+from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
+from ovseg.text import Classifier
+from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+
+_CLASSIFIERS_KEPT = 16
+_SMALLEST_STRIP_MEGABYTES = 1.0
+_logger = logging.getLogger('ovseg')
+_Item = TypeVar('_Item')
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image after the model's encoder: ask it about as many words as you like.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        encoding: the model's features.
+        source: what the image is called.
+        model: the segmentor that made the features; no other one can read them.
+    """
+
+    image: np.ndarray
+    encoding: ImageEncoding
+    source: str
+    model: TrainingFreeSegmentor
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f'EncodedImage({self.source or "image"}, {height} x {width})'
+
+
+class OpenVocabSegmenter:
+    """Finds what you name in images.
+
+    Args:
+        model: a name of ``ovseg.list_models()``, or the path of a config.
+        checkpoint: a file with the CLIP weights, instead of those that the config names.
+        device: 'cpu', 'cuda', ...; by default a GPU if there is one.
+        vocabulary: words for calls that give none, e.g. ``'cat, kitten; sofa'``.
+        templates: a template set's name, a list of templates, or the path of a file with one a
+            line, instead of the config's.
+        background: words for "none of these", for calls that give none.
+        batch_size: how many images of one size go through the encoder at once.
+
+    Raises:
+        UserError: unknown model or device, weights that do not fit, words that cannot be read.
+        FileNotFoundError: there is no such config or weights file.
+
+    Example::
+
+        segment = OpenVocabSegmenter('maskclip-tiny')
+        result = segment('photo.jpg', 'cat, kitten; sofa; wall')
+        print(result.table())
+        result.save('outputs')
+
+        image = segment.encode('photo.jpg')              # slow, once
+        segment(image, 'red sofa; wooden floor')         # milliseconds
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        checkpoint: str | Path | None = None,
+        device: str | torch.device | None = None,
+        vocabulary: Any = None,
+        templates: str | Path | Sequence[str] | None = None,
+        background: str | Sequence[str] | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        self.device = choose_device(device)
+        self.name, self.config_path = resolve_model(model)
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
+        self.batch_size = batch_size
+        config = Config.fromfile(self.config_path)
+        self.resize = ResizeRule.from_config(config)
+        self.model = _build_model(config, checkpoint, templates).to(self.device).eval()
+        self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
+        self._notices: set[str] = set()
+        self._strip_megabytes = self.model.inference_settings.strip_megabytes
+        self._background = background
+        self._vocabulary = self.model.vocabulary
+        if vocabulary is not None:
+            self._vocabulary = _with_rejection(build_vocabulary(vocabulary), background, None)
+            self._classifier(self._vocabulary)
+
+    def __repr__(self) -> str:
+        return f"OpenVocabSegmenter('{self.name}', device='{self.device}')"
+
+    def __call__(
+        self, image: Any, words: Any = None, **settings: Any
+    ) -> SegmentationResult | list[SegmentationResult]:
+        """The same as :meth:`segment`."""
+        return self.segment(image, words, **settings)
+
+    def segment(
+        self,
+        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+    ) -> SegmentationResult | list[SegmentationResult]:
+        """Masks of the words in one image, or in each of a list.
+
+        Args:
+            image: whatever :func:`~ovseg.apis.images.load_rgb` reads (path, PIL, array, tensor), an
+                encoded image, or a list of these. Images of one size in a list are encoded
+                together.
+            words: what to look for: ``'cat, kitten; sofa'`` (classes by ``;``, synonyms by ``,``),
+                a list, the path of a ``.txt`` or ``.json`` file, a data set's METAINFO, or a
+                :class:`~ovseg.vocabulary.Vocabulary`.
+            background: words for "none of these"; pixels that they win are background.
+            threshold: pixels whose best class has a smaller probability, in [0, 1], are background.
+            scores: keep the probabilities of all classes; memory grows with their number.
+
+        Returns:
+            A result, or a list of them in the order of the images.
+
+        Raises:
+            UserError: the image or the words cannot be read, no words were given, or memory does
+                not suffice.
+            FileNotFoundError: there is no such image.
+        """
+        vocabulary = self._read_words(words, background, threshold)
+        classifier = self._classifier(vocabulary)
+        if not isinstance(image, (list, tuple)):
+            return self._decide(self.encode(image), vocabulary, classifier, scores)
+        results = []
+        for chunk in _chunks(image, self.batch_size):
+            for encoded in self._encode_chunk(chunk):
+                results.append(self._decide(encoded, vocabulary, classifier, scores))
+        return results
+
+    def encode(
+        self, image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage]
+    ) -> EncodedImage | list[EncodedImage]:
+        """Run the encoder, the slow part, once: the result stands for the image in :meth:`segment`.
+
+        Args:
+            image: as in :meth:`segment`, one or a list.
+
+        Raises:
+            UserError: the image cannot be read, memory does not suffice, or the image was encoded
+                by another model.
+            FileNotFoundError: there is no such image.
+        """
+        if not isinstance(image, (list, tuple)):
+            return self._encode_chunk([image])[0]
+        return [
+            encoded
+            for chunk in _chunks(image, self.batch_size)
+            for encoded in self._encode_chunk(chunk)
+        ]
+
+    # Words -----------------------------------------------------------------------------------
+
+    def _read_words(
+        self, words: Any, background: str | Sequence[str] | None, threshold: float | None
+    ) -> Vocabulary:
+        background = self._background if background is None else background
+        vocabulary = self._vocabulary if words is None else build_vocabulary(words)
+        if vocabulary is None:
+            raise UserError(
+                "No words were given: say what to look for, such as 'cat, kitten; sofa; wall'."
+            )
+        return _with_rejection(vocabulary, background, threshold)
+
+    def _classifier(self, vocabulary: Vocabulary) -> Classifier:
+        key = (tuple(vocabulary), vocabulary.rejection)
+        if key not in self._classifiers:
+            self._classifiers[key] = self.model.build_classifier(vocabulary).to(self.device)
+            while len(self._classifiers) > _CLASSIFIERS_KEPT:
+                self._classifiers.popitem(last=False)
+        self._classifiers.move_to_end(key)
+        return self._classifiers[key]
+
+    # Images ----------------------------------------------------------------------------------
+
+    def _encode_chunk(self, images: Sequence[ImageSource | EncodedImage]) -> list[EncodedImage]:
+        """Encoded images in order; those of one size after resizing in one batch."""
+        encoded: dict[int, EncodedImage] = {}
+        pixels: dict[int, np.ndarray] = {}
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            if isinstance(image, EncodedImage):
+                if image.model is not self.model:
+                    raise UserError(
+                        f'{image} was encoded by another model than {self.name}: '
+                        'encode it with this one.'
+                    )
+                encoded[index] = image
+                continue
+            pixels[index] = load_rgb(image)
+            size = self.resize.size_for(pixels[index].shape[:2])
+            by_size.setdefault(size, []).append(index)
+        for indices in by_size.values():
+            inputs = self._preprocess([pixels[index] for index in indices])
+            for index, encoding in zip(indices, self._encode_batch(inputs), strict=True):
+                source = images[index]
+                name = name_of(source) if isinstance(source, (str, Path)) else ''
+                encoded[index] = EncodedImage(pixels[index], encoding, name, self.model)
+        return [encoded[index] for index in range(len(images))]
+
+    def _preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
+        """(B, 3, h, w) normalised, from RGB images that resize to the same size."""
+        tensors = []
+        for image in images:
+            # Data preprocessors of the MM packages expect OpenCV's channel order.
+            bgr = np.ascontiguousarray(self.resize.apply(image)[..., ::-1])
+            tensors.append(torch.from_numpy(bgr).permute(2, 0, 1))
+        return self.model.data_preprocessor({'inputs': tensors}, False)['inputs']
+
+    def _encode_batch(self, inputs: Tensor) -> list[ImageEncoding]:
+        try:
+            with torch.inference_mode():
+                encodings = self.model.encode_images(inputs)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._encode_in_less_memory(inputs, error)
+        for encoding in encodings:
+            if not torch.isfinite(encoding.features.patch).all():
+                raise UserError(
+                    f'The model {self.name} gave features that are not numbers: its weights hold '
+                    'NaN or infinity; load an intact file.'
+                )
+        return encodings
+
+    def _encode_in_less_memory(self, inputs: Tensor, error: BaseException) -> list[ImageEncoding]:
+        _free(self.device)
+        if len(inputs) > 1:
+            half = len(inputs) // 2
+            self._say_once('Memory ran out: images go through the encoder in smaller batches.')
+            self.batch_size = half
+            return self._encode_batch(inputs[:half]) + self._encode_batch(inputs[half:])
+        settings = self.model.inference_settings
+        if settings.mode == 'slide' and settings.window_batch > 1:
+            self._say_once('Memory ran out: windows go through the encoder in smaller batches.')
+            self.model.inference_settings = replace(
+                settings, window_batch=settings.window_batch // 2
+            )
+            return self._encode_batch(inputs)
+        height, width = inputs.shape[-2:]
+        raise UserError(
+            f'The memory of {self.device} does not suffice for one image of {height} x {width} '
+            f'pixels with {self.name}: use a smaller model, or another device.'
+        ) from error
+
+    def _decide(
+        self, encoded: EncodedImage, vocabulary: Vocabulary, classifier: Classifier, scores: bool
+    ) -> SegmentationResult:
+        size = encoded.image.shape[:2]
+        measured, labels, probabilities = self._label(encoded.encoding, size, classifier, scores)
+        return SegmentationResult(
+            image=encoded.image,
+            labels=labels.cpu().numpy().astype(np.int32),
+            names=tuple(vocabulary.names),
+            palette=tuple(vocabulary.palette),
+            background_index=vocabulary.background_index,
+            mean_scores=measured.mean_scores(),
+            scores=None if probabilities is None else probabilities.cpu().numpy(),
+            source=encoded.source,
+            model=self.name,
+        )
+
+    def _label(
+        self, encoding: ImageEncoding, size: tuple[int, int], classifier: Classifier, scores: bool
+    ) -> tuple[MeasuredClassifier, Tensor, Tensor | None]:
+        while True:
+            measured = MeasuredClassifier(classifier)
+            try:
+                with torch.inference_mode():
+                    result = self.model.segment_encoding(
+                        encoding,
+                        size,
+                        classifier=measured,
+                        with_scores=scores,
+                        strip_megabytes=self._strip_megabytes,
+                    )
+                return (measured, *(result if scores else (result, None)))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink_strips(size, classifier.num_classes, scores, error)
+
+    def _shrink_strips(
+        self, size: tuple[int, int], classes: int, scores: bool, error: BaseException
+    ) -> None:
+        _free(self.device)
+        if self._strip_megabytes / 4 < _SMALLEST_STRIP_MEGABYTES:
+            advice = 'do not ask for scores' if scores else 'use a smaller image or another device'
+            raise UserError(
+                f'The memory of {self.device} does not suffice for {classes} classes on '
+                f'{size[0]} x {size[1]} pixels: {advice}.'
+            ) from error
+        self._strip_megabytes /= 4
+        self._say_once('Memory ran out: the image is labelled in smaller strips.')
+
+    def _say_once(self, notice: str) -> None:
+        if notice not in self._notices:
+            self._notices.add(notice)
+            _logger.warning(notice)
+
+
+def _build_model(
+    config: Config,
+    checkpoint: str | Path | None,
+    templates: str | Path | Sequence[str] | None,
+) -> TrainingFreeSegmentor:
+    settings = config.get('model')
+    if not settings or 'clip' not in settings:
+        raise UserError(f'The config {config.filename} has no model with a clip to load.')
+    if checkpoint is not None:
+        settings.clip.pretrained = str(checkpoint)
+    if templates is not None:
+        settings.text = {
+            **settings.get('text', {}),
+            'templates': list(templates)
+            if not isinstance(templates, (str, Path))
+            else str(templates),
+        }
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        return MODELS.build(settings)
+
+
+def _with_rejection(
+    vocabulary: Vocabulary, background: str | Sequence[str] | None, threshold: float | None
+) -> Vocabulary:
+    """The vocabulary with the caller's background words and threshold laid over its own rule."""
+    rule = vocabulary.rejection
+    if background is not None:
+        text = background if isinstance(background, str) else ';'.join(background)
+        words = tuple(word.strip() for word in text.replace(';', ',').split(',') if word.strip())
+        rule = Rejection('background', threshold or 0.0, words)
+    elif threshold is not None and rule.kind == 'none':
+        rule = Rejection('threshold', threshold)
+    elif threshold is not None:
+        rule = replace(rule, threshold=threshold)
+    return vocabulary if rule == vocabulary.rejection else vocabulary.with_rejection(rule)
+
+
+def _chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _free(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.empty_cache()

@@ -1,0 +1,186 @@
+"""The model zoo: names for models, what their weights are, and where their configs lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ovseg
+from ovseg.errors import UserError, nearest
+
+DEFAULT_MODEL = 'maskclip-tiny'
+
+_MASKCLIP_README = 'MaskCLIP (ECCV 2022), README of chongzhou96/MaskCLIP, no refinement'
+_FLOSS_README = "CLIP-DINOiser's MaskCLIP, README of yasserben/FLOSS"
+_OPENAI_LICENCE = 'MIT (openai/CLIP); its model card advises against untested deployment'
+_LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model that can be called by name.
+
+    Attributes:
+        name: what users write.
+        config: path of its config below ``configs/``.
+        weights: where the weights come from.
+        licence: of the weights.
+        published: mIoU by data set as its authors (or others) published it; not measured here.
+        source: who published these numbers.
+        note: what a user should know before choosing it.
+    """
+
+    name: str
+    config: str
+    weights: str
+    licence: str
+    published: Mapping[str, float] = field(default_factory=dict)
+    source: str = ''
+    note: str = ''
+
+    @property
+    def needs_download(self) -> bool:
+        """Whether the weights are fetched at first use (the others ship with ovseg)."""
+        return not self.weights.startswith('shipped')
+
+    @property
+    def config_path(self) -> Path:
+        """Where the config lies on this machine.
+
+        Raises:
+            FileNotFoundError: neither in a checkout nor in an installed package.
+        """
+        return find_config(self.config)
+
+
+def _maskclip(backbone: str, clip: str, note: str, **published: float) -> ModelEntry:
+    return ModelEntry(
+        name=f'maskclip-{backbone}',
+        config=f'maskclip/maskclip_{backbone}_openai_images.py',
+        weights=f'OpenAI CLIP {clip}, fetched by open_clip (tag openai)',
+        licence=_OPENAI_LICENCE,
+        published=published,
+        source=_MASKCLIP_README if published else '',
+        note=note,
+    )
+
+
+_UNPUBLISHED = 'The method publishes no number for this backbone.'
+_ENTRIES = (
+    ModelEntry(
+        name=DEFAULT_MODEL,
+        config='maskclip/maskclip_tiny_images.py',
+        weights='shipped with ovseg: a tiny CLIP trained on procedural scenes',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Runs at once on any machine; knows its small world only, no photographs.',
+    ),
+    _maskclip(
+        'vit-b16',
+        'ViT-B/16',
+        'The first choice for photographs.',
+        voc20=49.5,
+        context59=21.7,
+        coco_stuff164k=12.5,
+    ),
+    _maskclip('vit-b32', 'ViT-B/32', _UNPUBLISHED + ' Coarse masks: patches of 32 pixels.'),
+    _maskclip('vit-l14', 'ViT-L/14', _UNPUBLISHED + ' Users report poorer masks than with B/16.'),
+    _maskclip('rn50', 'RN50', '', voc20=41.5, context59=18.5, coco_stuff164k=10.2),
+    _maskclip('rn101', 'RN101', _UNPUBLISHED),
+    _maskclip('rn50x4', 'RN50x4', _UNPUBLISHED),
+    _maskclip(
+        'rn50x16',
+        'RN50x16',
+        'Slow on a CPU.',
+        voc20=50.9,
+        context59=20.3,
+        coco_stuff164k=13.6,
+    ),
+    ModelEntry(
+        name='maskclip-vit-b16-laion',
+        config='maskclip/maskclip_vit-b16_laion2b_images.py',
+        weights='OpenCLIP ViT-B-16, fetched by open_clip (tag laion2b_s34b_b88k)',
+        licence=_LAION_LICENCE,
+        published={
+            'voc20': 61.8,
+            'cityscapes': 25.0,
+            'context59': 25.5,
+            'ade20k': 14.2,
+            'coco_stuff164k': 17.5,
+        },
+        source=_FLOSS_README,
+        note="The MaskCLIP inside CLIP-DINOiser: LAION weights, CLIP's own normalisation.",
+    ),
+)
+
+
+def list_models() -> list[ModelEntry]:
+    """All models that can be called by name, the default first.
+
+    Example:
+        >>> [entry.name for entry in list_models()][:2]
+        ['maskclip-tiny', 'maskclip-vit-b16']
+    """
+    return list(_ENTRIES)
+
+
+def find_model(name: str) -> ModelEntry:
+    """The entry of a name.
+
+    Raises:
+        UserError: no model has that name (the nearest one is suggested).
+    """
+    for entry in _ENTRIES:
+        if entry.name == name:
+            return entry
+    names = [entry.name for entry in _ENTRIES]
+    raise UserError(
+        f'There is no model {name!r}: use one of {", ".join(names)}, or the path of a config.'
+        + nearest(name, names)
+    )
+
+
+def resolve_model(model: str | Path) -> tuple[str, Path]:
+    """Name and config path of what a user calls a model: a zoo name or a config's path.
+
+    Args:
+        model: a name of ``list_models()``, a path to a ``.py`` config, or such a path relative to
+            ``configs/``.
+
+    Raises:
+        UserError: unknown name.
+        FileNotFoundError: there is no such config.
+    """
+    text = str(model)
+    if not text.endswith('.py'):
+        entry = find_model(text)
+        return entry.name, entry.config_path
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path.stem, path
+    try:
+        return path.stem, find_config(text.removeprefix('configs/'))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'There is no config {text}: name an existing file, or a model of ovseg.list_models().'
+        ) from error
+
+
+def find_config(relative: str) -> Path:
+    """A config of ovseg's own: beside the package in a checkout, inside it once installed.
+
+    Args:
+        relative: path below ``configs/``.
+
+    Raises:
+        FileNotFoundError: it is in neither place.
+    """
+    package = Path(ovseg.__file__).parent
+    folders = (package.parent / 'configs', package / '.mim' / 'configs')
+    for folder in folders:
+        if (folder / relative).is_file():
+            return folder / relative
+    raise FileNotFoundError(
+        f'The config {relative} is neither in {folders[0]} nor in {folders[1]}: '
+        'the installation of ovseg is incomplete.'
+    )

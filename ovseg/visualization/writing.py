@@ -1,0 +1,49 @@
+"""Files appear whole or not at all: written beside their place, then moved there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ovseg.errors import UserError
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A temporary path in the folder of ``path``; moved to ``path`` when the block ends well.
+
+    An exception (Ctrl-C too) removes the temporary file and leaves an older ``path`` as it was.
+    The temporary name keeps the suffix of ``path``, because image writers choose the format by it.
+
+    Args:
+        path: the file wanted; missing folders above it are made.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix='.writing-', suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise UserError(
+            f'Cannot write to the folder {path.parent} ({error.strerror}): choose another one.'
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's umask: mkstemp makes files that only the owner can read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
