@@ -1,5 +1,46 @@
-"""Shims that let the MM packages run where their compiled parts are missing."""
+"""Shims that let the MM packages run where their compiled parts are missing.
+
+`install` is called by the first statement of `ovseg/__init__.py`. What is replaced, and when:
+
+* `mmcv._ext`, mmcv's compiled extension, if this mmcv has none: see `ovseg.compat.mmcv_extension`.
+  It can go once mmcv itself falls back to torchvision.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+
+from ovseg.compat.mmcv_extension import MMCVExtension
+
+EXTENSION = 'mmcv._ext'
+
+_TOO_LATE = (
+    'mmseg.models was imported before ovseg while mmcv has no compiled extension, so some of its '
+    'heads (Mask2FormerHead, PointHead and others) stay unusable in this process: import ovseg '
+    'before mmseg.'
+)
 
 
 def install() -> None:
-    """Install the shims."""
+    """Serve mmcv's missing compiled ops; a second call changes nothing.
+
+    Does nothing where mmcv is not installed or has its real extension. Imports neither mmcv nor
+    torch. Warns, in one sentence, if mmseg's models were imported too early to profit.
+    """
+    if EXTENSION in sys.modules or not _mmcv_lacks_extension():
+        return
+    if 'mmseg.models' in sys.modules:
+        warnings.warn(_TOO_LATE, stacklevel=3)
+
+    sys.modules[EXTENSION] = MMCVExtension(EXTENSION)
+
+
+def _mmcv_lacks_extension() -> bool:
+    mmcv = importlib.util.find_spec('mmcv')
+    if mmcv is None:
+        return False
+    # Not `find_spec(EXTENSION)`: that imports mmcv and with it torch and OpenCV.
+    path = mmcv.submodule_search_locations
+    return not any(finder.find_spec(EXTENSION, path) for finder in sys.meta_path)
