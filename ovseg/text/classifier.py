@@ -1,0 +1,268 @@
+"""Rows of text vectors that score patch features, and the rule that makes labels of scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ovseg.vocabulary.rejection import Rejection
+
+Aggregation = Literal['linear', 'max', 'mean']
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """P query rows in the text space, grouped into K classes.
+
+    Attributes:
+        weight: rows (P, D), float32, of unit length (folded rows may be shorter).
+        class_index: class of each row (P,), int64, ascending.
+        num_classes: K; a class without rows is reached by rejection only.
+        logit_scale: factor of the scores before a softmax.
+        row_weight: share of each row in its class (P,), for ``linear`` and ``mean``.
+        bias: added to the scores of each row (P,).
+        origin: where each row comes from, ``'text'``.
+        aggregation: how rows become classes: ``linear`` sums ``row_weight * score``, ``mean``
+            is their weighted mean, ``max`` takes the best row.
+        rejection: rule for pixels that belong to no class.
+        background_index: label of rejected pixels.
+        fingerprint: the text model that made the rows.
+
+    Raises:
+        ValueError: shapes, indices or rules that contradict each other.
+    """
+
+    weight: Tensor
+    class_index: Tensor
+    num_classes: int
+    logit_scale: float
+    row_weight: Tensor | None = None
+    bias: Tensor | None = None
+    origin: tuple[str, ...] = ()
+    aggregation: Aggregation = 'linear'
+    rejection: Rejection = field(default_factory=Rejection)
+    background_index: int | None = None
+    fingerprint: str = ''
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or not len(self.weight):
+            raise ValueError(f'weight must be (P, D), got {tuple(self.weight.shape)}')
+        rows, device = len(self.weight), self.weight.device
+        if self.row_weight is None:
+            object.__setattr__(self, 'row_weight', torch.ones(rows, device=device))
+        if self.bias is None:
+            object.__setattr__(self, 'bias', torch.zeros(rows, device=device))
+        if not self.origin:
+            object.__setattr__(self, 'origin', ('text',) * rows)
+        for name in ('class_index', 'row_weight', 'bias'):
+            shape = tuple(getattr(self, name).shape)
+            if shape != (rows,):
+                raise ValueError(f'{name} must be ({rows},) like the rows of weight, got {shape}')
+        if len(self.origin) != rows:
+            raise ValueError(f'origin must name all {rows} rows, got {len(self.origin)}')
+        if self.aggregation not in get_args(Aggregation):
+            raise ValueError(f'aggregation must be linear, max or mean, got {self.aggregation!r}')
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        index = self.class_index
+        if index.min() < 0 or index.max() >= self.num_classes:
+            raise ValueError(
+                f'class_index must be in 0..{self.num_classes - 1}, '
+                f'got {int(index.min())}..{int(index.max())}'
+            )
+        if (index.diff() < 0).any():
+            raise ValueError('class_index must ascend, sort the rows by class')
+        if self.aggregation == 'max' and not (self.row_weight == 1).all():
+            raise ValueError("aggregation 'max' knows no row weights, leave them at 1")
+        if self.rejection.rejects != (self.background_index is not None):
+            raise ValueError(
+                f'rejection {self.rejection.kind!r} does not fit '
+                f'background_index {self.background_index}'
+            )
+
+    def to(self, device: torch.device | str) -> Classifier:
+        """The same classifier with its tensors on ``device``."""
+        if self.weight.device == torch.device(device):
+            return self
+        names = ('weight', 'class_index', 'row_weight', 'bias')
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def check_model(self, fingerprint: str) -> None:
+        """Raise if features of the model ``fingerprint`` are not the rows' own.
+
+        Raises:
+            ValueError: another text model made the rows, so the scores would mean nothing.
+        """
+        if fingerprint != self.fingerprint:
+            raise ValueError(
+                f'the classifier was made by text model {self.fingerprint!r} but the features '
+                f'are of {fingerprint!r}, build it again with the model in use'
+            )
+
+    def folded(self) -> Classifier:
+        """One row a class with the same class scores; ``max`` cannot fold and stays as it is."""
+        if self.aggregation == 'max' or (self.aggregation == 'linear' and self._is_identity):
+            return self
+        share = self._share
+        present, position = self.class_index.unique_consecutive(return_inverse=True)
+        weight = self.weight.new_zeros(len(present), self.weight.shape[1])
+        weight.index_add_(0, position, self.weight * share[:, None])
+        bias = self.bias.new_zeros(len(present)).index_add_(0, position, self.bias * share)
+        first = self._first_rows.tolist()
+        return replace(
+            self,
+            weight=weight,
+            class_index=present,
+            row_weight=torch.ones_like(bias),
+            bias=bias,
+            origin=tuple(self.origin[row] for row in first),
+            aggregation='linear',
+        )
+
+    def row_scores(self, features: Tensor, normalize: bool = True) -> Tensor:
+        """Cosine of every feature with every row, plus the row's bias.
+
+        Args:
+            features: patch features (B, D, h, w) in the text space.
+            normalize: divide features by their length first (no epsilon); off if they are unit
+                vectors already.
+
+        Returns:
+            Scores (B, P, h, w).
+
+        Raises:
+            ValueError: D is not the classifier's.
+        """
+        if features.ndim != 4 or features.shape[1] != self.weight.shape[1]:
+            raise ValueError(
+                f'features must be (B, {self.weight.shape[1]}, h, w) for rows '
+                f'{tuple(self.weight.shape)}, got {tuple(features.shape)}'
+            )
+        if normalize:
+            features = features / features.norm(dim=1, keepdim=True)
+        weight = self.weight.to(features.dtype)
+        scores = F.conv2d(features, weight[:, :, None, None])
+        if self._has_bias:
+            scores = scores + self.bias.to(scores.dtype)[:, None, None]
+        return scores
+
+    def class_scores(self, rows: Tensor) -> Tensor:
+        """Row scores (B, P, ...) aggregated to class scores (B, K, ...).
+
+        A class without rows gets -inf. ``rows`` itself is returned where rows are classes.
+        """
+        self._check_rows(rows)
+        if self._is_identity:
+            return rows
+        if self.aggregation == 'max':
+            return self._best_rows(rows, empty=float('-inf'))
+        share = self._share.to(rows.dtype).reshape(-1, *[1] * (rows.ndim - 2))
+        scores = rows.new_zeros(rows.shape[0], self.num_classes, *rows.shape[2:])
+        scores.index_add_(1, self.class_index, rows * share)
+        if self._empty_classes:
+            scores[:, self._empty_classes] = float('-inf')
+        return scores
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Class scores (B, K, h, w) of patch features (B, D, h, w)."""
+        return self.class_scores(self.row_scores(features))
+
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Class probabilities (B, K, ...) of row scores (B, P, ...).
+
+        With ``max`` the softmax runs over all rows and a class takes its best row's share (so
+        they may sum to less than 1); else it runs over the class scores. A class without rows
+        gets 0.
+
+        Source: SCLIP, CLIP_Segmentor.postprocess_result (softmax of queries, maximum a class).
+        """
+        if self.aggregation != 'max':
+            return (self.class_scores(rows).float() * self.logit_scale).softmax(1)
+        self._check_rows(rows)
+        shares = (rows.float() * self.logit_scale).softmax(1)
+        return shares if self._is_identity else self._best_rows(shares, empty=0.0)
+
+    def decide(self, rows: Tensor) -> Tensor:
+        """Labels (B, ...), int64, of row scores (B, P, ...), rejection included.
+
+        Each pixel is decided by itself, so any strip of a map gives that strip of the result.
+        Ties go to the first class. No softmax is computed: the largest probability is
+        ``1 / sum(exp(logit_scale * (score - best score)))``.
+        """
+        scores = rows if self.aggregation == 'max' else self.class_scores(rows)
+        self._check_rows(rows)
+        best, winner = scores.max(dim=1)
+        if self.aggregation == 'max' and not self._is_identity:
+            labels = self.class_index[winner]
+        else:
+            labels = winner
+        if self.rejection.threshold > 0 and self.background_index is not None:
+            gaps = (scores - best.unsqueeze(1)).float()
+            largest = gaps.mul_(self.logit_scale).exp_().sum(1).reciprocal_()
+            labels = labels.masked_fill(largest < self.rejection.threshold, self.background_index)
+        return labels
+
+    def _check_rows(self, rows: Tensor) -> None:
+        if rows.ndim < 2 or rows.shape[1] != len(self.weight):
+            raise ValueError(
+                f'row scores must be (B, {len(self.weight)}, ...), got {tuple(rows.shape)}'
+            )
+
+    def _best_rows(self, rows: Tensor, empty: float) -> Tensor:
+        """Maximum over each class's rows (B, K, ...); ``empty`` for a class without rows."""
+        shape = (rows.shape[0], self.num_classes, *rows.shape[2:])
+        best = rows.new_full(shape, empty)
+        best[:, self.class_index[self._first_rows]] = rows[:, self._first_rows]
+        for label, start, stop in self._row_groups:
+            best[:, label] = rows[:, start:stop].amax(1)
+        return best
+
+    @cached_property
+    def _is_identity(self) -> bool:
+        """Whether row i alone is class i."""
+        identity = torch.arange(self.num_classes, device=self.class_index.device)
+        is_plain = self.aggregation != 'linear' or bool((self.row_weight == 1).all())
+        return is_plain and torch.equal(self.class_index, identity)
+
+    @cached_property
+    def _has_bias(self) -> bool:
+        return bool(self.bias.any())
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        return torch.bincount(self.class_index, minlength=self.num_classes).tolist()
+
+    @cached_property
+    def _empty_classes(self) -> list[int]:
+        return [label for label, count in enumerate(self._counts) if not count]
+
+    @cached_property
+    def _first_rows(self) -> Tensor:
+        is_first = torch.ones_like(self.class_index, dtype=torch.bool)
+        is_first[1:] = self.class_index.diff() > 0
+        return is_first.nonzero().flatten()
+
+    @cached_property
+    def _row_groups(self) -> list[tuple[int, int, int]]:
+        """Label, first row and end of the rows, for classes of more than one row."""
+        groups, start = [], 0
+        for label, count in enumerate(self._counts):
+            if count > 1:
+                groups.append((label, start, start + count))
+            start += count
+        return groups
+
+    @cached_property
+    def _share(self) -> Tensor:
+        """Factor of each row in its class's score (P,)."""
+        if self.aggregation == 'linear':
+            return self.row_weight
+        total = self.row_weight.new_zeros(self.num_classes)
+        total.index_add_(0, self.class_index, self.row_weight)
+        return self.row_weight / total[self.class_index]

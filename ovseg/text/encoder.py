@@ -1,0 +1,200 @@
+"""Sentences to vectors: the text tower of any open_clip model, with a cache on disk."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ovseg.errors import UserError
+from ovseg.text.cache import EncodingCache, default_cache_dir
+from ovseg.text.fingerprint import tokenizer_fingerprint, weights_fingerprint, weights_stamp
+
+_DEFAULT_CONTEXT_LENGTH = 77
+_BATCH_SIZE = 256
+# An interrupted run of many prompts loses at most this many batches.
+_BATCHES_PER_SAVE = 16
+_QUOTED_PROMPTS = 3
+
+
+class TextEncoder:
+    """Raw text embeddings of a CLIP model, computed once per sentence and model.
+
+    Only ``clip.encode_text(tokens, normalize=False)`` is called, so open_clip's CLIP,
+    CustomTextCLIP and CoCa all serve. The model is neither copied nor changed nor moved.
+
+    Args:
+        clip: the model; its text weights decide device and precision of the computation.
+        tokenizer: maps a list of strings to int64 tokens (P, context length).
+        cache_dir: where encodings are kept; ``'default'`` for ``$OVSEG_CACHE/text`` or
+            ``~/.cache/ovseg/text``, None for no cache.
+        name: what the model is called; part of ``fingerprint``, not of the cache key.
+
+    Raises:
+        TypeError: ``clip`` has no ``encode_text``.
+    """
+
+    def __init__(
+        self,
+        clip: nn.Module,
+        tokenizer: Callable[..., Tensor],
+        cache_dir: Path | str | Literal['default'] | None = 'default',
+        name: str = '',
+    ) -> None:
+        if not callable(getattr(clip, 'encode_text', None)):
+            raise TypeError(f'{type(clip).__name__} has no encode_text, give an open_clip model')
+        self._clip = clip
+        self._tokenizer = tokenizer
+        self.name = name
+        self.context_length = _context_length(clip, tokenizer)
+        self._cache_dir = default_cache_dir() if cache_dir == 'default' else cache_dir
+        self._cache: EncodingCache | None = None
+        self._stamp: tuple[tuple[int, int], ...] | None = None
+        self._weights_fingerprint = ''
+        self._warned_of: set[str] = set()
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the text model: its name, and a hash of its text weights."""
+        return f'{self.name}:{self._current_weights()}'
+
+    @property
+    def logit_scale(self) -> float:
+        """The temperature's inverse that the model was trained to, ``exp(logit_scale)``."""
+        logit_scale = getattr(self._clip, 'logit_scale', None)
+        if logit_scale is None:
+            raise UserError('the text model has no logit_scale, set one in the config')
+        return float(logit_scale.detach().float().exp().mean())
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Embed sentences; those that the cache knows are not computed again.
+
+        Args:
+            prompts: sentences, used verbatim; repeated ones are computed once.
+
+        Returns:
+            Un-normalised embeddings (P, D), float32 on the CPU.
+
+        Raises:
+            UserError: the model's weights give NaN or infinity.
+        """
+        if isinstance(prompts, str):
+            raise TypeError('encode takes a list of sentences, got one string')
+        if not prompts:
+            raise ValueError('encode needs at least one sentence')
+        unique = list(dict.fromkeys(prompts))
+        self._warn_of_truncation(unique)
+        cache = self._open_cache()
+        known = cache.get(unique) if cache is not None else {}
+        new = [prompt for prompt in unique if prompt not in known]
+        chunk = _BATCH_SIZE * _BATCHES_PER_SAVE
+        for start in range(0, len(new), chunk):
+            if len(new) > chunk:
+                print_log(f'encoding text: {start} of {len(new)} prompts', logger='current')
+            part = new[start : start + chunk]
+            encoded = dict(zip(part, self._compute(part)))
+            known.update(encoded)
+            if cache is not None:
+                cache.put(encoded)
+        return torch.from_numpy(np.stack([known[prompt] for prompt in prompts]))
+
+    def _compute(self, prompts: Sequence[str]) -> np.ndarray:
+        """Embeddings (P, D), float32, through the model in batches."""
+        device = next(self._text_parameters()).device
+        was_training = self._clip.training
+        self._clip.eval()
+        try:
+            batches = []
+            with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+                for start in range(0, len(prompts), _BATCH_SIZE):
+                    tokens = self._tokenize(prompts[start : start + _BATCH_SIZE]).to(device)
+                    encoded = self._clip.encode_text(tokens, normalize=False)
+                    batches.append(encoded.float().cpu().numpy())
+        finally:
+            self._clip.train(was_training)
+        vectors = np.concatenate(batches)
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            raise UserError(
+                f'the text model gives NaN or infinity for {prompts[int(finite.argmin())]!r}, '
+                'its weights are damaged or too large for their precision'
+            )
+        return vectors
+
+    def _text_parameters(self) -> Any:
+        named = self._clip.named_parameters()
+        return (value for name, value in named if not name.startswith('visual.'))
+
+    def _tokenize(self, prompts: Sequence[str], context_length: int | None = None) -> Tensor:
+        """Tokens (P, context length); tokenizers that know no such argument have their own."""
+        try:
+            return self._tokenizer(
+                list(prompts), context_length=context_length or self.context_length
+            )
+        except TypeError:
+            return self._tokenizer(list(prompts))
+
+    def _current_weights(self) -> str:
+        stamp = weights_stamp(self._clip)
+        if stamp != self._stamp:
+            self._weights_fingerprint = weights_fingerprint(self._clip)
+            self._stamp = stamp
+            self._cache = None
+        return self._weights_fingerprint
+
+    def _open_cache(self) -> EncodingCache | None:
+        if self._cache_dir is None:
+            return None
+        weights = self._current_weights()
+        if self._cache is None:
+            tokens = tokenizer_fingerprint(self._tokenize, self.context_length)
+            self._cache = EncodingCache(Path(self._cache_dir).expanduser() / f'{weights}-{tokens}')
+        return self._cache
+
+    def _warn_of_truncation(self, prompts: Sequence[str]) -> None:
+        """Warn once of each sentence that is longer than the context."""
+        # A token covers at least one byte, so most sentences need no look at their tokens.
+        suspects = [
+            prompt
+            for prompt in prompts
+            if len(prompt.encode('utf-8', 'replace')) > self.context_length - 3
+            and prompt not in self._warned_of
+        ]
+        cut = self._truncated(suspects) if suspects else []
+        if cut:
+            self._warned_of.update(cut)
+            quoted = ', '.join(repr(prompt) for prompt in cut[:_QUOTED_PROMPTS])
+            more = f' and {len(cut) - _QUOTED_PROMPTS} more' if len(cut) > _QUOTED_PROMPTS else ''
+            warnings.warn(
+                f'longer than the {self.context_length} tokens of the text model and '
+                f'therefore truncated: {quoted}{more}',
+                stacklevel=4,
+            )
+
+    def _truncated(self, prompts: list[str]) -> list[str]:
+        """Which of ``prompts`` lose tokens: a longer context then changes their first tokens.
+
+        Tokenizers that fix their context, or that put a mark at its end, cannot be asked this
+        way; a one-letter sentence that changes too tells them apart, and nothing is reported.
+        """
+        asked = [*prompts, 'a']
+        longer = max(4 * self.context_length, 1024)
+        short = self._tokenize(asked)
+        long = self._tokenize(asked, longer)[:, : short.shape[1]]
+        changed = (short != long).any(dim=1).tolist()
+        return [] if changed[-1] else [prompt for prompt, cut in zip(prompts, changed) if cut]
+
+
+def _context_length(clip: nn.Module, tokenizer: Any) -> int:
+    """The model's context length; the tokenizer's where the model does not say."""
+    for owner in (clip, getattr(clip, 'text', None), tokenizer):
+        length = getattr(owner, 'context_length', None)
+        if isinstance(length, int) and length > 0:
+            return length
+    return _DEFAULT_CONTEXT_LENGTH

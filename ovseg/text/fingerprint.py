@@ -1,0 +1,72 @@
+"""What identifies a text model: its weights, its structure, and what its tokenizer makes of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Towers and numbers of a CLIP model that have no part in its raw text encoding.
+_NOT_TEXT = ('visual.', 'text_decoder.', 'logit_scale', 'logit_bias')
+# Settings of open_clip's text towers that no parameter and no module's repr shows.
+_SETTINGS = ('context_length', 'text_pool_type', 'text_eos_id', 'pool_type', 'eos_id', 'pad_id')
+# Cases in which tokenizers differ: case, accents, scripts, punctuation, entities, digits, blanks.
+_PROBES = (
+    'a photo of a Red STAR.',
+    'naïve café, 北京 & Ünïcode',
+    "the dog's  bone; 3.14 #tag {x} _y_ &amp; <b>",
+    ' '.join(['word'] * 100),
+)
+
+
+def text_state(clip: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Names and values of all parameters and buffers that the text encoding depends on."""
+    for name, value in clip.state_dict(keep_vars=True).items():
+        if not name.startswith(_NOT_TEXT):
+            yield name, value.detach()
+
+
+def weights_fingerprint(clip: nn.Module) -> str:
+    """Hash of the text tower's weights and structure, the same on every device.
+
+    The vision tower does not enter. The activation does (it is in the modules' names), as
+    QuickGELU and GELU give one set of weights two meanings.
+
+    Args:
+        clip: an open_clip CLIP, CustomTextCLIP or anything with ``encode_text``.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = blake2b(digest_size=16)
+    for name, module in clip.named_modules():
+        if not f'{name}.'.startswith(_NOT_TEXT):
+            digest.update(f'{name}:{type(module).__qualname__}({module.extra_repr()})'.encode())
+    for owner in (clip, getattr(clip, 'text', None)):
+        settings = {key: repr(getattr(owner, key, None)) for key in _SETTINGS}
+        digest.update(repr(settings).encode())
+    for name, value in text_state(clip):
+        digest.update(f'{name}:{tuple(value.shape)}:{value.dtype}'.encode())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def weights_stamp(clip: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Cheap mark that changes when a weight is replaced or written in place."""
+    return tuple((value.data_ptr(), _version(value)) for _, value in text_state(clip))
+
+
+def tokenizer_fingerprint(tokenizer: Any, context_length: int) -> str:
+    """Hash of a tokenizer's behaviour on probe sentences, and of the context length."""
+    digest = blake2b(digest_size=8)
+    digest.update(f'{type(tokenizer).__qualname__}:{context_length}'.encode())
+    digest.update(repr(tokenizer(list(_PROBES)).tolist()).encode())
+    return digest.hexdigest()
+
+
+def _version(value: Tensor) -> int:
+    # Tensors made under inference_mode count no versions; nothing trains them either.
+    return 0 if value.is_inference() else value._version

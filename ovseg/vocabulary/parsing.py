@@ -1,0 +1,343 @@
+"""Reading words: from a string, a text file, a JSON file or a dict, with errors that point."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovseg.errors import UserError, nearest
+from ovseg.vocabulary.palette import Color
+from ovseg.vocabulary.rejection import BACKGROUND, Rejection
+
+FILE_SUFFIXES = ('.txt', '.json')
+
+# A prompt made of these alone that ends in an article is a template whose word was forgotten.
+_TEMPLATE_WORDS = frozenset(
+    'a an the of my one this is there in itap photo picture image scene'.split()
+)
+_ARTICLES = frozenset(('a', 'an', 'the'))
+
+_RECORD_KEYS = ('name', 'prompts', 'description', 'color')
+_DOCUMENT_KEYS = ('classes', 'palette', 'rejection', 'background', 'threshold')
+# What else an mmseg data set's metainfo carries; nothing in it concerns words.
+_METAINFO_KEYS = ('label_map', 'reduce_zero_label', 'dataset_type', 'task_name')
+
+
+@dataclass(frozen=True)
+class VocabularyClass:
+    """One class: what it is called and by which words CLIP is asked for it.
+
+    Attributes:
+        name: as every output shows it.
+        prompts: words that go into templates, each a query of its own; commas and blanks in
+            them are kept. Empty for a background that only a threshold reaches.
+        color: RGB 0..255, or None for the palette's choice.
+        descriptions: whole sentences that are encoded as they are, without a template.
+
+    Raises:
+        UserError: no words, empty or repeated words, a bad colour.
+    """
+
+    name: str
+    prompts: tuple[str, ...]
+    color: Color | None = None
+    descriptions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_words(self.name, 'class name', name=True)
+        where = f'class {self.name!r}'
+        for field in ('prompts', 'descriptions'):
+            words = as_words(getattr(self, field), f'{field} of {where}')
+            object.__setattr__(self, field, words)
+        seen: set[str] = set()
+        for prompt in self.prompts + self.descriptions:
+            check_words(prompt, f'prompt of {where}')
+            if folded(prompt) in seen:
+                raise UserError(f'{where} lists {prompt!r} twice, remove one')
+            seen.add(folded(prompt))
+        if self.color is not None:
+            object.__setattr__(self, 'color', _checked_color(self.color, where))
+
+
+@dataclass(frozen=True)
+class ParsedWords:
+    """Classes as given, and the rejection rule if the source states one."""
+
+    classes: tuple[VocabularyClass, ...]
+    rejection: Rejection | None = None
+
+
+def folded(text: str) -> str:
+    """``text`` as CLIP's tokenizer compares it: case and runs of blanks do not matter."""
+    return ' '.join(text.split()).casefold()
+
+
+def as_words(value: Any, where: str) -> tuple[str, ...]:
+    """A string or a sequence of strings as a tuple; anything else is an error at ``where``."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence) and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    raise UserError(f'{where} must be a string or a list of strings, got {value!r}')
+
+
+def check_words(text: Any, where: str, name: bool = False) -> None:
+    """Raise if ``text`` gives CLIP nothing to look for.
+
+    Args:
+        text: a class name or a prompt.
+        where: how the message calls it.
+        name: a name may read like a template ("a"), a prompt may not.
+
+    Raises:
+        UserError: not a string, empty, punctuation only, nothing but template text.
+    """
+    if not isinstance(text, str):
+        raise UserError(f'{where} must be a string, got {text!r}')
+    if not text.strip():
+        raise UserError(f'{where} is empty, write a word or remove it')
+    if '{}' in text:
+        raise UserError(f'{where} {text!r} is a template, write the word itself without {{}}')
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in text):
+        raise UserError(f'{where} {text!r} is not valid Unicode text')
+    words = re.findall(r'\w+', text.casefold())
+    # Emoji and other symbols mean something to CLIP's byte tokenizer, ASCII punctuation does not.
+    if not words and text.isascii():
+        raise UserError(f'{where} {text!r} is nothing but punctuation, write a word')
+    if not name and words and words[-1] in _ARTICLES and _TEMPLATE_WORDS.issuperset(words):
+        raise UserError(f'{where} {text!r} is nothing but template text, add the word itself')
+
+
+def parse_string(text: str) -> ParsedWords:
+    """Classes by ``;`` or newline, synonyms by ``,``: ``"cat, kitten; sofa"``.
+
+    Blank lines are skipped. Every other entry must hold a word.
+
+    Raises:
+        UserError: an empty entry (which one), a word that stands in two classes.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UserError('the vocabulary is empty, write for example "cat, kitten; sofa"')
+    entries = [entry for line in lines for entry in line.split(';')]
+    classes = []
+    for number, entry in enumerate(entries, 1):
+        where = f'class {number}'
+        if not entry.strip():
+            before = f' (after {entries[number - 2].strip()!r})' if number > 1 else ''
+            raise UserError(f"{where}{before} is empty, remove the extra ';' or write a word")
+        classes.append(_split_synonyms(entry, where))
+    return ParsedWords(_without_shared_words(classes))
+
+
+def read_file(path: Path) -> ParsedWords:
+    """The words of a ``.txt`` file (one class a line) or a ``.json`` file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: another suffix, not UTF-8, not JSON, or a bad entry (file and line named).
+    """
+    if path.suffix.lower() not in FILE_SUFFIXES:
+        raise UserError(f'vocabulary file {path} must end in .txt or .json')
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'vocabulary file {path} not found; for plain words write them without .txt or .json'
+        )
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise UserError(f'vocabulary file {path} is not UTF-8 text, save it as UTF-8') from error
+    if path.suffix.lower() == '.txt':
+        return _parse_lines(text, path)
+    try:
+        document = json.loads(text, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f'vocabulary file {path} is not valid JSON: {error}') from error
+    try:
+        return parse_document(document)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+
+
+def parse_document(document: Any) -> ParsedWords:
+    """Words given explicitly: nothing in a name or a prompt separates anything.
+
+    Args:
+        document: ``{'classes': [...], ...}`` whose classes are names, lists of prompts or
+            records with name, prompts, description and color, beside palette, rejection,
+            background and threshold; a data set's METAINFO is of this form; or the short map
+            ``{name: [prompts]}``; or a list of classes.
+
+    Raises:
+        UserError: a bad entry, an unknown key.
+    """
+    if isinstance(document, Mapping):
+        if 'classes' not in document:
+            items = [{'name': name, 'prompts': words} for name, words in document.items()]
+            return ParsedWords(_explicit_classes(items))
+        known = (*_DOCUMENT_KEYS, *_METAINFO_KEYS)
+        for key in document:
+            if key not in known:
+                raise UserError(
+                    f'unknown vocabulary setting {key!r}, use {", ".join(_DOCUMENT_KEYS)}.'
+                    + nearest(str(key), _DOCUMENT_KEYS)
+                )
+        given = document['classes']
+        if isinstance(given, str):
+            classes = parse_string(given).classes
+        elif isinstance(given, Mapping):
+            classes = parse_document(dict(given)).classes
+        else:
+            classes = _explicit_classes(given)
+        classes = _with_palette(classes, document.get('palette'))
+        return ParsedWords(classes, _stated_rejection(document))
+    return ParsedWords(_explicit_classes(document))
+
+
+def _explicit_classes(entries: Any) -> tuple[VocabularyClass, ...]:
+    if isinstance(entries, (str, bytes)) or not isinstance(entries, Sequence):
+        raise UserError(f'classes must be a list, got {entries!r}')
+    if not entries:
+        raise UserError('the vocabulary is empty, give at least one class')
+    return tuple(_explicit_class(entry, number) for number, entry in enumerate(entries, 1))
+
+
+def _explicit_class(entry: Any, number: int) -> VocabularyClass:
+    where = f'class {number}'
+    if isinstance(entry, VocabularyClass):
+        return entry
+    if isinstance(entry, Mapping):
+        return _record(entry, where)
+    words = as_words(entry, where)
+    if not words:
+        raise UserError(f'{where} has no words, give at least one')
+    for word in words:
+        check_words(word, where)
+    return VocabularyClass(words[0], words)
+
+
+def _record(record: Mapping[str, Any], where: str) -> VocabularyClass:
+    for key in record:
+        if key not in _RECORD_KEYS:
+            raise UserError(
+                f'{where} has an unknown key {key!r}, use {", ".join(_RECORD_KEYS)}.'
+                + nearest(str(key), _RECORD_KEYS)
+            )
+    check_words(record.get('name'), f'name of {where}', name=True)
+    where = f'{where}, {record["name"]!r},'
+    descriptions = as_words(record.get('description') or (), f'description of {where}')
+    prompts = record.get('prompts')
+    if prompts is None:
+        prompts = () if descriptions else (record['name'],)
+    prompts = as_words(prompts, f'prompts of {where}')
+    if not prompts and not descriptions:
+        raise UserError(f'{where} has no words, give prompts or leave them out to use its name')
+    return VocabularyClass(record['name'], prompts, record.get('color'), descriptions)
+
+
+def _with_palette(
+    classes: tuple[VocabularyClass, ...], palette: Any
+) -> tuple[VocabularyClass, ...]:
+    if palette is None:
+        return classes
+    if not isinstance(palette, Sequence) or len(palette) != len(classes):
+        size = len(palette) if isinstance(palette, Sequence) else palette
+        raise UserError(f'palette must hold one colour a class, got {size} for {len(classes)}')
+    return tuple(
+        VocabularyClass(item.name, item.prompts, item.color or color, item.descriptions)
+        for item, color in zip(classes, palette)
+    )
+
+
+def _stated_rejection(document: Mapping[str, Any]) -> Rejection | None:
+    shorthand = 'background' in document or 'threshold' in document
+    if document.get('rejection') is not None:
+        if shorthand:
+            raise UserError("give either 'rejection' or 'background' and 'threshold', not both")
+        return Rejection.build(document['rejection'])
+    if not shorthand:
+        return None
+    words = as_words(document.get('background') or (), 'background words')
+    threshold = document.get('threshold')
+    kind = 'background' if words else 'threshold'
+    return Rejection(kind, 0.0 if threshold is None else threshold, words)
+
+
+def _parse_lines(text: str, path: Path) -> ParsedWords:
+    classes = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = re.split(r'(?:^|\s)#', line, maxsplit=1)[0]
+        if not words.strip():
+            continue
+        where = f'{path}, line {number}'
+        if ';' in words:
+            raise UserError(f"{where} has a ';': one class a line, synonyms by commas")
+        classes.append(_split_synonyms(words, where))
+    if not classes:
+        raise UserError(f'vocabulary file {path} is empty, write one class a line')
+    return ParsedWords(_without_shared_words(classes))
+
+
+def _split_synonyms(entry: str, where: str) -> VocabularyClass:
+    words = [' '.join(word.split()) for word in entry.split(',')]
+    for number, word in enumerate(words, 1):
+        if not word:
+            raise UserError(
+                f'word {number} of {where} ({entry.strip()!r}) is empty, '
+                "remove the extra ',' or write a word"
+            )
+        check_words(word, f'word {number} of {where}')
+    return VocabularyClass(words[0], tuple(words))
+
+
+def _without_shared_words(classes: list[VocabularyClass]) -> tuple[VocabularyClass, ...]:
+    """Refuse a word in two classes: they would tie, and the first would always win."""
+    owner: dict[str, int] = {}
+    for number, item in enumerate(classes, 1):
+        for word in item.prompts:
+            other = owner.setdefault(folded(word), number)
+            if other != number:
+                raise UserError(
+                    f'duplicate: {word!r} stands in class {other} and in class {number}, '
+                    'keep it in one'
+                )
+    return tuple(classes)
+
+
+def check_unique_names(classes: Sequence[VocabularyClass]) -> None:
+    """Raise if two classes have one name, which no output could tell apart."""
+    seen: dict[str, int] = {}
+    for index, item in enumerate(classes):
+        first = seen.setdefault(folded(item.name), index)
+        if first != index:
+            hint = ' (the rejection rule puts its own at index 0)' * (
+                first == 0 and folded(item.name) == BACKGROUND
+            )
+            raise UserError(
+                f'duplicate class {item.name!r} at index {first} and {index}{hint}, '
+                'rename or remove one'
+            )
+
+
+def _checked_color(color: Any, where: str) -> Color:
+    try:
+        values = tuple(int(value) for value in color)
+        exact = all(value == given for value, given in zip(values, color))
+    except (TypeError, ValueError):
+        values, exact = (), False
+    if not exact or len(values) != 3 or not all(0 <= value <= 255 for value in values):
+        raise UserError(f'color of {where} must be three integers from 0 to 255, got {color!r}')
+    return values  # type: ignore[return-value]
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise UserError(f'duplicate entry {key!r}')
+        result[key] = value
+    return result

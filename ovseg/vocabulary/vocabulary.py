@@ -1,0 +1,268 @@
+"""The ordered list of classes that an image is asked for, with its rejection rule."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ovseg.errors import UserError, nearest
+from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color, make_palette
+from ovseg.vocabulary.parsing import (
+    FILE_SUFFIXES,
+    ParsedWords,
+    VocabularyClass,
+    check_unique_names,
+    folded,
+    parse_document,
+    parse_string,
+    read_file,
+)
+from ovseg.vocabulary.protocols import protocol_words
+from ovseg.vocabulary.rejection import BACKGROUND, Rejection
+
+_PROTOCOL_KEYS = ('dataset', 'protocol', 'rejection')
+
+
+class Vocabulary:
+    """Classes in label order; names and colours of every output come from here.
+
+    A rejection rule that needs a background which the list does not have puts a class
+    ``background`` at index 0: with the rule's words as prompts, or with none when only the
+    threshold leads there.
+
+    Args:
+        classes: the classes as asked for, without a background of the rule's making.
+        rejection: the rule; none by default.
+
+    Attributes:
+        classes: all classes, index = label.
+        rejection: the rule.
+
+    Raises:
+        UserError: no classes, two classes of one name, a rule that does not fit.
+
+    Example:
+        >>> vocabulary = Vocabulary.parse('cat, kitten; sofa')
+        >>> vocabulary.names, vocabulary.classes[0].prompts
+        (('cat', 'sofa'), ('cat', 'kitten'))
+        >>> vocabulary.with_rejection(Rejection('threshold', 0.4)).names
+        ('background', 'cat', 'sofa')
+    """
+
+    def __init__(
+        self, classes: Sequence[VocabularyClass], rejection: Rejection | None = None
+    ) -> None:
+        self._given = tuple(classes)
+        self.rejection = rejection or Rejection()
+        if not self._given:
+            raise UserError('the vocabulary is empty, give at least one class')
+        self.classes = self._with_background()
+        check_unique_names(self.classes)
+        self._palette = self._fill_palette()
+
+    @classmethod
+    def parse(
+        cls, source: Any, rejection: Rejection | Mapping[str, Any] | str | None = None
+    ) -> Vocabulary:
+        """The vocabulary that ``source`` writes down.
+
+        Args:
+            source: a string ``"cat, kitten; sofa"`` (classes by ``;`` or newline, synonyms by
+                ``,``); the path of a ``.txt`` or ``.json`` file; a list of classes, each a
+                string (one prompt, commas kept) or a list of prompts; a dict with ``classes``
+                such as a data set's METAINFO; a dict ``{name: prompts}``; or a Vocabulary.
+            rejection: replaces the source's own rule.
+
+        Raises:
+            UserError: a bad entry, which the message names.
+            FileNotFoundError: the file is not there.
+        """
+        rule = Rejection.build(rejection)
+        if isinstance(source, Vocabulary):
+            return source if rule is None else source.with_rejection(rule)
+        words = _read(source)
+        return cls(words.classes, words.rejection if rule is None else rule)
+
+    @classmethod
+    def from_protocol(
+        cls,
+        dataset: str,
+        protocol: str,
+        rejection: Rejection | Mapping[str, Any] | str | None = None,
+    ) -> Vocabulary:
+        """The words that a published method feeds to CLIP for a data set.
+
+        Args:
+            dataset: such as ``voc20``; a file of ``ovseg/vocabulary/names``.
+            protocol: the method whose words they are, such as ``maskclip``.
+            rejection: the rule; by default ``class_zero`` where label 0 is the background.
+
+        Raises:
+            UserError: an unknown data set or protocol (the known ones are listed).
+        """
+        names, prompts, has_background = protocol_words(dataset, protocol)
+        classes = [
+            VocabularyClass(name, words, BACKGROUND_COLOR if _is_background(index, name) else None)
+            for index, (name, words) in enumerate(zip(names, prompts))
+        ]
+        default = Rejection('class_zero') if has_background else Rejection()
+        return cls(classes, Rejection.build(rejection) or default)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(item.name for item in self.classes)
+
+    @property
+    def palette(self) -> list[Color]:
+        """One RGB colour (0..255) a class: the given ones, the rest well apart from them."""
+        return list(self._palette)
+
+    @property
+    def background_index(self) -> int | None:
+        """Label of rejected pixels, or None without a rejection rule."""
+        return 0 if self.rejection.rejects else None
+
+    def with_rejection(self, rejection: Rejection | Mapping[str, Any] | str | None) -> Vocabulary:
+        """The same classes under another rejection rule (None for no rule)."""
+        return Vocabulary(self._given, Rejection.build(rejection))
+
+    def to_json(self) -> str:
+        """The vocabulary as JSON text; ``parse`` of a file with it gives an equal one."""
+        document: dict[str, Any] = {'classes': [_to_record(item) for item in self._given]}
+        if self.rejection.rejects:
+            document['rejection'] = self.rejection.to_dict()
+        return json.dumps(document, ensure_ascii=False, indent=1) + '\n'
+
+    def format(self) -> str:
+        """The classes in the syntax for people, ``"cat, kitten; sofa"``.
+
+        Raises:
+            ValueError: a name, prompt or description that this syntax cannot say.
+        """
+        entries = []
+        for item in self._given:
+            entry = ', '.join(item.prompts)
+            try:
+                read_back = parse_string(entry).classes
+            except UserError:
+                read_back = ()
+            if read_back != (VocabularyClass(item.name, item.prompts),) or item.descriptions:
+                raise ValueError(f'class {item.name!r} does not fit "a, b; c", use to_json')
+            entries.append(entry)
+        return '; '.join(entries)
+
+    def save(self, path: str | Path) -> None:
+        """Write ``to_json`` to ``path``, at once or not at all."""
+        path = Path(path)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.tmp')
+        try:
+            with os.fdopen(handle, 'w', encoding='utf-8') as file:
+                file.write(self.to_json())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __iter__(self) -> Iterator[VocabularyClass]:
+        return iter(self.classes)
+
+    def __getitem__(self, index: int) -> VocabularyClass:
+        return self.classes[index]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return (self._given, self.rejection) == (other._given, other.rejection)
+
+    def __hash__(self) -> int:
+        return hash((self._given, self.rejection))
+
+    def __repr__(self) -> str:
+        shown = ', '.join(repr(name) for name in self.names[:8])
+        more = f', ... {len(self)} in all' if len(self) > 8 else ''
+        return f'Vocabulary({shown}{more}; rejection={self.rejection.kind})'
+
+    def _with_background(self) -> tuple[VocabularyClass, ...]:
+        rule = self.rejection
+        if rule.kind in ('none', 'class_zero'):
+            return self._given
+        first = self._given[0].name
+        if _is_background(0, first):
+            if rule.words:
+                raise UserError(
+                    f'class 0 is already called {first!r}: put the background words '
+                    "into it and use rejection kind 'class_zero'"
+                )
+            return self._given
+        return (VocabularyClass(BACKGROUND, rule.words, BACKGROUND_COLOR), *self._given)
+
+    def _fill_palette(self) -> list[Color]:
+        given = [item.color for item in self.classes]
+        missing = given.count(None)
+        fresh = iter(make_palette(missing, tuple(color for color in given if color is not None)))
+        return [color if color is not None else next(fresh) for color in given]
+
+
+def build_vocabulary(
+    cfg: Any, rejection: Rejection | Mapping[str, Any] | str | None = None
+) -> Vocabulary | None:
+    """The vocabulary of a config entry.
+
+    Args:
+        cfg: whatever ``Vocabulary.parse`` takes, ``dict(dataset=..., protocol=...)`` for
+            published words (with ``rejection`` if wanted), or None.
+        rejection: replaces the entry's own rule.
+
+    Returns:
+        The vocabulary, or None for None.
+    """
+    if cfg is None:
+        return None
+    if isinstance(cfg, Mapping) and 'protocol' in cfg and 'dataset' in cfg:
+        for key in cfg:
+            if key not in _PROTOCOL_KEYS:
+                raise UserError(
+                    f'unknown vocabulary setting {key!r}, use {", ".join(_PROTOCOL_KEYS)}.'
+                    + nearest(str(key), _PROTOCOL_KEYS)
+                )
+        rule = cfg.get('rejection') if rejection is None else rejection
+        return Vocabulary.from_protocol(cfg['dataset'], cfg['protocol'], rule)
+    return Vocabulary.parse(cfg, rejection)
+
+
+def _read(source: Any) -> ParsedWords:
+    if isinstance(source, Path):
+        return read_file(source)
+    if isinstance(source, str):
+        return read_file(Path(source.strip())) if _names_a_file(source) else parse_string(source)
+    if isinstance(source, (Mapping, list, tuple)):
+        return parse_document(source)
+    raise UserError(
+        'a vocabulary must be a string, a file, a list or a dict of classes, '
+        f'got {type(source).__name__} {source!r}'
+    )
+
+
+def _names_a_file(text: str) -> bool:
+    return text.strip().lower().endswith(FILE_SUFFIXES) and not set(text.strip()) & set(';\n\r')
+
+
+def _is_background(index: int, name: str) -> bool:
+    return index == 0 and folded(name) == BACKGROUND
+
+
+def _to_record(item: VocabularyClass) -> dict[str, Any]:
+    record: dict[str, Any] = {'name': item.name, 'prompts': list(item.prompts)}
+    if item.descriptions:
+        record['description'] = list(item.descriptions)
+    if item.color is not None:
+        record['color'] = list(item.color)
+    return record
