@@ -1,0 +1,41 @@
+# Every target does its own set-up: a virtual environment in .venv, nothing installed by hand before.
+# PYTHON chooses the interpreter (3.10 to 3.12).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint parity wheel clean
+
+demo: $(VENV)/.ready
+	$(BIN)/python demo/image_demo.py demo/scene.png \
+		"sky; grass; water; brick wall; red star; yellow sun; blue ball" \
+		--out-dir outputs/demo
+
+test: $(VENV)/.ready-tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# GOLDEN names a folder or files that the reference implementations computed.
+parity: $(VENV)/.ready
+	$(BIN)/python tools/check_parity.py $(GOLDEN)
+
+wheel: $(VENV)/.ready
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist outputs *.egg-info
+
+$(VENV)/.ready: requirements/lock.txt requirements/runtime.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -r requirements/lock.txt
+	$(PIP) install --quiet -e .
+	touch $@
+
+$(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt
+	$(PIP) install --quiet -r requirements/tests.txt
+	touch $@

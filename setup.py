@@ -1,0 +1,62 @@
+"""Packaging of ovseg: pure Python, with configs, tools and the embedded weights in the wheel."""
+
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+def read_requirements(name: str) -> list[str]:
+    """Lines of a requirements file without comments."""
+    lines = (ROOT / 'requirements' / name).read_text(encoding='utf-8').splitlines()
+    return [line.split('#')[0].strip() for line in lines if line.split('#')[0].strip()]
+
+
+class BuildWithConfigs(build_py):
+    """Copies what lives beside the package in a checkout into ``ovseg/.mim`` of the wheel."""
+
+    def run(self) -> None:
+        """Builds, then copies; an editable install finds the folders beside the package."""
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / 'ovseg' / '.mim'
+        for folder in ('configs', 'tools', 'demo'):
+            shutil.copytree(
+                ROOT / folder,
+                target / folder,
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns('__pycache__', '*.pyc'),
+            )
+        shutil.copy(ROOT / 'model-index.yml', target / 'model-index.yml')
+
+
+version: dict[str, str] = {}
+for line in (ROOT / 'ovseg' / '__init__.py').read_text(encoding='utf-8').splitlines():
+    if line.startswith('__version__'):
+        exec(line, version)
+
+setup(
+    name='ovseg',
+    version=version['__version__'],
+    description='Open-vocabulary segmentation for the MM ecosystem: image and words in, masks out',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['ovseg', 'ovseg.*']),
+    package_data={'ovseg': ['py.typed', 'vocabulary/names/*', 'weights/*', 'apis/*.json']},
+    install_requires=read_requirements('runtime.txt'),
+    extras_require={
+        'tests': read_requirements('tests.txt'),
+    },
+    cmdclass={'build_py': BuildWithConfigs},
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)

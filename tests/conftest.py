@@ -1,0 +1,36 @@
+"""Settings for all tests: few threads, GPU tests only where there is one, no user caches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Tests share two cores; more threads only get in each other's way.
+torch.set_num_threads(1)
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if 'gpu' in item.keywords:
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _private_cache(tmp_path_factory):
+    """Text embeddings of tests never touch the user's cache."""
+    folder = tmp_path_factory.mktemp('ovseg-cache')
+    previous = os.environ.get('OVSEG_CACHE')
+    os.environ['OVSEG_CACHE'] = str(folder)
+    yield folder
+    if previous is None:
+        del os.environ['OVSEG_CACHE']
+    else:
+        os.environ['OVSEG_CACHE'] = previous
