@@ -20,6 +20,8 @@ _LOCATIONS = {
     'VISUALIZERS': ['mmseg.visualization'],
     'OPTIMIZERS': ['mmseg.engine'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['mmseg.engine'],
+    'PARAM_SCHEDULERS': ['mmseg.engine'],
+    'TASK_UTILS': ['mmseg.models'],
 }
 
 
