@@ -173,27 +173,31 @@ class Classifier:
         """Class scores (B, K, h, w) of patch features (B, D, h, w)."""
         return self.class_scores(self.row_scores(features))
 
-    def probabilities(self, rows: Tensor) -> Tensor:
+    def probabilities(self, rows: Tensor, are_probabilities: bool = False) -> Tensor:
         """Class probabilities (B, K, ...) of row scores (B, P, ...).
 
         With ``max`` the softmax runs over all rows and a class takes its best row's share (so
         they may sum to less than 1); else it runs over the class scores. A class without rows
-        gets 0.
+        gets 0. ``are_probabilities`` says that the rows hold probabilities already (a refiner
+        took the softmax on the patch grid): they are aggregated as they are.
 
         Source: SCLIP, CLIP_Segmentor.postprocess_result (softmax of queries, maximum a class).
         """
+        if are_probabilities:
+            return self.class_scores(rows).clamp_min(0)
         if self.aggregation != 'max':
             return (self.class_scores(rows).float() * self.logit_scale).softmax(1)
         self._check_rows(rows)
         shares = (rows.float() * self.logit_scale).softmax(1)
         return shares if self._is_identity else self._best_rows(shares, empty=0.0)
 
-    def decide(self, rows: Tensor) -> Tensor:
+    def decide(self, rows: Tensor, are_probabilities: bool = False) -> Tensor:
         """Labels (B, ...), int64, of row scores (B, P, ...), rejection included.
 
         Each pixel is decided by itself, so any strip of a map gives that strip of the result.
         Ties go to the first class. No softmax is computed: the largest probability is
-        ``1 / sum(exp(logit_scale * (score - best score)))``.
+        ``1 / sum(exp(logit_scale * (score - best score)))``. Rows that hold probabilities
+        already are compared with the threshold as they are.
         """
         scores = rows if self.aggregation == 'max' else self.class_scores(rows)
         self._check_rows(rows)
@@ -203,8 +207,10 @@ class Classifier:
         else:
             labels = winner
         if self.rejection.threshold > 0 and self.background_index is not None:
-            gaps = (scores - best.unsqueeze(1)).float()
-            largest = gaps.mul_(self.logit_scale).exp_().sum(1).reciprocal_()
+            largest = best
+            if not are_probabilities:
+                gaps = (scores - best.unsqueeze(1)).float()
+                largest = gaps.mul_(self.logit_scale).exp_().sum(1).reciprocal_()
             labels = labels.masked_fill(largest < self.rejection.threshold, self.background_index)
         return labels
 

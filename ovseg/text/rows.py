@@ -1,0 +1,42 @@
+"""Classifiers from ready rows: published ``*_clip_text.pth`` files instead of a text tower."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ovseg.errors import UserError
+from ovseg.text.classifier import Classifier
+from ovseg.vocabulary.vocabulary import Vocabulary
+
+
+def classifier_from_rows(
+    vocabulary: Vocabulary, rows: Tensor, logit_scale: float, fingerprint: str
+) -> Classifier:
+    """The classifier whose rows are given, one for each class that has words.
+
+    Args:
+        vocabulary: names, colours and rejection rule; its words are not encoded.
+        rows: (C, D) in class order; normalised here.
+        logit_scale: factor before the softmax.
+        fingerprint: where the rows come from.
+
+    Raises:
+        UserError: the numbers of rows and classes differ.
+    """
+    labels = [label for label, item in enumerate(vocabulary.classes) if item.prompts]
+    if len(labels) != len(rows):
+        raise UserError(
+            f'{fingerprint} holds {len(rows)} text embeddings but the vocabulary has '
+            f'{len(labels)} classes with words; give the file that was made from these classes'
+        )
+    return Classifier(
+        weight=F.normalize(rows.float(), dim=-1),
+        class_index=torch.tensor(labels),
+        num_classes=len(vocabulary),
+        logit_scale=logit_scale,
+        rejection=vocabulary.rejection,
+        background_index=vocabulary.background_index,
+        fingerprint=fingerprint,
+    )
