@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ovseg.vocabulary.rejection import Rejection
 
 Aggregation = Literal['linear', 'max', 'mean']
+
+# Keeps a pixel without any probability from dividing by zero.
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,7 @@ class Classifier:
                 vectors already.
 
         Returns:
-            Scores (B, P, h, w).
+            Scores (B, P, h, w), float32.
 
         Raises:
             ValueError: D is not the classifier's.
@@ -144,13 +146,17 @@ class Classifier:
                 f'features must be (B, {self.weight.shape[1]}, h, w) for rows '
                 f'{tuple(self.weight.shape)}, got {tuple(features.shape)}'
             )
+        height, width = features.shape[2:]
+        # Cosines differ in the third digit, so half precision and autocast end here; and matmul,
+        # unlike a 1x1 convolution, keeps float32 on GPUs that offer TF32.
+        features = features.float().flatten(2)
         if normalize:
             features = features / features.norm(dim=1, keepdim=True)
-        weight = self.weight.to(features.dtype)
-        scores = F.conv2d(features, weight[:, :, None, None])
+        with torch.autocast(features.device.type, enabled=False):
+            scores = self.weight @ features
         if self._has_bias:
-            scores = scores + self.bias.to(scores.dtype)[:, None, None]
-        return scores
+            scores = scores + self.bias[:, None]
+        return scores.unflatten(2, (height, width))
 
     def class_scores(self, rows: Tensor) -> Tensor:
         """Row scores (B, P, ...) aggregated to class scores (B, K, ...).
@@ -174,45 +180,57 @@ class Classifier:
         return self.class_scores(self.row_scores(features))
 
     def probabilities(self, rows: Tensor, are_probabilities: bool = False) -> Tensor:
-        """Class probabilities (B, K, ...) of row scores (B, P, ...).
+        """Class probabilities (B, K, ...), float32, of row scores (B, P, ...).
 
         With ``max`` the softmax runs over all rows and a class takes its best row's share (so
         they may sum to less than 1); else it runs over the class scores. A class without rows
-        gets 0. ``are_probabilities`` says that the rows hold probabilities already (a refiner
-        took the softmax on the patch grid): they are aggregated as they are.
+        gets 0.
+
+        Args:
+            rows: scores, as ``row_scores`` gives them and resized at will.
+            are_probabilities: ``rows`` went through a softmax already (key smoothing does
+                that); they are then only scaled to sum to 1, negative ones counting as 0.
 
         Source: SCLIP, CLIP_Segmentor.postprocess_result (softmax of queries, maximum a class).
         """
+        scores = self._competing(rows).float()
         if are_probabilities:
-            return self.class_scores(rows).clamp_min(0)
-        if self.aggregation != 'max':
-            return (self.class_scores(rows).float() * self.logit_scale).softmax(1)
-        self._check_rows(rows)
-        shares = (rows.float() * self.logit_scale).softmax(1)
-        return shares if self._is_identity else self._best_rows(shares, empty=0.0)
+            shares = scores.clamp_min(0)
+            shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
+        else:
+            shares = (scores * self.logit_scale).softmax(1)
+        competes_by_class = self.aggregation != 'max' or self._is_identity
+        return shares if competes_by_class else self._best_rows(shares, empty=0.0)
 
     def decide(self, rows: Tensor, are_probabilities: bool = False) -> Tensor:
         """Labels (B, ...), int64, of row scores (B, P, ...), rejection included.
 
         Each pixel is decided by itself, so any strip of a map gives that strip of the result.
         Ties go to the first class. No softmax is computed: the largest probability is
-        ``1 / sum(exp(logit_scale * (score - best score)))``. Rows that hold probabilities
-        already are compared with the threshold as they are.
+        ``1 / sum(exp(logit_scale * (score - best score)))``.
+
+        Args:
+            rows: scores, as ``row_scores`` gives them and resized at will.
+            are_probabilities: see ``probabilities``.
         """
-        scores = rows if self.aggregation == 'max' else self.class_scores(rows)
-        self._check_rows(rows)
+        scores = self._competing(rows)
         best, winner = scores.max(dim=1)
-        if self.aggregation == 'max' and not self._is_identity:
-            labels = self.class_index[winner]
+        competes_by_class = self.aggregation != 'max' or self._is_identity
+        labels = winner if competes_by_class else self.class_index[winner]
+        if self.rejection.threshold == 0 or self.background_index is None:
+            return labels
+        if are_probabilities:
+            total = scores.float().clamp_min(0).sum(1).clamp_min_(_TINY)
+            largest = best.float().clamp_min(0) / total
         else:
-            labels = winner
-        if self.rejection.threshold > 0 and self.background_index is not None:
-            largest = best
-            if not are_probabilities:
-                gaps = (scores - best.unsqueeze(1)).float()
-                largest = gaps.mul_(self.logit_scale).exp_().sum(1).reciprocal_()
-            labels = labels.masked_fill(largest < self.rejection.threshold, self.background_index)
-        return labels
+            gaps = scores.float() - best.float().unsqueeze(1)
+            largest = gaps.mul_(self.logit_scale).exp_().sum(1).reciprocal_()
+        return labels.masked_fill(largest < self.rejection.threshold, self.background_index)
+
+    def _competing(self, rows: Tensor) -> Tensor:
+        """The scores that compete in a pixel: all rows with ``max``, else the classes."""
+        self._check_rows(rows)
+        return rows if self.aggregation == 'max' else self.class_scores(rows)
 
     def _check_rows(self, rows: Tensor) -> None:
         if rows.ndim < 2 or rows.shape[1] != len(self.weight):

@@ -98,7 +98,7 @@ class TextEncoder:
             if len(new) > chunk:
                 print_log(f'encoding text: {start} of {len(new)} prompts', logger='current')
             part = new[start : start + chunk]
-            encoded = dict(zip(part, self._compute(part)))
+            encoded = dict(zip(part, self._compute(part), strict=True))
             known.update(encoded)
             if cache is not None:
                 cache.put(encoded)
@@ -187,8 +187,10 @@ class TextEncoder:
         longer = max(4 * self.context_length, 1024)
         short = self._tokenize(asked)
         long = self._tokenize(asked, longer)[:, : short.shape[1]]
-        changed = (short != long).any(dim=1).tolist()
-        return [] if changed[-1] else [prompt for prompt, cut in zip(prompts, changed) if cut]
+        *changed, unreliable = (short != long).any(dim=1).tolist()
+        if unreliable:
+            return []
+        return [prompt for prompt, is_cut in zip(prompts, changed, strict=True) if is_cut]
 
 
 def _context_length(clip: nn.Module, tokenizer: Any) -> int:

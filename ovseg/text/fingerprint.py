@@ -1,4 +1,4 @@
-"""What identifies a text model: its weights, its structure, and what its tokenizer makes of text."""
+"""What identifies a text model: weights, structure, and what its tokenizer makes of text."""
 
 from __future__ import annotations
 

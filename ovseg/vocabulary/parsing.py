@@ -16,10 +16,11 @@ from ovseg.vocabulary.rejection import BACKGROUND, Rejection
 FILE_SUFFIXES = ('.txt', '.json')
 
 # A prompt made of these alone that ends in an article is a template whose word was forgotten.
-_TEMPLATE_WORDS = frozenset(
-    'a an the of my one this is there in itap photo picture image scene'.split()
-)
 _ARTICLES = frozenset(('a', 'an', 'the'))
+_TEMPLATE_WORDS = _ARTICLES | frozenset(
+    ('of', 'my', 'one', 'this', 'is', 'there', 'in')
+    + ('itap', 'photo', 'picture', 'image', 'scene')
+)
 
 _RECORD_KEYS = ('name', 'prompts', 'description', 'color')
 _DOCUMENT_KEYS = ('classes', 'palette', 'rejection', 'background', 'threshold')
@@ -249,7 +250,7 @@ def _with_palette(
         raise UserError(f'palette must hold one colour a class, got {size} for {len(classes)}')
     return tuple(
         VocabularyClass(item.name, item.prompts, item.color or color, item.descriptions)
-        for item, color in zip(classes, palette)
+        for item, color in zip(classes, palette, strict=True)
     )
 
 
@@ -325,8 +326,9 @@ def check_unique_names(classes: Sequence[VocabularyClass]) -> None:
 
 def _checked_color(color: Any, where: str) -> Color:
     try:
-        values = tuple(int(value) for value in color)
-        exact = all(value == given for value, given in zip(values, color))
+        given = tuple(color)
+        values = tuple(int(value) for value in given)
+        exact = values == given
     except (TypeError, ValueError):
         values, exact = (), False
     if not exact or len(values) != 3 or not all(0 <= value <= 255 for value in values):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from ovseg.errors import UserError, nearest
@@ -59,7 +59,7 @@ def protocol_words(dataset: str, protocol: str) -> tuple[tuple[str, ...], Words,
     return tuple(names), prompts, has_background
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(path: Path) -> dict[str, Words]:
     """All lists of one file, with ``same as X`` resolved."""
     entries = json.loads(path.read_text(encoding='utf-8'))

@@ -107,7 +107,7 @@ class Vocabulary:
         names, prompts, has_background = protocol_words(dataset, protocol)
         classes = [
             VocabularyClass(name, words, BACKGROUND_COLOR if _is_background(index, name) else None)
-            for index, (name, words) in enumerate(zip(names, prompts))
+            for index, (name, words) in enumerate(zip(names, prompts, strict=True))
         ]
         default = Rejection('class_zero') if has_background else Rejection()
         return cls(classes, Rejection.build(rejection) or default)
