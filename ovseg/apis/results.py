@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ovseg.apis.tables import text_table
 from ovseg.errors import UserError, nearest
 from ovseg.visualization import class_shares, draw_overlay, save_label_png, written_whole
 from ovseg.visualization.legend import format_share
@@ -29,7 +30,8 @@ class ClassArea:
         name: its name in the vocabulary.
         pixels: how many pixels carry the label.
         share: ``pixels`` as part of the image, in [0, 1].
-        score: mean probability of the class over these pixels, in [0, 1]; None if not measured.
+        score: mean probability of the class over these pixels, in [0, 1]; None if not measured, or
+            for a background without words of its own.
     """
 
     index: int
@@ -87,10 +89,15 @@ class SegmentationResult:
                 name=self.names[index],
                 pixels=round(share * self.labels.size),
                 share=share,
-                score=None if self.mean_scores is None else float(self.mean_scores[index]),
+                score=self._score(index),
             )
             for index, share in class_shares(self.labels, len(self.names))
         ]
+
+    def _score(self, index: int) -> float | None:
+        if self.mean_scores is None or np.isnan(self.mean_scores[index]):
+            return None
+        return float(self.mean_scores[index])
 
     def mask(self, name: str) -> np.ndarray:
         """(H, W) bool: where a class is.
@@ -111,20 +118,14 @@ class SegmentationResult:
 
     def table(self) -> str:
         """Class, area share and mean score of the classes present, as aligned text."""
-        rows = [('class', 'area', 'score')]
+        rows = []
         for area in self.areas():
             name = area.name
             if area.index == self.background_index and name != 'background':
                 name += ' (background)'
             score = '-' if area.score is None else f'{area.score:.3f}'
             rows.append((name, format_share(area.share), score))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [
-            f'{name:<{widths[0]}}  {share:>{widths[1]}}  {score:>{widths[2]}}'
-            for name, share, score in rows
-        ]
-        lines.insert(1, '  '.join('-' * width for width in widths))
-        return '\n'.join(lines)
+        return text_table(('class', 'area', 'score'), rows)
 
     def overlay(self, opacity: float = 0.5, legend: bool = True) -> np.ndarray:
         """The image with its classes painted over it, uint8 RGB (see ``draw_overlay``)."""

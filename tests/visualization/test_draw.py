@@ -1,0 +1,164 @@
+"""Overlays and their legends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ovseg.visualization import class_shares, draw_overlay
+from ovseg.visualization.fonts import font_for
+from ovseg.visualization.legend import LegendEntry, attach_legend, format_share
+
+PALETTE = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+NAMES = ['red star', 'grass', 'sky']
+
+
+def halves(height: int, width: int) -> np.ndarray:
+    labels = np.zeros((height, width), np.int64)
+    labels[:, width // 2 :] = 1
+    return labels
+
+
+def test_paint_is_mixed_with_the_image_and_the_outline_is_pure():
+    image = np.full((20, 20, 3), 100, np.uint8)
+    picture = draw_overlay(image, halves(20, 20), NAMES, PALETTE, legend=False)
+    assert picture.shape == (20, 20, 3)
+    assert picture[5, 2].tolist() == [178, 50, 50]
+    assert picture[5, 17].tolist() == [50, 178, 50]
+    assert picture[5, 9].tolist() == [255, 0, 0]
+    assert picture[5, 10].tolist() == [0, 255, 0]
+
+
+def test_background_and_unknown_labels_stay_unpainted():
+    image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+    labels = np.zeros((30, 30), np.int64)
+    labels[:, 10:20] = 1
+    labels[:, 20:] = 255
+    picture = draw_overlay(image, labels, NAMES, PALETTE, background_index=0, legend=False)
+    assert (picture[:, :10] == image[:, :10]).all()
+    assert (picture[:, 20:] == image[:, 20:]).all()
+    assert (picture[:, 12:18] != image[:, 12:18]).any()
+
+
+def test_the_image_itself_is_not_changed():
+    image = np.full((20, 20, 3), 100, np.uint8)
+    draw_overlay(image, halves(20, 20), NAMES, PALETTE)
+    assert (image == 100).all()
+
+
+def test_legend_stands_beside_a_photo_and_below_a_panorama():
+    photo = np.zeros((480, 640, 3), np.uint8)
+    picture = draw_overlay(photo, halves(480, 640), NAMES, PALETTE)
+    assert picture.shape[0] == 480
+    assert picture.shape[1] > 640
+    panorama = np.zeros((200, 1600, 3), np.uint8)
+    picture = draw_overlay(panorama, halves(200, 1600), NAMES, PALETTE)
+    assert picture.shape[0] > 200
+    assert picture.shape[1] == 1600
+
+
+def test_small_pictures_are_enlarged_by_a_whole_factor_only_with_a_legend():
+    image = np.zeros((50, 64, 3), np.uint8)
+    assert draw_overlay(image, halves(50, 64), NAMES, PALETTE).shape[0] == 50 * 8
+    assert draw_overlay(image, halves(50, 64), NAMES, PALETTE, legend=False).shape == (50, 64, 3)
+
+
+def test_letters_grow_with_the_picture():
+    def ink(size: int) -> float:
+        picture = draw_overlay(
+            np.zeros((size, size, 3), np.uint8), halves(size, size), NAMES, PALETTE
+        )
+        panel = picture[:, size:]
+        return (panel.min(axis=2) < 100).sum() / size**2
+
+    assert ink(3000) == pytest.approx(ink(1000), rel=0.3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 700),
+    width=st.integers(1, 700),
+    classes=st.integers(1, 40),
+    seed=st.integers(0, 5),
+)
+def test_any_size_and_number_of_classes_gives_a_picture_that_holds_the_image(
+    height, width, classes, seed
+):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, (height, width))
+    names = [f'class {index}' for index in range(classes)]
+    palette = generator.integers(0, 256, (classes, 3)).tolist()
+    image = np.zeros((height, width, 3), np.uint8)
+    picture = draw_overlay(image, labels, names, palette)
+    assert picture.dtype == np.uint8
+    assert picture.shape[0] >= height
+    assert picture.shape[1] >= width
+    assert picture.shape[0] > height or picture.shape[1] > width
+
+
+def test_more_classes_than_lines_are_summed_up(monkeypatch):
+    drawn: list[str] = []
+    import ovseg.visualization.legend as legend
+
+    draw_swatch = legend._draw_swatch
+
+    def record(pen, left, middle, size, entry):
+        drawn.append(entry.name)
+        draw_swatch(pen, left, middle, size, entry)
+
+    monkeypatch.setattr(legend, '_draw_swatch', record)
+    entries = [LegendEntry(f'class {i}', (i, 0, 0), 1 / 200) for i in range(200)]
+    attach_legend(np.zeros((480, 640, 3), np.uint8), entries)
+    assert drawn[0] == 'class 0'
+    assert drawn[-1] == f'+{200 - len(drawn) + 1} more'
+    assert len(drawn) > 20
+
+
+def test_names_too_long_for_a_line_are_cut_with_an_ellipsis():
+    entries = [LegendEntry('a very long name ' * 20, (255, 0, 0), 1.0)]
+    picture = attach_legend(np.zeros((480, 640, 3), np.uint8), entries)
+    assert picture.shape[1] < 2 * 640
+
+
+def test_legend_draws_letters_beyond_latin():
+    for name in ['кошка', 'γάτα', 'Straße', 'قطة']:
+        font = font_for(name, 20)
+        assert font.getmask(name).getbbox() is not None
+        missing = bytes(font.getmask('￿' * len(name)))
+        assert bytes(font.getmask(name)) != missing
+
+
+def test_shares_are_sorted_and_leave_unknown_labels_out():
+    labels = np.array([[2, 2, 2, 2], [1, 1, 0, 255]])
+    assert class_shares(labels, 3) == [(2, 0.5), (1, 0.25), (0, 0.125)]
+
+
+@pytest.mark.parametrize(
+    ('share', 'text'),
+    [(0.0, '0.0 %'), (0.00001, '<0.1 %'), (0.5, '50.0 %'), (0.9999, '100 %'), (1.0, '100 %')],
+)
+def test_share_is_written_for_people(share, text):
+    assert format_share(share) == text
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'image': np.zeros((4, 4), np.uint8)}, r'image must be \(H, W, 3\) uint8'),
+        ({'image': np.zeros((4, 4, 3), float)}, 'float64'),
+        ({'labels': np.zeros((4, 5), int)}, r'labels are \(4, 5\), but the image is \(4, 4\)'),
+        ({'names': ['a']}, '1 names, but 3 colours'),
+        ({'opacity': 1.5}, r'opacity must lie in \[0, 1\]'),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(changed, message):
+    arguments = {
+        'image': np.zeros((4, 4, 3), np.uint8),
+        'labels': np.zeros((4, 4), int),
+        'names': NAMES,
+        'palette': PALETTE,
+    }
+    with pytest.raises(ValueError, match=message):
+        draw_overlay(**{**arguments, **changed})
