@@ -5,7 +5,7 @@ from __future__ import annotations
 from ovseg.text.cache import EncodingCache, default_cache_dir
 from ovseg.text.classifier import Classifier
 from ovseg.text.encoder import TextEncoder
-from ovseg.text.prompts import average_sentences, build_classifier, classifier_from_rows
+from ovseg.text.prompts import average_sentences, build_classifier
 from ovseg.text.rows import classifier_from_rows
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     'TextEncoder',
     'average_sentences',
     'build_classifier',
-    'classifier_from_rows',
     'classifier_from_rows',
     'default_cache_dir',
 ]

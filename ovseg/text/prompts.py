@@ -76,39 +76,6 @@ def build_classifier(
     )
 
 
-def classifier_from_rows(
-    vocabulary: Vocabulary, rows: Tensor, logit_scale: float, fingerprint: str
-) -> Classifier:
-    """The classifier of a vocabulary whose vectors someone else computed.
-
-    Args:
-        vocabulary: its classes with words get one row each, in order.
-        rows: text embeddings (K, D) as published; used as they are, in float32.
-        logit_scale: factor before the softmax.
-        fingerprint: where the rows come from.
-
-    Raises:
-        UserError: another number of rows than of classes with words, or NaN among them.
-    """
-    labels = [label for label, item in enumerate(vocabulary) if item.prompts or item.descriptions]
-    if rows.ndim != 2 or len(rows) != len(labels):
-        raise UserError(
-            f'{fingerprint} must hold one row for each of {len(labels)} classes, '
-            f'got shape {tuple(rows.shape)}'
-        )
-    if not rows.isfinite().all():
-        raise UserError(f'{fingerprint} holds NaN or infinity')
-    return Classifier(
-        weight=rows.detach().float().cpu(),
-        class_index=torch.tensor(labels),
-        num_classes=len(vocabulary),
-        logit_scale=float(logit_scale),
-        rejection=vocabulary.rejection,
-        background_index=vocabulary.background_index,
-        fingerprint=fingerprint,
-    )
-
-
 def average_sentences(embeddings: Tensor, average: Average) -> Tensor:
     """The unit vector (D,) of one prompt from its sentences' raw embeddings (T, D).
 

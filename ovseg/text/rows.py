@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ovseg.errors import UserError
@@ -18,21 +17,25 @@ def classifier_from_rows(
 
     Args:
         vocabulary: names, colours and rejection rule; its words are not encoded.
-        rows: (C, D) in class order; normalised here.
+        rows: (C, D) in class order, used as they are (published ones have unit length).
         logit_scale: factor before the softmax.
         fingerprint: where the rows come from.
 
     Raises:
-        UserError: the numbers of rows and classes differ.
+        UserError: the numbers of rows and classes differ, or a row holds NaN.
     """
-    labels = [label for label, item in enumerate(vocabulary.classes) if item.prompts]
+    labels = [
+        label for label, item in enumerate(vocabulary.classes) if item.prompts or item.descriptions
+    ]
     if len(labels) != len(rows):
         raise UserError(
             f'{fingerprint} holds {len(rows)} text embeddings but the vocabulary has '
             f'{len(labels)} classes with words; give the file that was made from these classes'
         )
+    if not rows.isfinite().all():
+        raise UserError(f'{fingerprint} holds NaN or infinity, it is damaged')
     return Classifier(
-        weight=F.normalize(rows.float(), dim=-1),
+        weight=rows.float(),
         class_index=torch.tensor(labels),
         num_classes=len(vocabulary),
         logit_scale=logit_scale,
