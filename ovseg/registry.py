@@ -21,7 +21,7 @@ _LOCATIONS = {
     'OPTIMIZERS': ['mmseg.engine'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['mmseg.engine'],
     'PARAM_SCHEDULERS': ['mmseg.engine'],
-    'TASK_UTILS': ['mmseg.models'],
+    'TASK_UTILS': ['mmseg.models', 'mmseg.structures'],
 }
 
 

@@ -1,8 +1,8 @@
 """The module that takes the place of `mmcv._ext`, mmcv's compiled extension, where there is none.
 
-mmcv asks its extension only for the presence of names when `mmcv.ops` is imported. This module says
-yes to every name; the op behind it is looked up in `ovseg.compat.mmcv_ops` at the first question, so
-that importing ovseg loads neither torch nor mmcv.
+When `mmcv.ops` is imported, mmcv asks its extension only for the presence of names. This module
+says yes to every name; the op behind it is looked up in `ovseg.compat.mmcv_ops` at the first
+question, so that importing ovseg loads neither torch nor mmcv.
 """
 
 from __future__ import annotations
