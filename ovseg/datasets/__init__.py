@@ -1,0 +1,27 @@
+"""Data sets and their loading, registered for configs."""
+
+from __future__ import annotations
+
+from ovseg.datasets.ade import ADE20K150Dataset, ADE847Dataset
+from ovseg.datasets.base import LabelMapDataset, pipeline_with_resize
+from ovseg.datasets.cityscapes import CityscapesSegDataset
+from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
+from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
+from ovseg.datasets.loading import LoadSegLabels
+from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
+
+__all__ = [
+    'ADE20K150Dataset',
+    'ADE847Dataset',
+    'COCOObjectDataset',
+    'COCOStuff164kDataset',
+    'CityscapesSegDataset',
+    'Context459Dataset',
+    'Context59Dataset',
+    'Context60Dataset',
+    'LabelMapDataset',
+    'LoadSegLabels',
+    'VOC20Dataset',
+    'VOC21Dataset',
+    'pipeline_with_resize',
+]

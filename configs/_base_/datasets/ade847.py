@@ -1,0 +1,15 @@
+"""ADE20K full release val, 847 classes."""
+
+_base_ = './label_maps.py'
+data_root = 'data/ade/ADE20K_2021_17_01'
+test_dataloader = dict(
+    dataset=dict(
+        type='ADE847Dataset',
+        data_root=data_root,
+        data_prefix=dict(
+            img_path='images_detectron2/validation',
+            seg_map_path='annotations_detectron2/validation',
+        ),
+    )
+)
+test_evaluator = dict(ignore_index=65535)

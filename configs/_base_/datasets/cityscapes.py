@@ -1,0 +1,11 @@
+"""Cityscapes val, 19 classes."""
+
+_base_ = './label_maps.py'
+data_root = 'data/cityscapes'
+test_dataloader = dict(
+    dataset=dict(
+        type='CityscapesSegDataset',
+        data_root=data_root,
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+    )
+)

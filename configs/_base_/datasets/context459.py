@@ -1,0 +1,13 @@
+"""Pascal Context val, all 459 classes."""
+
+_base_ = './label_maps.py'
+data_root = 'data/VOCdevkit/VOC2010'
+test_dataloader = dict(
+    dataset=dict(
+        type='Context459Dataset',
+        data_root=data_root,
+        ann_file='pascalcontext_val.txt',
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='annotations_detectron2/pc459_val'),
+    )
+)
+test_evaluator = dict(ignore_index=65535)

@@ -1,0 +1,21 @@
+"""What testing on every data set with label maps has in common.
+
+A data set's file adds its class and folders. A protocol adds its resize rule and nothing else:
+`test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 512), keep_ratio=True)))`.
+Labels load after the resize, so predictions are compared at the image's own size.
+"""
+
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadSegLabels'),
+            dict(type='PackSegInputs'),
+        ]
+    ),
+)
+test_evaluator = dict(type='OVIoUMetric', iou_metrics=['mIoU'], ignore_index=255)

@@ -1,0 +1,12 @@
+"""VOC 2012 val without background."""
+
+_base_ = './label_maps.py'
+data_root = 'data/VOCdevkit/VOC2012'
+test_dataloader = dict(
+    dataset=dict(
+        type='VOC20Dataset',
+        data_root=data_root,
+        ann_file='ImageSets/Segmentation/val.txt',
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+    )
+)

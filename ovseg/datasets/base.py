@@ -1,0 +1,183 @@
+"""What all label-map data sets of ovseg share: checks at the door, ignore value, resize rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmseg.datasets import BaseSegDataset
+
+from ovseg.errors import UserError
+
+Step = dict[str, Any] | Callable[[dict], dict]
+
+_LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray')
+
+
+def pipeline_with_resize(pipeline: Sequence[Step], resize: dict[str, Any] | None) -> list[Step]:
+    """The pipeline with a resize step right after the image is loaded.
+
+    Labels load later and so keep the original size, which is where predictions are compared.
+
+    Args:
+        pipeline: steps as in a config.
+        resize: arguments of ``Resize`` (or of another transform named by ``type``), None for none.
+
+    Raises:
+        ValueError: a resize rule, but no step that loads an image.
+
+    Example:
+        >>> steps = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+        >>> [step['type'] for step in pipeline_with_resize(steps, dict(scale=(520, 520)))]
+        ['LoadImageFromFile', 'Resize', 'PackSegInputs']
+    """
+    steps = list(pipeline)
+    if resize is None:
+        return steps
+    rule = {'type': 'Resize', **resize}
+    if isinstance(rule.get('scale'), list):  # --cfg-options and JSON know no tuples
+        rule['scale'] = tuple(rule['scale'])
+    for position, step in enumerate(steps):
+        name = step.get('type') if isinstance(step, dict) else type(step).__name__
+        if str(name).rsplit('.', 1)[-1] in _LOADERS:
+            return [*steps[: position + 1], rule, *steps[position + 1 :]]
+    raise ValueError(
+        f'resize={resize} needs a pipeline with one of {", ".join(_LOADERS)} to follow'
+    )
+
+
+class LabelMapDataset(BaseSegDataset):
+    """mmseg's ``BaseSegDataset`` for the benchmarks of open-vocabulary segmentation.
+
+    Differences: the folders are checked when the data set is built and what is missing is said in
+    one sentence; ``METAINFO['ignore_index']`` is the one ignore value of the loader and the metric
+    (255, or 65535 where there are more than 255 classes), also for classes left out by
+    ``metainfo``; and ``resize`` puts the protocol's resize rule into the pipeline.
+
+    The rule has a keyword of its own because a config can override one key of a base file but not
+    one step of its pipeline: ``test_dataloader = dict(dataset=dict(resize=dict(scale=(520, 520),
+    keep_ratio=True)))`` is all that a protocol has to say.
+
+    Args:
+        ann_file: list of image names without suffix; empty for all images of the folder.
+        pipeline: steps as in mmseg.
+        resize: arguments of ``Resize``, or None to keep the images' size.
+        kwargs: as in ``BaseSegDataset``.
+
+    Raises:
+        FileNotFoundError: a missing or empty folder, a missing list, images without labels.
+    """
+
+    IMG_SUFFIX: ClassVar[str] = '.jpg'
+    SEG_MAP_SUFFIX: ClassVar[str] = '.png'
+    REDUCE_ZERO_LABEL: ClassVar[bool] = False
+    # Values in the label files that mean "no class here".
+    IGNORED_LABELS: ClassVar[tuple[int, ...]] = (255,)
+    PREPARED_BY: ClassVar[str] = ''
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        pipeline: Sequence[Step] = (),
+        resize: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.resize = resize
+        defaults = {
+            'img_suffix': self.IMG_SUFFIX,
+            'seg_map_suffix': self.SEG_MAP_SUFFIX,
+            'reduce_zero_label': self.REDUCE_ZERO_LABEL,
+        }
+        super().__init__(
+            ann_file=ann_file,
+            pipeline=pipeline_with_resize(pipeline, resize),
+            ignore_index=self.METAINFO['ignore_index'],
+            **{**defaults, **kwargs},
+        )
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Samples with the label rule of the data set, after everything they name was found.
+
+        Raises:
+            FileNotFoundError: see the class.
+        """
+        on_disk = not self.backend_args
+        if on_disk:
+            self._check_folders()
+        samples = super().load_data_list()
+        if on_disk:
+            self._check_files(samples)
+        count = len(self.METAINFO['classes']) + bool(self.reduce_zero_label)
+        for sample in samples:
+            sample['ignore_index'] = self.ignore_index
+            sample['ignored_labels'] = self.IGNORED_LABELS
+            sample['num_label_values'] = count
+        return samples
+
+    @classmethod
+    def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
+        """Old to new label index for a subset or another order of the classes, else None.
+
+        Raises:
+            UserError: a class that the data set does not have.
+        """
+        classes = list(cls.METAINFO['classes'])
+        if new_classes is None or list(new_classes) == classes:
+            return None
+        unknown = [name for name in new_classes if name not in classes]
+        if unknown:
+            raise UserError(
+                f'{cls.__name__} has no class {unknown[0]!r}: metainfo may only choose and order '
+                f'its {len(classes)} classes'
+            )
+        position = {name: index for index, name in enumerate(new_classes)}
+        left_out = cls.METAINFO['ignore_index']
+        return {old: position.get(name, left_out) for old, name in enumerate(classes)}
+
+    def _update_palette(self) -> list:
+        """Colours in the order of the classes that are used."""
+        if self._metainfo['palette'] != self.METAINFO['palette']:
+            return self._metainfo['palette']
+        color = dict(zip(self.METAINFO['classes'], self.METAINFO['palette'], strict=True))
+        return [color[name] for name in self._metainfo['classes']]
+
+    def _check_folders(self) -> None:
+        image_folder = self.data_prefix.get('img_path')
+        wanted = [('images', image_folder), ('labels', self.data_prefix.get('seg_map_path'))]
+        for content, folder in wanted:
+            if folder and not os.path.isdir(folder):
+                raise self._missing(f'no folder of {content}', folder)
+        if self.ann_file and not os.path.isfile(self.ann_file):
+            raise self._missing('no list of images', self.ann_file)
+        if not self.ann_file and not any(Path(image_folder).rglob(f'*{self.img_suffix}')):
+            raise self._missing(f'no image *{self.img_suffix}', image_folder)
+
+    def _check_files(self, samples: Sequence[dict[str, Any]]) -> None:
+        if not samples:
+            raise self._missing('no image names', self.ann_file)
+        listing: dict[str, set[str]] = {}
+        for key, content in (('img_path', 'image'), ('seg_map_path', 'label file')):
+            absent = [s[key] for s in samples if key in s and not _is_listed(s[key], listing)]
+            if absent:
+                raise self._missing(
+                    f'{len(absent)} of {len(samples)} images have no {content}, the first',
+                    absent[0],
+                )
+
+    def _missing(self, what: str, where: str) -> FileNotFoundError:
+        script = f'tools/dataset_converters/{self.PREPARED_BY}'
+        root = os.path.abspath(self.data_root or '.')
+        return FileNotFoundError(
+            f'{type(self).__name__}: {what}: {os.path.abspath(where)}; prepare the data with '
+            f'`python {script} {root}` (docs/data.md) or correct data_root'
+        )
+
+
+def _is_listed(path: str, listing: dict[str, set[str]]) -> bool:
+    """Whether the file exists; each folder is read once, which is quick for thousands of files."""
+    folder, name = os.path.split(path)
+    if folder not in listing:
+        listing[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    return name in listing[folder]

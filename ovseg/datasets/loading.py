@@ -1,0 +1,124 @@
+"""Label maps from disk without loss: 8-bit, palette and 16-bit PNG, 16-bit TIFF."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import mmengine.fileio as fileio
+import numpy as np
+import numpy.typing as npt
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from ovseg.errors import UserError
+from ovseg.registry import TRANSFORMS
+
+# Grey, palette and 16-bit pixels hold one number each; colour images do not.
+_LABEL_MODES = ('L', 'P', '1', 'I', 'I;16', 'I;16L', 'I;16B')
+
+
+def decode_labels(content: bytes, path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
+    """The pixel values (H, W) of a label image; a palette's indices, not its colours.
+
+    Args:
+        content: the file's bytes, any format that Pillow reads.
+        path: named in errors.
+
+    Raises:
+        UserError: not an image, cut short, or a colour image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            mode = image.mode
+            labels = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        # Pillow reports broken PNG chunks as SyntaxError.
+        raise UserError(
+            f'cannot read the labels in {path} ({len(content)} bytes: {error}), copy the file again '
+            'or prepare the data set again'
+        ) from error
+    if mode not in _LABEL_MODES:
+        raise UserError(
+            f'{path} is a colour image (mode {mode}), label maps hold one number a pixel'
+        )
+    return labels.astype(np.int32)
+
+
+@TRANSFORMS.register_module()
+class LoadSegLabels(BaseTransform):
+    """Load a label map as int32 (H, W), with indices beyond 255 and the data set's ignore value.
+
+    mmseg's ``LoadAnnotations`` casts to uint8 and fixes 255 as ignore value, which corrupts sets
+    of more than 255 classes. The rule here, in this order:
+
+    1. values in ``ignored_labels`` become ``ignore_index``;
+    2. with ``reduce_zero_label``, 0 becomes ``ignore_index`` and every other label falls by one;
+    3. ``label_map`` (a subset or another order of classes) is applied.
+
+    All of these come with the sample from ovseg's data sets. A sample of another data set class
+    has ``ignore_index`` 255. A sample without ``seg_map_path`` (inference) passes unchanged.
+
+    Required keys: ``seg_map_path``, ``reduce_zero_label``, ``label_map`` and ``seg_fields``;
+    with ovseg's data sets also ``ignore_index``, ``ignored_labels`` and ``num_label_values``.
+    Added key: ``gt_seg_map``.
+
+    Args:
+        backend_args: where files are, as in mmengine.fileio.
+
+    Raises:
+        FileNotFoundError: no such label file.
+        UserError: a file that cannot be read, a size unlike the image's, a value that is no class.
+    """
+
+    def __init__(self, backend_args: dict[str, Any] | None = None) -> None:
+        self.backend_args = backend_args
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``gt_seg_map`` to the sample."""
+        path = results.get('seg_map_path')
+        if path is None:
+            return results
+        raw = decode_labels(fileio.get(path, backend_args=self.backend_args), path)
+        size = results.get('ori_shape')
+        if size is not None and tuple(size[:2]) != raw.shape:
+            raise UserError(
+                f'{path} has {raw.shape[0]} x {raw.shape[1]} labels but its image is '
+                f'{size[0]} x {size[1]}, prepare the data set again'
+            )
+        ignore_index = results.get('ignore_index', 255)
+        ignored = np.isin(raw, results.get('ignored_labels', (ignore_index,)))
+        if 'num_label_values' in results:
+            _check_values(raw, ignored, results['num_label_values'], path)
+        labels = raw
+        if results.get('reduce_zero_label'):
+            ignored |= raw == 0
+            labels = raw - 1
+        if results.get('label_map') is not None:
+            labels = _renumber(labels, results['label_map'])
+        results['gt_seg_map'] = np.where(ignored, np.int32(ignore_index), labels)
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(backend_args={self.backend_args})'
+
+
+def _check_values(
+    raw: npt.NDArray[np.int32], ignored: npt.NDArray[np.bool_], count: int, path: str
+) -> None:
+    wrong = ((raw < 0) | (raw >= count)) & ~ignored
+    if wrong.any():
+        raise UserError(
+            f'{path} holds the label {raw[wrong][0]}, this data set has 0 to {count - 1}: '
+            'it is not prepared, or for another data set (docs/data.md)'
+        )
+
+
+def _renumber(labels: npt.NDArray[np.int32], label_map: dict[int, int]) -> npt.NDArray[np.int32]:
+    """Labels (H, W) with every key of ``label_map`` replaced by its value, all at once."""
+    renumbered = labels.copy()
+    for old, new in label_map.items():
+        renumbered[labels == old] = new
+    return renumbered
