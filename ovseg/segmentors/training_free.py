@@ -92,26 +92,23 @@ class TrainingFreeSegmentor(BaseSegmentor):
                 'std': [255 * value for value in loaded.std],
                 'bgr_to_rgb': True,
             }
-        super().__init__(data_preprocessor=dict(data_preprocessor), init_cfg=init_cfg)
-        self.clip = loaded.model
+        super().__init__(data_preprocessor=_build(data_preprocessor), init_cfg=init_cfg)
+        self.clip, self.tokenizer = loaded.model, loaded.tokenizer
         self.clip_name, self.clip_weights = loaded.name, loaded.weights
         if maskclip_files:
             state = read_maskclip_files(maskclip_files)
             load_maskclip_visual(self.clip.visual, state, ', '.join(map(str, maskclip_files)))
             self.clip_weights = f'{self.clip_weights} + {", ".join(map(str, maskclip_files))}'
         self.encoder = build_dense_encoder(self.clip.visual, **self._encoder_settings(encoder))
-        self.refiners = [MODELS.build(dict(refiner)) for refiner in refiners]
+        self.refiners = [_build(refiner) for refiner in refiners]
         self.inference_settings = InferenceSettings.from_config(test_cfg)
         self.text_settings = dict(text or {})
         embeddings = self.text_settings.pop('embeddings', None)
         self.text_encoder = TextEncoder(
             self.clip,
             loaded.tokenizer,
-            **(
-                {'cache_dir': self.text_settings.pop('cache_dir')}
-                if 'cache_dir' in self.text_settings
-                else {}
-            ),
+            cache_dir=self.text_settings.pop('cache_dir', 'default'),
+            name=loaded.name,
         )
         self.vocabulary: Vocabulary | None = None
         self._classifier: Classifier | None = None
@@ -362,6 +359,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
             'synonyms': self.text_settings.get('combine', 'mean'),
             'background': 'none' if self.vocabulary is None else str(self.vocabulary.rejection),
         }
+
+
+def _build(config: Mapping[str, Any]) -> Any:
+    """Builds a part by its name in our scope, whatever the current default scope is."""
+    return MODELS.build({'_scope_': 'ovseg', **config})
 
 
 def _drop_frozen(module: TrainingFreeSegmentor, state: dict, prefix: str, metadata: Any) -> None:

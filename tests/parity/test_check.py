@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from conftest import ROOT
+from ovseg.errors import UserError
+from ovseg.parity import check_path
+from scripts import load_script
+
+GOLDEN = ROOT / 'tests' / 'data' / 'maskclip'
+
+
+@pytest.mark.parametrize('file', sorted(path.name for path in GOLDEN.glob('*.pt')))
+def test_every_quantity_agrees_with_the_reference(file):
+    (report,) = check_path(GOLDEN / file)
+    assert report.passed, report.text()
+    assert len(report.lines) > 5
+
+
+def test_a_changed_quantity_fails_and_is_named(tmp_path):
+    for path in GOLDEN.glob('vit_dense*.pt'):
+        shutil.copy(path, tmp_path)
+    cases = torch.load(tmp_path / 'vit_dense_cases.pt', weights_only=True)
+    cases['cases'][0]['feat'][0, 0, 0, 0] += 1e-2
+    torch.save(cases, tmp_path / 'vit_dense_cases.pt')
+    (report,) = check_path(tmp_path / 'vit_dense_cases.pt')
+    assert [line.name for line in report.lines if line.status != 'ok'] == ['cases.0.feat']
+
+
+def test_a_quantity_that_no_check_knows_is_missing_and_fails(tmp_path):
+    content = torch.load(GOLDEN / 'preprocess.pt', weights_only=True)
+    content['cases'][0]['novelty'] = torch.zeros(3)
+    torch.save(content, tmp_path / 'preprocess.pt')
+    (report,) = check_path(tmp_path / 'preprocess.pt')
+    assert not report.passed
+    assert [line.name for line in report.lines if line.status == 'missing'] == ['cases.0.novelty']
+
+
+def test_an_unknown_file_is_missing_and_fails(tmp_path):
+    torch.save({'a': torch.zeros(1)}, tmp_path / 'other.pt')
+    (report,) = check_path(tmp_path)
+    assert not report.passed
+
+
+def test_a_method_not_built_yet_is_listed_in_a_folder_and_fails_when_asked_for(tmp_path):
+    torch.save({}, tmp_path / 'maskclip_plus.pt')
+    (in_folder,) = check_path(tmp_path)
+    (by_name,) = check_path(tmp_path / 'maskclip_plus.pt')
+    assert in_folder.passed and 'not covered' in in_folder.text()
+    assert not by_name.passed
+
+
+def test_nothing_to_check_is_an_error(tmp_path):
+    with pytest.raises(UserError, match='holds no .pt file'):
+        list(check_path(tmp_path))
+    with pytest.raises(UserError, match='does not exist'):
+        list(check_path(tmp_path / 'nowhere'))
+
+
+def test_the_command_exits_1_when_a_quantity_disagrees(tmp_path, capsys):
+    content = torch.load(GOLDEN / 'preprocess.pt', weights_only=True)
+    content['mean'] = [1.0, 2.0, 3.0]
+    torch.save(content, tmp_path / 'preprocess.pt')
+    check_parity = load_script('check_parity')
+    assert check_parity.main([str(tmp_path)]) == 1
+    assert 'FAILED  mean' in capsys.readouterr().out
+    assert check_parity.main([str(GOLDEN / 'preprocess.pt')]) == 0
