@@ -1,0 +1,15 @@
+"""Evaluation: pixel counts, the scores made of them, and the protocol that gives them a meaning."""
+
+from ovseg.evaluation.areas import Areas, confusion_matrix, count_areas, summarise
+from ovseg.evaluation.iou import IoUReport, OVIoUMetric
+from ovseg.evaluation.protocol import EvaluationProtocol
+
+__all__ = [
+    'Areas',
+    'EvaluationProtocol',
+    'IoUReport',
+    'OVIoUMetric',
+    'confusion_matrix',
+    'count_areas',
+    'summarise',
+]
