@@ -1,9 +1,10 @@
 """Shims that let the MM packages run where their compiled parts are missing.
 
-`install` is called by the first statement of `ovseg/__init__.py`. What is replaced, and when:
+`install` is called by the first statement of `ovseg/__init__.py`. What is there, and when it can go:
 
-* `mmcv._ext`, mmcv's compiled extension, if this mmcv has none: see `ovseg.compat.mmcv_extension`.
-  It can go once mmcv itself falls back to torchvision.
+* `mmcv_extension`, with the ops of `mmcv_ops`, takes the place of mmcv's compiled extension if this
+  mmcv has none; until mmcv itself falls back to torchvision.
+* `mmseg_datasets` imports mmseg's data sets silently; until onedl-mmsegmentation is silent.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ovseg.compat import mmseg_datasets as _quietly_imported  # noqa: F401
 from ovseg.datasets.ade import ADE20K150Dataset, ADE847Dataset
 from ovseg.datasets.base import LabelMapDataset, pipeline_with_resize
 from ovseg.datasets.cityscapes import CityscapesSegDataset

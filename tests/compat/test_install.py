@@ -119,3 +119,10 @@ def test_mmcv_still_says_that_it_has_no_compiled_ops(bare_mmcv: Path):
     # What mmcv.utils.ext_loader.check_ops_exist and others ask.
     code = "import ovseg, importlib.util as u; print(u.find_spec('mmcv._ext').loader)"
     assert printed_by(code, path=bare_mmcv) == 'None'
+
+
+def test_our_datasets_import_without_a_word():
+    done = run_python('import ovseg.datasets')
+    of_mmengine = run_python('import mmengine.optim')
+    assert done.returncode == 0
+    assert (done.stdout, done.stderr) == (of_mmengine.stdout, of_mmengine.stderr)
