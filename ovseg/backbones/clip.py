@@ -161,6 +161,8 @@ def load_clip_weights(clip: nn.Module, state: dict[str, Tensor], origin: object)
 
 def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tuple[str, dict]:
     """The weight file and, if `pretrained` is a tag, its open_clip entry."""
+    # open_clip has each architecture twice, with and without QuickGELU.
+    sibling = name.removesuffix('-quickgelu') if quick_gelu else f'{name}-quickgelu'
     tag = open_clip_weights.get_pretrained_cfg(name, str(pretrained))
     if not tag:
         if Path(pretrained).expanduser().is_file():
@@ -169,6 +171,8 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
             raise FileNotFoundError(
                 f"clip.pretrained='{pretrained}' does not exist; check the path of the weights"
             )
+        if open_clip_weights.get_pretrained_cfg(sibling, str(pretrained)):
+            raise UserError(_other_activation(name, sibling, pretrained))
         tags = open_clip_weights.list_pretrained_tags_by_model(name)
         raise UserError(
             f"clip.pretrained='{pretrained}' is neither a file nor a tag of '{name}' "
@@ -176,11 +180,7 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
         )
     if bool(tag.get('quick_gelu', False)) != quick_gelu:
         # open_clip only warns, and the features are silently wrong.
-        other = name.removesuffix('-quickgelu') if quick_gelu else f'{name}-quickgelu'
-        raise UserError(
-            f"weights '{pretrained}' were trained with another activation than '{name}' has; "
-            f"set clip.model='{other}'"
-        )
+        raise UserError(_other_activation(name, sibling, pretrained))
     try:
         return open_clip_weights.download_pretrained(tag), tag
     except Exception as error:
@@ -190,6 +190,13 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
             f'({type(error).__name__}); on a machine with network fetch {wanted} and set '
             'clip.pretrained to the path of the file'
         ) from error
+
+
+def _other_activation(name: str, sibling: str, pretrained: str | Path) -> str:
+    return (
+        f"weights '{pretrained}' were trained with another activation than '{name}' has; "
+        f"set clip.model='{sibling}'"
+    )
 
 
 def _override_vision(visual: nn.Module, activation: str | None, eps: float | None) -> None:
