@@ -1,6 +1,6 @@
 """Shims that let the MM packages run where their compiled parts are missing.
 
-`install` is called by the first statement of `ovseg/__init__.py`. What is there, and when it can go:
+`install` is called by the first statement of `ovseg/__init__.py`. The shims, and when they can go:
 
 * `mmcv_extension`, with the ops of `mmcv_ops`, takes the place of mmcv's compiled extension if this
   mmcv has none; until mmcv itself falls back to torchvision.
