@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ovseg.backbones import DenseFeatures
+from ovseg.errors import UserError
+from ovseg.refiners import KeySmoothing, PromptDenoising, ScoreSoftmax, key_smoothing
+from ovseg.registry import MODELS
+
+
+def scores_and_keys(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(2, 5, 3, 4, generator=generator) * 0.05
+    return scores, torch.randn(2, 12, 7, generator=generator)
+
+
+def smoothed_by_loops(scores, keys, threshold, norm):
+    """The definition, position by position."""
+    out = torch.empty_like(scores)
+    for image in range(len(scores)):
+        probabilities = (100 * scores[image]).softmax(0).flatten(1)
+        normed = torch.nn.functional.normalize(keys[image], dim=0 if norm == 'tokens' else 1)
+        for position in range(probabilities.shape[1]):
+            value = probabilities[:, position].clone()
+            if value.max() < threshold:
+                value = sum(
+                    (normed[position] @ normed[other]) * probabilities[:, other]
+                    for other in range(probabilities.shape[1])
+                )
+            out[image].flatten(1)[:, position] = value
+    return out
+
+
+@pytest.mark.parametrize('norm', ['tokens', 'channels'])
+@pytest.mark.parametrize('threshold', [0.3, 0.7, 1.0])
+def test_key_smoothing_equals_its_definition(norm, threshold):
+    scores, keys = scores_and_keys()
+    expected = smoothed_by_loops(scores, keys, threshold, norm)
+    assert torch.allclose(key_smoothing(scores, keys, threshold, norm), expected, atol=1e-5)
+
+
+def test_key_smoothing_keeps_positions_that_are_sure():
+    scores, keys = scores_and_keys()
+    probabilities = (100 * scores).softmax(1)
+    sure = probabilities.amax(1, keepdim=True) >= 0.6
+    assert sure.any() and not sure.all()
+    smoothed = key_smoothing(scores, keys, 0.6)
+    assert torch.equal(smoothed.where(sure, 0 * smoothed), probabilities.where(sure, 0 * smoothed))
+
+
+def test_prompt_denoising_judges_each_image_and_class_by_its_best_position():
+    scores = torch.zeros(2, 3, 2, 2)
+    scores[0, 0], scores[0, 1, 0, 0], scores[1, 2] = 0.3, 0.6, 0.3
+    denoised = PromptDenoising(0.5)(scores, None)
+    assert [bool((denoised[i, c] == -100).all()) for i in (0, 1) for c in (0, 1, 2)] == [
+        False, False, True, True, True, False,
+    ]  # fmt: skip
+    assert torch.equal(denoised[0, :2], scores[0, :2])
+    assert torch.equal(PromptDenoising(0.0)(scores, None), scores)
+
+
+def test_inputs_are_left_as_they_are():
+    scores, keys = scores_and_keys()
+    before = scores.clone(), keys.clone()
+    PromptDenoising(0.9)(scores, None)
+    KeySmoothing(1.0)(scores, DenseFeatures(patch=scores, keys=keys))
+    ScoreSoftmax()(scores, None)
+    assert torch.equal(scores, before[0]) and torch.equal(keys, before[1])
+
+
+@pytest.mark.parametrize('name', ['PromptDenoising', 'KeySmoothing', 'ScoreSoftmax'])
+def test_every_refiner_is_registered_and_keeps_the_contract(name):
+    refiner = MODELS.build({'type': name, '_scope_': 'ovseg'})
+    scores, keys = scores_and_keys()
+    out = refiner(scores, DenseFeatures(patch=scores, keys=keys))
+    assert out.shape == scores.shape and torch.isfinite(out).all()
+    assert refiner.needs <= {'keys', 'queries', 'tokens', 'embedding'}
+    assert isinstance(refiner.gives_probabilities, bool)
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: PromptDenoising(1.5), r'PromptDenoising.threshold must lie in \[0, 1\], got 1.5'),
+        (lambda: KeySmoothing(-0.1), r'KeySmoothing.threshold must lie in \[0, 1\], got -0.1'),
+        (lambda: KeySmoothing(norm='rows'), "must be 'tokens' or 'channels', got 'rows'"),
+    ],
+)
+def test_settings_out_of_range_are_named(build, message):
+    with pytest.raises(UserError, match=message):
+        build()
