@@ -36,8 +36,8 @@ def decode_labels(content: bytes, path: str | os.PathLike[str]) -> npt.NDArray[n
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         # Pillow reports broken PNG chunks as SyntaxError.
         raise UserError(
-            f'cannot read the labels in {path} ({len(content)} bytes: {error}), copy the file again '
-            'or prepare the data set again'
+            f'cannot read the labels in {path} ({len(content)} bytes: {error}), '
+            'copy the file again or prepare the data set again'
         ) from error
     if mode not in _LABEL_MODES:
         raise UserError(

@@ -1,0 +1,210 @@
+"""Miniatures of the real data sets: the folder layout as downloaded, with three small images.
+
+``make_miniature(name, root)`` writes what a user would have unpacked; ``prepared_miniature(name,
+root)`` also runs the preparation script, so that the data set's config works with
+``data_root=root``. Names are those of configs/_base_/datasets. Everything is seeded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as run_lengths
+from scipy.io import savemat
+
+ROOT = Path(__file__).resolve().parent.parent
+COUNT = 3
+SIZE = (48, 64)
+
+SCRIPTS = {
+    'voc20': 'prepare_voc',
+    'voc21': 'prepare_voc',
+    'context59': 'prepare_context',
+    'context60': 'prepare_context',
+    'context459': 'prepare_context459',
+    'coco_object': 'prepare_coco_object',
+    'coco_stuff164k': 'prepare_coco_stuff164k',
+    'cityscapes': 'prepare_cityscapes',
+    'ade20k': 'prepare_ade20k',
+    'ade847': 'prepare_ade847',
+}
+NAMES = tuple(SCRIPTS)
+CONTEXT_IDS = (2, 23, 458)  # aeroplane, bicycle, wood
+ADE_OBJECT_IDS = (2978, 312, 3148)  # wall (label 0), building (1), adding machine (846)
+
+
+def blocks(values, size=SIZE) -> np.ndarray:
+    """Labels (H, W) with the values as vertical stripes of about equal width."""
+    height, width = size
+    stripe = np.arange(width) * len(values) // width
+    return np.tile(np.asarray(values)[stripe], (height, 1))
+
+
+def make_miniature(name: str, root: Path) -> None:
+    """Write the layout of a data set as it is downloaded."""
+    _MAKERS[name](Path(root))
+
+
+def prepared_miniature(name: str, root: Path) -> None:
+    """Write the layout and run the data set's preparation script on it."""
+    make_miniature(name, root)
+    code = load_script(SCRIPTS[name]).main([str(root), '--allow-partial', '--workers', '1'])
+    assert code == 0
+
+
+def load_script(name: str) -> ModuleType:
+    """A script of tools/dataset_converters as a module."""
+    path = ROOT / 'tools' / 'dataset_converters' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def dataset_config(name: str, root: Path) -> dict:
+    """The ``test_dataloader.dataset`` part of a data set's config, for data under ``root``."""
+    from mmengine import Config
+
+    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / f'{name}.py')
+    dataset = config.test_dataloader.dataset.to_dict()
+    dataset['data_root'] = str(root)
+    return dataset
+
+
+def build_dataset(name: str, root: Path, **changes):
+    """The data set of a config as tools/test.py builds it."""
+    from mmengine.registry import DefaultScope
+
+    from ovseg.registry import DATASETS
+
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        return DATASETS.build({**dataset_config(name, root), **changes})
+
+
+def _photo(path: Path, seed: int, size=SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BILINEAR).save(path)
+
+
+def _labels(path: Path, labels: np.ndarray, palette: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(labels.astype(np.uint8))
+    if palette:
+        image.putpalette([(37 * i) % 256 for i in range(768)])
+    image.save(path)
+
+
+def _voc(root: Path) -> None:
+    names = [f'2007_00003{i}' for i in range(COUNT)]
+    for i, name in enumerate(names):
+        _photo(root / 'JPEGImages' / f'{name}.jpg', i)
+        _labels(
+            root / 'SegmentationClass' / f'{name}.png', blocks([0, 255, i + 1, 20]), palette=True
+        )
+    _photo(root / 'JPEGImages' / '2012_000001.jpg', 9)  # VOC has many images without labels
+    _list(root / 'ImageSets' / 'Segmentation' / 'val.txt', names)
+
+
+def _list(path: Path, names) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(''.join(f'{name}\n' for name in names))
+
+
+def _context_names() -> list[str]:
+    return [f'2008_00000{i + 2}' for i in range(COUNT)]
+
+
+def _context(root: Path) -> None:
+    images, annotations = [], []
+    for i, name in enumerate(_context_names()):
+        _photo(root / 'JPEGImages' / f'{name}.jpg', i)
+        number = int(name.replace('_', ''))
+        images.append(
+            {
+                'file_name': f'{name}.jpg',
+                'image_id': number,
+                'height': SIZE[0],
+                'width': SIZE[1],
+                'phase': 'val',
+            }
+        )
+        stripes = blocks([0, *CONTEXT_IDS])
+        for category in CONTEXT_IDS[: i + 1]:
+            encoded = run_lengths.encode(np.asfortranarray((stripes == category).astype(np.uint8)))
+            encoded['counts'] = encoded['counts'].decode()
+            annotations.append(
+                {'image_id': number, 'category_id': category, 'segmentation': encoded}
+            )
+    images.append({**images[0], 'file_name': '2008_009999.jpg', 'image_id': 1, 'phase': 'train'})
+    content = {'images': images, 'annos_segmentation': annotations, 'categories': []}
+    (root / 'trainval_merged.json').write_text(json.dumps(content))
+
+
+def _context459(root: Path) -> None:
+    for i, name in enumerate(_context_names()):
+        _photo(root / 'JPEGImages' / f'{name}.jpg', i)
+        path = root / 'trainval' / f'{name}.mat'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        savemat(path, {'LabelMap': blocks([0, 1 + i, 301, 459]).astype(np.uint16)})
+    _list(root / 'pascalcontext_val.txt', _context_names())
+    (root / 'labels.txt').write_text('1: accordion\n2: aeroplane\n459: wool\n')
+
+
+def _coco(root: Path) -> None:
+    for i, name in enumerate(['000000000139', '000000000285', '000000000632'][:COUNT]):
+        _photo(root / 'images' / 'val2017' / f'{name}.jpg', i)
+        _labels(root / 'annotations' / 'val2017' / f'{name}.png', blocks([0, 89, 91 + i, 181, 255]))
+
+
+def _cityscapes(root: Path) -> None:
+    for i in range(COUNT):
+        city = ['frankfurt', 'lindau', 'munster'][i]
+        start = f'{city}_000000_00000{i}'
+        _photo(root / 'leftImg8bit' / 'val' / city / f'{start}_leftImg8bit.png', i)
+        folder = root / 'gtFine' / 'val' / city
+        _labels(folder / f'{start}_gtFine_labelIds.png', blocks([0, 7, 24 + i, 33]))
+        _labels(folder / f'{start}_gtFine_instanceIds.png', blocks([0, 7, 24 + i, 33]))
+        (folder / f'{start}_gtFine_polygons.json').write_text('{}')
+
+
+def _ade(root: Path) -> None:
+    for i in range(COUNT):
+        name = f'ADE_val_0000000{i + 1}'
+        _photo(root / 'images' / 'validation' / f'{name}.jpg', i)
+        _labels(root / 'annotations' / 'validation' / f'{name}.png', blocks([0, 1 + i, 150]))
+
+
+def _ade_full(root: Path) -> None:
+    (root / 'images' / 'ADE' / 'training' / 'urban' / 'street').mkdir(parents=True)
+    (root / 'objects.txt').write_text('')
+    for i in range(COUNT):
+        folder = root / 'images' / 'ADE' / 'validation' / ['urban', 'home_or_hotel'][i % 2] / 'room'
+        name = f'ADE_val_0000000{i + 1}'
+        size = (520, 600) if i == 2 else SIZE  # the last one is larger than 512 and gets shrunk
+        _photo(folder / f'{name}.jpg', i, size)
+        ids = blocks([0, *ADE_OBJECT_IDS, 1], size)  # 1 is an object outside the 847
+        coded = np.stack([ids // 256 * 10, ids % 256, np.full_like(ids, 7)], -1)
+        Image.fromarray(coded.astype(np.uint8)).save(folder / f'{name}_seg.png')
+        _labels(folder / f'{name}_parts_1.png', blocks([0], size))
+        _labels(folder / name / 'instance_000.png', blocks([255], size))
+        (folder / f'{name}.json').write_text('{}')
+
+
+_MAKERS = {
+    'voc20': _voc,
+    'voc21': _voc,
+    'context59': _context,
+    'context60': _context,
+    'context459': _context459,
+    'coco_object': _coco,
+    'coco_stuff164k': _coco,
+    'cityscapes': _cityscapes,
+    'ade20k': _ade,
+    'ade847': _ade_full,
+}
