@@ -78,8 +78,10 @@ class EncodingCache:
         except OSError as error:
             self._warn(f'text cache {self.directory} cannot be written, going on without: {error}')
             return
-        for path in absorbed - {written}:
+        for path in absorbed | {written}:
             self._forget(path)
+        self._open(written)
+        for path in absorbed - {written}:
             with contextlib.suppress(OSError):  # another process may hold or have removed it
                 path.unlink()
 
@@ -141,7 +143,7 @@ class EncodingCache:
         return self._damaged | (small if len(small) >= _MERGE_COUNT else set())
 
     def _write(self, entries: Mapping[bytes, Vector]) -> Path:
-        """Write one segment with ``entries``, take it in, and return its path."""
+        """Write one segment with ``entries`` and return its path."""
         length = len(next(iter(entries.values())))
         same_length = {key: vector for key, vector in entries.items() if len(vector) == length}
         records = np.zeros(
@@ -169,8 +171,6 @@ class EncodingCache:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        self._forget(path)
-        self._open(path)
         return path
 
     def _forget(self, path: Path) -> None:

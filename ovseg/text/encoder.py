@@ -178,7 +178,7 @@ class TextEncoder:
             )
 
     def _truncated(self, prompts: list[str]) -> list[str]:
-        """Which of ``prompts`` lose tokens: a longer context then changes their first tokens.
+        """Which of ``prompts`` lose tokens: a longer context then shows other tokens or more.
 
         Tokenizers that fix their context, or that put a mark at its end, cannot be asked this
         way; a one-letter sentence that changes too tells them apart, and nothing is reported.
@@ -186,8 +186,11 @@ class TextEncoder:
         asked = [*prompts, 'a']
         longer = max(4 * self.context_length, 1024)
         short = self._tokenize(asked)
-        long = self._tokenize(asked, longer)[:, : short.shape[1]]
-        *changed, unreliable = (short != long).any(dim=1).tolist()
+        long = self._tokenize(asked, longer)
+        length = short.shape[1]
+        padding = long[-1, length:]
+        differs = (short != long[:, :length]).any(dim=1) | (long[:, length:] != padding).any(dim=1)
+        *changed, unreliable = differs.tolist()
         if unreliable:
             return []
         return [prompt for prompt, is_cut in zip(prompts, changed, strict=True) if is_cut]

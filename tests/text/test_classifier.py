@@ -1,0 +1,259 @@
+"""Scores, probabilities and labels against the plain computation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ovseg.text import Classifier
+from ovseg.vocabulary import Rejection
+
+LAYOUTS = [
+    ([0, 1, 2, 3], 4),
+    ([0, 0, 0, 1, 2, 2], 3),
+    ([1, 2, 3], 4),
+    ([1, 1, 3], 5),
+]
+AGGREGATIONS = ['linear', 'max', 'mean']
+
+
+def make(index, num_classes, aggregation='linear', rejection=None, dim=8, **fields):
+    random = torch.Generator().manual_seed(len(index) + num_classes)
+    rejection = rejection or Rejection()
+    return Classifier(
+        weight=F.normalize(torch.randn(len(index), dim, generator=random), dim=1),
+        class_index=torch.tensor(index),
+        num_classes=num_classes,
+        logit_scale=12.0,
+        aggregation=aggregation,
+        rejection=rejection,
+        background_index=0 if rejection.rejects else None,
+        **fields,
+    )
+
+
+def features(*size, seed=0, dim=8):
+    return torch.randn(size[0], dim, *size[1:], generator=torch.Generator().manual_seed(seed))
+
+
+def plain_class_scores(classifier, rows):
+    """Class by class, as the docstring defines it."""
+    scores = []
+    for label in range(classifier.num_classes):
+        own = classifier.class_index == label
+        of_class, weight = rows[:, own], classifier.row_weight[own][:, None, None]
+        if not own.any():
+            scores.append(torch.full_like(rows[:, 0], -torch.inf))
+        elif classifier.aggregation == 'max':
+            scores.append(of_class.amax(1))
+        else:
+            total = (of_class * weight).sum(1)
+            scores.append(total / weight.sum() if classifier.aggregation == 'mean' else total)
+    return torch.stack(scores, 1)
+
+
+@pytest.mark.parametrize('aggregation', AGGREGATIONS)
+@pytest.mark.parametrize(('index', 'num_classes'), LAYOUTS)
+def test_class_scores_equal_the_definition(index, num_classes, aggregation):
+    weight = torch.ones(len(index)) if aggregation == 'max' else torch.arange(1.0, len(index) + 1)
+    bias = torch.linspace(-1, 1, len(index))
+    classifier = make(index, num_classes, aggregation, row_weight=weight, bias=bias)
+    image = features(2, 3, 5)
+    rows = classifier.row_scores(image)
+    cosines = torch.einsum('pd,bdhw->bphw', classifier.weight, F.normalize(image, dim=1))
+    torch.testing.assert_close(rows, cosines + bias[:, None, None])
+    torch.testing.assert_close(classifier.scores(image), plain_class_scores(classifier, rows))
+
+
+@pytest.mark.parametrize('aggregation', ['linear', 'mean'])
+@pytest.mark.parametrize(('index', 'num_classes'), LAYOUTS)
+def test_folding_keeps_scores_and_labels(index, num_classes, aggregation):
+    classifier = make(
+        index,
+        num_classes,
+        aggregation,
+        row_weight=torch.arange(1.0, len(index) + 1),
+        bias=torch.linspace(-1, 1, len(index)),
+    )
+    folded = classifier.folded()
+    image = features(1, 4, 4)
+    assert len(folded.weight) == len(set(index))
+    torch.testing.assert_close(folded.scores(image), classifier.scores(image))
+    assert torch.equal(
+        folded.decide(folded.row_scores(image)), classifier.decide(classifier.row_scores(image))
+    )
+
+
+def test_best_row_does_not_fold():
+    classifier = make([0, 0, 1], 2, 'max')
+    assert classifier.folded() is classifier
+
+
+@pytest.mark.parametrize('aggregation', AGGREGATIONS)
+@pytest.mark.parametrize(('index', 'num_classes'), LAYOUTS)
+def test_probabilities_equal_the_definition(index, num_classes, aggregation):
+    classifier = make(index, num_classes, aggregation)
+    rows = classifier.row_scores(features(2, 3, 5))
+    if aggregation == 'max':
+        shares = (12 * rows).softmax(1)
+        expected = plain_class_scores(classifier, shares).clamp_min(0)
+    else:
+        expected = (12 * plain_class_scores(classifier, rows)).softmax(1)
+    probabilities = classifier.probabilities(rows)
+    torch.testing.assert_close(probabilities, expected)
+    empty = [label for label in range(num_classes) if label not in index]
+    assert (probabilities[:, empty] == 0).all()
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.75, 0.9])
+@pytest.mark.parametrize('aggregation', AGGREGATIONS)
+@pytest.mark.parametrize(('index', 'num_classes'), LAYOUTS)
+def test_labels_are_best_probabilities_above_the_threshold(
+    index, num_classes, aggregation, threshold
+):
+    classifier = make(index, num_classes, aggregation, Rejection('threshold', threshold))
+    rows = classifier.row_scores(features(2, 20, 20))
+    probabilities = classifier.probabilities(rows)
+    best, expected = probabilities.max(1)
+    expected = expected.masked_fill(best < threshold, 0)
+    clear = (best - threshold).abs() > 1e-5
+    labels = classifier.decide(rows)
+    assert labels.dtype == torch.int64
+    assert torch.equal(labels[clear], expected[clear])
+    assert clear.float().mean() > 0.99
+    if threshold:
+        assert 0 < (best < threshold).float().mean() < 1
+
+
+@pytest.mark.parametrize('aggregation', AGGREGATIONS)
+def test_strips_give_the_strips_of_the_whole(aggregation):
+    classifier = make([0, 0, 1, 2, 2], 3, aggregation, Rejection('threshold', 0.5))
+    rows = classifier.row_scores(features(2, 9, 7))
+    strips = [classifier.decide(part) for part in rows.split(2, dim=2)]
+    assert torch.equal(torch.cat(strips, 1), classifier.decide(rows))
+
+
+def test_ties_go_to_the_first_class():
+    rows = torch.tensor([0.5, 0.5, 0.5]).reshape(1, 3, 1, 1)
+    for aggregation in AGGREGATIONS:
+        assert make([0, 1, 2], 3, aggregation).decide(rows).item() == 0
+        assert make([1, 2, 2], 3, aggregation='max').decide(rows).item() == 1
+
+
+def test_background_class_of_many_words_rejects_when_one_wins():
+    classifier = make([0, 0, 1], 2, 'max', Rejection('class_zero'))
+    rows = torch.tensor([[0.1, 0.9, 0.8], [0.1, 0.7, 0.8]]).reshape(2, 3, 1, 1)
+    assert classifier.decide(rows).flatten().tolist() == [0, 1]
+
+
+def test_nothing_is_changed_in_place():
+    classifier = make([0, 0, 1], 2, 'max', Rejection('threshold', 0.5))
+    image = features(1, 3, 3)
+    rows = classifier.row_scores(image)
+    copies = image.clone(), rows.clone()
+    classifier.decide(rows)
+    classifier.probabilities(rows)
+    classifier.class_scores(rows)
+    assert torch.equal(image, copies[0])
+    assert torch.equal(rows, copies[1])
+
+
+def test_rows_that_are_probabilities_are_only_scaled():
+    rows = torch.tensor([[0.2, 0.6, -0.5], [0.1, 0.1, 0.2]]).reshape(2, 3, 1, 1)
+    classifier = make([0, 1, 2], 3, 'linear', Rejection('class_zero', 0.6))
+    probabilities = classifier.probabilities(rows, are_probabilities=True)
+    torch.testing.assert_close(
+        probabilities.flatten(1), torch.tensor([[0.25, 0.75, 0.0], [0.25, 0.25, 0.5]])
+    )
+    assert classifier.decide(rows, are_probabilities=True).flatten().tolist() == [1, 0]
+    several = make([0, 0, 1], 2, 'max')
+    torch.testing.assert_close(
+        several.probabilities(rows, are_probabilities=True).flatten(1),
+        torch.tensor([[0.75, 0.0], [0.25, 0.5]]),
+    )
+
+
+def test_pixel_without_any_probability_is_rejected():
+    classifier = make([0, 1, 2], 3, 'linear', Rejection('class_zero', 0.1))
+    rows = torch.zeros(1, 3, 1, 1)
+    assert classifier.probabilities(rows, are_probabilities=True).eq(0).all()
+    assert classifier.decide(rows, are_probabilities=True).item() == 0
+
+
+def test_half_precision_features_are_scored_in_float32():
+    classifier = make([0, 1], 2)
+    image = features(1, 3, 3)
+    exact = classifier.row_scores(image.bfloat16().float())
+    with torch.autocast('cpu', torch.bfloat16):
+        scores = classifier.row_scores(image.bfloat16())
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, exact)
+
+
+def test_unit_features_need_no_normalising():
+    classifier = make([0, 1], 2)
+    image = features(1, 3, 3)
+    unit = F.normalize(image, dim=1)
+    torch.testing.assert_close(
+        classifier.row_scores(unit, normalize=False), classifier.row_scores(image)
+    )
+
+
+def test_features_of_another_size_are_an_error():
+    with pytest.raises(ValueError, match=r'features must be \(B, 8, h, w\).* got \(1, 7, 2, 2\)'):
+        make([0, 1], 2).row_scores(torch.ones(1, 7, 2, 2))
+
+
+@pytest.mark.parametrize('method', ['class_scores', 'probabilities', 'decide'])
+def test_rows_of_another_classifier_are_an_error(method):
+    with pytest.raises(ValueError, match=r'row scores must be \(B, 2, ...\), got \(1, 3, 2, 2\)'):
+        getattr(make([0, 1], 2), method)(torch.ones(1, 3, 2, 2))
+
+
+def test_features_of_another_model_are_an_error():
+    classifier = make([0, 1], 2, fingerprint='tiny:12')
+    classifier.check_model('tiny:12')
+    with pytest.raises(ValueError, match="made by text model 'tiny:12'.*'large:34'"):
+        classifier.check_model('large:34')
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'weight': torch.ones(3)}, r'weight must be \(P, D\), got \(3,\)'),
+        ({'weight': torch.ones(0, 3)}, r'weight must be \(P, D\), got \(0, 3\)'),
+        ({'class_index': torch.tensor([0])}, r'class_index must be \(2,\)'),
+        ({'class_index': torch.tensor([0, 2])}, r'must be in 0..1, got 0..2'),
+        ({'class_index': torch.tensor([1, 0])}, 'must ascend'),
+        ({'bias': torch.zeros(3)}, r'bias must be \(2,\)'),
+        ({'origin': ('text',)}, 'name all 2 rows, got 1'),
+        ({'aggregation': 'sum'}, "got 'sum'"),
+        ({'aggregation': 'max', 'row_weight': torch.tensor([1.0, 2.0])}, 'no row weights'),
+        ({'background_index': 0}, "rejection 'none' does not fit background_index 0"),
+    ],
+)
+def test_contradictions_are_named(fields, message):
+    given = {
+        'weight': torch.ones(2, 3),
+        'class_index': torch.tensor([0, 1]),
+        'num_classes': 2,
+        'logit_scale': 1.0,
+    }
+    with pytest.raises(ValueError, match=message):
+        Classifier(**{**given, **fields})
+
+
+def test_moving_to_the_present_device_copies_nothing():
+    classifier = make([0, 1], 2)
+    assert classifier.to('cpu') is classifier
+
+
+@pytest.mark.gpu
+def test_gpu_gives_the_labels_of_the_cpu():
+    classifier = make([0, 0, 1, 2], 3, 'max', Rejection('threshold', 0.4))
+    image = features(2, 30, 30)
+    expected = classifier.decide(classifier.row_scores(image))
+    moved = classifier.to('cuda')
+    labels = moved.decide(moved.row_scores(image.cuda())).cpu()
+    assert (labels == expected).float().mean() > 0.999
