@@ -1,0 +1,29 @@
+"""What runs models: the Runner of the tools, its hooks, checkpoints and test-time augmentation."""
+
+from ovseg.engine.checkpoint import (
+    install_safe_loading,
+    latest_checkpoint,
+    load_checkpoint_strict,
+    read_checkpoint,
+    unwrap,
+)
+from ovseg.engine.overlays import OverlayHook
+from ovseg.engine.random_state import RandomStateHook
+from ovseg.engine.runner import OVRunner
+from ovseg.engine.tta import OVSegTTA, augmented_pipeline
+from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
+
+__all__ = [
+    'OVRunner',
+    'OVSegTTA',
+    'OverlayHook',
+    'RandomStateHook',
+    'VocabularyCheckHook',
+    'augmented_pipeline',
+    'check_classes',
+    'install_safe_loading',
+    'latest_checkpoint',
+    'load_checkpoint_strict',
+    'read_checkpoint',
+    'unwrap',
+]

@@ -98,6 +98,7 @@ class OVIoUMetric(BaseMetric):
             :func:`~ovseg.evaluation.areas.confusion_matrix`.
         prefix: of the names of the scores, as in mmengine.
         collect_device: unused, for mmengine's evaluator.
+        iou_metrics: ``['mIoU']``, for configs that were written for ``IoUMetric``.
 
     Raises:
         UserError: settings that do not fit the data set; a prediction and its label differ in
@@ -117,10 +118,15 @@ class OVIoUMetric(BaseMetric):
         confusion_file: str | None = None,
         prefix: str | None = None,
         collect_device: str = 'cpu',
+        iou_metrics: Sequence[str] = ('mIoU',),
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if headline not in ('mIoU', 'mIoU_present'):
             raise UserError(f"headline must be 'mIoU' or 'mIoU_present', got {headline!r}")
+        if list(iou_metrics) != ['mIoU']:
+            raise UserError(
+                f"OVIoUMetric computes ['mIoU'] and no {list(iou_metrics)}; use IoUMetric for these"
+            )
         if format_only and output_dir is None:
             raise UserError('format_only saves label maps and needs output_dir (or --out DIR)')
         self.ignore_index = ignore_index

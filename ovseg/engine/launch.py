@@ -1,0 +1,308 @@
+"""What tools/train.py and tools/test.py share: arguments, configs, and errors in one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+
+import ovseg
+import ovseg.registry as registries
+from ovseg.engine.checkpoint import install_safe_loading
+from ovseg.engine.distributed import check_launcher
+from ovseg.engine.runner import OVRunner
+from ovseg.errors import UserError, nearest
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+_UNKNOWN_TYPE = re.compile(r"^['\"]?(\S+) is not in the (\S+) registry")
+_UNKNOWN_ARGUMENT = re.compile(
+    r"^(?:\w+\.)*?(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'"
+)
+_MISSING_ARGUMENT = re.compile(r'^(?:\w+\.)*?(\w+)\.__init__\(\) missing \d+ required .*?: (.+)$')
+
+
+class OptionsAction(DictAction):
+    """``--cfg-options key=value ...``; a word without ``=`` is a usage error."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parses the words and checks their form first."""
+        for word in values:
+            if '=' not in word:
+                parser.error(f"--cfg-options takes KEY=VALUE, got '{word}'")
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that training and testing share, with mmsegmentation's names.
+
+    Args:
+        parser: receives them.
+    """
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config, such as model.test_cfg.mode=slide '
+        'test_dataloader.batch_size=4 or key="[(1,2),(3,4)]" (quoted, without blanks)',
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='started by')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config that the command line asks for, its overrides applied.
+
+    Args:
+        args: ``config``, ``cfg_options``, ``work_dir`` and ``launcher`` of the command line.
+
+    Raises:
+        FileNotFoundError: no such config; names the nearest one.
+        UserError: the config cannot be read, or an override names nothing.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    check_launcher(args.launcher)
+    path = find_config(args.config)
+    try:
+        config = Config.fromfile(str(path))
+    except SyntaxError as error:
+        raise UserError(f'config {path} is not valid Python: {error}') from error
+    options = args.cfg_options or {}
+    _check_options(config, options)
+    try:
+        config.merge_from_dict(options)
+    except (KeyError, TypeError, AssertionError) as error:
+        raise UserError(f'--cfg-options do not fit {path}: {error}') from error
+    config.launcher = args.launcher
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / path.stem)
+    return config
+
+
+def find_config(name: str) -> Path:
+    """The path of a config.
+
+    Args:
+        name: a path, from here or below ``configs/``; or a name of the model zoo.
+
+    Raises:
+        FileNotFoundError: there is none; names the nearest one.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    folders = _config_folders()
+    relative = name.removeprefix('configs/')
+    for folder in folders:
+        for candidate in (folder / relative, folder / f'{relative}.py'):
+            if candidate.is_file():
+                return candidate
+    known = {
+        str(found.relative_to(folder)): found
+        for folder in folders
+        for found in sorted(folder.rglob('*.py'))
+        if '_base_' not in found.parts
+    }
+    by_stem = {found.stem: found for found in known.values()}
+    if Path(name).stem in by_stem and os.sep not in name:
+        return by_stem[Path(name).stem]
+    zoo = _zoo_config(name)
+    if zoo is not None:
+        return zoo
+    hint = nearest(relative, known) or nearest(Path(name).stem, by_stem)
+    raise FileNotFoundError(f'config {name} does not exist, neither here nor in configs/.{hint}')
+
+
+def _config_folders() -> list[Path]:
+    package = Path(ovseg.__file__).parent
+    folders = (package.parent / 'configs', package / '.mim' / 'configs')
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _zoo_config(name: str) -> Path | None:
+    from ovseg.apis.zoo import list_models
+
+    entries = {entry.name: entry for entry in list_models()}
+    return entries[name].config_path if name in entries else None
+
+
+def _check_options(config: Config, options: Mapping[str, Any]) -> None:
+    """Stops at a key that nothing reads: mmengine takes any, and a typing error would be silent."""
+    known = {*config.keys(), *inspect.signature(Runner.__init__).parameters, 'tta_model'}
+    known |= {'tta_pipeline', 'runner_type', 'compile', 'sync_bn', 'find_unused_parameters'}
+    known |= {'activation_checkpointing', 'efficient_conv_bn_eval', 'model_wrapper_cfg'}
+    known -= {'self', 'cfg'}
+    for key in options:
+        first = key.split('.')[0]
+        if first not in known:
+            raise UserError(
+                f"--cfg-options names '{key}', but the config has no '{first}'."
+                + nearest(first, known)
+            )
+
+
+def build_runner(config: Config) -> OVRunner:
+    """The Runner of a config; from here on this process loads checkpoints safely only.
+
+    Args:
+        config: complete.
+
+    Raises:
+        UserError: another ``runner_type`` that would load checkpoints in its own way.
+    """
+    install_safe_loading()
+    name = config.get('runner_type', 'OVRunner')
+    kind = registries.RUNNERS.get(name)
+    if kind is None or not issubclass(kind, OVRunner):
+        raise UserError(
+            f"runner_type '{name}' is not supported: it would not load checkpoints strictly; "
+            'derive it from ovseg.engine.OVRunner'
+        )
+    return kind.from_cfg(config)
+
+
+def need_gpu_for_amp() -> None:
+    """Stops where mixed precision was asked for and there is no GPU.
+
+    Raises:
+        UserError: no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(
+            '--amp needs a GPU and this machine has none that torch can use; leave it out'
+        )
+
+
+def need_parts(config: Config, parts: Sequence[str], purpose: str) -> None:
+    """Stops if a config lacks what a run needs.
+
+    Args:
+        config: to look into.
+        parts: keys that must be set.
+        purpose: what is done with it, for the message.
+
+    Raises:
+        UserError: names the keys.
+    """
+    missing = [part for part in parts if config.get(part) is None]
+    if missing:
+        raise UserError(
+            f'config {config.filename} has no {", ".join(missing)}, so there is nothing to '
+            f'{purpose}; choose a config that names a data set and a method'
+        )
+
+
+def finish_processes() -> None:
+    """Leaves the group of processes, if there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def explained(config: Config) -> Iterator[None]:
+    """Turns what mmengine and PyTorch raise about a user's config or data into a ``UserError``.
+
+    Everything else passes unchanged: a bug keeps its traceback.
+
+    Args:
+        config: what is being run.
+    """
+    try:
+        yield
+    except (UserError, FileNotFoundError) as error:
+        text = _from_worker(str(error))
+        if text is None:
+            raise
+        raise UserError(text) from error
+    except (KeyError, TypeError) as error:
+        text = _explain(str(error.args[0]) if error.args else '', config)
+        if text is None:
+            raise
+        raise UserError(text) from error
+
+
+def _from_worker(text: str) -> str | None:
+    """The message of an exception that a data loader's process sent with its traceback."""
+    if 'Original Traceback' not in text:
+        return None
+    return text.strip().splitlines()[-1].partition(': ')[2]
+
+
+def _explain(text: str, config: Config) -> str | None:
+    match = _UNKNOWN_TYPE.match(text)
+    if match:
+        name, registry = match.groups()
+        return (
+            f"the config names the type '{name}', which is not among the types of {registry}."
+            + nearest(name, _types_of(registry))
+        )
+    match = _UNKNOWN_ARGUMENT.match(text)
+    if match:
+        kind, argument = match.groups()
+        for part in _parts_of_type(config, kind):
+            if argument in part:
+                return (
+                    f"the config gives {kind} a setting '{argument}' that it does not have."
+                    + nearest(argument, _settings_of(part['type']))
+                )
+    match = _MISSING_ARGUMENT.match(text)
+    if match and any(True for _ in _parts_of_type(config, match[1])):
+        return f'the config gives {match[1]} no {match[2]}, which it needs'
+    return None
+
+
+def _types_of(registry_name: str) -> set[str]:
+    wanted = registry_name.rpartition('::')[2]
+    names: set[str] = set()
+    for attribute in registries.__all__:
+        registry: Registry | None = getattr(registries, attribute)
+        if registry.name != wanted:
+            continue
+        while registry is not None:
+            names |= set(registry.module_dict)
+            registry = registry.parent
+    return names
+
+
+def _settings_of(kind: Any) -> list[str]:
+    if isinstance(kind, str):
+        name = kind.rpartition('.')[2]
+        found = [getattr(registries, attribute).get(name) for attribute in registries.__all__]
+        kind = next((item for item in found if item is not None), None)
+    return list(inspect.signature(kind).parameters) if callable(kind) else []
+
+
+def _parts_of_type(config: Any, kind: str) -> Iterator[Mapping[str, Any]]:
+    """All dicts of a config with this ``type``."""
+    if isinstance(config, (Mapping, ConfigDict, Config)):
+        named = config.get('type')
+        name = named if isinstance(named, str) else getattr(named, '__name__', '')
+        if name.rpartition('.')[2] == kind:
+            yield config
+        values = config.values()
+    elif isinstance(config, (list, tuple)):
+        values = config
+    else:
+        return
+    for value in values:
+        yield from _parts_of_type(value, kind)

@@ -1,0 +1,152 @@
+"""Test-time augmentation: the mean of class probabilities over versions of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ovseg.errors import UserError
+from ovseg.registry import MODELS
+
+RATIOS = (0.75, 1.0, 1.25)
+_LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
+
+
+@MODELS.register_module()
+class OVSegTTA(BaseTTAModel):
+    """Predicts each version of an image and decides on the mean of their class probabilities.
+
+    mmseg's wrapper keeps the scores of all versions until the last one; this one keeps a running
+    sum. The rejection threshold of the model's vocabulary, if any, is applied to the mean.
+
+    Args:
+        module: the segmentor, or its config; mmseg's models and the training-free ones give the
+            ``seg_logits`` that are needed.
+        data_preprocessor: of the segmentor's config, as in mmengine.
+    """
+
+    def __init__(self, module: nn.Module | dict, data_preprocessor: dict | None = None) -> None:
+        super().__init__(module, data_preprocessor)
+        settings = getattr(self.module, 'inference_settings', None)
+        # The training-free segmentor gives logarithms of probabilities, on request.
+        self._are_log_probabilities = settings is not None
+        if settings is not None:
+            self.module.inference_settings = replace(settings, save_logits=True)
+
+    def test_step(self, data: dict[str, Sequence]) -> list[SegDataSample]:
+        """Predictions of a batch.
+
+        Args:
+            data: ``inputs`` and ``data_samples``, each a list over versions of lists over images.
+        """
+        sums: list[Tensor] = []
+        samples: list[SegDataSample] = []
+        versions = len(data['inputs'])
+        for version in range(versions):
+            batch = {name: values[version] for name, values in data.items()}
+            predictions = self.module.test_step(batch)
+            parts = [self._probabilities(sample) for sample in predictions]
+            if version == 0:
+                sums, samples = parts, predictions
+            else:
+                sums = [total.add_(part) for total, part in zip(sums, parts, strict=True)]
+        for sample, total in zip(samples, sums, strict=True):
+            labels = self._decide(total.div_(versions))
+            sample.set_data({'pred_sem_seg': PixelData(data=labels[None])})
+            del sample.seg_logits
+        return samples
+
+    def merge_preds(self, data_samples_list: Sequence[Sequence[SegDataSample]]) -> list:
+        """Merges predictions of versions, for callers of mmengine's interface.
+
+        Args:
+            data_samples_list: for each image its versions' samples.
+        """
+        merged = []
+        for versions in data_samples_list:
+            mean = torch.stack([self._probabilities(sample) for sample in versions]).mean(0)
+            sample = versions[0]
+            sample.set_data({'pred_sem_seg': PixelData(data=self._decide(mean)[None])})
+            merged.append(sample)
+        return merged
+
+    def _probabilities(self, sample: SegDataSample) -> Tensor:
+        """Class probabilities (K, H, W), float32; a single class stands for itself."""
+        logits = sample.seg_logits.data.float()
+        if self._are_log_probabilities:
+            return logits.exp()
+        return logits.sigmoid() if len(logits) == 1 else logits.softmax(0)
+
+    def _decide(self, probabilities: Tensor) -> Tensor:
+        """Labels (H, W) int64 of probabilities (K, H, W), by the model's rejection rule."""
+        if len(probabilities) == 1 and not self._are_log_probabilities:
+            threshold = getattr(getattr(self.module, 'decode_head', None), 'threshold', None)
+            return (probabilities[0] > (0.5 if threshold is None else threshold)).long()
+        best, labels = probabilities.max(0)
+        vocabulary = getattr(self.module, 'vocabulary', None)
+        if vocabulary is None or vocabulary.background_index is None:
+            return labels
+        is_rejected = best < vocabulary.rejection.threshold
+        return labels.masked_fill(is_rejected, vocabulary.background_index)
+
+
+def augmented_pipeline(
+    pipeline: Sequence[Mapping[str, Any]],
+    resize: Mapping[str, Any] | None = None,
+    ratios: Sequence[float] = RATIOS,
+) -> list[dict[str, Any]]:
+    """A test pipeline that gives every image at several sizes, each also mirrored.
+
+    Args:
+        pipeline: of the config; its first step loads the image and its last one packs.
+        resize: the data set's rule, if it does not stand in the pipeline.
+        ratios: of the protocol's size.
+
+    Raises:
+        UserError: the sizes cannot be derived, or there is no step that packs.
+    """
+    steps = [dict(step) for step in pipeline]
+    rules = [step for step in steps if step['type'] == 'Resize']
+    rule = {'type': 'Resize', **resize} if resize else (rules[0] if rules else None)
+    if len(steps) < 2 or not steps[-1]['type'].startswith('Pack'):
+        raise UserError(
+            '--tta needs a test pipeline that loads first and packs last, or tta_pipeline'
+        )
+    loaders = [step for step in steps if step['type'] in _LABEL_LOADERS]
+    between = [step for step in steps[1:-1] if step not in rules and step not in loaders]
+    packing = steps[-1]
+    return [
+        steps[0],
+        {
+            'type': 'TestTimeAug',
+            'transforms': [
+                [_scaled(rule, ratio) for ratio in ratios],
+                [
+                    {'type': 'RandomFlip', 'prob': prob, 'direction': 'horizontal'}
+                    for prob in (0.0, 1.0)
+                ],
+                # Labels load after the flip: predictions are turned back before they are compared.
+                *([step] for step in (*between, *loaders)),
+                [packing],
+            ],
+        },
+    ]
+
+
+def _scaled(rule: Mapping[str, Any] | None, ratio: float) -> dict[str, Any]:
+    if rule is None:
+        return {'type': 'Resize', 'scale_factor': ratio, 'keep_ratio': True}
+    if rule.get('scale') is not None:
+        return {**rule, 'scale': tuple(round(side * ratio) for side in rule['scale'])}
+    if rule.get('scale_factor') is not None:
+        return {**rule, 'scale_factor': rule['scale_factor'] * ratio}
+    raise UserError(
+        f'--tta cannot scale the resize rule {dict(rule)}; write a tta_pipeline into the config'
+    )

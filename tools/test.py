@@ -1,0 +1,203 @@
+"""Evaluate a model: python tools/test.py CONFIG [CHECKPOINT] [--out DIR] [--show-dir DIR] ..."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.registry import DefaultScope
+
+from ovseg.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    explained,
+    finish_processes,
+    load_config,
+    need_gpu_for_amp,
+    need_parts,
+)
+from ovseg.engine.runner import OVRunner
+from ovseg.engine.tta import RATIOS, augmented_pipeline
+from ovseg.errors import UserError, run_cli
+from ovseg.evaluation import EvaluationProtocol, IoUReport
+from ovseg.registry import MODELS
+from ovseg.visualization.writing import written_whole
+
+# What a test does without; a config with one half of such a group is an error for mmengine.
+_NOT_FOR_TESTING = (
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_dataloader',
+    'val_cfg',
+    'val_evaluator',
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line.
+
+    Args:
+        argv: words after the script's name; None for the process's own.
+    """
+    parser = argparse.ArgumentParser(description='Evaluate a model on the data of its config.')
+    parser.add_argument('config', help='config file: a path, or its name below configs/')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='weights; methods without training of their own have none'
+    )
+    parser.add_argument('--out', metavar='DIR', help='save predicted label maps (PNG) here')
+    parser.add_argument('--show', action='store_true', help='show each prediction in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='save painted predictions here')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
+    parser.add_argument('--tta', action='store_true', help='average over sizes and mirror images')
+    add_common_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def check_weights(config: Config) -> None:
+    """Stops if the method needs a checkpoint and none was given.
+
+    Args:
+        config: with ``load_from`` set to what was given.
+
+    Raises:
+        UserError: the model would be tested with random weights.
+    """
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
+        kind = MODELS.get(config.model.type) if isinstance(config.model.type, str) else None
+    if kind is not None and getattr(kind, 'needs_checkpoint', True) and not config.get('load_from'):
+        raise UserError(
+            f'{config.model.type} needs trained weights and none were given; add the checkpoint '
+            'after the config: tools/test.py CONFIG CHECKPOINT'
+        )
+
+
+def set_tta(config: Config) -> str:
+    """Wraps the model for test-time augmentation and returns what it does in words.
+
+    Args:
+        config: changed in place.
+    """
+    dataset = config.test_dataloader.dataset
+    if config.get('tta_pipeline') is not None:
+        pipeline, words = config.tta_pipeline, 'as the config says (tta_pipeline)'
+    else:
+        pipeline = augmented_pipeline(dataset.pipeline, dataset.get('resize'))
+        sizes = ', '.join(str(ratio) for ratio in RATIOS)
+        words = f'mean of probabilities over sizes {sizes} and mirror images'
+    dataset.pipeline = pipeline
+    if 'resize' in dataset:
+        dataset.resize = None
+    wrapper = ConfigDict(config.get('tta_model') or {'type': 'OVSegTTA'})
+    wrapper.module = config.model
+    config.model = wrapper
+    return words
+
+
+def set_outputs(config: Config, args: argparse.Namespace) -> None:
+    """Lets the run save label maps and painted pictures.
+
+    Args:
+        config: changed in place.
+        args: the command line.
+
+    Raises:
+        UserError: no evaluator of the config can save label maps.
+    """
+    evaluators = config.test_evaluator
+    if args.out is not None:
+        metrics = evaluators if isinstance(evaluators, list) else [evaluators]
+        savers = [
+            metric for metric in metrics if metric.get('type') in ('OVIoUMetric', 'IoUMetric')
+        ]
+        if not savers:
+            raise UserError(f'--out needs OVIoUMetric as test_evaluator in {config.filename}')
+        savers[0].output_dir = args.out
+    if args.show or args.show_dir is not None:
+        hook = {
+            'type': 'OverlayHook',
+            'folder': args.show_dir,
+            'show': args.show,
+            'wait_time': args.wait_time,
+        }
+        config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
+
+
+def report_result(
+    runner: OVRunner, metrics: dict[str, Any], args: argparse.Namespace, facts: dict[str, str]
+) -> None:
+    """Prints scores beside their protocol and writes ``result.json`` into the run's folder.
+
+    Args:
+        runner: after its test.
+        metrics: what the evaluator returned.
+        args: the command line.
+        facts: ``augmentation`` and ``precision`` of the run.
+    """
+    reports = [getattr(metric, 'report', None) for metric in runner.test_evaluator.metrics]
+    report: IoUReport | None = next((found for found in reports if found is not None), None)
+    protocol = EvaluationProtocol.describe(
+        runner.segmentor,
+        runner.test_dataloader.dataset,
+        headline=report.headline if report else 'mIoU',
+        checkpoint=runner.cfg.get('load_from'),
+        **facts,
+    )
+    result = {
+        'config': str(runner.cfg.filename),
+        'protocol': protocol.to_dict(),
+        **(report.to_dict() if report else {'metrics': metrics}),
+    }
+    path = Path(runner.log_dir) / 'result.json'
+    with written_whole(path) as temporary:
+        text = json.dumps(result, indent=2, ensure_ascii=False, default=str)
+        temporary.write_text(text + '\n', encoding='utf-8')
+    print(protocol.table())
+    order = sorted(metrics, key=lambda name: name != (report.headline if report else ''))
+    print('  '.join(f'{name} {metrics[name]:.2f}' for name in order if metrics))
+    print(f'written to {path}')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluates and returns the exit code.
+
+    Args:
+        argv: see :func:`parse_args`.
+    """
+    args = parse_args(argv)
+    config = load_config(args)
+    need_parts(config, ('model', 'test_dataloader', 'test_evaluator'), 'evaluate')
+    for part in _NOT_FOR_TESTING:
+        config.pop(part, None)
+    if config.get('test_cfg') is None:
+        config.test_cfg = {'type': 'TestLoop'}
+    config.resume = False
+    if args.checkpoint is not None:
+        config.load_from = args.checkpoint
+    facts = {}
+    if args.amp:
+        need_gpu_for_amp()
+        config.test_cfg.fp16 = True
+        facts['precision'] = 'float16 (autocast)'
+    with explained(config):
+        check_weights(config)
+        set_outputs(config, args)
+        if args.tta:
+            facts['augmentation'] = set_tta(config)
+        runner = build_runner(config)
+        metrics = runner.test()
+        if is_main_process():
+            report_result(runner, metrics, args, facts)
+    finish_processes()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_cli(main))

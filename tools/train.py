@@ -1,0 +1,99 @@
+"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] ..."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmengine.config import Config
+
+from ovseg.engine.checkpoint import latest_checkpoint
+from ovseg.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    explained,
+    finish_processes,
+    load_config,
+    need_gpu_for_amp,
+    need_parts,
+)
+from ovseg.errors import UserError, run_cli
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line.
+
+    Args:
+        argv: words after the script's name; None for the process's own.
+    """
+    parser = argparse.ArgumentParser(description='Train a model.')
+    parser.add_argument('config', help='config file: a path, or its name below configs/')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='FILE',
+        help='go on with the training in the work folder, or with the one that wrote FILE',
+    )
+    add_common_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def set_amp(config: Config) -> None:
+    """Lets the config train in mixed precision with a dynamic loss scale.
+
+    Args:
+        config: changed in place.
+
+    Raises:
+        UserError: no GPU, or an optimizer wrapper of another kind.
+    """
+    need_gpu_for_amp()
+    kind = config.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(
+            f"--amp replaces the optim_wrapper 'OptimWrapper', but the config has '{kind}'"
+        )
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_resume(config: Config, resume: str | None) -> None:
+    """Decides what the training starts from.
+
+    Args:
+        config: changed in place.
+        resume: None for the config's own, ``'auto'`` for the newest checkpoint in the work folder
+            (a fresh start if there is none), or a file.
+    """
+    if resume is None:
+        return
+    found = latest_checkpoint(config.work_dir) if resume == 'auto' else resume
+    if found is None:
+        print(f'no checkpoint in {config.work_dir}: the training starts from the beginning')
+        config.resume = False
+        return
+    config.resume, config.load_from = True, str(found)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains and returns the exit code.
+
+    Args:
+        argv: see :func:`parse_args`.
+    """
+    args = parse_args(argv)
+    config = load_config(args)
+    need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
+    if args.amp:
+        set_amp(config)
+    set_resume(config, args.resume)
+    with explained(config):
+        build_runner(config).train()
+    finish_processes()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_cli(main))
