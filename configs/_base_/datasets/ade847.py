@@ -12,4 +12,3 @@ test_dataloader = dict(
         ),
     )
 )
-test_evaluator = dict(ignore_index=65535)

@@ -10,4 +10,3 @@ test_dataloader = dict(
         data_prefix=dict(img_path='JPEGImages', seg_map_path='annotations_detectron2/pc459_val'),
     )
 )
-test_evaluator = dict(ignore_index=65535)

@@ -18,4 +18,5 @@ test_dataloader = dict(
         ]
     ),
 )
-test_evaluator = dict(type='OVIoUMetric', iou_metrics=['mIoU'], ignore_index=255)
+# The metric takes the ignore value from the data set: 255, or 65535 beyond 255 classes.
+test_evaluator = dict(type='OVIoUMetric')
