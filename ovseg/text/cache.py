@@ -13,6 +13,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -36,6 +37,24 @@ def default_cache_dir() -> Path:
     return Path(root or os.path.join(os.path.expanduser('~'), '.cache', 'ovseg')) / 'text'
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """An open segment: keys and checksums in memory, vectors (N, D) mapped from the file."""
+
+    keys: bytes
+    checks: bytes
+    vectors: np.ndarray
+
+    def key(self, row: int) -> bytes:
+        return self.keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]
+
+    def vector(self, row: int) -> Vector | None:
+        """A copy of the vector, or None where its checksum does not hold."""
+        vector = np.array(self.vectors[row], dtype=np.float32)
+        expected = self.checks[row * _CHECK_BYTES : (row + 1) * _CHECK_BYTES]
+        return vector if _check(self.key(row), vector) == expected else None
+
+
 class EncodingCache:
     """A dictionary on disk from strings to float32 vectors of one length.
 
@@ -48,7 +67,7 @@ class EncodingCache:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._rows: dict[bytes, tuple[Path, int]] = {}
-        self._segments: dict[Path, np.ndarray] = {}
+        self._segments: dict[Path, _Segment] = {}
         self._damaged: set[Path] = set()
         self._has_warned = False
 
@@ -71,8 +90,11 @@ class EncodingCache:
         entries = {_key(string): vector for string, vector in vectors.items()}
         absorbed = self._to_absorb()
         for path in absorbed:
-            for key, vector in self._intact(path):
-                entries.setdefault(key, vector)
+            segment = self._segments.get(path)
+            for row in range(len(segment.vectors) if segment else 0):
+                vector = segment.vector(row)
+                if vector is not None:
+                    entries.setdefault(segment.key(row), vector)
         try:
             written = self._write(entries)
         except OSError as error:
@@ -109,37 +131,26 @@ class EncodingCache:
         except (OSError, ValueError, IndexError, EOFError, SyntaxError):
             self._damaged.add(path)
             return
-        self._segments[path] = records
+        segment = _Segment(keys, records['check'].tobytes(), np.asarray(records['vector']))
+        self._segments[path] = segment
         for row in range(len(records)):
-            key = keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]
-            self._rows.setdefault(key, (path, row))
+            self._rows.setdefault(segment.key(row), (path, row))
 
     def _read(self, key: bytes) -> Vector | None:
         if key not in self._rows:
             return None
         path, row = self._rows[key]
-        record = self._segments[path][row]
-        vector = np.array(record['vector'], dtype=np.float32)
-        if record['check'].tobytes() == _check(key, vector):
+        vector = self._segments[path].vector(row)
+        if vector is not None:
             return vector
         self._damaged.add(path)
         del self._rows[key]
         return None
 
-    def _intact(self, path: Path) -> list[tuple[bytes, Vector]]:
-        """The records of a segment whose checksums hold."""
-        records = self._segments.get(path)
-        if records is None:
-            return []
-        intact = []
-        for record in records:
-            key, vector = record['key'].tobytes(), np.array(record['vector'], dtype=np.float32)
-            if record['check'].tobytes() == _check(key, vector):
-                intact.append((key, vector))
-        return intact
-
     def _to_absorb(self) -> set[Path]:
-        small = {path for path, rows in self._segments.items() if rows.nbytes < _MERGE_BYTES}
+        small = {
+            path for path, rows in self._segments.items() if rows.vectors.nbytes < _MERGE_BYTES
+        }
         return self._damaged | (small if len(small) >= _MERGE_COUNT else set())
 
     def _write(self, entries: Mapping[bytes, Vector]) -> Path:

@@ -15,6 +15,8 @@ Aggregation = Literal['linear', 'max', 'mean']
 
 # Keeps a pixel without any probability from dividing by zero.
 _TINY = 1e-12
+# Temporary values of a threshold's comparison, small enough for the processor's caches.
+_CHUNK_VALUES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +201,8 @@ class Classifier:
             shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
         else:
             shares = (scores * self.logit_scale).softmax(1)
-        competes_by_class = self.aggregation != 'max' or self._is_identity
-        return shares if competes_by_class else self._best_rows(shares, empty=0.0)
+        is_by_class = self._is_identity or not self._rows_compete
+        return shares if is_by_class else self._best_rows(shares, empty=0.0)
 
     def decide(self, rows: Tensor, are_probabilities: bool = False) -> Tensor:
         """Labels (B, ...), int64, of row scores (B, P, ...), rejection included.
@@ -215,22 +217,29 @@ class Classifier:
         """
         scores = self._competing(rows)
         best, winner = scores.max(dim=1)
-        competes_by_class = self.aggregation != 'max' or self._is_identity
-        labels = winner if competes_by_class else self.class_index[winner]
+        labels = self.class_index[winner] if self._rows_compete else winner
         if self.rejection.threshold == 0 or self.background_index is None:
             return labels
         if are_probabilities:
             total = scores.float().clamp_min(0).sum(1).clamp_min_(_TINY)
             largest = best.float().clamp_min(0) / total
         else:
-            gaps = scores.float() - best.float().unsqueeze(1)
-            largest = gaps.mul_(self.logit_scale).exp_().sum(1).reciprocal_()
+            largest = self._largest_share(scores, best)
         return labels.masked_fill(largest < self.rejection.threshold, self.background_index)
 
     def _competing(self, rows: Tensor) -> Tensor:
-        """The scores that compete in a pixel: all rows with ``max``, else the classes."""
+        """The scores that compete in a pixel: rows or, where rows sum up, classes."""
         self._check_rows(rows)
-        return rows if self.aggregation == 'max' else self.class_scores(rows)
+        return rows if self._rows_compete else self.class_scores(rows)
+
+    def _largest_share(self, scores: Tensor, best: Tensor) -> Tensor:
+        """Softmax probability of the best scores (B, ...), float32, a few rows at a time."""
+        best = best.float().unsqueeze(1)
+        rows_at_once = max(1, _CHUNK_VALUES // max(1, best.numel()))
+        total = torch.zeros_like(best[:, 0])
+        for part in scores.split(rows_at_once, dim=1):
+            total += (part.float() - best).mul_(self.logit_scale).exp_().sum(1)
+        return total.reciprocal_()
 
     def _check_rows(self, rows: Tensor) -> None:
         if rows.ndim < 2 or rows.shape[1] != len(self.weight):
@@ -253,6 +262,13 @@ class Classifier:
         identity = torch.arange(self.num_classes, device=self.class_index.device)
         is_plain = self.aggregation != 'linear' or bool((self.row_weight == 1).all())
         return is_plain and torch.equal(self.class_index, identity)
+
+    @cached_property
+    def _rows_compete(self) -> bool:
+        """Whether the best row decides: with ``max``, or where no class has two rows."""
+        if self.aggregation == 'max':
+            return True
+        return len(self._first_rows) == len(self.weight) and bool((self._share == 1).all())
 
     @cached_property
     def _has_bias(self) -> bool:

@@ -107,7 +107,7 @@ class TextEncoder:
     def _compute(self, prompts: Sequence[str]) -> np.ndarray:
         """Embeddings (P, D), float32, through the model in batches."""
         device = next(self._text_parameters()).device
-        was_training = self._clip.training
+        modes = {module: module.training for module in self._clip.modules()}
         self._clip.eval()
         try:
             batches = []
@@ -117,7 +117,8 @@ class TextEncoder:
                     encoded = self._clip.encode_text(tokens, normalize=False)
                     batches.append(encoded.float().cpu().numpy())
         finally:
-            self._clip.train(was_training)
+            for module, was_training in modes.items():
+                module.training = was_training
         vectors = np.concatenate(batches)
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():

@@ -202,9 +202,10 @@ def test_autocast_around_does_not_reach_inside(clip):
 
 def test_encoding_leaves_the_model_as_it_was(clip):
     clip.train()
+    clip.visual.eval()
     state = {name: value.clone() for name, value in clip.state_dict().items()}
     TextEncoder(clip, open_clip.SimpleTokenizer(), None).encode(PROMPTS)
-    assert clip.training
+    assert clip.training and clip.transformer.training and not clip.visual.training
     assert all(torch.equal(value, state[name]) for name, value in clip.state_dict().items())
 
 
