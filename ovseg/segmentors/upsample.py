@@ -160,8 +160,10 @@ def output_strips(
 
 def _rows_per_strip(scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int) -> int:
     prompts = scores.maps.shape[1]
-    # A strip of output rows reads input rows in proportion to the two heights.
-    row = output_size[1] + scores.input_size[1] * scores.input_size[0] / output_size[0]
+    row = output_size[1]
+    if output_size != scores.input_size:
+        # A strip of output rows reads input rows in proportion to the two heights.
+        row += scores.input_size[1] * scores.input_size[0] / output_size[0]
     return max(1, int(strip_bytes / (_STRIP_COPIES * prompts * row * scores.maps.element_size())))
 
 

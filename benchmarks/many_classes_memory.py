@@ -1,0 +1,72 @@
+"""Peak memory of labels for 847 classes at 2048 x 1024, in strips and the plain way.
+
+    python benchmarks/many_classes_memory.py [--classes 847] [--size 1024 2048] [--way strips|plain]
+
+The encoder runs first and is not counted: what is measured is how far the resident memory rises
+above it while scores become labels. Each way runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+
+PLAIN_HELP = 'the plain way holds all classes at full size (7 GB by default)'
+
+
+def peak_megabytes() -> float:
+    """The highest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run(way: str, classes: int, size: tuple[int, int]) -> None:
+    """Encodes an image, then makes labels one way, and prints the rise of the peak."""
+    from ovseg.segmentors import TrainingFreeSegmentor
+    from ovseg.vocabulary import Vocabulary
+
+    torch.manual_seed(0)
+    model = TrainingFreeSegmentor(clip={'model': 'ViT-B-16-quickgelu', 'pretrained': 'random'})
+    rows = torch.nn.functional.normalize(torch.randn(classes, model.encoder.embed_dim), dim=1)
+    from ovseg.text import classifier_from_rows
+
+    vocabulary = Vocabulary.parse([[f'class {index}'] for index in range(classes)])
+    classifier = classifier_from_rows(vocabulary, rows, 100.0, 'random rows')
+    with torch.inference_mode():
+        encoding = model.encode_image(torch.randn(1, 3, *size))
+        before, start = peak_megabytes(), time.perf_counter()
+        if way == 'strips':
+            labels = model.segment_encoding(encoding, size, classifier)
+        else:
+            scores = model.score(encoding, classifier).maps
+            scores = torch.nn.functional.interpolate(
+                scores, size=size, mode='bilinear', align_corners=False
+            )
+            labels = scores.argmax(1)[0]
+    print(
+        f'{way:7}{classes} classes, {size[0]} x {size[1]}: {time.perf_counter() - start:6.1f} s, '
+        f'peak {before:.0f} MB after the encoder, + {peak_megabytes() - before:.0f} MB, '
+        f'labels checksum {int(labels.sum())}'
+    )
+
+
+def main() -> None:
+    """Runs both ways, each in its own process."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--classes', type=int, default=847)
+    parser.add_argument('--size', type=int, nargs=2, default=(1024, 2048), metavar=('H', 'W'))
+    parser.add_argument('--way', choices=('strips', 'plain'), help=PLAIN_HELP)
+    args = parser.parse_args()
+    if args.way:
+        run(args.way, args.classes, tuple(args.size))
+        return
+    for way in ('strips', 'plain'):
+        subprocess.run([sys.executable, __file__, *sys.argv[1:], '--way', way], check=True)
+
+
+if __name__ == '__main__':
+    main()
