@@ -252,7 +252,16 @@ def _read(source: Any) -> ParsedWords:
 
 
 def _names_a_file(text: str) -> bool:
-    return text.strip().lower().endswith(FILE_SUFFIXES) and not set(text.strip()) & set(';\n\r')
+    """Whether a string is a path: by its suffix, or as a file with any suffix lies there."""
+    text = text.strip()
+    if set(text) & set(';\n\r\0'):
+        return False
+    if text.lower().endswith(FILE_SUFFIXES):
+        return True
+    try:
+        return bool(Path(text).suffix) and Path(text).is_file()
+    except OSError:  # longer than a path can be
+        return False
 
 
 def _is_background(index: int, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from mmengine import ConfigDict
 
 from ovseg.errors import UserError
 from ovseg.vocabulary import Rejection, Vocabulary, VocabularyClass, build_vocabulary
@@ -161,6 +162,10 @@ def test_missing_file_is_not_taken_for_a_word():
 def test_file_of_another_kind_is_refused(tmp_path):
     with pytest.raises(UserError, match='must end in .txt or .json'):
         Vocabulary.parse(tmp_path / 'words.csv')
+    (tmp_path / 'words.csv').write_text('cat')
+    with pytest.raises(UserError, match='must end in .txt or .json'):
+        Vocabulary.parse(str(tmp_path / 'words.csv'))
+    assert Vocabulary.parse('v1.0 ' + 'x' * 5000).names == ('v1.0 ' + 'x' * 5000,)
 
 
 def test_ordinary_words_that_look_like_templates_pass():
@@ -271,6 +276,18 @@ def test_config_entries_build_vocabularies():
     rule = {'kind': 'threshold', 'threshold': 0.5}
     assert build_vocabulary({'classes': ['cat'], 'rejection': rule}).names == ('background', 'cat')
     assert build_vocabulary({'classes': ['cat'], 'rejection': rule}, 'none').names == ('cat',)
+
+
+def test_mmengine_config_nodes_are_read_like_dicts():
+    cfg = ConfigDict(
+        text={
+            'classes': ['cat', {'name': 'dog', 'color': [1, 2, 3]}],
+            'rejection': {'kind': 'none'},
+        }
+    )
+    assert build_vocabulary(cfg.text).palette[1] == (1, 2, 3)
+    cfg = ConfigDict(dataset='voc21', protocol='sclip', rejection={'kind': 'none'})
+    assert build_vocabulary(cfg) == Vocabulary.from_protocol('voc21', 'sclip', 'none')
 
 
 def test_thousands_of_classes_get_colours_of_their_own():
