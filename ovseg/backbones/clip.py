@@ -80,7 +80,7 @@ def load_clip(
         loaded = LoadedCLIP(clip, tokenizer, tuple(mean), tuple(std), model, 'embedded')
     else:
         loaded = _load_open_clip(model, pretrained)
-    _override_vision(loaded.model.visual, activation, layer_norm_eps)
+    override_vision(loaded.model.visual, activation, layer_norm_eps)
     loaded.model.eval().requires_grad_(False)
     return loaded
 
@@ -199,7 +199,17 @@ def _other_activation(name: str, sibling: str, pretrained: str | Path) -> str:
     )
 
 
-def _override_vision(visual: nn.Module, activation: str | None, eps: float | None) -> None:
+def override_vision(visual: nn.Module, activation: str | None, eps: float | None) -> None:
+    """Sets activation and layer-norm epsilon of a vision transformer.
+
+    Args:
+        visual: open_clip's ``VisionTransformer``.
+        activation: see :func:`load_clip`.
+        eps: see :func:`load_clip`.
+
+    Raises:
+        UserError: unknown activation, or another kind of tower.
+    """
     if activation is None and eps is None:
         return
     if activation is not None and activation not in _ACTIVATIONS:

@@ -18,6 +18,7 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'resnet_dense.pt': maskclip.check_weights_and_text,
     'vit_dense_cases.pt': maskclip.check_vit_cases,
     'resnet_dense_cases.pt': maskclip.check_resnet_cases,
+    'maskclip_variants.pt': maskclip.check_variants,
 }
 # Files of methods that are not built yet. In a folder they are listed and do not fail it.
 NOT_COVERED = {'maskclip_plus.pt': 'MaskCLIP+ (training with pseudo labels) is not built yet'}

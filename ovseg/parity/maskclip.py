@@ -16,6 +16,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
 from ovseg.backbones import build_dense_encoder
+from ovseg.backbones.clip import override_vision
 from ovseg.backbones.maskclip_format import to_maskclip
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.refiners import KeySmoothing, PromptDenoising, key_smoothing, prompt_denoising
@@ -139,6 +140,33 @@ def _check_switch(report: Report, name: str, case: dict, model: TrainingFreeSegm
         case['cos_logits'],
         FEATURES,
     )
+
+
+def check_variants(report: Report, folder: Path) -> None:
+    """MaskCLIP as released beside the one inside CLIP-DINOiser, on the same weights."""
+    report.use('config', 'note')
+    homes = [folder, folder.parent / 'maskclip']
+    weights = next((home for home in homes if (home / 'vit_dense.pt').is_file()), None)
+    if weights is None:
+        return  # every quantity is then listed as missing
+    with golden_segmentor(_weights(weights, 'vit_dense.pt')) as model:
+        for index, case in enumerate(report.content['cases']):
+            _check_variant(report, f'cases.{index}', case, model)
+
+
+@torch.inference_mode()
+def _check_variant(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
+    report.use(f'{name}.img')
+    path = 'feat_maskclip_upstream'
+    report.compare(f'{name}.{path}', model.encoder(case['img']).patch, case[path], FEATURES)
+    for activation in ('gelu', 'quick_gelu'):
+        override_vision(model.clip.visual, activation, 1e-5)
+        encoder = build_dense_encoder(model.clip.visual, position_resize='always')
+        features = encoder(case['img'], frozenset({'tokens'}))
+        suffix = f'openclip_{activation.replace("_", "")}'
+        report.compare(f'{name}.feat_{suffix}', features.patch, case[f'feat_{suffix}'], FEATURES)
+        report.compare(f'{name}.v_{suffix}', features.tokens, case[f'v_{suffix}'], FEATURES)
+    override_vision(model.clip.visual, 'gelu', 1e-6)
 
 
 def check_resnet_cases(report: Report, folder: Path) -> None:
