@@ -49,6 +49,9 @@ def protocol_words(dataset: str, protocol: str) -> tuple[tuple[str, ...], Words,
         )
     prompts = lists[protocol]
     names = [words[0] for words in lists.get(METAINFO, prompts)]
+    own = [words[0] for words in prompts]
+    if sorted(own) == sorted(names):
+        names = own  # OVSeg has Context-59 in another order; the data set's would misname it
     if len(names) != len(prompts):
         raise UserError(
             f'{path.name}: {protocol} has {len(prompts)} classes but {METAINFO} has {len(names)}'

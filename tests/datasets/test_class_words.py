@@ -57,3 +57,10 @@ def test_no_name_of_a_data_set_occurs_twice():
     for name in COUNTS:
         names, _, _ = protocol_words(name, 'mmseg_metainfo')
         assert len(set(names)) == len(names)
+
+
+def test_words_in_another_order_than_the_labels_keep_their_own_names():
+    names, words, _ = protocol_words('context59', 'ovseg')
+    assert list(names) == [prompts[0] for prompts in words]
+    assert names != protocol_words('context59', 'mmseg_metainfo')[0]
+    assert protocol_words('context59', 'maskclip')[0] == protocol_words('context59', 'sclip')[0]
