@@ -24,6 +24,7 @@ from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.tables import text_table
 from ovseg.apis.zoo import DEFAULT_MODEL
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
+from ovseg.visualization import check_folder
 from ovseg.visualization.legend import format_share
 from ovseg.vocabulary import build_vocabulary
 
@@ -103,6 +104,7 @@ def segment_images(args: argparse.Namespace) -> int:
     kinds = check_kinds([kind.strip() for kind in args.save.split(',') if kind.strip()])
     if not kinds:
         raise UserError(f'--save names nothing to save: use {", ".join(KINDS_OF_FILES)}.')
+    check_folder(args.out_dir)
     images = find_images(args.image)
     vocabulary = build_vocabulary(args.words)
     segmenter = OpenVocabSegmenter(

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import mmcv
 import numpy as np
+import torch
 from mmengine.config import Config
+from torch import Tensor, nn
 
 from ovseg.errors import UserError
 
@@ -70,3 +72,22 @@ class ResizeRule:
         if (height, width) == image.shape[:2]:
             return image
         return mmcv.imresize(image, (width, height), interpolation='bilinear', backend='cv2')
+
+
+def to_batch(images: Sequence[np.ndarray], rule: ResizeRule, preprocessor: nn.Module) -> Tensor:
+    """Images as the model's encoder takes them.
+
+    Args:
+        images: (H, W, 3) uint8 RGB; all resize to one size.
+        rule: how they are resized.
+        preprocessor: the model's ``data_preprocessor``: normalises, and moves to its device.
+
+    Returns:
+        (B, 3, h, w) float32.
+    """
+    tensors = []
+    for image in images:
+        # Data preprocessors of the MM packages expect OpenCV's channel order.
+        bgr = np.ascontiguousarray(rule.apply(image)[..., ::-1])
+        tensors.append(torch.from_numpy(bgr).permute(2, 0, 1))
+    return preprocessor({'inputs': tensors}, False)['inputs']

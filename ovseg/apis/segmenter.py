@@ -12,17 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device, is_out_of_memory
 from ovseg.apis.images import ImageSource, load_rgb, name_of
-from ovseg.apis.preprocess import ResizeRule
+from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.scores import MeasuredClassifier
 from ovseg.apis.zoo import DEFAULT_MODEL, resolve_model
 from ovseg.errors import UserError
-from ovseg.registry import MODELS
 from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
@@ -99,7 +98,7 @@ class OpenVocabSegmenter:
         self.batch_size = batch_size
         config = Config.fromfile(self.config_path)
         self.resize = ResizeRule.from_config(config)
-        self.model = _build_model(config, checkpoint, templates).to(self.device).eval()
+        self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
         self._notices: set[str] = set()
         self._strip_megabytes = self.model.inference_settings.strip_megabytes
@@ -221,21 +220,14 @@ class OpenVocabSegmenter:
             size = self.resize.size_for(pixels[index].shape[:2])
             by_size.setdefault(size, []).append(index)
         for indices in by_size.values():
-            inputs = self._preprocess([pixels[index] for index in indices])
+            inputs = to_batch(
+                [pixels[index] for index in indices], self.resize, self.model.data_preprocessor
+            )
             for index, encoding in zip(indices, self._encode_batch(inputs), strict=True):
                 source = images[index]
                 name = name_of(source) if isinstance(source, (str, Path)) else ''
                 encoded[index] = EncodedImage(pixels[index], encoding, name, self.model)
         return [encoded[index] for index in range(len(images))]
-
-    def _preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
-        """(B, 3, h, w) normalised, from RGB images that resize to the same size."""
-        tensors = []
-        for image in images:
-            # Data preprocessors of the MM packages expect OpenCV's channel order.
-            bgr = np.ascontiguousarray(self.resize.apply(image)[..., ::-1])
-            tensors.append(torch.from_numpy(bgr).permute(2, 0, 1))
-        return self.model.data_preprocessor({'inputs': tensors}, False)['inputs']
 
     def _encode_batch(self, inputs: Tensor) -> list[ImageEncoding]:
         try:
@@ -327,27 +319,6 @@ class OpenVocabSegmenter:
         if notice not in self._notices:
             self._notices.add(notice)
             _logger.warning(notice)
-
-
-def _build_model(
-    config: Config,
-    checkpoint: str | Path | None,
-    templates: str | Path | Sequence[str] | None,
-) -> TrainingFreeSegmentor:
-    settings = config.get('model')
-    if not settings or 'clip' not in settings:
-        raise UserError(f'The config {config.filename} has no model with a clip to load.')
-    if checkpoint is not None:
-        settings.clip.pretrained = str(checkpoint)
-    if templates is not None:
-        settings.text = {
-            **settings.get('text', {}),
-            'templates': list(templates)
-            if not isinstance(templates, (str, Path))
-            else str(templates),
-        }
-    with DefaultScope.overwrite_default_scope('ovseg'):
-        return MODELS.build(settings)
 
 
 def _with_rejection(

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ovseg.visualization.draw import class_shares, draw_overlay
 from ovseg.visualization.label_png import save_label_png
-from ovseg.visualization.writing import written_whole
+from ovseg.visualization.writing import check_folder, written_whole
 
-__all__ = ['class_shares', 'draw_overlay', 'save_label_png', 'written_whole']
+__all__ = ['check_folder', 'class_shares', 'draw_overlay', 'save_label_png', 'written_whole']

@@ -42,6 +42,26 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_folder(folder: str | Path) -> None:
+    """Find out before long work that its results cannot be written; makes nothing.
+
+    Args:
+        folder: where files will be written; it need not exist yet.
+
+    Raises:
+        UserError: it, or a folder above it, is a file or may not be written to.
+    """
+    existing = Path(folder).absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise UserError(
+            f'Cannot write to the folder {folder} ({existing.name} is a file): choose another one.'
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f'Cannot write to the folder {folder} (no permission): choose another one.')
+
+
 def _umask() -> int:
     """The process's umask: mkstemp makes files that only the owner can read."""
     mask = os.umask(0)

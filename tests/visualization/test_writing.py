@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovseg.errors import UserError
-from ovseg.visualization import written_whole
+from ovseg.visualization import check_folder, written_whole
 
 
 def test_a_file_appears_with_its_folder_and_ordinary_permissions(tmp_path):
@@ -43,3 +43,11 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         written_whole(tmp_path / 'file' / 'below.txt'),
     ):
         pass
+
+
+def test_a_folder_can_be_checked_without_making_it(tmp_path):
+    check_folder(tmp_path / 'new' / 'folder')
+    assert not list(tmp_path.iterdir())
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='file is a file'):
+        check_folder(tmp_path / 'file' / 'below')

@@ -1,0 +1,67 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from mmengine.config import Config
+
+import ovseg
+from ovseg.apis import zoo
+from ovseg.apis.preprocess import ResizeRule
+from ovseg.errors import UserError
+
+
+def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_come_from():
+    entries = ovseg.list_models()
+    assert entries[0].name == zoo.DEFAULT_MODEL
+    assert len({entry.name for entry in entries}) == len(entries)
+    for entry in entries:
+        config = Config.fromfile(entry.config_path)
+        assert config.model.type == 'TrainingFreeSegmentor'
+        assert config.model.get('vocabulary') is None
+        assert ResizeRule.from_config(config).scale is not None
+        assert entry.weights
+        assert entry.licence
+        assert bool(entry.published) == bool(entry.source)
+
+
+def test_weights_named_in_the_zoo_are_those_of_the_config():
+    for entry in ovseg.list_models():
+        pretrained = Config.fromfile(entry.config_path).model.clip.pretrained
+        if entry.needs_download:
+            assert f'tag {pretrained})' in entry.weights
+        else:
+            assert pretrained == 'embedded'
+
+
+def test_published_numbers_use_the_names_of_our_data_sets():
+    names = {name for entry in ovseg.list_models() for name in entry.published}
+    assert names <= {'voc20', 'context59', 'coco_stuff164k', 'cityscapes', 'ade20k'}
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UserError, match="no model 'maskclip-vitb16'.*Did you mean 'maskclip-vit-b"):
+        zoo.resolve_model('maskclip-vitb16')
+
+
+def test_configs_are_found_by_path_and_below_configs(tmp_path):
+    (tmp_path / 'mine.py').write_text('')
+    assert zoo.resolve_model(tmp_path / 'mine.py') == ('mine', tmp_path / 'mine.py')
+    entry = ovseg.list_models()[1]
+    assert zoo.resolve_model(f'configs/{entry.config}')[1] == entry.config_path
+    with pytest.raises(FileNotFoundError, match=r'no config none\.py'):
+        zoo.resolve_model('none.py')
+
+
+def test_configs_of_an_installed_package_are_found_inside_it(tmp_path, monkeypatch):
+    package = tmp_path / 'site-packages' / 'ovseg'
+    inside = package / '.mim' / 'configs' / 'maskclip'
+    inside.mkdir(parents=True)
+    entry = ovseg.list_models()[0]
+    shutil.copy(entry.config_path, inside)
+    monkeypatch.setattr(ovseg, '__file__', str(package / '__init__.py'))
+    assert entry.config_path.parent == inside
+    with pytest.raises(FileNotFoundError, match='incomplete'):
+        zoo.find_config('maskclip/none.py')

@@ -1,0 +1,280 @@
+"""Time and memory of a method, stage by stage; two methods are compared in alternation.
+
+Examples::
+
+    python tools/benchmark.py maskclip-tiny
+    python tools/benchmark.py maskclip-vit-b16 --classes 847 --image-size 1024 2048
+    python tools/benchmark.py maskclip-vit-b16 maskclip-vit-l14 --pretrained random --json out.json
+
+What is timed is the whole way of one image: resizing and normalising, the encoder, scores,
+refiners, upsampling to the image's own size and arg-max. Words are encoded once, before; their time
+stands apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+import ovseg
+from ovseg.apis.building import build_model
+from ovseg.apis.devices import choose_device
+from ovseg.apis.images import load_rgb
+from ovseg.apis.preprocess import ResizeRule, to_batch
+from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
+from ovseg.apis.tables import text_table
+from ovseg.apis.zoo import resolve_model
+from ovseg.errors import UserError, run_cli
+from ovseg.segmentors.training_free import ImageEncoding
+from ovseg.visualization import written_whole
+
+_MEGABYTE = 2**20
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', nargs='+', help='one or two model names or config paths')
+    parser.add_argument(
+        '--image-size',
+        type=int,
+        nargs=2,
+        default=(480, 640),
+        metavar=('H', 'W'),
+        help='of a synthetic image, before resizing (default: 480 640)',
+    )
+    parser.add_argument('--image', help='a picture instead of the synthetic one')
+    parser.add_argument('--classes', type=int, default=20, help='default: %(default)s')
+    parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
+    parser.add_argument('--repeat', type=int, default=5, help='default: %(default)s')
+    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument('--templates', help="template set, instead of the config's")
+    parser.add_argument(
+        '--pretrained', help="weights instead of the config's; 'random' needs no download"
+    )
+    parser.add_argument('--json', metavar='FILE', help='also write the figures there')
+    return parser.parse_args(argv)
+
+
+@dataclass
+class Figures:
+    """What was measured of one config.
+
+    Attributes:
+        name: of the config.
+        image: (height, width) of the image.
+        input: (height, width) of what the encoder saw.
+        classes: how many.
+        batch_size: images at once.
+        device: where.
+        text_seconds: for encoding all words, once.
+        model_megabytes: of the weights.
+        seconds: of each run, for the whole batch.
+        stages: seconds of each run by stage, for the whole batch.
+        encoder_megabytes: peak memory of the encoder, above the loaded model.
+        labels_megabytes: peak memory of all that follows, above the loaded model and the features.
+    """
+
+    name: str
+    image: tuple[int, int]
+    input: tuple[int, int]
+    classes: int
+    batch_size: int
+    device: str
+    text_seconds: float
+    model_megabytes: float
+    seconds: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    encoder_megabytes: float = 0.0
+    labels_megabytes: float = 0.0
+
+    @property
+    def seconds_per_image(self) -> float:
+        """The median run."""
+        return statistics.median(self.seconds) / self.batch_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            **asdict(self),
+            'seconds_per_image': self.seconds_per_image,
+            'images_per_second': 1 / self.seconds_per_image,
+        }
+
+    def report(self) -> str:
+        """The figures as text."""
+        low, high = min(self.seconds) / self.batch_size, max(self.seconds) / self.batch_size
+        medians = {stage: statistics.median(runs) for stage, runs in self.stages.items()}
+        total = sum(medians.values())
+        rows = [
+            (stage, f'{1000 * seconds / self.batch_size:.1f} ms', f'{100 * seconds / total:.1f} %')
+            for stage, seconds in medians.items()
+        ]
+        return '\n'.join(
+            [
+                f'{self.name} on {self.device}: image {_size(self.image)}, '
+                f'input {_size(self.input)}, {self.classes} classes, batch {self.batch_size}',
+                f'{1 / self.seconds_per_image:.2f} images/s, {1000 * self.seconds_per_image:.1f} '
+                f'ms an image (median of {len(self.seconds)} runs, '
+                f'{1000 * low:.1f} to {1000 * high:.1f} ms)',
+                '',
+                text_table(('stage', 'an image', 'share'), rows),
+                '',
+                f'peak memory: encoder {self.encoder_megabytes:.0f} MB, then labels '
+                f'{self.labels_megabytes:.0f} MB, above the loaded model '
+                f'({self.model_megabytes:.0f} MB of weights)',
+                f'words: {self.text_seconds:.2f} s, once',
+            ]
+        )
+
+
+class Subject:
+    """One config under measurement.
+
+    Args:
+        config: model name or config path.
+        args: the command line.
+        image: (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, config: str, args: argparse.Namespace, image: np.ndarray) -> None:
+        self._device = choose_device(args.device)
+        name, path = resolve_model(config)
+        settings = Config.fromfile(path)
+        # The words' real time is wanted, and random weights should leave no traces in the cache.
+        settings.model.setdefault('text', {})['cache_dir'] = None
+        settings.model.vocabulary = None
+        self._model = build_model(settings, args.pretrained, args.templates).to(self._device).eval()
+        self._images = [image] * args.batch_size
+        self._resize = ResizeRule.from_config(settings)
+        self._clock = StageClock(self._device)
+        start = time.perf_counter()
+        self._model.set_vocabulary([f'object number {index}' for index in range(args.classes)])
+        self.figures = Figures(
+            name=name,
+            image=tuple(image.shape[:2]),
+            input=self._resize.size_for(image.shape[:2]),
+            classes=args.classes,
+            batch_size=args.batch_size,
+            device=_device_name(self._device),
+            text_seconds=time.perf_counter() - start,
+            model_megabytes=sum(
+                value.numel() * value.element_size() for value in self._model.parameters()
+            )
+            / _MEGABYTE,
+        )
+        self._clock.watch(self._model)
+        # The first run also fills caches and sets up what is lazy, so its time does not count; and
+        # sampling memory costs time, so memory is measured here alone.
+        with torch.inference_mode():
+            inputs = self._inputs()
+            with MemoryPeak(self._device) as encoder:
+                encodings = self._model.encode_images(inputs)
+            with MemoryPeak(self._device) as labels:
+                self._label(encodings)
+        self.figures.encoder_megabytes = encoder.bytes / _MEGABYTE
+        self.figures.labels_megabytes = labels.bytes / _MEGABYTE
+
+    @torch.inference_mode()
+    def measure(self) -> None:
+        """Segment the batch once and note the seconds."""
+        clock = self._clock
+        clock.reset()
+        with clock.measure('whole'):
+            with clock.measure('preprocess'):
+                inputs = self._inputs()
+            self._label(self._model.encode_images(inputs))
+        self.figures.seconds.append(clock.seconds('whole'))
+        stages = {'preprocess': clock.seconds('preprocess'), **clock.stages()}
+        for stage, seconds in stages.items():
+            self.figures.stages.setdefault(stage, []).append(seconds)
+
+    def _inputs(self) -> torch.Tensor:
+        return to_batch(self._images, self._resize, self._model.data_preprocessor)
+
+    def _label(self, encodings: Sequence[ImageEncoding]) -> None:
+        for encoding in encodings:
+            self._model.segment_encoding(encoding, self._images[0].shape[:2])
+
+
+def compare(first: Figures, second: Figures) -> str:
+    """How much faster the second is, run by run, since they ran in turn."""
+    ratios = [a / b for a, b in zip(first.seconds, second.seconds, strict=True)]
+    return (
+        f'{first.name} takes {statistics.median(ratios):.2f} times the time of {second.name} '
+        f'({min(ratios):.2f} to {max(ratios):.2f} over {len(ratios)} alternating runs)'
+    )
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    """Do what the command line says."""
+    if len(args.config) > 2:
+        raise UserError(f'{len(args.config)} configs were given: compare two at a time.')
+    for name in ('classes', 'batch_size', 'repeat'):
+        if getattr(args, name) < 1:
+            raise UserError(f'--{name.replace("_", "-")} must be at least 1.')
+    if min(args.image_size) < 1:
+        raise UserError('--image-size must be two lengths of at least 1 pixel.')
+    image = load_rgb(args.image) if args.image else synthetic_image(*args.image_size)
+    subjects = [Subject(config, args, image) for config in args.config]
+    for _ in range(args.repeat):
+        for subject in subjects:
+            subject.measure()
+    figures = [subject.figures for subject in subjects]
+    print('\n\n'.join(each.report() for each in figures))
+    if len(figures) == 2:
+        print('\n' + compare(*figures))
+    if args.json:
+        content = {'machine': machine(), 'results': [each.to_dict() for each in figures]}
+        with written_whole(args.json) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + '\n')
+
+
+def synthetic_image(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) uint8 noise: always the same."""
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        'processor': platform.processor() or platform.machine(),
+        'threads': torch.get_num_threads(),
+        'python': platform.python_version(),
+        'torch': torch.__version__,
+        'ovseg': ovseg.__version__,
+        'resident_megabytes': resident_bytes() / _MEGABYTE,
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device} ({torch.get_num_threads()} threads)'
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f'{size[0]} x {size[1]}'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns 0, or 2 if nothing could be measured."""
+    args = parse_args(argv)
+    return run_cli(lambda: benchmark(args))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
