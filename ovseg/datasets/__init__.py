@@ -9,6 +9,13 @@ from ovseg.datasets.cityscapes import CityscapesSegDataset
 from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
 from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
 from ovseg.datasets.loading import LoadSegLabels
+from ovseg.datasets.scenes import (
+    LoadScene,
+    ScenesDataset,
+    ScenesFolderDataset,
+    ScenesPhrasesDataset,
+)
+from ovseg.datasets.scenes_views import SceneCaptionsDataset
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
 
 __all__ = [
@@ -21,7 +28,12 @@ __all__ = [
     'Context59Dataset',
     'Context60Dataset',
     'LabelMapDataset',
+    'LoadScene',
     'LoadSegLabels',
+    'SceneCaptionsDataset',
+    'ScenesDataset',
+    'ScenesFolderDataset',
+    'ScenesPhrasesDataset',
     'VOC20Dataset',
     'VOC21Dataset',
     'pipeline_with_resize',

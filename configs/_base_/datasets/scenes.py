@@ -1,0 +1,16 @@
+"""Scenes val: 200 procedural scenes of 192 x 192 pixels, seven materials and ten objects."""
+
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ScenesDataset',
+        split='val',
+        num_scenes=200,
+        size=(192, 192),
+        pipeline=[dict(type='LoadScene'), dict(type='PackSegInputs')],
+    ),
+)
+test_evaluator = dict(type='OVIoUMetric')
