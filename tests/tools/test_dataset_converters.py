@@ -250,3 +250,11 @@ def test_training_images_are_prepared_on_request(tmp_path, capsys):
         (tmp_path / kind / 'validation').rename(tmp_path / kind / 'training')
     assert run('ade20k', tmp_path, '--splits', 'train') == 0
     assert 'ADE20K-150 train: 3 of 3' in capsys.readouterr().out
+
+
+def test_the_full_number_of_images_needs_no_flag(tmp_path, capsys):
+    make_miniature('voc20', tmp_path)
+    script = load_script('prepare_voc')
+    script.IMAGES['val'] = COUNT
+    assert script.main([str(tmp_path), '--workers', '1']) == 0
+    assert 'note:' not in capsys.readouterr().out
