@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from ovseg.errors import UserError, nearest
 
-_STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth$')
+_STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 _NUMPY_SCALARS = ('?', 'b', 'B', 'h', 'H', 'i', 'I', 'l', 'L', 'q', 'Q', 'e', 'f', 'd')
 
 
@@ -47,7 +48,7 @@ def _harmless_globals() -> list[Any]:
 
     NumPy 2 moved its core, so a file may name either place, whichever NumPy reads it.
     """
-    core = getattr(np, '_core', None) or np.core
+    core = np.core if np.__version__.startswith('1.') else np._core
     rebuilders = ('_reconstruct', 'scalar')
     dtypes = {type(np.dtype(code)) for code in _NUMPY_SCALARS}
     return [
@@ -93,7 +94,7 @@ def read_checkpoint(
     except Exception as error:
         raise UserError(
             f'{path} was not loaded, because it is damaged, no checkpoint, or would run code '
-            f'({_first_line(error)}); give a file of tensors and plain data (torch.save of a state '
+            f'({_cause(error)}); give a file of tensors and plain data (torch.save of a state '
             'dict, or safetensors)'
         ) from error
     if not isinstance(content, dict):
@@ -106,18 +107,20 @@ def _read(path: Path, map_location: Any) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path, device=str(map_location or 'cpu'))
-    with torch.serialization.safe_globals(_harmless_globals()):
+    with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless_globals()):
+        # Files of other writers; what cannot be read is refused with a sentence of ours.
+        warnings.filterwarnings('ignore', 'Detected pickle protocol')
         return torch.load(path, map_location=map_location, weights_only=True)
 
 
-def _first_line(error: Exception) -> str:
-    """The cause in a few words: torch adds advice on how to load the file unsafely."""
-    text = str(error)
-    unsupported = re.search(r'Unsupported (?:global|class|operand)[^.\n]*?(\w[\w.]*) was not', text)
-    if unsupported:
-        return f'it asks for {unsupported[1]}'
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip('.')[:160]
+def _cause(error: Exception) -> str:
+    """Why torch refused a file, in a few words; its own text advises to load it unsafely."""
+    is_wrapped = isinstance(error, pickle.UnpicklingError) and error.__context__ is not None
+    text = str(error.__context__ if is_wrapped else error).strip()
+    asked = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', text)
+    if asked:
+        return f'it asks for {asked[1]}'
+    return re.split(r'\n|\. ', text)[0].rstrip('.')[:160] or type(error).__name__
 
 
 def _fetch(url: str) -> Path:
@@ -287,6 +290,6 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
         for path in (Path(named), folder / Path(named).name):
             if named and path.is_file():
                 return path
-    steps = {path: _STEP.search(path.name) for path in folder.glob('*.pth')}
+    steps = {path: _STEP.fullmatch(path.name) for path in folder.glob('*.pth')}
     complete = {path: int(match[1]) for path, match in steps.items() if match}
     return max(complete, key=complete.get) if complete else None
