@@ -1,0 +1,128 @@
+"""The benchmark measures, compares and reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from ovseg.apis.profiling import MemoryPeak, StageClock
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'tests' / 'data' / 'configs' / 'random_tiny.py'
+
+sys.path.insert(0, str(ROOT / 'tools'))
+import benchmark  # noqa: E402
+
+QUICK = ('--repeat', '2', '--image-size', '60', '90', '--device', 'cpu')
+
+
+def test_figures_of_one_config(tmp_path, capsys):
+    path = tmp_path / 'figures.json'
+    code = benchmark.main([str(CONFIG), *QUICK, '--classes', '5', '--json', str(path)])
+    captured = capsys.readouterr()
+    assert (code, captured.err) == (0, '')
+    for stage in ['preprocess', 'encoder', 'scores', 'refiners', 'upsample + argmax']:
+        assert stage in captured.out
+    content = json.loads(path.read_text())
+    assert content['machine']['torch'] == torch.__version__
+    (figures,) = content['results']
+    assert figures['classes'] == 5
+    assert figures['image'] == [60, 90]
+    assert figures['input'] == [64, 96]
+    assert len(figures['seconds']) == 2
+    for run, whole in enumerate(figures['seconds']):
+        stages = sum(seconds[run] for seconds in figures['stages'].values())
+        assert 0.5 * whole < stages <= whole
+    assert figures['images_per_second'] == pytest.approx(1 / figures['seconds_per_image'])
+    assert figures['model_megabytes'] > 1
+
+
+def test_refiners_are_timed_as_a_stage_of_their_own(tmp_path, capsys):
+    config = Config.fromfile(CONFIG)
+    config.model.refiners = [{'type': 'ScoreSoftmax'}]
+    config.dump(tmp_path / 'refined.py')
+    path = tmp_path / 'figures.json'
+    code = benchmark.main([str(tmp_path / 'refined.py'), *QUICK, '--json', str(path)])
+    assert (code, capsys.readouterr().err) == (0, '')
+    assert min(json.loads(path.read_text())['results'][0]['stages']['refiners']) > 0
+
+
+def test_two_configs_run_in_turn_and_are_compared(capsys, monkeypatch):
+    order = []
+    measure = benchmark.Subject.measure
+    monkeypatch.setattr(
+        benchmark.Subject, 'measure', lambda self: (order.append(id(self)), measure(self))
+    )
+    assert benchmark.main([str(CONFIG), str(CONFIG), *QUICK]) == 0
+    assert len(order) == 4
+    assert order[0] == order[2] != order[1] == order[3]
+    assert 'times the time of random_tiny' in capsys.readouterr().out
+
+
+def test_ratio_is_that_of_neighbouring_runs():
+    common = dict(image=(1, 1), input=(1, 1), classes=1, batch_size=1, device='')
+    common.update(text_seconds=0, model_megabytes=0)
+    slow = benchmark.Figures('slow', seconds=[2.0, 4.0, 6.0], **common)
+    fast = benchmark.Figures('fast', seconds=[1.0, 1.0, 3.0], **common)
+    assert 'slow takes 2.00 times the time of fast (2.00 to 4.00' in benchmark.compare(slow, fast)
+
+
+def test_a_picture_and_a_batch(tmp_path, capsys):
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / 'photo.png')
+    arguments = ['--image', str(tmp_path / 'photo.png'), '--batch-size', '3', '--repeat', '1']
+    assert benchmark.main([str(CONFIG), *arguments, '--device', 'cpu']) == 0
+    assert 'image 30 x 40, input 64 x 85, 20 classes, batch 3' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['none.py'], 'no config none.py'),
+        ([str(CONFIG)] * 3, '3 configs were given'),
+        ([str(CONFIG), '--repeat', '0'], '--repeat must be at least 1'),
+        ([str(CONFIG), '--batch-size', '0'], '--batch-size must be at least 1'),
+        ([str(CONFIG), '--image-size', '0', '5'], '--image-size'),
+        ([str(CONFIG), '--image', 'none.png'], 'no image none.png'),
+        ([str(CONFIG), '--pretrained', 'none.pt'], 'none.pt'),
+    ],
+)
+def test_bad_arguments_are_one_sentence(capsys, arguments, message):
+    assert benchmark.main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count('\n') == 1
+
+
+def test_nested_stages_are_taken_out_of_those_around_them(monkeypatch):
+    now = iter([0.0, 1.0, 4.0, 10.0])
+    monkeypatch.setattr(time, 'perf_counter', lambda: next(now))
+    clock = StageClock(torch.device('cpu'))
+    with clock.measure('label'), clock.measure('score'):
+        pass
+    assert clock.stages()['upsample + argmax'] == 10 - 3
+    assert clock.stages()['scores'] == 3
+
+
+def test_memory_peak_sees_what_a_block_used_and_freed():
+    with MemoryPeak(torch.device('cpu')) as peak:
+        block = torch.ones(64 * 2**20 // 4)
+        del block
+    assert peak.bytes > 60 * 2**20
+
+
+@pytest.mark.gpu
+def test_gpu_figures(tmp_path, capsys):
+    path = tmp_path / 'figures.json'
+    code = benchmark.main([str(CONFIG), '--repeat', '2', '--device', 'cuda', '--json', str(path)])
+    assert (code, capsys.readouterr().err) == (0, '')
+    figures = json.loads(path.read_text())['results'][0]
+    assert figures['encoder_megabytes'] > 0
+    assert figures['labels_megabytes'] > 0
