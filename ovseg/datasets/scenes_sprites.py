@@ -79,7 +79,7 @@ def _star(p: _Paints) -> tuple[np.ndarray, np.ndarray]:
     image = _plain(p.main)
     for i in range(10):
         facet = np.stack([np.zeros(2), corners[i], corners[(i + 1) % 10]])
-        cv2.fillPoly(image, [_pixels(facet)], p.dark if i % 2 else p.light)
+        cv2.fillPoly(image, [_pixels(facet)], p.dark if i % 2 else p.main)
     return _mask(corners), image
 
 

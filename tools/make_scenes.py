@@ -1,0 +1,149 @@
+"""Write Scenes to disk in the layout of ADE20K, or its demo picture.
+
+    python tools/make_scenes.py data/scenes                  # folders as below
+    python tools/make_scenes.py --demo demo/scene.png        # one picture
+
+OUT/images/{training,validation,heldout,phrases}/00000000.png and the label maps in
+OUT/annotations/..., captions in OUT/captions.json, classes in OUT/classes.json. A scene is a
+function of split, number and seed: a second run goes on where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ovseg.datasets.scenes import CLASSES, PHRASE_CLASSES, class_labels, phrase_labels
+from ovseg.datasets.scenes_captions import describe
+from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
+from ovseg.datasets.scenes_draw import Picture, draw, whole
+from ovseg.datasets.scenes_world import CANVAS, Scene, sample_scene
+from ovseg.errors import UserError, run_cli
+from ovseg.visualization.writing import check_folder, written_whole
+
+SETTINGS = 'settings.json'
+# folder -> split
+FOLDERS = {'training': 'train', 'validation': 'val', 'heldout': 'heldout', 'phrases': 'phrases'}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('out', nargs='?', type=Path, help='folder to write to')
+    parser.add_argument('--training', type=int, default=2000, help='default: %(default)s scenes')
+    for folder in list(FOLDERS)[1:]:
+        parser.add_argument(f'--{folder}', type=int, default=200, help='default: %(default)s')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(CANVAS, CANVAS), metavar=('HEIGHT', 'WIDTH')
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--demo', type=Path, metavar='FILE', help='write the demo picture')
+    args = parser.parse_args(argv)
+    if args.out is None and args.demo is None:
+        parser.error('nothing to do: give a folder OUT or --demo FILE')
+    if min(args.size) < 1 or args.seed < 0 or min(vars(args)[name] for name in FOLDERS) < 0:
+        parser.error('--size must be positive, the numbers of scenes and --seed not negative')
+    return args
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Writes an image (RGB) or a label map, whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with written_whole(path) as temporary:
+        stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
+        if not cv2.imwrite(str(temporary), stored):
+            raise UserError(f'cannot write {path}; use a name that ends in .png')
+
+
+def claim(out: Path, size: Sequence[int], seed: int) -> None:
+    """Notes the settings of a folder; scenes of different settings are never mixed.
+
+    Raises:
+        UserError: the folder holds scenes of other settings.
+    """
+    wanted = {'size': list(size), 'seed': seed}
+    path = out / SETTINGS
+    if path.is_file():
+        found = json.loads(path.read_text(encoding='utf-8'))
+        if found != wanted:
+            raise UserError(
+                f'{out} holds scenes with {found}, not {wanted}; choose another folder or delete it'
+            )
+        return
+    write_json(path, wanted)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+
+
+def write_split(
+    out: Path, folder: str, count: int, size: Sequence[int], seed: int
+) -> dict[str, str]:
+    """Writes what is missing of a split.
+
+    Args:
+        out: the data root.
+        folder: a key of ``FOLDERS``.
+        count: number of scenes.
+        size: (height, width).
+        seed: number of the whole data set.
+
+    Returns:
+        The caption of each image, by its path below `out`.
+    """
+    split = FOLDERS[folder]
+    label: Callable[[Scene, Picture], np.ndarray] = (
+        phrase_labels if split == 'phrases' else class_labels
+    )
+    captions = {}
+    for index in tqdm(range(count), desc=folder, disable=count == 0):
+        name = f'{folder}/{index:08d}.png'
+        scene = sample_scene(split, index, seed, (size[0], size[1]))
+        picture = draw(scene, whole(scene))
+        captions[f'images/{name}'] = describe(scene, picture)
+        image, labels = out / 'images' / name, out / 'annotations' / name
+        # The image is written last: where it is, its labels are too.
+        if not (image.is_file() and labels.is_file()):
+            write_png(labels, label(scene, picture))
+            write_png(image, picture.image)
+    return captions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes what was asked for."""
+    args = parse_args(argv)
+    if args.demo is not None:
+        check_folder(args.demo.parent)
+        scene = demo_scene()
+        write_png(args.demo, draw(scene, whole(scene, DEMO_ZOOM)).image)
+        print(f'wrote {args.demo}')
+    if args.out is not None:
+        check_folder(args.out)
+        claim(args.out, args.size, args.seed)
+        captions: dict[str, str] = {}
+        for folder in FOLDERS:
+            count = vars(args)[folder]
+            captions.update(write_split(args.out, folder, count, args.size, args.seed))
+        write_json(args.out / 'captions.json', captions)
+        write_json(args.out / 'classes.json', {'classes': CLASSES, 'phrases': PHRASE_CLASSES})
+        print(f'{len(captions)} scenes in {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_cli(main))
