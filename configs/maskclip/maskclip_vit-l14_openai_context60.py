@@ -3,6 +3,4 @@ _base_ = [
     '../_base_/protocols/maskclip_context60.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    vocabulary=dict(dataset='context60', protocol='clip_dinoiser', rejection=dict(kind='class_zero'))
-)
+model = dict(vocabulary=dict(dataset='context60', protocol='clip_dinoiser'))

@@ -170,4 +170,3 @@ def drop_class_token(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         torch.Size([2, 5, 2, 3])
     """
     return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
-

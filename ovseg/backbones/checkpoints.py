@@ -15,7 +15,7 @@ _OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
 
 
 def _is_torchscript(path: Path) -> bool:
-    """OpenAI publishes CLIP as TorchScript archives, which torch.load(weights_only=True) refuses."""
+    """OpenAI publishes CLIP as TorchScript archives; torch.load(weights_only=True) refuses them."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -65,10 +65,8 @@ class CLIPResNetEncoder(nn.Module):
         grid = dense.shape[-2:]
         flat = dense.flatten(2).transpose(1, 2)
         values = pool.v_proj(flat) if self.pooling == 'value' or 'tokens' in outputs else None
-        if self.pooling == 'value':
-            patch = pool.c_proj(values)
-        else:
-            patch = _attend_everywhere(pool, flat)
+        is_value = self.pooling == 'value'
+        patch = pool.c_proj(values) if is_value else _attend_everywhere(pool, flat)
         return DenseFeatures(
             patch=patch.transpose(1, 2).unflatten(2, grid),
             keys=pool.k_proj(flat) if 'keys' in outputs else None,

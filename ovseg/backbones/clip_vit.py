@@ -123,7 +123,9 @@ class CLIPViTEncoder(nn.Module):
         right = math.ceil(width / self.stride[1]) * self.stride[1] - width
         if not (bottom or right):
             return image
-        padded = self.pad_value.to(image.dtype).repeat(len(image), 1, height + bottom, width + right)
+        padded = self.pad_value.to(image.dtype).repeat(
+            len(image), 1, height + bottom, width + right
+        )
         padded[..., :height, :width] = image
         return padded
 

@@ -1,4 +1,4 @@
-"""Parity with MaskCLIP: every quantity of its golden files, through the loaders users go through."""
+"""Parity with MaskCLIP: every quantity of its golden files, through the loaders that users take."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ def check_weights_and_text(report: Report, folder: Path) -> None:
     with golden_segmentor(content) as model:
         first = content['config']['classes'][0]
         tokens = model.tokenizer([template.format(first) for template in templates])
-        report.compare(
-            'text_tokens_first_class', tokens, content['text_tokens_first_class'], EXACT
-        )
+        report.compare('text_tokens_first_class', tokens, content['text_tokens_first_class'], EXACT)
         vocabulary = Vocabulary.parse([[name] for name in content['config']['classes']])
         for count, name in ((85, 'maskclip-85'), (1, 'single')):
             classifier = build_classifier(vocabulary, model.text_encoder, templates=name)
@@ -177,9 +175,7 @@ def check_resnet_cases(report: Report, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def _check_resnet_case(
-    report: Report, name: str, case: dict, model: TrainingFreeSegmentor
-) -> None:
+def _check_resnet_case(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
     report.use(f'{name}.img')
     features = model.encoder(case['img'], frozenset({'keys', 'tokens'}), layers=(3, 4))
     for layer, ours in zip((3, 4), features.intermediates, strict=True):
@@ -201,9 +197,7 @@ def _check_resnet_case(
     _check_inference(report, name, case, model)
 
 
-def _check_refinement(
-    report: Report, name: str, case: dict, cosines: Tensor, keys: Tensor
-) -> None:
+def _check_refinement(report: Report, name: str, case: dict, cosines: Tensor, keys: Tensor) -> None:
     # The margins tell how far the thresholds are from the nearest value; nothing to compute.
     report.use(f'{name}.refine_variants_pd_ks', f'{name}.refine_margins')
     for index, (denoise, smooth) in enumerate(case['refine_variants_pd_ks']):
@@ -236,7 +230,9 @@ def _check_inference(report: Report, name: str, case: dict, model: TrainingFreeS
             )
         strip = _STRIP_BYTES / 2**20
         labels = [model.segment_encoding(e, size, strip_megabytes=strip) for e in encodings]
-        report.compare(f'{name}.pred_ori{path}', torch.stack(labels), case[f'pred_ori{path}'], LABELS)
+        report.compare(
+            f'{name}.pred_ori{path}', torch.stack(labels), case[f'pred_ori{path}'], LABELS
+        )
     model.refiners = []
 
 

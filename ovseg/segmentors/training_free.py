@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from mmseg.structures import SegDataSample
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from ovseg.backbones import DenseFeatures, build_dense_encoder, load_clip
+from ovseg.backbones import build_dense_encoder, load_clip
 from ovseg.backbones.maskclip_format import (
     load_maskclip_visual,
     read_maskclip_files,
@@ -21,29 +20,14 @@ from ovseg.backbones.maskclip_format import (
 )
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips
-from ovseg.segmentors.windows import Box, cut_windows, window_boxes
 from ovseg.text import Classifier, TextEncoder, build_classifier, classifier_from_rows
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
 # Below any real log-probability; keeps classes that no row stands for finite.
 _SMALLEST_PROBABILITY = 1e-12
-
-
-@dataclass(frozen=True)
-class ImageEncoding:
-    """One image after the encoder: all that any vocabulary needs to be asked about it.
-
-    Attributes:
-        features: of its windows, batch dimension = windows.
-        boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
-        input_size: (height, width) of the network's input in pixels.
-    """
-
-    features: DenseFeatures
-    boxes: list[Box]
-    input_size: tuple[int, int]
 
 
 @MODELS.register_module()
@@ -201,21 +185,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
         """
-        settings = self.inference_settings
-        size = (inputs.shape[-2], inputs.shape[-1])
-        if settings.mode == 'slide':
-            boxes = window_boxes(size, settings.crop_size, settings.stride)
-            windows = cut_windows(inputs, boxes)
-        else:
-            boxes, windows = [(0, 0, *size)], inputs
         outputs = frozenset().union(*(refiner.needs for refiner in self.refiners))
-        batches = [self.encoder(part, outputs) for part in windows.split(settings.window_batch)]
-        features = _concatenate(batches)
-        count = len(boxes)
-        return [
-            ImageEncoding(_slice(features, i * count, (i + 1) * count), boxes, size)
-            for i in range(len(inputs))
-        ]
+        return encode_images(self.encoder, inputs, self.inference_settings, outputs)
 
     def encode_image(self, inputs: Tensor) -> ImageEncoding:
         """Runs the encoder over one image.
@@ -377,24 +348,3 @@ def _without_padding(image: Tensor, sample: SegDataSample) -> Tensor:
     left, right, top, bottom = sample.metainfo.get('img_padding_size', (0, 0, 0, 0))
     height, width = image.shape[-2:]
     return image[..., top : height - bottom, left : width - right]
-
-
-def _concatenate(parts: list[DenseFeatures]) -> DenseFeatures:
-    if len(parts) == 1:
-        return parts[0]
-    joined = {
-        name: torch.cat([getattr(part, name) for part in parts]) for name in _filled(parts[0])
-    }
-    return DenseFeatures(**joined)
-
-
-def _slice(features: DenseFeatures, start: int, stop: int) -> DenseFeatures:
-    return DenseFeatures(**{name: getattr(features, name)[start:stop] for name in _filled(features)})
-
-
-def _filled(features: DenseFeatures) -> list[str]:
-    return [
-        field.name
-        for field in fields(DenseFeatures)
-        if isinstance(getattr(features, field.name), Tensor)
-    ]

@@ -59,9 +59,7 @@ def test_nothing_of_the_model_changes(clip):
     encoder = build_dense_encoder(model.visual)
     encoder(torch.randn(2, 3, 70, 45), EVERYTHING)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-    assert not any(
-        module._forward_hooks or module._forward_pre_hooks for module in model.modules()
-    )
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def test_the_embedding_is_open_clips_own_at_the_trained_size(clip):
@@ -175,7 +173,10 @@ def test_wrong_settings_are_named(settings, message):
 def test_towers_that_cannot_be_read_densely_are_refused():
     with pytest.raises(UserError, match='has no dense encoder'):
         build_dense_encoder(torch.nn.Linear(2, 2))
-    pooled = {**MODELS['vit'], 'vision_cfg': {**MODELS['vit']['vision_cfg'], 'attentional_pool': True}}
+    pooled = {
+        **MODELS['vit'],
+        'vision_cfg': {**MODELS['vit']['vision_cfg'], 'attentional_pool': True},
+    }
     from ovseg.backbones import load_clip
 
     with pytest.raises(UserError, match='pools its patches by attention'):

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 import torch
-
 from conftest import ROOT
+from scripts import load_script
+
 from ovseg.errors import UserError
 from ovseg.parity import check_path
-from scripts import load_script
 
 GOLDEN = ROOT / 'tests' / 'data' / 'maskclip'
 

@@ -46,9 +46,7 @@ def test_prediction_equals_the_plain_computation(clip, test_cfg, refiners):
     image, size = torch.randn(1, 3, 57, 75), (90, 101)
     scores = model.encode_decode(image, [])
     assert scores.shape == (1, 4, 57, 75)
-    plain = torch.nn.functional.interpolate(
-        scores, size=size, mode='bilinear', align_corners=False
-    )
+    plain = torch.nn.functional.interpolate(scores, size=size, mode='bilinear', align_corners=False)
     labels = labels_of(model, image, size)
     assert labels.shape == size and labels.dtype == torch.int64
     best = plain.topk(2, dim=1).values[0]

@@ -65,7 +65,11 @@ def test_labels_do_not_depend_on_the_size_of_the_strips():
 
 @pytest.mark.parametrize(
     ('size', 'crop', 'stride'),
-    [((70, 90), (32, 32), (16, 16)), ((20, 90), (32, 32), (20, 24)), ((33, 31), (32, 32), (32, 32))],
+    [
+        ((70, 90), (32, 32), (16, 16)),
+        ((20, 90), (32, 32), (20, 24)),
+        ((33, 31), (32, 32), (32, 32)),
+    ],
 )
 def test_windows_cover_the_image_and_average_where_they_overlap(size, crop, stride):
     boxes = window_boxes(size, crop, stride)
@@ -92,4 +96,6 @@ def test_windows_lie_where_mmseg_puts_them():
 def test_windows_are_cut_image_by_image():
     image = torch.arange(2 * 4 * 6.0).view(2, 1, 4, 6)
     windows = cut_windows(image, [(0, 0, 4, 3), (0, 3, 4, 6)])
-    assert torch.equal(windows[1], image[0, :, :, 3:]) and torch.equal(windows[2], image[1, :, :, :3])
+    assert torch.equal(windows[1], image[0, :, :, 3:]) and torch.equal(
+        windows[2], image[1, :, :, :3]
+    )

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from conftest import ROOT
+from miniatures import NAMES, prepared_miniature
+from mmengine.config import Config
+from scripts import load_script
+from tiny_clip_models import RESNET, VIT
+
+CONFIGS = sorted((ROOT / 'configs' / 'maskclip').glob('*.py'))
+BACKBONES = (
+    'vit-b16_laion2b',
+    *(f'{name}_openai' for name in ('vit-b32', 'vit-b16', 'vit-l14')),
+    *(f'{name}_openai' for name in ('rn50', 'rn101', 'rn50x4', 'rn50x16')),
+)
+
+
+def with_tiny_clip(stem, folder, data_root, **extra):
+    """A config file that takes the named one and puts a tiny random CLIP in it."""
+    architecture = RESNET if '_rn' in stem else VIT
+    path = folder / f'{stem}_tiny.py'
+    path.write_text(
+        f'_base_ = {str(ROOT / "configs" / "maskclip" / f"{stem}.py")!r}\n'
+        f"model = dict(clip=dict(_delete_=True, model={architecture!r}, pretrained='random'),\n"
+        "             text=dict(cache_dir=None, templates='single'))\n"
+        f'test_dataloader = dict(num_workers=0, dataset=dict(data_root={str(data_root)!r}))\n'
+        + ''.join(f'{key} = {value!r}\n' for key, value in extra.items()),
+        encoding='utf-8',
+    )
+    return path
+
+
+def test_there_is_one_config_for_each_backbone_and_data_set():
+    stems = {path.stem for path in CONFIGS}
+    wanted = {f'maskclip_{b}_{name}' for b in BACKBONES for name in (*NAMES, 'images')}
+    assert wanted <= stems
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_every_config_reads_and_says_its_protocol(path):
+    config = Config.fromfile(path)
+    assert config.default_scope == 'ovseg' and config.model.type == 'TrainingFreeSegmentor'
+    assert config.model.clip.pretrained not in (None, 'random')
+    if path.stem.endswith('_images'):
+        assert config.inference.keep_ratio
+    elif not path.stem.startswith('maskclip_tiny'):
+        name = path.stem.split('_', 3)[3]
+        assert config.model.vocabulary.dataset == name
+        assert config.test_dataloader.dataset.resize.keep_ratio
+
+
+def run(config, folder):
+    assert load_script('test').main([str(config), '--work-dir', str(folder / 'work')]) == 0
+    (path,) = (folder / 'work').rglob('result.json')
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_released_flavour_runs_on_every_data_set(name, tmp_path):
+    prepared_miniature(name, tmp_path / 'data')
+    root = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py').data_root
+    stem = f'maskclip_vit-b16_openai_{name}'
+    data = tmp_path / 'data'
+    data = (
+        data / root.removeprefix('data/') if (data / root.removeprefix('data/')).exists() else data
+    )
+    result = run(with_tiny_clip(stem, tmp_path, data), tmp_path)
+    assert result['protocol']['templates'] == 'single'
+    assert result['protocol']['vocabulary'].startswith(f'{name}/')
+    assert 0 <= result['metrics']['mIoU'] <= 100
+
+
+@pytest.mark.parametrize('backbone', ['vit-b16_laion2b', 'rn50_openai'])
+def test_the_other_flavours_run(backbone, tmp_path):
+    prepared_miniature('voc20', tmp_path / 'data')
+    config = with_tiny_clip(f'maskclip_{backbone}_voc20', tmp_path, tmp_path / 'data')
+    result = run(config, tmp_path)
+    assert result['protocol']['vocabulary'].startswith('voc20/')
+
+
+def test_the_model_index_lists_every_config_by_its_name():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
+    listed = {}
+    for part in index['Import']:
+        for model in yaml.safe_load((ROOT / part).read_text(encoding='utf-8'))['Models']:
+            listed[model['Name']] = model['Config']
+    for name, config in listed.items():
+        assert (ROOT / config).is_file() and (ROOT / config).stem == name
+    assert {path.stem for path in CONFIGS} <= set(listed)
