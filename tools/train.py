@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from ovseg.engine.checkpoint import latest_checkpoint
 from ovseg.engine.launch import (
@@ -17,8 +18,10 @@ from ovseg.engine.launch import (
     load_config,
     need_gpu_for_amp,
     need_parts,
+    types_of,
 )
-from ovseg.errors import UserError, run_cli
+from ovseg.errors import UserError, nearest, run_cli
+from ovseg.registry import OPTIMIZERS
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,6 +62,26 @@ def set_amp(config: Config) -> None:
     config.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def check_optimizer(config: Config) -> None:
+    """Stops at an optimizer that does not exist; mmengine fails on it without naming it.
+
+    Args:
+        config: with ``optim_wrapper``.
+
+    Raises:
+        UserError: names the nearest one.
+    """
+    kind = (config.optim_wrapper.get('optimizer') or {}).get('type')
+    if isinstance(kind, str):
+        with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
+            found = OPTIMIZERS.get(kind)
+        if found is None:
+            raise UserError(
+                f"the config names the optimizer '{kind}', which does not exist."
+                + nearest(kind, types_of(OPTIMIZERS))
+            )
+
+
 def set_resume(config: Config, resume: str | None) -> None:
     """Decides what the training starts from.
 
@@ -88,6 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
     if args.amp:
         set_amp(config)
+    check_optimizer(config)
     set_resume(config, args.resume)
     with explained(config):
         build_runner(config).train()

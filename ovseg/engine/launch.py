@@ -254,7 +254,7 @@ def _explain(text: str, config: Config) -> str | None:
         name, registry = match.groups()
         return (
             f"the config names the type '{name}', which is not among the types of {registry}."
-            + nearest(name, _types_of(registry))
+            + nearest(name, _types_of_kind(registry))
         )
     match = _UNKNOWN_ARGUMENT.match(text)
     if match:
@@ -271,17 +271,23 @@ def _explain(text: str, config: Config) -> str | None:
     return None
 
 
-def _types_of(registry_name: str) -> set[str]:
-    wanted = registry_name.rpartition('::')[2]
+def types_of(registry: Registry | None) -> set[str]:
+    """The names that a config may use without a scope: the registry's own and its parents'.
+
+    Args:
+        registry: one of ``ovseg.registry``.
+    """
     names: set[str] = set()
-    for attribute in registries.__all__:
-        registry: Registry | None = getattr(registries, attribute)
-        if registry.name != wanted:
-            continue
-        while registry is not None:
-            names |= set(registry.module_dict)
-            registry = registry.parent
+    while registry is not None:
+        names |= set(registry.module_dict)
+        registry = registry.parent
     return names
+
+
+def _types_of_kind(registry_name: str) -> set[str]:
+    wanted = registry_name.rpartition('::')[2]
+    found = [getattr(registries, attribute) for attribute in registries.__all__]
+    return set().union(*(types_of(registry) for registry in found if registry.name == wanted))
 
 
 def _settings_of(kind: Any) -> list[str]:

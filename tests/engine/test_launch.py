@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+import ovseg.engine.distributed as distributed
+from ovseg.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    explained,
+    find_config,
+    load_config,
+    need_parts,
+)
+from ovseg.errors import UserError
+from ovseg.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@MODELS.register_module()
+class Particular:
+    def __init__(self, wanted, sigma=1.0):
+        if sigma < 0:
+            raise TypeError('a bug of ours')
+
+
+def arguments(config, *words):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    add_common_arguments(parser)
+    return parser.parse_args([str(config), *words])
+
+
+@pytest.fixture
+def config_file(tmp_path, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    path = tmp_path / 'mine.py'
+    path.write_text("model = dict(type='Particular', sigma=1.0)\nlevels = [1, 2]\n")
+    return path
+
+
+def test_overrides_and_work_dir(config_file):
+    config = load_config(arguments(config_file, '--cfg-options', 'model.sigma=2.5', 'levels=3,4'))
+    assert config.model.sigma == 2.5 and config.levels == [3, 4]
+    assert config.work_dir == os.path.join('work_dirs', 'mine')
+    assert load_config(arguments(config_file, '--work-dir', 'here')).work_dir == 'here'
+
+
+@pytest.mark.parametrize(
+    'word, message',
+    [
+        ('modle.sigma=2', "has no 'modle'. Did you mean 'model'"),
+        ('levels.7=2', 'do not fit .*mine.py'),
+        ('model.sigma.x=2', 'do not fit .*mine.py'),
+    ],
+)
+def test_overrides_that_name_nothing(config_file, word, message):
+    with pytest.raises(UserError, match=message):
+        load_config(arguments(config_file, '--cfg-options', word))
+
+
+def test_an_override_without_a_value_is_a_usage_error(config_file, capsys):
+    with pytest.raises(SystemExit) as stop:
+        arguments(config_file, '--cfg-options', 'model.sigma')
+    assert stop.value.code == 2
+    assert "takes KEY=VALUE, got 'model.sigma'" in capsys.readouterr().err
+
+
+def test_config_that_is_not_python(tmp_path):
+    path = tmp_path / 'broken.py'
+    path.write_text('model = dict(\n')
+    with pytest.raises(UserError, match='broken.py is not valid Python'):
+        load_config(arguments(path))
+
+
+def test_configs_are_found_below_configs_and_near_ones_suggested():
+    expected = ROOT / 'configs' / '_base_' / 'default_runtime.py'
+    for name in ('_base_/default_runtime.py', 'configs/_base_/default_runtime.py'):
+        assert find_config(name).resolve() == expected
+    name = 'maskclip_vit-b16_openai_voc20'
+    expected = ROOT / 'configs' / 'maskclip' / f'{name}.py'
+    for form in (f'maskclip/{name}', f'{name}.py', name, str(expected)):
+        assert find_config(form).resolve() == expected
+    with pytest.raises(FileNotFoundError, match=f"Did you mean '(maskclip/)?{name}.py'"):
+        find_config('configs/maskclip/maskclip_vit-b16_openai_voc200.py')
+
+
+def explain(model):
+    config = Config({'model': model, 'default_scope': 'ovseg'})
+    with explained(config):
+        MODELS.build(dict(model))
+
+
+@pytest.mark.parametrize(
+    'model, message',
+    [
+        ({'type': 'Particulr'}, "type 'Particulr', .* Did you mean 'Particular'"),
+        (
+            {'type': 'Particular', 'wanted': 1, 'sigm': 2},
+            "gives Particular a setting 'sigm' .* Did you mean 'sigma'",
+        ),
+        ({'type': 'Particular'}, "gives Particular no 'wanted'"),
+    ],
+)
+def test_mistakes_of_a_config_are_one_sentence(model, message):
+    with pytest.raises(UserError, match=message):
+        explain(model)
+
+
+def test_bugs_keep_their_traceback():
+    with pytest.raises(TypeError, match='a bug of ours'):
+        explain({'type': 'Particular', 'wanted': 1, 'sigma': -1})
+    with pytest.raises(KeyError, match='other'), explained(Config({})):
+        {}['other']
+    with pytest.raises(TypeError, match='unexpected'), explained(Config({})):
+        Particular(1, other=2)
+
+
+def test_errors_of_loader_processes_lose_their_traceback():
+    text = 'Caught UserError in DataLoader worker process 0.\nOriginal Traceback (most recent'
+    text += ' call last):\n  File "x.py", line 1, in y\novseg.errors.UserError: a.png: is cut off\n'
+    with pytest.raises(UserError) as error, explained(Config({})):
+        raise UserError(text)
+    assert str(error.value) == 'a.png: is cut off'
+
+
+def test_a_config_without_data_says_so():
+    with pytest.raises(UserError, match='has no test_dataloader, so there is nothing to evaluate'):
+        need_parts(Config({'model': {}}), ('model', 'test_dataloader'), 'evaluate')
+
+
+def test_only_runners_with_strict_loading():
+    with pytest.raises(UserError, match="runner_type 'FlexibleRunner' is not supported"):
+        build_runner(Config({'runner_type': 'FlexibleRunner'}))
+
+
+def test_a_launcher_without_its_environment(config_file, monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'SLURM_PROCID'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match='needs RANK and WORLD_SIZE .* torchrun'):
+        load_config(arguments(config_file, '--launcher', 'pytorch'))
+    monkeypatch.setenv('SLURM_NTASKS', '2')
+    with pytest.raises(UserError, match='needs SLURM_PROCID in the environment'):
+        load_config(arguments(config_file, '--launcher', 'slurm'))
+
+
+@pytest.mark.parametrize(
+    'launcher, variables',
+    [
+        ('slurm', {'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1'}),
+        (
+            'mpi',
+            {
+                'OMPI_COMM_WORLD_RANK': '3',
+                'OMPI_COMM_WORLD_SIZE': '4',
+                'OMPI_COMM_WORLD_LOCAL_RANK': '1',
+            },
+        ),
+    ],
+)
+def test_processes_without_gpu_talk_over_gloo(monkeypatch, launcher, variables):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    calls = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(
+        torch.distributed, 'init_process_group', lambda *args, **kwargs: calls.append(args)
+    )
+    distributed.init_cpu_group(launcher, {'port': 29511})
+    assert calls == [('gloo',)]
+    found = {name: os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT')}
+    assert found == {'RANK': '3', 'WORLD_SIZE': '4', 'LOCAL_RANK': '1', 'MASTER_PORT': '29511'}

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_world import CLASSES, COLORS, write_config, write_data
+
+import ovseg
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp('tiny') / 'data', 5)
+
+
+@pytest.fixture
+def config(tmp_path, data):
+    return write_config(tmp_path / 'colors.py', data, tmp_path / 'work')
+
+
+def labels_of(data):
+    files = sorted((data / 'labels').iterdir())
+    return [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files]
+
+
+def test_a_method_without_weights_needs_no_checkpoint(
+    run_tool, read_result, config, data, tmp_path, capsys
+):
+    out, shown, confusion = tmp_path / 'out', tmp_path / 'shown', tmp_path / 'confusion.npy'
+    options = f'test_evaluator.confusion_file={confusion}'
+    words = (config, '--out', out, '--show-dir', shown, '--cfg-options', options)
+    assert run_tool('test', *words) == 0
+    printed = capsys.readouterr().out
+
+    # Every number can be counted again from the label maps that were saved.
+    predictions = [np.asarray(Image.open(out / f'{i}.png')) for i in range(5)]
+    matrix = np.zeros((3, 4), np.int64)
+    for prediction, label in zip(predictions, labels_of(data), strict=True):
+        np.add.at(matrix, (label[label != 255], prediction[label != 255]), 1)
+    np.testing.assert_array_equal(np.load(confusion), matrix)
+    square = matrix[:, :3]
+    iou = 100 * square.diagonal() / (square.sum(0) + square.sum(1) - square.diagonal())
+    result = read_result(tmp_path / 'work')
+    assert result['metrics']['mIoU'] == pytest.approx(iou.mean())
+    assert [row['name'] for row in result['classes']] == list(CLASSES)
+    assert [row['IoU'] for row in result['classes']] == pytest.approx(list(iou))
+    assert set(result['metrics']) == {'aAcc', 'mIoU', 'mIoU_present', 'mAcc', 'zero_iou_share'}
+    assert 50 < iou.mean() < 99
+
+    protocol = result['protocol']
+    assert (protocol['dataset'], protocol['images']) == ('BaseSegDataset', 5)
+    assert protocol['versions']['ovseg'] == ovseg.__version__
+    assert f'mIoU {iou.mean():.2f}' in printed and 'Protocol' in printed
+    assert all(name in printed for name in protocol)
+
+    assert sorted(path.name for path in shown.iterdir()) == [f'{i}.png' for i in range(5)]
+    picture = cv2.imread(str(shown / '0.png'))[..., ::-1]
+    # The legend's swatches show the vocabulary's own colours.
+    palette = ovseg.Vocabulary.parse('red; green; blue').palette
+    present = np.unique(predictions[0])
+    for index in present:
+        assert (picture == np.asarray(palette[index])).all(-1).any()
+
+
+def test_two_processes_give_the_confusion_matrix_of_one(
+    run_tool, run_script, config, tmp_path, read_result
+):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    one, two = tmp_path / 'one.npy', tmp_path / 'two.npy'
+    option = 'test_evaluator.confusion_file='
+    assert run_tool('test', config, '--cfg-options', f'{option}{one}') == 0
+    work = tmp_path / 'two'
+    words = (config, 2, '--work-dir', work, '--cfg-options', f'{option}{two}')
+    done = run_script('dist_test.sh', *words, PORT=str(port), CUDA_VISIBLE_DEVICES='')
+    assert done.returncode == 0, done.stderr[-3000:]
+    np.testing.assert_array_equal(np.load(two), np.load(one))
+    assert read_result(work)['images'] == 5
+    assert done.stdout.count('Protocol') == 1
+
+
+def test_augmentation_averages_and_says_so(run_tool, read_result, config, tmp_path):
+    assert run_tool('test', config, '--work-dir', tmp_path / 'plain') == 0
+    assert run_tool('test', config, '--work-dir', tmp_path / 'tta', '--tta') == 0
+    plain, augmented = read_result(tmp_path / 'plain'), read_result(tmp_path / 'tta')
+    # The images are noisy: averaging over sizes takes the noise out.
+    assert augmented['metrics']['mIoU'] > plain['metrics']['mIoU'] + 3
+    assert plain['protocol']['augmentation'] == 'none'
+    assert augmented['protocol']['augmentation'].startswith('mean of probabilities over sizes')
+    assert augmented['protocol']['model']['type'] == 'ColorSegmentor'
+
+
+def test_a_trained_model_is_tested_with_its_checkpoint(
+    run_tool, read_result, data, tmp_path, capsys
+):
+    config = write_config(tmp_path / 'linear.py', data, tmp_path / 'work', trains=True)
+    weight = (torch.tensor(COLORS, dtype=torch.float32) / 25)[:, :, None, None]
+    state = {'head.weight': weight, 'head.bias': torch.zeros(3)}
+    torch.save({'state_dict': state}, tmp_path / 'model.pth')
+    assert run_tool('test', config) == 2
+    assert 'LinearSegmentor needs trained weights' in capsys.readouterr().err
+    assert run_tool('test', config, tmp_path / 'model.pth') == 0
+    result = read_result(tmp_path / 'work')
+    assert result['metrics']['mIoU'] > 70
+    assert result['protocol']['weights'] == str(tmp_path / 'model.pth')
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def write_checkpoint(path, content):
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['{config}', '{tmp}/nowhere.pth'], 'checkpoint {tmp}/nowhere.pth does not exist'),
+        (['{config}', '{tmp}/other.pth'], 'do not fit ColorSegmentor: 1 unexpected (backbone.w)'),
+        (['{config}', '{tmp}/evil.pth'], 'evil.pth was not loaded'),
+        (['{tmp}/color.py'], 'config {tmp}/color.py does not exist'),
+        (['{config}', '--amp'], '--amp needs a GPU'),
+        (['{config}', '--launcher', 'pytorch'], '--launcher pytorch needs RANK'),
+        (['{config}', '--cfg-options', 'model.type=ColorSegmenter'], "mean 'ColorSegmentor'"),
+        (['{config}', '--cfg-options', 'model.vocab=a'], "setting 'vocab' that it does not have"),
+        (['{config}', '--cfg-options', 'modl.type=X'], "Did you mean 'model'"),
+        (
+            ['{config}', '--cfg-options', 'model.vocabulary=red; blue; green'],
+            "another order: class 1 is 'blue' for the model",
+        ),
+        (['{config}', '--cfg-options', 'model.vocabulary=red; blue'], 'knows 2 classes'),
+        (['{config}', '--cfg-options', 'test_evaluator.headline=mDice'], 'headline must be'),
+        (['_base_/default_runtime.py'], 'has no model, test_dataloader, test_evaluator'),
+        (['{config}', '--show'], '--show needs a display'),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_no_result(
+    run_tool, config, tmp_path, monkeypatch, capsys, words, message
+):
+    if torch.cuda.is_available() and '--amp' in words:
+        pytest.skip('there is a GPU')
+    monkeypatch.setattr('matplotlib.get_backend', lambda: 'agg')
+    marker = tmp_path / 'executed'
+    write_checkpoint(tmp_path / 'other.pth', {'backbone.w': torch.zeros(1)})
+    write_checkpoint(tmp_path / 'evil.pth', {'state_dict': Touch(marker)})
+    for name in ('RANK', 'WORLD_SIZE'):
+        monkeypatch.delenv(name, raising=False)
+    places = {'config': config, 'tmp': tmp_path}
+    assert run_tool('test', *(word.format(**places) for word in words)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: ') and message.format(**places) in error
+    assert not marker.exists()
+    assert not list(tmp_path.rglob('result.json'))
+
+
+def test_a_user_sees_one_line_and_exit_code_2(run_script, config, tmp_path):
+    marker = tmp_path / 'executed'
+    evil = write_checkpoint(tmp_path / 'evil.pth', {'state_dict': Touch(marker)})
+    done = run_script('test.py', config, evil)
+    assert done.returncode == 2
+    assert 'Traceback' not in done.stderr + done.stdout
+    assert done.stderr.strip().splitlines()[-1].startswith(f'error: {evil} was not loaded')
+    assert not marker.exists()
+
+
+def test_a_missing_image_folder(run_tool, config, tmp_path, capsys):
+    options = ('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path / "gone"}')
+    assert run_tool('test', config, *options) == 2
+    assert 'gone/images' in capsys.readouterr().err
+
+
+def test_dist_script_takes_a_checkpoint_or_none(run_script, tmp_path):
+    common = {'PYTHON': 'echo'}
+    done = run_script('dist_test.sh', 'c.py', 2, '--out', 'a b', **common)
+    assert done.stdout.strip().endswith('tools/test.py c.py --launcher pytorch --out a b')
+    assert '--nproc_per_node=2' in done.stdout
+    done = run_script('dist_test.sh', 'c.py', 'w.pth', 8, PORT='1234', **common)
+    assert done.stdout.strip().endswith('tools/test.py c.py w.pth --launcher pytorch')
+    assert '--nproc_per_node=8' in done.stdout and '--master_port=1234' in done.stdout
+    for words in ([], ['c.py'], ['c.py', 'w.pth'], ['c.py', 'w.pth', 'x']):
+        done = run_script('dist_test.sh', *words, **common)
+        assert done.returncode == 2 and 'usage: ' in done.stderr
+
+
+@pytest.mark.parametrize('kind', ['test', 'train'])
+def test_slurm_scripts_start_one_process_a_gpu(run_script, tmp_path, kind):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+    srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
+    done = run_script(
+        f'slurm_{kind}.sh',
+        *('short', 'my job', 'c.py', '--work-dir', 'w x'),
+        PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}',
+        GPUS='16',
+        SRUN_ARGS='--qos=high --time=1',
+    )
+    words = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    for word in ('--partition=short', '--job-name=my job', '--ntasks=16', '--ntasks-per-node=8'):
+        assert word in words
+    assert '--qos=high' in words and '--time=1' in words
+    assert words[-6:-5][0].endswith(f'tools/{kind}.py')
+    assert words[-5:] == ['c.py', '--work-dir', 'w x', '--launcher', 'slurm']
+    assert run_script(f'slurm_{kind}.sh', 'short', 'job').returncode == 2
