@@ -116,25 +116,20 @@ def _check_vit_case(report: Report, name: str, case: dict, model: TrainingFreeSe
     _check_inference(report, name, case, model)
 
 
-# name of the published switch -> the last block that it amounts to
-_SWITCHES: dict[tuple[bool, bool], dict[str, Any] | str] = {
-    (False, False): 'vanilla',
-    (True, True): 'maskclip',
-    # Upstream forgets the final norm on the values here; kept so that its numbers are explained.
-    (False, True): {'attention': 'value', 'final_norm': False},
-}
-
-
 @torch.inference_mode()
 def _check_switch(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
     report.use(*(f'{name}.{key}' for key in ('name', 'img', 'return_qkv', 'skip_last_attn')))
-    spec = _SWITCHES.get((case['return_qkv'], case['skip_last_attn']), 'maskclip')
-    encoder = _encoder(model, last_block=spec)
-    features = encoder(case['img'], frozenset({'tokens'}))
+    plain: dict[str, Any] | str = 'vanilla'
+    if case['skip_last_attn']:
+        # Upstream forgets the final norm on the values unless it also returns them.
+        plain = {'attention': 'value', 'final_norm': case['return_qkv']}
+    features = _encoder(model, last_block=plain)(case['img'], frozenset({'tokens'}))
     report.compare(f'{name}.backbone_x', features.tokens, case['backbone_x'], FEATURES)
+    # The head reads the values where the backbone returns them, else its plain output.
+    scored = _encoder(model, last_block='maskclip' if case['return_qkv'] else plain)(case['img'])
     report.compare(
         f'{name}.cos_logits',
-        model.classifier.row_scores(features.patch),
+        model.classifier.row_scores(scored.patch),
         case['cos_logits'],
         FEATURES,
     )

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    """What a wheel holds: the package as `build_py` lays it out, outside the checkout."""
+    folder = tmp_path_factory.mktemp('built')
+    subprocess.run(
+        [sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def test_a_wheel_holds_configs_class_words_and_the_tiny_weights(built):
+    for part in (
+        '.mim/configs/maskclip/maskclip_tiny_images.py',
+        '.mim/configs/_base_/default_runtime.py',
+        '.mim/tools/test.py',
+        '.mim/model-index.yml',
+        'vocabulary/names/ade847.json',
+        'weights/tiny_clip_scenes.safetensors',
+        'py.typed',
+    ):
+        assert (built / 'ovseg' / part).is_file(), part
+    assert not list(built.rglob('*.pyc'))
+    assert not (built / 'tests').exists() and not (built / 'configs').exists()
+
+
+def test_names_of_models_work_outside_a_checkout(built, tmp_path):
+    script = (
+        'import ovseg, numpy as np\n'
+        'from ovseg import OpenVocabSegmenter, list_models\n'
+        f'assert ovseg.__file__.startswith({str(built)!r}), ovseg.__file__\n'
+        'assert all(entry.config_path.is_file() for entry in list_models())\n'
+        "result = OpenVocabSegmenter('maskclip-tiny', device='cpu')("
+        "np.zeros((64, 64, 3), np.uint8), 'sky; grass')\n"
+        'print(result.labels.shape)\n'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(built)}
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == '(64, 64)'
