@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_world import CLASSES, COLORS, write_config, write_data
+from tool_runs import read_result, run_script, run_tool
 
 import ovseg
 
@@ -30,9 +31,7 @@ def labels_of(data):
     return [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files]
 
 
-def test_a_method_without_weights_needs_no_checkpoint(
-    run_tool, read_result, config, data, tmp_path, capsys
-):
+def test_a_method_without_weights_needs_no_checkpoint(config, data, tmp_path, capsys):
     out, shown, confusion = tmp_path / 'out', tmp_path / 'shown', tmp_path / 'confusion.npy'
     options = f'test_evaluator.confusion_file={confusion}'
     words = (config, '--out', out, '--show-dir', shown, '--cfg-options', options)
@@ -69,9 +68,7 @@ def test_a_method_without_weights_needs_no_checkpoint(
         assert (picture == np.asarray(palette[index])).all(-1).any()
 
 
-def test_two_processes_give_the_confusion_matrix_of_one(
-    run_tool, run_script, config, tmp_path, read_result
-):
+def test_two_processes_give_the_confusion_matrix_of_one(config, tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -87,7 +84,7 @@ def test_two_processes_give_the_confusion_matrix_of_one(
     assert done.stdout.count('Protocol') == 1
 
 
-def test_augmentation_averages_and_says_so(run_tool, read_result, config, tmp_path):
+def test_augmentation_averages_and_says_so(config, tmp_path):
     assert run_tool('test', config, '--work-dir', tmp_path / 'plain') == 0
     assert run_tool('test', config, '--work-dir', tmp_path / 'tta', '--tta') == 0
     plain, augmented = read_result(tmp_path / 'plain'), read_result(tmp_path / 'tta')
@@ -98,9 +95,7 @@ def test_augmentation_averages_and_says_so(run_tool, read_result, config, tmp_pa
     assert augmented['protocol']['model']['type'] == 'ColorSegmentor'
 
 
-def test_a_trained_model_is_tested_with_its_checkpoint(
-    run_tool, read_result, data, tmp_path, capsys
-):
+def test_a_trained_model_is_tested_with_its_checkpoint(data, tmp_path, capsys):
     config = write_config(tmp_path / 'linear.py', data, tmp_path / 'work', trains=True)
     weight = (torch.tensor(COLORS, dtype=torch.float32) / 25)[:, :, None, None]
     state = {'head.weight': weight, 'head.bias': torch.zeros(3)}
@@ -149,7 +144,7 @@ def write_checkpoint(path, content):
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_no_result(
-    run_tool, config, tmp_path, monkeypatch, capsys, words, message
+    config, tmp_path, monkeypatch, capsys, words, message
 ):
     if torch.cuda.is_available() and '--amp' in words:
         pytest.skip('there is a GPU')
@@ -167,7 +162,7 @@ def test_bad_input_is_one_sentence_and_leaves_no_result(
     assert not list(tmp_path.rglob('result.json'))
 
 
-def test_a_user_sees_one_line_and_exit_code_2(run_script, config, tmp_path):
+def test_a_user_sees_one_line_and_exit_code_2(config, tmp_path):
     marker = tmp_path / 'executed'
     evil = write_checkpoint(tmp_path / 'evil.pth', {'state_dict': Touch(marker)})
     done = run_script('test.py', config, evil)
@@ -177,13 +172,13 @@ def test_a_user_sees_one_line_and_exit_code_2(run_script, config, tmp_path):
     assert not marker.exists()
 
 
-def test_a_missing_image_folder(run_tool, config, tmp_path, capsys):
+def test_a_missing_image_folder(config, tmp_path, capsys):
     options = ('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path / "gone"}')
     assert run_tool('test', config, *options) == 2
     assert 'gone/images' in capsys.readouterr().err
 
 
-def test_dist_script_takes_a_checkpoint_or_none(run_script, tmp_path):
+def test_dist_script_takes_a_checkpoint_or_none(tmp_path):
     common = {'PYTHON': 'echo'}
     done = run_script('dist_test.sh', 'c.py', 2, '--out', 'a b', **common)
     assert done.stdout.strip().endswith('tools/test.py c.py --launcher pytorch --out a b')
@@ -197,7 +192,7 @@ def test_dist_script_takes_a_checkpoint_or_none(run_script, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['test', 'train'])
-def test_slurm_scripts_start_one_process_a_gpu(run_script, tmp_path, kind):
+def test_slurm_scripts_start_one_process_a_gpu(tmp_path, kind):
     srun = tmp_path / 'srun'
     srun.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
     srun.chmod(srun.stat().st_mode | stat.S_IXUSR)

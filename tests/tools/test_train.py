@@ -5,6 +5,7 @@ import socket
 import pytest
 import torch
 from tiny_world import write_config, write_data
+from tool_runs import run_script, run_tool
 
 from ovseg.engine import read_checkpoint
 
@@ -24,7 +25,7 @@ def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(run_tool, config, tmp_path, capsys):
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(config, tmp_path, capsys):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     assert run_tool('train', config, '--work-dir', whole) == 0
     assert run_tool('train', config, '--work-dir', parts, '--resume') == 0
@@ -44,7 +45,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(run_tool, config, 
     assert resumed['param_schedulers'] == expected['param_schedulers']
 
 
-def test_resuming_a_file_and_starting_from_weights_differ(run_tool, config, tmp_path):
+def test_resuming_a_file_and_starting_from_weights_differ(config, tmp_path):
     first = tmp_path / 'first'
     short = ('--cfg-options', 'train_cfg.max_iters=2')
     assert run_tool('train', config, '--work-dir', first, *short) == 0
@@ -70,7 +71,7 @@ def test_resuming_a_file_and_starting_from_weights_differ(run_tool, config, tmp_
         (['--cfg-options', 'optim_wrapper.optimizer.type=SDG'], "Did you mean 'SGD'"),
     ],
 )
-def test_bad_input_is_one_sentence(run_tool, config, tmp_path, capsys, words, message):
+def test_bad_input_is_one_sentence(config, tmp_path, capsys, words, message):
     if torch.cuda.is_available() and '--amp' in words:
         pytest.skip('there is a GPU')
     state = {'head.weight': torch.zeros(3, 3, 1, 1), 'head.bias': torch.zeros(3)}
@@ -82,14 +83,14 @@ def test_bad_input_is_one_sentence(run_tool, config, tmp_path, capsys, words, me
     assert not list((tmp_path / 'work').glob('*.pth'))
 
 
-def test_a_method_without_training_says_so(run_tool, data, tmp_path, capsys):
+def test_a_method_without_training_says_so(data, tmp_path, capsys):
     config = write_config(tmp_path / 'colors.py', data, tmp_path / 'work')
     assert run_tool('train', config) == 2
     assert 'has no train_dataloader, train_cfg, optim_wrapper' in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model(run_script, config, tmp_path):
+def test_two_processes_train_one_model(config, tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -100,7 +101,7 @@ def test_two_processes_train_one_model(run_script, config, tmp_path):
     assert done.stderr.count('Traceback') == 0
 
 
-def test_dist_script_checks_its_words(run_script):
+def test_dist_script_checks_its_words():
     done = run_script('dist_train.sh', 'c.py', 4, '--resume', PYTHON='echo', NNODES='2')
     assert done.stdout.strip().endswith('tools/train.py c.py --launcher pytorch --resume')
     assert '--nproc_per_node=4' in done.stdout and '--nnodes=2' in done.stdout
