@@ -121,8 +121,8 @@ def _load_file(path: Path) -> np.ndarray:
         raise UserError(f'The image {path} is an empty file.')
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on and refuses at twice that: the error is enough.
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            # Of damaged metadata that nobody asked for, and of pictures half as large as refused.
+            warnings.simplefilter('ignore')
             with Image.open(path) as picture:
                 return _from_pil(picture, str(path))
     except Image.DecompressionBombError as error:
@@ -131,8 +131,7 @@ def _load_file(path: Path) -> np.ndarray:
             'shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.'
         ) from error
     except UnidentifiedImageError as error:
-        # OpenCV decodes some files that Pillow does not know, such as 16-bit colour TIFF.
-        decoded = _decode_with_opencv(data)
+        decoded = _decode_tiff(data)
         if decoded is None:
             raise UserError(f'The file {path} is not an image that can be read.') from error
         return _from_array(decoded, str(path))
@@ -144,15 +143,17 @@ def _load_file(path: Path) -> np.ndarray:
         ) from error
 
 
-def _decode_with_opencv(data: bytes) -> np.ndarray | None:
-    """(H, W[, 3 or 4]) RGB, or None if OpenCV does not know the format either."""
+def _decode_tiff(data: bytes) -> np.ndarray | None:
+    """(H, W[, 3 or 4]) RGB of a TIFF file that Pillow does not know (16-bit colour), else None."""
+    if not data.startswith((b'II*\0', b'MM\0*')):
+        return None
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if array is not None and array.ndim == 3:
+            order = cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB
+            array = cv2.cvtColor(array, order)
     except cv2.error:
         return None
-    if array is not None and array.ndim == 3:
-        order = cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB
-        array = cv2.cvtColor(array, order)
     return array
 
 

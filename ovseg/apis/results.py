@@ -41,7 +41,7 @@ class ClassArea:
     score: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentationResult:
     """Masks of one image, with the words that they stand for.
 

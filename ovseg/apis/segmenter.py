@@ -32,7 +32,7 @@ _logger = logging.getLogger('ovseg')
 _Item = TypeVar('_Item')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EncodedImage:
     """An image after the model's encoder: ask it about as many words as you like.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -181,6 +183,31 @@ def test_truncated_file(tmp_path, name):
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match=f'{name} is damaged or cut off|{name} is not an image'):
         load_rgb(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    file_format=st.sampled_from(['PNG', 'JPEG', 'GIF', 'WEBP', 'TIFF', 'BMP', 'PPM']),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
+    kept=st.floats(0.05, 1),
+)
+def test_a_damaged_file_loads_or_is_one_sentence(tmp_path_factory, file_format, changes, kept):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, format=file_format)
+    data = bytearray(buffer.getvalue())
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    path = tmp_path_factory.getbasetemp() / 'damaged'
+    path.write_bytes(data[: int(kept * len(data))])
+    try:
+        image = load_rgb(path)
+    except UserError as error:
+        assert str(path) in str(error)
+        assert '\n' not in str(error)
+    else:
+        assert image.ndim == 3
+        assert image.dtype == np.uint8
 
 
 @pytest.mark.parametrize(
