@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ovseg.backbones.checkpoints import read_state_dict
 from ovseg.backbones.tiny import save_tiny_clip
+from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError, run_cli
 from ovseg.pretraining import CLIPContrast
 from ovseg.registry import MODELS
@@ -35,11 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = MODELS.build(config.model)
     if not isinstance(model, CLIPContrast) or model.token_ids is None:
         raise UserError(f'{args.config} is no config of a CLIPContrast model with words')
-    state = read_state_dict(args.checkpoint)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(f'{args.checkpoint} does not fit {args.config}: {error}') from error
+    load_checkpoint_strict(model, args.checkpoint)
     images = config.train_cfg.max_iters * config.train_dataloader.batch_size
     size = save_tiny_clip(
         args.out,

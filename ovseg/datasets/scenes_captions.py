@@ -66,12 +66,15 @@ def with_article(noun: str) -> str:
     return f'{"an" if noun[0] in "aeiou" else "a"} {noun}'
 
 
-def visible(scene: Scene, picture: Picture) -> tuple[list[int], list[tuple[int, int]]]:
+def visible(
+    scene: Scene, picture: Picture, least: float = _OBJECT_SHARE
+) -> tuple[list[int], list[tuple[int, int]]]:
     """Returns what a person would see: materials, and (object, colour) pairs, largest first.
 
     Args:
         scene: the scene drawn.
         picture: the view of it, with what is where.
+        least: share of the picture that an object must have.
     """
     areas = np.bincount(picture.owner.ravel(), minlength=len(MATERIALS) + len(scene.things))
     shares = areas / picture.owner.size
@@ -80,7 +83,7 @@ def visible(scene: Scene, picture: Picture) -> tuple[list[int], list[tuple[int, 
     things = [
         scene.things[i - len(MATERIALS)]
         for i in order
-        if i >= len(MATERIALS) and shares[i] >= _OBJECT_SHARE
+        if i >= len(MATERIALS) and shares[i] >= least
     ]
     # dict: each pair once, in order.
     return materials, list(dict.fromkeys((thing.kind, thing.color) for thing in things))
@@ -122,7 +125,7 @@ def caption(scene: Scene, picture: Picture, rng: np.random.Generator) -> Caption
 
 def describe(scene: Scene, picture: Picture) -> str:
     """Returns the plain caption of a picture: everything that can be seen, largest first."""
-    materials, pairs = visible(scene, picture)
+    materials, pairs = visible(scene, picture, least=0.005)
     things = [_object_phrase(kind, color) for kind, color in pairs]
     places = [MATERIALS[m] for m in materials]
     text = ', '.join(things)
