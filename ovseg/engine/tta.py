@@ -57,6 +57,10 @@ class OVSegTTA(BaseTTAModel):
                 sums, samples = parts, predictions
             else:
                 sums = [total.add_(part) for total, part in zip(sums, parts, strict=True)]
+                samples = [
+                    kept if _has_plain_labels(kept) or not _has_plain_labels(other) else other
+                    for kept, other in zip(samples, predictions, strict=True)
+                ]
         for sample, total in zip(samples, sums, strict=True):
             labels = self._decide(total.div_(versions))
             sample.set_data({'pred_sem_seg': PixelData(data=labels[None])})
@@ -95,6 +99,16 @@ class OVSegTTA(BaseTTAModel):
             return labels
         is_rejected = best < vocabulary.rejection.threshold
         return labels.masked_fill(is_rejected, vocabulary.background_index)
+
+
+def _has_plain_labels(sample: SegDataSample) -> bool:
+    """Whether labels are as in the data set; some pipelines resize and flip them with the image."""
+    if 'gt_sem_seg' not in sample:
+        return True
+    is_flipped = sample.metainfo.get('flip', False)
+    size = tuple(sample.ori_shape[:2])
+    # Labels that load after the flip are never flipped, but then the first version serves already.
+    return not is_flipped and tuple(sample.gt_sem_seg.data.shape[-2:]) == size
 
 
 def augmented_pipeline(

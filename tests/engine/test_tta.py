@@ -76,6 +76,22 @@ def test_log_probabilities_are_not_normalised_again():
     assert labels(module, [[part.log()] for part in shares])[0].item() == 0
 
 
+def test_labels_are_those_of_the_version_that_left_them_alone():
+    class Labelled(Echo):
+        def test_step(self, data):
+            for sample, (size, flip) in zip(
+                samples := super().test_step(data), data['data_samples'], strict=True
+            ):
+                sample.set_metainfo({'ori_shape': (2, 3), 'flip': flip})
+                sample.gt_sem_seg = PixelData(data=torch.full((1, *size), int(flip)))
+            return samples
+
+    kinds = [((1, 2), False), ((1, 2), True), ((2, 3), True), ((2, 3), False), ((4, 6), False)]
+    data = {'inputs': [[torch.zeros(2, 2, 3)]] * 5, 'data_samples': [[kind] for kind in kinds]}
+    (sample,) = OVSegTTA(Labelled()).test_step(data)
+    assert torch.equal(sample.gt_sem_seg.data, torch.zeros(1, 2, 3).long())
+
+
 def test_one_class_is_decided_by_its_own_probability():
     scores = torch.tensor([[[-1.0, 3.0]]])
     assert labels(Echo(), [[scores], [scores]])[0].tolist() == [[[0, 1]]]

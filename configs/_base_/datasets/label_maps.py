@@ -20,3 +20,4 @@ test_dataloader = dict(
 )
 # The metric takes the ignore value from the data set: 255, or 65535 beyond 255 classes.
 test_evaluator = dict(type='OVIoUMetric')
+test_cfg = dict(type='TestLoop')

@@ -14,3 +14,4 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = dict(type='OVIoUMetric')
+test_cfg = dict(type='TestLoop')
