@@ -26,6 +26,7 @@ from ovseg.engine.runner import OVRunner
 from ovseg.engine.tta import RATIOS, augmented_pipeline
 from ovseg.errors import UserError, run_cli
 from ovseg.evaluation import EvaluationProtocol, IoUReport
+from ovseg.evaluation.protocol import resize_of
 from ovseg.registry import MODELS
 from ovseg.visualization.writing import written_whole
 
@@ -79,26 +80,28 @@ def check_weights(config: Config) -> None:
         )
 
 
-def set_tta(config: Config) -> str:
-    """Wraps the model for test-time augmentation and returns what it does in words.
+def set_tta(config: Config) -> dict[str, str]:
+    """Wraps the model for test-time augmentation and returns what the protocol says about it.
 
     Args:
         config: changed in place.
     """
     dataset = config.test_dataloader.dataset
     if config.get('tta_pipeline') is not None:
-        pipeline, words = config.tta_pipeline, 'as the config says (tta_pipeline)'
+        pipeline = config.tta_pipeline
+        facts = {'augmentation': 'tta_pipeline of the config', 'resize': 'see augmentation'}
     else:
         pipeline = augmented_pipeline(dataset.pipeline, dataset.get('resize'))
         sizes = ', '.join(str(ratio) for ratio in RATIOS)
         words = f'mean of probabilities over sizes {sizes} and mirror images'
+        facts = {'augmentation': words, 'resize': resize_of(dataset)}
     dataset.pipeline = pipeline
     if 'resize' in dataset:
         dataset.resize = None
     wrapper = ConfigDict(config.get('tta_model') or {'type': 'OVSegTTA'})
     wrapper.module = config.model
     config.model = wrapper
-    return words
+    return facts
 
 
 def set_outputs(config: Config, args: argparse.Namespace) -> None:
@@ -139,7 +142,7 @@ def report_result(
         runner: after its test.
         metrics: what the evaluator returned.
         args: the command line.
-        facts: ``augmentation`` and ``precision`` of the run.
+        facts: arguments of :meth:`EvaluationProtocol.describe` that only the command line knows.
     """
     reports = [getattr(metric, 'report', None) for metric in runner.test_evaluator.metrics]
     report: IoUReport | None = next((found for found in reports if found is not None), None)
@@ -190,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_weights(config)
         set_outputs(config, args)
         if args.tta:
-            facts['augmentation'] = set_tta(config)
+            facts.update(set_tta(config))
         runner = build_runner(config)
         metrics = runner.test()
         if is_main_process():

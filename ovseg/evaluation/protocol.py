@@ -93,6 +93,7 @@ class EvaluationProtocol:
         checkpoint: str | None = None,
         augmentation: str = 'none',
         precision: str = 'float32',
+        resize: str | None = None,
     ) -> EvaluationProtocol:
         """The protocol of a model on a data set, both as they were run.
 
@@ -104,6 +105,7 @@ class EvaluationProtocol:
             checkpoint: file or URL that was loaded.
             augmentation: what test-time augmentation did.
             precision: of the network's arithmetic.
+            resize: the rule in words; None reads it off the data set.
         """
         said = dict(model.protocol()) if hasattr(model, 'protocol') else {}
         facts = {name: said.pop(key, None) for name, key in _FROM_MODEL.items()}
@@ -122,7 +124,7 @@ class EvaluationProtocol:
             data=_data_of(dataset),
             images=len(dataset),
             classes=len(getattr(model, 'vocabulary', None) or classes),
-            resize=_resize_of(dataset),
+            resize=resize or resize_of(dataset),
             headline=_HEADLINES[headline],
             augmentation=augmentation,
             precision=precision,
@@ -179,13 +181,24 @@ def _data_of(dataset: Any) -> str:
     return str(prefix.get('img_path') or getattr(dataset, 'data_root', None) or 'generated')
 
 
-def _resize_of(dataset: Any) -> str:
-    rule = getattr(dataset, 'resize', None)
+def resize_of(dataset: Any) -> str:
+    """The resize rule of a data set in words.
+
+    Args:
+        dataset: a data set of ovseg's, or one with its rule in the pipeline; or its config.
+    """
+    is_config = isinstance(dataset, Mapping)
+    rule = dataset.get('resize') if is_config else getattr(dataset, 'resize', None)
     if rule is not None:
         return _text({key: value for key, value in rule.items() if key != 'type'})
-    for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+    pipeline = dataset.get('pipeline') if is_config else getattr(dataset, 'pipeline', None)
+    for step in getattr(pipeline, 'transforms', pipeline) or ():
+        if isinstance(step, Mapping) and 'Resize' in str(step.get('type')):
+            return _text({key: value for key, value in step.items() if key != 'type'})
         if 'Resize' in type(step).__name__:
-            return str(step)
+            names = ('scale', 'scale_factor', 'keep_ratio')
+            values = {name: getattr(step, name, None) for name in names}
+            return _text({name: value for name, value in values.items() if value is not None})
     return 'none'
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from mmcv.transforms import Compose, LoadImageFromFile, Resize
 from torch import nn
 
 from ovseg.evaluation import EvaluationProtocol
+from ovseg.evaluation.protocol import resize_of
 
 
 class Data(list):
@@ -65,3 +67,16 @@ def test_table_and_json_say_the_same():
 def test_an_unknown_headline_is_not_described():
     with pytest.raises(KeyError):
         EvaluationProtocol.describe(TrainingFree(), Data(), 'mDice')
+
+
+def test_resize_rule_is_found_wherever_it_stands():
+    words = 'scale 64 x 32, keep_ratio True'
+    rule = {'scale': (64, 32), 'keep_ratio': True}
+    plain = {'type': 'LoadImageFromFile'}
+    assert resize_of({'resize': rule, 'pipeline': [plain]}) == words
+    assert resize_of({'pipeline': [plain, {'type': 'Resize', **rule}]}) == words
+    built = Data()
+    built.resize, built.pipeline = None, Compose([LoadImageFromFile(), Resize(**rule)])
+    assert resize_of(built) == words
+    built.pipeline = Compose([LoadImageFromFile()])
+    assert resize_of(built) == resize_of({'pipeline': [plain]}) == 'none'

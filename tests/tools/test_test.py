@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_world import CLASSES, COLORS, write_config, write_data
+from tiny_world import CLASSES, COLORS, RESIZE, write_config, write_data
 from tool_runs import read_result, run_script, run_tool
 
 import ovseg
@@ -93,6 +93,7 @@ def test_augmentation_averages_and_says_so(config, tmp_path):
     assert plain['protocol']['augmentation'] == 'none'
     assert augmented['protocol']['augmentation'].startswith('mean of probabilities over sizes')
     assert augmented['protocol']['model']['type'] == 'ColorSegmentor'
+    assert augmented['protocol']['resize'] == plain['protocol']['resize'] == RESIZE
 
 
 def test_a_trained_model_is_tested_with_its_checkpoint(data, tmp_path, capsys):

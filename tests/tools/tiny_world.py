@@ -18,6 +18,7 @@ from ovseg.registry import MODELS
 from ovseg.vocabulary import Vocabulary
 
 CLASSES = ('red', 'green', 'blue')
+RESIZE = 'scale 32 x 24, keep_ratio True'
 COLORS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
 
 
@@ -110,8 +111,9 @@ dataset = dict(
     type='BaseSegDataset', data_root={str(data)!r}, img_suffix='.png', seg_map_suffix='.png',
     data_prefix=dict(img_path='images', seg_map_path='labels'),
     metainfo=dict(classes={CLASSES!r}, palette={[list(c) for c in COLORS]!r}),
-    pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadSegLabels'),
-              dict(type='PackSegInputs')])
+    pipeline=[dict(type='LoadImageFromFile'),
+              dict(type='Resize', scale=(32, 24), keep_ratio=True),
+              dict(type='LoadSegLabels'), dict(type='PackSegInputs')])
 preprocessor = dict(type='SegDataPreProcessor', bgr_to_rgb=True)
 test_dataloader = dict(batch_size=1, num_workers=0, dataset=dataset,
                        sampler=dict(type='DefaultSampler', shuffle=False))
