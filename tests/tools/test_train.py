@@ -61,6 +61,17 @@ def test_resuming_a_file_and_starting_from_weights_differ(config, tmp_path):
     assert not same(again['state_dict'], read_checkpoint(start)['state_dict'])
 
 
+def test_text_in_a_checkpoint_is_not_run_as_a_config(config, tmp_path):
+    start, marker = tmp_path / 'first' / 'iter_2.pth', tmp_path / 'executed'
+    short = ('--cfg-options', 'train_cfg.max_iters=2')
+    assert run_tool('train', config, '--work-dir', start.parent, *short) == 0
+    content = read_checkpoint(start)
+    content['meta']['config'] = f"open({str(marker)!r}, 'w').close()"
+    torch.save(content, start)
+    assert run_tool('train', config, '--resume', start) == 0
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize(
     'words, message',
     [
