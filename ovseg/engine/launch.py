@@ -24,6 +24,8 @@ from ovseg.engine.runner import OVRunner
 from ovseg.errors import UserError, nearest
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+# mmcv's words when OpenCV decodes nothing.
+_UNREADABLE = re.compile(r'failed to load image: (.+)')
 _UNKNOWN_TYPE = re.compile(r"^['\"]?(\S+) is not in the (\S+) registry")
 _UNKNOWN_ARGUMENT = re.compile(
     r"^(?:\w+\.)*?(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'"
@@ -234,6 +236,14 @@ def explained(config: Config) -> Iterator[None]:
         if text is None:
             raise
         raise UserError(text) from error
+    except AssertionError as error:
+        unreadable = _UNREADABLE.findall(str(error))
+        if not unreadable:
+            raise
+        # The last one: a loader process sends its source lines along.
+        raise UserError(
+            f'the image {unreadable[-1]} cannot be decoded: it is cut off or no image; get it again'
+        ) from error
     except (KeyError, TypeError) as error:
         text = _explain(str(error.args[0]) if error.args else '', config)
         if text is None:

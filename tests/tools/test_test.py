@@ -179,6 +179,17 @@ def test_a_missing_image_folder(config, tmp_path, capsys):
     assert 'gone/images' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('workers', [0, 1])
+def test_an_image_that_is_no_image(config, tmp_path, capsys, workers):
+    broken = write_data(tmp_path / 'broken', 2)
+    (broken / 'images' / '1.png').write_bytes(b'no image')
+    options = (f'test_dataloader.dataset.data_root={broken}',)
+    options += (f'test_dataloader.num_workers={workers}',)
+    assert run_tool('test', config, '--cfg-options', *options) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: the image') and '1.png cannot be decoded' in error
+
+
 def test_dist_script_takes_a_checkpoint_or_none(tmp_path):
     common = {'PYTHON': 'echo'}
     done = run_script('dist_test.sh', 'c.py', 2, '--out', 'a b', **common)
