@@ -2,10 +2,10 @@
 
 _base_ = '../_base_/default_runtime.py'
 
-batch_size = 128
-iterations = 1500
+batch_size = 192
+iterations = 2400
 warm_up = 100
-picture = 48  # pixels; small views say more about what is where than whole scenes
+picture = 32  # pixels; captions of close-ups teach what is where
 
 model = dict(
     type='CLIPContrast',
@@ -39,7 +39,7 @@ train_dataloader = dict(
         type='SceneCaptionsDataset',
         num_views=iterations * batch_size,
         size=picture,
-        span=(40, 130),
+        span=(32, 80),
     ),
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)

@@ -105,7 +105,7 @@ def caption(scene: Scene, picture: Picture, rng: np.random.Generator) -> Caption
     materials = materials[: min(_MOST_MATERIALS, _MOST_THINGS - len(pairs))]
     if pairs and rng.uniform() < 0.15:
         materials = []
-    said_colors = rng.uniform(size=len(pairs)) < 0.75
+    said_colors = rng.uniform(size=len(pairs)) < 0.5
     content = [
         (kind, color if said else -1)
         for (kind, color), said in zip(pairs, said_colors, strict=True)

@@ -129,11 +129,7 @@ def test_wrong_use_is_explained(change, error, message):
 
 def test_training_through_the_runner_lowers_the_loss(tmp_path):
     runner = train(small_config(tmp_path, iterations=40), 'learn')
-    losses = (
-        [loss for loss, _ in runner.message_hub.get_scalar('train/loss')._as_pairs()]
-        if (hasattr(runner.message_hub.get_scalar('train/loss'), '_as_pairs'))
-        else list(runner.message_hub.get_scalar('train/loss').data[0])
-    )
+    losses, _ = runner.message_hub.get_scalar('train/loss').data
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.3
 
 
