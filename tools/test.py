@@ -13,10 +13,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.registry import DefaultScope
 
+from ovseg.engine.explain import explained
 from ovseg.engine.launch import (
     add_common_arguments,
     build_runner,
-    explained,
     finish_processes,
     load_config,
     need_gpu_for_amp,

@@ -10,15 +10,14 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from ovseg.engine.checkpoint import latest_checkpoint
+from ovseg.engine.explain import explained, types_of
 from ovseg.engine.launch import (
     add_common_arguments,
     build_runner,
-    explained,
     finish_processes,
     load_config,
     need_gpu_for_amp,
     need_parts,
-    types_of,
 )
 from ovseg.errors import UserError, nearest, run_cli
 from ovseg.registry import OPTIMIZERS

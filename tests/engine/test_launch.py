@@ -12,22 +12,13 @@ import ovseg.engine.distributed as distributed
 from ovseg.engine.launch import (
     add_common_arguments,
     build_runner,
-    explained,
     find_config,
     load_config,
     need_parts,
 )
 from ovseg.errors import UserError
-from ovseg.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@MODELS.register_module()
-class Particular:
-    def __init__(self, wanted, sigma=1.0):
-        if sigma < 0:
-            raise TypeError('a bug of ours')
 
 
 def arguments(config, *words):
@@ -89,45 +80,6 @@ def test_configs_are_found_below_configs_and_near_ones_suggested():
         assert find_config(form).resolve() == expected
     with pytest.raises(FileNotFoundError, match=f"Did you mean '(maskclip/)?{name}.py'"):
         find_config('configs/maskclip/maskclip_vit-b16_openai_voc200.py')
-
-
-def explain(model):
-    config = Config({'model': model, 'default_scope': 'ovseg'})
-    with explained(config):
-        MODELS.build(dict(model))
-
-
-@pytest.mark.parametrize(
-    'model, message',
-    [
-        ({'type': 'Particulr'}, "type 'Particulr', .* Did you mean 'Particular'"),
-        (
-            {'type': 'Particular', 'wanted': 1, 'sigm': 2},
-            "gives Particular a setting 'sigm' .* Did you mean 'sigma'",
-        ),
-        ({'type': 'Particular'}, "gives Particular no 'wanted'"),
-    ],
-)
-def test_mistakes_of_a_config_are_one_sentence(model, message):
-    with pytest.raises(UserError, match=message):
-        explain(model)
-
-
-def test_bugs_keep_their_traceback():
-    with pytest.raises(TypeError, match='a bug of ours'):
-        explain({'type': 'Particular', 'wanted': 1, 'sigma': -1})
-    with pytest.raises(KeyError, match='other'), explained(Config({})):
-        {}['other']
-    with pytest.raises(TypeError, match='unexpected'), explained(Config({})):
-        Particular(1, other=2)
-
-
-def test_errors_of_loader_processes_lose_their_traceback():
-    text = 'Caught UserError in DataLoader worker process 0.\nOriginal Traceback (most recent'
-    text += ' call last):\n  File "x.py", line 1, in y\novseg.errors.UserError: a.png: is cut off\n'
-    with pytest.raises(UserError) as error, explained(Config({})):
-        raise UserError(text)
-    assert str(error.value) == 'a.png: is cut off'
 
 
 def test_a_config_without_data_says_so():

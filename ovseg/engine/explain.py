@@ -1,0 +1,127 @@
+"""Mistakes in a config or in data, as mmengine and PyTorch raise them, said in one sentence."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import Registry
+
+import ovseg.registry as registries
+from ovseg.errors import UserError, nearest
+
+# mmcv's words when OpenCV decodes nothing.
+_UNREADABLE = re.compile(r'failed to load image: (.+)')
+_UNKNOWN_TYPE = re.compile(r"^['\"]?(\S+) is not in the (\S+) registry")
+_UNKNOWN_ARGUMENT = re.compile(
+    r"^(?:\w+\.)*?(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'"
+)
+_MISSING_ARGUMENT = re.compile(r'^(?:\w+\.)*?(\w+)\.__init__\(\) missing \d+ required .*?: (.+)$')
+
+
+@contextmanager
+def explained(config: Config) -> Iterator[None]:
+    """Turns what mmengine and PyTorch raise about a user's config or data into a ``UserError``.
+
+    Everything else passes unchanged: a bug keeps its traceback.
+
+    Args:
+        config: what is being run.
+    """
+    try:
+        yield
+    except (UserError, FileNotFoundError) as error:
+        text = _from_worker(str(error))
+        if text is None:
+            raise
+        raise UserError(text) from error
+    except AssertionError as error:
+        unreadable = _UNREADABLE.findall(str(error))
+        if not unreadable:
+            raise
+        # The last one: a loader process sends its source lines along.
+        raise UserError(
+            f'the image {unreadable[-1]} cannot be decoded: it is cut off or no image; get it again'
+        ) from error
+    except (KeyError, TypeError) as error:
+        text = _explain(str(error.args[0]) if error.args else '', config)
+        if text is None:
+            raise
+        raise UserError(text) from error
+
+
+def _from_worker(text: str) -> str | None:
+    """The message of an exception that a data loader's process sent with its traceback."""
+    if 'Original Traceback' not in text:
+        return None
+    return text.strip().splitlines()[-1].partition(': ')[2]
+
+
+def _explain(text: str, config: Config) -> str | None:
+    match = _UNKNOWN_TYPE.match(text)
+    if match:
+        name, registry = match.groups()
+        return (
+            f"the config names the type '{name}', which is not among the types of {registry}."
+            + nearest(name, _types_of_kind(registry))
+        )
+    match = _UNKNOWN_ARGUMENT.match(text)
+    if match:
+        kind, argument = match.groups()
+        for part in _parts_of_type(config, kind):
+            if argument in part:
+                return (
+                    f"the config gives {kind} a setting '{argument}' that it does not have."
+                    + nearest(argument, _settings_of(part['type']))
+                )
+    match = _MISSING_ARGUMENT.match(text)
+    if match and any(True for _ in _parts_of_type(config, match[1])):
+        return f'the config gives {match[1]} no {match[2]}, which it needs'
+    return None
+
+
+def types_of(registry: Registry | None) -> set[str]:
+    """The names that a config may use without a scope: the registry's own and its parents'.
+
+    Args:
+        registry: one of ``ovseg.registry``.
+    """
+    names: set[str] = set()
+    while registry is not None:
+        names |= set(registry.module_dict)
+        registry = registry.parent
+    return names
+
+
+def _types_of_kind(registry_name: str) -> set[str]:
+    wanted = registry_name.rpartition('::')[2]
+    found = [getattr(registries, attribute) for attribute in registries.__all__]
+    return set().union(*(types_of(registry) for registry in found if registry.name == wanted))
+
+
+def _settings_of(kind: Any) -> list[str]:
+    if isinstance(kind, str):
+        name = kind.rpartition('.')[2]
+        found = [getattr(registries, attribute).get(name) for attribute in registries.__all__]
+        kind = next((item for item in found if item is not None), None)
+    return list(inspect.signature(kind).parameters) if callable(kind) else []
+
+
+def _parts_of_type(config: Any, kind: str) -> Iterator[Mapping[str, Any]]:
+    """All dicts of a config with this ``type``."""
+    if isinstance(config, (Mapping, ConfigDict, Config)):
+        named = config.get('type')
+        name = named if isinstance(named, str) else getattr(named, '__name__', '')
+        if name.rpartition('.')[2] == kind:
+            yield config
+        values = config.values()
+    elif isinstance(config, (list, tuple)):
+        values = config
+    else:
+        return
+    for value in values:
+        yield from _parts_of_type(value, kind)
