@@ -46,7 +46,8 @@ def test_an_unknown_name_suggests_the_nearest():
         zoo.resolve_model('maskclip-vitb16')
 
 
-def test_configs_are_found_by_path_and_below_configs(tmp_path):
+def test_configs_are_found_by_path_and_below_configs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / 'mine.py').write_text('')
     assert zoo.resolve_model(tmp_path / 'mine.py') == ('mine', tmp_path / 'mine.py')
     entry = ovseg.list_models()[1]
