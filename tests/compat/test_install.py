@@ -22,7 +22,12 @@ def run_python(code: str, *flags: str, path: Path | None = None) -> subprocess.C
     env = {**os.environ, 'PYTHONPATH': os.pathsep.join(places)}
     env.pop('PYTHONWARNINGS', None)
     return subprocess.run(
-        [sys.executable, *flags, '-c', code], capture_output=True, text=True, env=env, check=False
+        [sys.executable, *flags, '-c', code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
     )
 
 
