@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
+	blue ball; green fish
 
 .PHONY: demo test lint parity wheel clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png \
-		"sky; grass; water; brick wall; red star; yellow sun; blue ball" \
+		"$(WORDS)" \
 		--out-dir outputs/demo
 
 test: $(VENV)/.ready-tests

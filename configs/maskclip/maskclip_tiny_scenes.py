@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/models/maskclip_tiny.py',
+    '../_base_/datasets/scenes.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    vocabulary=[
+        *['sky', 'grass', 'sand', 'water', 'snow', 'brick wall', 'wooden floor'],
+        *['star', 'heart', 'ball', 'donut', 'flower', 'fish', 'mushroom', 'kite', 'leaf', 'target'],
+    ]
+)
