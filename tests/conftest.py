@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # Tests share two cores; more threads only get in each other's way.
 torch.set_num_threads(1)

@@ -1,11 +1,12 @@
-"""Importing the scripts of tools/ and demo/ as modules, for tests that call their main()."""
+"""Where the checkout is, and its scripts as modules, for tests that call their main()."""
 
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from types import ModuleType
 
-from conftest import ROOT
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def load_script(name: str, folder: str = 'tools') -> ModuleType:

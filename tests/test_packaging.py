@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from scripts import ROOT
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +48,11 @@ def test_names_of_models_work_outside_a_checkout(built, tmp_path):
     )
     environment = {**os.environ, 'PYTHONPATH': str(built)}
     done = subprocess.run(
-        [sys.executable, '-c', script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, '-c', script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == '(64, 64)'

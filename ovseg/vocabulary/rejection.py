@@ -108,6 +108,22 @@ class Rejection:
         """Whether pixels can end in a background class at all."""
         return self.kind != 'none'
 
+    def describe(self) -> str:
+        """The rule in words, for protocols and tables.
+
+        Example:
+            >>> Rejection('threshold', 0.3, ('wall',)).describe()
+            'the words wall; best probability below 0.3'
+        """
+        parts = []
+        if self.kind == 'class_zero':
+            parts.append('class 0, the best of its words')
+        if self.words:
+            parts.append(f'the words {", ".join(self.words)}')
+        if self.threshold > 0:
+            parts.append(f'best probability below {self.threshold:g}')
+        return '; '.join(parts) or 'none'
+
     def to_dict(self) -> dict[str, Any]:
         """The rule as plain values that JSON holds; ``Rejection.build`` reads it back."""
         return {**asdict(self), 'words': list(self.words)}

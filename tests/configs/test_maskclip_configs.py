@@ -4,10 +4,9 @@ import json
 
 import pytest
 import yaml
-from conftest import ROOT
 from miniatures import NAMES, prepared_miniature
 from mmengine.config import Config
-from scripts import load_script
+from scripts import ROOT, load_script
 from tiny_clip_models import RESNET, VIT
 
 CONFIGS = sorted((ROOT / 'configs' / 'maskclip').glob('*.py'))

@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import ROOT
-from scripts import load_script
+from scripts import ROOT, load_script
 
 from ovseg.errors import UserError
 from ovseg.parity import check_path

@@ -294,3 +294,19 @@ def test_thousands_of_classes_get_colours_of_their_own():
     vocabulary = Vocabulary.parse([f'thing {number}' for number in range(3000)])
     assert len(set(vocabulary.palette)) == 3000
     assert '3000 in all' in repr(vocabulary)
+
+
+@pytest.mark.parametrize(
+    ('rule', 'words'),
+    [
+        (Rejection(), 'none'),
+        (Rejection('threshold', 0.25), 'best probability below 0.25'),
+        (Rejection('background', words=('wall', 'sky')), 'the words wall, sky'),
+        (
+            Rejection('class_zero', 0.1),
+            'class 0, the best of its words; best probability below 0.1',
+        ),
+    ],
+)
+def test_a_rejection_rule_is_told_in_words(rule, words):
+    assert rule.describe() == words
