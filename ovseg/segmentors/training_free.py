@@ -328,7 +328,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
             'vocabulary': self.vocabulary_source,
             'templates': self.text_settings.get('templates', 'openai-80'),
             'synonyms': self.text_settings.get('combine', 'mean'),
-            'background': 'none' if self.vocabulary is None else self.vocabulary.rejection.describe(),
+            'background': 'none'
+            if self.vocabulary is None
+            else self.vocabulary.rejection.describe(),
         }
 
 
