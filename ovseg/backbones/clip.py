@@ -15,6 +15,7 @@ from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
 from torch import Tensor, nn
 
 from ovseg.backbones.checkpoints import load_strictly, read_state_dict
+from ovseg.backbones.download import fetch_weights
 from ovseg.errors import UserError, nearest
 
 Activation = Literal['gelu', 'quick_gelu']
@@ -181,15 +182,7 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
     if bool(tag.get('quick_gelu', False)) != quick_gelu:
         # open_clip only warns, and the features are silently wrong.
         raise UserError(_other_activation(name, sibling, pretrained))
-    try:
-        return open_clip_weights.download_pretrained(tag), tag
-    except Exception as error:
-        wanted = tag.get('url') or f'{tag.get("hf_hub", "")} of the Hugging Face hub'
-        raise UserError(
-            f"weights '{pretrained}' of '{name}' could not be downloaded "
-            f'({type(error).__name__}); on a machine with network fetch {wanted} and set '
-            'clip.pretrained to the path of the file'
-        ) from error
+    return fetch_weights(tag, f"'{pretrained}' of '{name}'"), tag
 
 
 def _other_activation(name: str, sibling: str, pretrained: str | Path) -> str:

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_clip_models import RESNET, VIT, tiny_clip
 
-from ovseg.backbones import load_clip
+from ovseg.backbones import download, load_clip
 from ovseg.backbones.checkpoints import read_state_dict
 from ovseg.errors import UserError
 
@@ -78,13 +78,39 @@ def test_weights_of_another_activation_are_an_error_not_a_warning():
     refused("set clip.model='ViT-B-16'", 'ViT-B-16-quickgelu', 'laion2b_s34b_b88k')
 
 
-def test_no_network_gives_one_sentence_that_names_the_file(monkeypatch):
-    def offline(*args, **kwargs):
+def test_no_network_gives_one_sentence_that_names_the_file_at_once(monkeypatch):
+    def unresolved(*args, **kwargs):
+        raise OSError('name or service not known')
+
+    monkeypatch.setattr(download.socket, 'getaddrinfo', unresolved)
+    monkeypatch.setattr(download.urllib.request, 'getproxies', dict)
+    monkeypatch.setattr(download.huggingface_hub, 'try_to_load_from_cache', lambda *args: None)
+    refused(
+        r'could not be downloaded \(no network\).*fetch https.*clip.pretrained',
+        'ViT-B-16-quickgelu',
+        'openai',
+    )
+
+
+def test_weights_in_the_hub_cache_need_no_network(monkeypatch, tmp_path):
+    path = tmp_path / 'open_clip_model.safetensors'
+    save_file(tiny_clip('vit').model.state_dict(), path)
+    monkeypatch.setattr(download, '_reaches_hub', lambda: False)
+    monkeypatch.setattr(
+        download.huggingface_hub,
+        'try_to_load_from_cache',
+        lambda repository, file: str(path) if file == path.name else None,
+    )
+    assert download.fetch_weights({'hf_hub': 'some/repository/'}, 'x') == str(path)
+
+
+def test_a_failing_download_is_one_sentence(monkeypatch):
+    def broken(*args, **kwargs):
         raise ConnectionError('no route to host\nand a long story')
 
-    monkeypatch.setattr(open_clip.pretrained, 'download_pretrained', offline)
-    refused(r'could not be downloaded .*ConnectionError.* fetch .* set clip.pretrained',
-            'ViT-B-16-quickgelu', 'openai')  # fmt: skip
+    monkeypatch.setattr(download, '_reaches_hub', lambda: True)
+    monkeypatch.setattr(open_clip.pretrained, 'download_pretrained', broken)
+    refused('could not be downloaded .*ConnectionError', 'ViT-B-16-quickgelu', 'openai')
 
 
 def test_weights_that_do_not_fit_name_keys_and_shapes(tmp_path):

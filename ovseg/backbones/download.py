@@ -1,0 +1,72 @@
+"""Fetching published weights through the libraries' own mechanisms and caches."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import huggingface_hub
+from open_clip import pretrained as open_clip_weights
+
+from ovseg.errors import UserError
+
+# The names under which open_clip looks for weights in a repository of the hub, in its order.
+_HUB_FILES = (
+    'open_clip_model.safetensors',
+    'open_clip_pytorch_model.safetensors',
+    'open_clip_pytorch_model.bin',
+)
+
+
+def fetch_weights(tag: Mapping[str, object], name: str) -> str:
+    """Returns the path of published weights, downloaded into the library's own cache if need be.
+
+    Args:
+        tag: open_clip's entry for the weights.
+        name: what to call them in messages, e.g. ``"'openai' of 'ViT-B-16'"``.
+
+    Raises:
+        UserError: they are not cached and cannot be fetched.
+    """
+    repository = str(tag.get('hf_hub') or '')
+    if repository and not _reaches_hub():
+        # The hub's client would retry for a minute, with a warning each time.
+        cached = _cached(repository)
+        if cached is None:
+            raise _unreachable(tag, name, 'no network')
+        return cached
+    try:
+        return open_clip_weights.download_pretrained(dict(tag))
+    except Exception as error:
+        raise _unreachable(tag, name, type(error).__name__) from error
+
+
+def _reaches_hub() -> bool:
+    """Whether the hub's host resolves; behind a proxy only the proxy can tell."""
+    if urllib.request.getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return False
+    return True
+
+
+def _cached(repository: str) -> str | None:
+    repository, _, file = repository.rpartition('/')
+    for candidate in (file,) if file else _HUB_FILES:
+        path = huggingface_hub.try_to_load_from_cache(repository, candidate)
+        if isinstance(path, str):
+            return path
+    return None
+
+
+def _unreachable(tag: Mapping[str, object], name: str, reason: str) -> UserError:
+    wanted = tag.get('url') or f'{str(tag["hf_hub"]).rstrip("/")} of the Hugging Face hub'
+    return UserError(
+        f'weights {name} could not be downloaded ({reason}); on a machine with network fetch '
+        f'{wanted} and give the path of the file (clip.pretrained in a config, --checkpoint in '
+        'the demo)'
+    )
