@@ -11,6 +11,7 @@ from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context45
 from ovseg.datasets.loading import LoadSegLabels
 from ovseg.datasets.scenes import (
     LoadScene,
+    LoadSceneLabels,
     ScenesDataset,
     ScenesFolderDataset,
     ScenesPhrasesDataset,
@@ -29,6 +30,7 @@ __all__ = [
     'Context60Dataset',
     'LabelMapDataset',
     'LoadScene',
+    'LoadSceneLabels',
     'LoadSegLabels',
     'SceneCaptionsDataset',
     'ScenesDataset',

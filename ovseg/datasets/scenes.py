@@ -77,15 +77,15 @@ def phrase_labels(scene: Scene, picture: Picture) -> npt.NDArray[np.uint8]:
 
 @TRANSFORMS.register_module()
 class LoadScene(BaseTransform):
-    """Draws a scene of Scenes and its labels, in place of reading files.
+    """Draws a scene of Scenes, in place of reading an image file.
 
-    Required key: ``scene``, the arguments of :func:`sample_scene` and ``phrases``, a bool.
-    Added keys: ``img`` (H, W, 3) uint8 BGR, ``gt_seg_map`` (H, W) uint8, ``caption``, and the
-    shapes that mmseg's transforms read.
+    Required key: ``scene``, the arguments of :func:`sample_scene`, ``zoom``, and ``phrases``, a
+    bool. Added keys: ``img`` (H, W, 3) uint8 BGR, ``caption``, the shapes that mmseg's transforms
+    read, and ``scene_labels`` (H, W) uint8 for :class:`LoadSceneLabels`.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Adds the picture and its labels to the sample."""
+        """Adds the picture to the sample."""
         recipe = dict(results['scene'])
         phrases = recipe.pop('phrases')
         zoom = recipe.pop('zoom')
@@ -93,8 +93,24 @@ class LoadScene(BaseTransform):
         picture = draw(scene, whole(scene, zoom))
         results['img'] = np.ascontiguousarray(picture.image[..., ::-1])
         results['img_shape'] = results['ori_shape'] = picture.image.shape[:2]
-        results['gt_seg_map'] = (phrase_labels if phrases else class_labels)(scene, picture)
+        results['scene_labels'] = (phrase_labels if phrases else class_labels)(scene, picture)
         results['caption'] = describe(scene, picture)
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadSceneLabels(BaseTransform):
+    """Adds the labels of a drawn scene, in place of reading a label file.
+
+    After a resize or a flip of the image the labels stay those of the scene as drawn, so
+    predictions are compared at the scene's own size.
+
+    Required key: ``scene_labels`` of :class:`LoadScene`. Added key: ``gt_seg_map`` (H, W) uint8.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Moves the labels to where mmseg looks for them."""
+        results['gt_seg_map'] = results.pop('scene_labels')
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 
@@ -113,7 +129,8 @@ class ScenesDataset(BaseSegDataset):
         size: (height, width) of the world seen, in canvas pixels; objects are 44 to 96 wide.
         zoom: pixels of the image for each pixel of the canvas.
         seed: number of the whole data set.
-        pipeline: steps after :class:`LoadScene`, as in mmseg.
+        resize: arguments of ``Resize`` for the picture right after drawing, or None.
+        pipeline: as in mmseg; the first step draws.
         kwargs: as in ``BaseSegDataset``.
 
     Raises:
@@ -134,7 +151,12 @@ class ScenesDataset(BaseSegDataset):
         size: tuple[int, int] = (CANVAS, CANVAS),
         zoom: float = 1.0,
         seed: int = 0,
-        pipeline: Sequence[dict[str, Any]] = (dict(type='LoadScene'), dict(type='PackSegInputs')),
+        resize: dict[str, Any] | None = None,
+        pipeline: Sequence[dict[str, Any]] = (
+            dict(type='LoadScene'),
+            dict(type='LoadSceneLabels'),
+            dict(type='PackSegInputs'),
+        ),
         **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
@@ -152,9 +174,13 @@ class ScenesDataset(BaseSegDataset):
         self.size = (int(size[0]), int(size[1]))
         self.zoom = zoom
         self.seed = seed
-        super().__init__(
-            img_suffix='.png', reduce_zero_label=False, pipeline=list(pipeline), **kwargs
-        )
+        self.resize = resize
+        steps = list(pipeline)
+        if resize is not None:
+            scale = resize.get('scale')
+            rule = {**resize, 'scale': tuple(scale)} if isinstance(scale, list) else resize
+            steps.insert(1, {'type': 'Resize', **rule})
+        super().__init__(img_suffix='.png', reduce_zero_label=False, pipeline=steps, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Returns one recipe a scene; drawing is left to the pipeline."""

@@ -230,6 +230,17 @@ def test_the_dataset_draws_what_mmseg_wants():
     assert len({tuple(color) for color in data.metainfo['palette']}) == len(CLASSES)
 
 
+def test_a_resized_picture_keeps_its_labels():
+    data = ScenesDataset(num_scenes=1, size=(64, 96), resize=dict(scale=[48, 32], keep_ratio=True))
+    sample = data[0]
+    assert sample['inputs'].shape == (3, 32, 48)
+    assert sample['data_samples'].ori_shape == (64, 96)
+    labels = sample['data_samples'].gt_sem_seg.data
+    assert (
+        labels == ScenesDataset(num_scenes=1, size=(64, 96))[0]['data_samples'].gt_sem_seg.data
+    ).all()
+
+
 def test_phrases_are_classes_of_their_own():
     data = ScenesPhrasesDataset(num_scenes=4)
     assert data.metainfo['classes'] == PHRASE_CLASSES

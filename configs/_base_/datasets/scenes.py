@@ -10,7 +10,11 @@ test_dataloader = dict(
         split='val',
         num_scenes=200,
         size=(192, 192),
-        pipeline=[dict(type='LoadScene'), dict(type='PackSegInputs')],
+        pipeline=[
+            dict(type='LoadScene'),
+            dict(type='LoadSceneLabels'),
+            dict(type='PackSegInputs'),
+        ],
     ),
 )
 test_evaluator = dict(type='OVIoUMetric')
