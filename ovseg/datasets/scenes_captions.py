@@ -89,7 +89,9 @@ def visible(
     return materials, list(dict.fromkeys((thing.kind, thing.color) for thing in things))
 
 
-def caption(scene: Scene, picture: Picture, rng: np.random.Generator) -> Caption:
+def caption(
+    scene: Scene, picture: Picture, rng: np.random.Generator, in_colour: bool = True
+) -> Caption:
     """Returns a caption of a view, in one of many wordings.
 
     Colours and materials are left out now and then, as people do; nothing that cannot be seen is
@@ -99,13 +101,14 @@ def caption(scene: Scene, picture: Picture, rng: np.random.Generator) -> Caption
         scene: the scene drawn.
         picture: the view of it.
         rng: chooses the wording.
+        in_colour: False for a grey picture, of which no colour is said.
     """
     materials, pairs = visible(scene, picture)
     pairs = pairs[:_MOST_OBJECTS]
     materials = materials[: min(_MOST_MATERIALS, _MOST_THINGS - len(pairs))]
     if pairs and rng.uniform() < 0.15:
         materials = []
-    said_colors = rng.uniform(size=len(pairs)) < 0.5
+    said_colors = (rng.uniform(size=len(pairs)) < 0.5) & in_colour
     content = [
         (kind, color if said else -1)
         for (kind, color), said in zip(pairs, said_colors, strict=True)

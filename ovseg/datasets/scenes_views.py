@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -52,7 +53,11 @@ def point_camera(
 
 
 def sample_view(
-    index: int, seed: int = 0, size: int = 64, span: tuple[float, float] = (48, 144)
+    index: int,
+    seed: int = 0,
+    size: int = 64,
+    span: tuple[float, float] = (48, 144),
+    grey: float = 0.0,
 ) -> View:
     """Returns a captioned view of a training scene: a pure function of its arguments.
 
@@ -61,10 +66,14 @@ def sample_view(
         seed: number of the whole data set.
         size: side of the picture in pixels.
         span: smallest and largest side of the part seen, in pixels of the canvas.
+        grey: share of black and white pictures, whose captions say no colour.
     """
     rng = scene_random('train', index, seed)
     scene = draw_lots(rng, allowed_pairs('train'))
     picture = draw(scene, point_camera(scene, rng, size, span))
+    if grey and rng.uniform() < grey:
+        brightness = cv2.cvtColor(picture.image, cv2.COLOR_RGB2GRAY)
+        return View(cv2.merge([brightness] * 3), caption(scene, picture, rng, in_colour=False))
     return View(picture.image, caption(scene, picture, rng))
 
 
@@ -77,6 +86,8 @@ class SceneCaptionsDataset(Dataset):
         size: side of a picture in pixels.
         span: smallest and largest side of the part of a scene seen, in pixels of its 192 x 192
             canvas: small for close-ups.
+        grey: share of black and white pictures, whose captions say no colour. They keep a model
+            from taking the colour for the object: "yellow, so it is no fish".
         seed: number of the whole data set.
     """
 
@@ -85,6 +96,7 @@ class SceneCaptionsDataset(Dataset):
         num_views: int,
         size: int = 64,
         span: tuple[float, float] = (48, 144),
+        grey: float = 0.0,
         seed: int = 0,
     ) -> None:
         if num_views < 1 or size < 1:
@@ -94,6 +106,7 @@ class SceneCaptionsDataset(Dataset):
         self.num_views = num_views
         self.size = size
         self.span = tuple(span)
+        self.grey = grey
         self.seed = seed
 
     def __len__(self) -> int:
@@ -105,7 +118,7 @@ class SceneCaptionsDataset(Dataset):
 
         ``meaning`` is a number that two captions share exactly if they say the same.
         """
-        view = sample_view(int(index), self.seed, self.size, self.span)
+        view = sample_view(int(index), self.seed, self.size, self.span, self.grey)
         return {
             'inputs': torch.from_numpy(view.image).permute(2, 0, 1).contiguous(),
             'caption': view.caption.text,

@@ -45,7 +45,7 @@ def close_up(kind, color, number):
     """One object in the middle of a view, on the ground of some scene."""
     regions = sample_scene('val', number).regions[:1]
     thing = Thing(kind, color, (96.0, 96.0), 56.0, 15.0 * (number % 3 - 1), False, NEUTRAL)
-    return draw(Scene((192, 192), regions, (thing,)), Camera(64.0, 64.0, (48, 48), 0.75)).image
+    return draw(Scene((192, 192), regions, (thing,)), Camera(64.0, 64.0, (32, 32), 0.5)).image
 
 
 def test_the_files_are_small_and_say_where_they_come_from():
@@ -87,7 +87,7 @@ def test_it_names_materials_objects_and_colours(tiny):
         scene = sample_scene('val', number)
         region = scene.regions[0]
         plain = Scene((192, 192), (region,), ())
-        grounds.append((draw(plain, Camera(20.0, 20.0, (48, 48), 0.75)).image, region.material))
+        grounds.append((draw(plain, Camera(20.0, 20.0, (32, 32), 0.6)).image, region.material))
         kind, color = number % len(OBJECTS), number % len(COLORS)
         if HELDOUT[OBJECTS[kind]] != list(COLORS)[color]:
             things.append((close_up(kind, color, number), kind, color))

@@ -117,6 +117,16 @@ def test_captions_name_only_what_is_visible_and_use_only_listed_words():
     assert set(named) == {-1, *range(len(OBJECTS))}
 
 
+def test_grey_pictures_are_told_without_colours():
+    views = [sample_view(index, size=32, grey=0.5) for index in range(60)]
+    is_grey = [bool((view.image == view.image[..., :1]).all()) for view in views]
+    assert 15 < sum(is_grey) < 45
+    for view, grey in zip(views, is_grey, strict=True):
+        if grey:
+            assert not set(COLORS) & set(view.caption.text.split())
+    assert any(set(COLORS) & set(view.caption.text.split()) for view in views)
+
+
 def test_visible_leaves_out_what_the_camera_does_not_see():
     thing = Thing(0, 4, (40.0, 40.0), 50.0, 0.0, False, NEUTRAL)
     scene = Scene((192, 192), sample_scene('val', 0).regions[:1], (thing,))
