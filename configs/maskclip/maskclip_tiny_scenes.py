@@ -9,3 +9,5 @@ model = dict(
         *['star', 'heart', 'ball', 'donut', 'flower', 'fish', 'mushroom', 'kite', 'leaf', 'target'],
     ]
 )
+# Objects are then as large as in training.
+test_dataloader = dict(dataset=dict(resize=dict(scale=(128, 128), keep_ratio=True)))
