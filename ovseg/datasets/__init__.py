@@ -14,6 +14,7 @@ from ovseg.datasets.scenes import (
     LoadSceneLabels,
     ScenesDataset,
     ScenesFolderDataset,
+    ScenesHeldoutDataset,
     ScenesPhrasesDataset,
 )
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
@@ -35,6 +36,7 @@ __all__ = [
     'SceneCaptionsDataset',
     'ScenesDataset',
     'ScenesFolderDataset',
+    'ScenesHeldoutDataset',
     'ScenesPhrasesDataset',
     'VOC20Dataset',
     'VOC21Dataset',

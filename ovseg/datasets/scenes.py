@@ -50,6 +50,7 @@ _PALETTE = (
 CLASSES = (*MATERIALS, *OBJECTS)
 # The phrase test: held-out pairs and, of the same objects, pairs that training saw.
 PHRASE_PAIRS = (*HELDOUT.items(), *SEEN_PARTNER.items())
+HELDOUT_CLASSES = (*MATERIALS, *(f'{HELDOUT[kind]} {kind}' for kind in OBJECTS))
 PHRASE_CLASSES = (*MATERIALS, *(f'{color} {kind}' for kind, color in PHRASE_PAIRS))
 
 
@@ -202,6 +203,26 @@ class ScenesDataset(BaseSegDataset):
             }
             for index in range(self.num_scenes)
         ]
+
+
+@DATASETS.register_module()
+class ScenesHeldoutDataset(ScenesDataset):
+    """Scenes of held-out pairs only, each object under its phrase: 'red star', 'blue heart'.
+
+    The label maps are those of ``ScenesDataset(split='heldout')``, where every object has one
+    colour; here the classes say it.
+
+    Args:
+        split: 'heldout', the one split with these pairs only.
+        kwargs: as in :class:`ScenesDataset`.
+    """
+
+    METAINFO: ClassVar[dict[str, Any]] = {**ScenesDataset.METAINFO, 'classes': HELDOUT_CLASSES}
+
+    def __init__(self, split: str = 'heldout', **kwargs: Any) -> None:
+        if split != 'heldout':
+            raise UserError(f"ScenesHeldoutDataset has one split, 'heldout', got '{split}'")
+        super().__init__(split=split, **kwargs)
 
 
 @DATASETS.register_module()

@@ -14,10 +14,12 @@ from ovseg.datasets import (
     SceneCaptionsDataset,
     ScenesDataset,
     ScenesFolderDataset,
+    ScenesHeldoutDataset,
     ScenesPhrasesDataset,
 )
 from ovseg.datasets.scenes import (
     CLASSES,
+    HELDOUT_CLASSES,
     PHRASE_CLASSES,
     PHRASE_PAIRS,
     class_labels,
@@ -251,6 +253,18 @@ def test_a_resized_picture_keeps_its_labels():
     ).all()
 
 
+def test_heldout_classes_are_the_phrases_of_their_objects():
+    data = ScenesHeldoutDataset(num_scenes=2)
+    assert data.metainfo['classes'] == HELDOUT_CLASSES
+    plain = ScenesDataset(split='heldout', num_scenes=2)
+    for phrase, kind in zip(HELDOUT_CLASSES[len(MATERIALS) :], OBJECTS, strict=True):
+        assert phrase == f'{HELDOUT[kind]} {kind}'
+    labels = [d[1]['data_samples'].gt_sem_seg.data for d in (data, plain)]
+    assert (labels[0] == labels[1]).all()
+    with pytest.raises(UserError, match="one split, 'heldout'"):
+        ScenesHeldoutDataset(split='val')
+
+
 def test_phrases_are_classes_of_their_own():
     data = ScenesPhrasesDataset(num_scenes=4)
     assert data.metainfo['classes'] == PHRASE_CLASSES
@@ -287,7 +301,9 @@ def test_unknown_split_of_a_scene():
     assert len(set(SPLITS.values())) == len(SPLITS)
 
 
-@pytest.mark.parametrize('name', ['scenes', 'scenes_heldout', 'scenes_phrases'])
+@pytest.mark.parametrize(
+    'name', ['scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases']
+)
 def test_configs_build(name):
     from ovseg.registry import DATASETS
 

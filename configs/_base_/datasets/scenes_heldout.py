@@ -1,4 +1,4 @@
-"""Scenes whose objects all have a colour that training never saw them in; classes as in val."""
+"""Scenes of pairs of colour and object that training never saw; classes are phrases: 'red star'."""
 
 _base_ = './scenes.py'
-test_dataloader = dict(dataset=dict(split='heldout'))
+test_dataloader = dict(dataset=dict(type='ScenesHeldoutDataset', split='heldout'))

@@ -1,0 +1,4 @@
+"""Scenes of unseen pairs of colour and object, with the classes of val: 'star', 'heart'."""
+
+_base_ = './scenes.py'
+test_dataloader = dict(dataset=dict(split='heldout'))
