@@ -30,13 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--config', default='configs/tiny_clip/clip_scenes.py', help='default: %(default)s'
     )
+    parser.add_argument(
+        '--images', type=int, help="pictures seen in all rounds; the config's own by default"
+    )
     args = parser.parse_args(argv)
     config = Config.fromfile(args.config)
     model = MODELS.build(config.model)
     if not isinstance(model, CLIPContrast) or model.token_ids is None:
         raise UserError(f'{args.config} is no config of a CLIPContrast model with words')
     load_checkpoint_strict(model, args.checkpoint)
-    images = config.train_cfg.max_iters * config.train_dataloader.batch_size
+    images = args.images or config.train_cfg.max_iters * config.train_dataloader.batch_size
     size = save_tiny_clip(
         args.out,
         model.clip.state_dict(),
