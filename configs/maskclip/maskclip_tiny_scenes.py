@@ -10,4 +10,4 @@ model = dict(
     ]
 )
 # Objects are then as large as in training.
-test_dataloader = dict(dataset=dict(resize=dict(scale=(128, 128), keep_ratio=True)))
+test_dataloader = dict(dataset=dict(resize=dict(scale=(144, 144), keep_ratio=True)))

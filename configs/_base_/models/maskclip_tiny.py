@@ -4,7 +4,7 @@ model = dict(
     type='TrainingFreeSegmentor',
     clip=dict(model='tiny_clip_scenes', pretrained='embedded'),
     encoder=dict(last_block=dict(attention='kk', residual=True, ffn=True)),
-    text=dict(templates=['{}', 'a(n) {}', 'a picture of a(n) {}', 'a photo of a(n) {}']),
+    text=dict(templates='a(n) {}'),
     # Windows as large as the pictures in training: attention and positions are as there.
     test_cfg=dict(mode='slide', crop_size=(32, 32), stride=(16, 16), window_batch=256),
 )
