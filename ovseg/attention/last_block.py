@@ -37,10 +37,13 @@ class LastBlockSpec:
             )
 
 
+# CLIP's own block.
+PLAIN_BLOCK = LastBlockSpec('qk')
+
 # The presets of the known methods. MaskCLIP: specs of the released code (residual and MLP kept);
 # 'value' is the reading of several third-party copies (output projection alone).
 LAST_BLOCKS: dict[str, LastBlockSpec] = {
-    'vanilla': LastBlockSpec('qk'),
+    'vanilla': PLAIN_BLOCK,
     'maskclip': LastBlockSpec('value'),
     'value': LastBlockSpec('value', residual=False, ffn=False),
     'qq': LastBlockSpec('qq', residual=False, ffn=False),
@@ -98,19 +101,19 @@ def check_block(block: nn.Module) -> None:
     """
     if not isinstance(block, open_clip.transformer.ResidualAttentionBlock):
         raise UserError(
-            f"the last block is a {type(block).__name__}, only open_clip's standard "
+            f"a transformer block is a {type(block).__name__}, only open_clip's standard "
             'ResidualAttentionBlock can be run densely; choose another CLIP model'
         )
 
 
-def run_last_block(
+def run_block(
     block: nn.Module,
     tokens: Tensor,
     spec: LastBlockSpec,
     with_queries: bool = False,
     with_keys: bool = False,
 ) -> LastBlockOutput:
-    """Runs open_clip's last block with another attention; only the asked projections are computed.
+    """Runs open_clip's block with another attention; only the asked projections are computed.
 
     Args:
         block: open_clip's ``ResidualAttentionBlock``; its parameters are read, never written.

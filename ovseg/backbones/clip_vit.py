@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.attention.last_block import (
+    PLAIN_BLOCK,
     LastBlockSpec,
     check_block,
     drop_class_token,
     last_block_spec,
-    run_last_block,
+    run_block,
 )
 from ovseg.backbones.dense import DenseFeatures
 from ovseg.backbones.position import RESIZE_RULES, ResizeRule, resize_position_embedding
@@ -66,7 +67,8 @@ class CLIPViTEncoder(nn.Module):
             )
         if padding not in ('mean', 'black'):
             raise UserError(f"encoder.padding must be 'mean' or 'black', got '{padding}'")
-        check_block(visual.transformer.resblocks[-1])
+        for block in visual.transformer.resblocks:
+            check_block(block)
         self.visual = visual
         self.last_block = last_block_spec(last_block)
         self.position_resize = position_resize
@@ -98,13 +100,13 @@ class CLIPViTEncoder(nn.Module):
         tokens = visual.ln_pre(tokens + self._position(grid, tokens))
         intermediates = {}
         for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
-            tokens = block(tokens)
+            # Not block(tokens): without gradients MultiheadAttention takes a path that holds
+            # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
+            tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
             if layer in layers:
                 intermediates[layer] = drop_class_token(tokens, grid)
         block = visual.transformer.resblocks[-1]
-        last = run_last_block(
-            block, tokens, self.last_block, 'queries' in outputs, 'keys' in outputs
-        )
+        last = run_block(block, tokens, self.last_block, 'queries' in outputs, 'keys' in outputs)
         final = visual.ln_post(last.tokens) if self.last_block.final_norm else last.tokens
         dense = drop_class_token(final, grid)
         patch = F.conv2d(dense, visual.proj.T[:, :, None, None].to(dense.dtype))

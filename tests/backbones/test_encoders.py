@@ -108,11 +108,11 @@ def test_queries_and_keys_are_not_projected_unless_read(monkeypatch):
 
     monkeypatch.setattr(last_block.F, 'linear', counted)
     block, tokens = visual.transformer.resblocks[-1], torch.randn(1, 5, 32)
-    last_block.run_last_block(block, tokens, encoder.last_block)
+    last_block.run_block(block, tokens, encoder.last_block)
     # The value projection, then what torch's own linear layers call: output projection and MLP.
     assert calls[0] == (32, 32) and calls.count((32, 32)) == 2
     calls.clear()
-    last_block.run_last_block(block, tokens, encoder.last_block, with_keys=True)
+    last_block.run_block(block, tokens, encoder.last_block, with_keys=True)
     assert calls.count((32, 32)) == 4
 
 
