@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -96,6 +97,35 @@ def check_finite(state: dict[str, Tensor], origin: object) -> None:
             )
 
 
+def describe_mismatch(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """How two sets of named tensors differ, in words; empty if names and shapes are the same.
+
+    Args:
+        own: what a module has.
+        given: what a file offers.
+
+    Example:
+        >>> describe_mismatch({'a': torch.zeros(2)}, {'b': torch.zeros(2)})
+        '1 missing (a); 1 unexpected (b)'
+    """
+    missing = [name for name in own if name not in given]
+    unexpected = [name for name in given if name not in own]
+    shapes = [
+        f'{name} is {tuple(given[name].shape)}, wanted {tuple(own[name].shape)}'
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    return '; '.join(
+        f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
+        for kind, names in (
+            ('missing', missing),
+            ('unexpected', unexpected),
+            ('of another shape', shapes),
+        )
+        if names
+    )
+
+
 def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: object) -> None:
     """Loads a state dict and stops at any key or shape that does not match.
 
@@ -107,26 +137,10 @@ def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: obj
     Raises:
         UserError: names the first missing, unexpected and misshapen keys.
     """
-    own = module.state_dict()
-    missing = [key for key in own if key not in state]
-    unexpected = [key for key in state if key not in own]
-    shapes = [
-        f'{key} is {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}'
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    problems = [
-        f'{len(found)} {kind} ({", ".join(found[:3])}{", ..." if len(found) > 3 else ""})'
-        for kind, found in (
-            ('missing', missing),
-            ('unexpected', unexpected),
-            ('of another shape', shapes),
-        )
-        if found
-    ]
+    problems = describe_mismatch(module.state_dict(), state)
     if problems:
         raise UserError(
-            f'weights from {origin} do not fit this model: {"; ".join(problems)}; '
+            f'weights from {origin} do not fit this model: {problems}; '
             'check that the model name in the config is the one they were made with'
         )
     module.load_state_dict(state, strict=True)

@@ -19,6 +19,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
 
+from ovseg.backbones.checkpoints import describe_mismatch
 from ovseg.errors import UserError, nearest
 
 _STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
@@ -230,29 +231,22 @@ def load_state_strict(model: nn.Module, state: Mapping[str, Tensor], origin: obj
     ignored = tuple(getattr(model, 'checkpoint_ignore', ()))
     own = {name: value for name, value in model.state_dict().items() if not name.startswith(frozen)}
     given = {name: value for name, value in state.items() if not name.startswith(ignored)}
-    unexpected = [name for name in given if name not in own and not name.startswith(frozen)]
-    unexpected += _changed_frozen(model, given, frozen, origin)
+    changed = _changed_frozen(model, given, frozen, origin)
     # Batch norm counts its batches since torch 0.4.1; older files lack the count.
-    missing = [
-        name for name in own if name not in given and not name.endswith('.num_batches_tracked')
-    ]
-    shapes = [
-        f'{name} is {tuple(given[name].shape)}, wanted {tuple(own[name].shape)}'
-        for name in own
-        if name in given and given[name].shape != own[name].shape
-    ]
-    problems = [
-        f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
-        for kind, names in (
-            ('missing', missing),
-            ('unexpected', unexpected),
-            ('of another shape', shapes),
-        )
-        if names
-    ]
+    wanted = {
+        name: value
+        for name, value in own.items()
+        if name in given or not name.endswith('.num_batches_tracked')
+    }
+    offered = {
+        name: value
+        for name, value in given.items()
+        if name in own or name in changed or not name.startswith(frozen)
+    }
+    problems = describe_mismatch(wanted, offered)
     if problems:
         raise UserError(
-            f'the weights in {origin} do not fit {type(model).__name__}: {"; ".join(problems)}; '
+            f'the weights in {origin} do not fit {type(model).__name__}: {problems}; '
             'check that config and checkpoint belong together'
         )
     used = {name: value for name, value in given.items() if name in own}
