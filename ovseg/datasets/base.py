@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
 from mmseg.datasets import BaseSegDataset
 
 from ovseg.errors import UserError
@@ -115,6 +116,20 @@ class LabelMapDataset(BaseSegDataset):
             sample['ignored_labels'] = self.IGNORED_LABELS
             sample['num_label_values'] = count
         return samples
+
+    def prepare_data(self, idx: int) -> Any:
+        """The sample after its pipeline.
+
+        Raises:
+            UserError: the image file is empty; OpenCV's own error would not name it.
+        """
+        try:
+            return super().prepare_data(idx)
+        except cv2.error as error:
+            path = self.get_data_info(idx).get('img_path')
+            if path and os.path.isfile(path) and not os.path.getsize(path):
+                raise UserError(f'the image {path} is an empty file; get it again') from error
+            raise
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:

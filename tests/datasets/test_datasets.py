@@ -217,3 +217,14 @@ def test_unconverted_labels_are_recognised_by_their_values(tmp_path):
     dataset = build_dataset('ade20k', tmp_path)
     with pytest.raises(UserError, match=f'{odd} holds the label 151, this data set has 0 to 150'):
         dataset[0]
+
+
+def test_an_empty_image_file_is_named(tmp_path):
+    prepared_miniature('voc20', tmp_path)
+    dataset = build_dataset('voc20', tmp_path)
+    path = dataset.get_data_info(1)['img_path']
+    open(path, 'wb').close()
+    assert dataset[0]['inputs'].ndim == 3
+    with pytest.raises(UserError, match='is an empty file') as caught:
+        dataset[1]
+    assert path in str(caught.value)
