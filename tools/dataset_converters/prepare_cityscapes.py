@@ -9,20 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from ovseg.datasets import CityscapesSegDataset
-from ovseg.datasets.loading import decode_labels
-from ovseg.datasets.preparation import (
-    Item,
-    Recipe,
-    apply_table,
-    pair_items,
-    parse_arguments,
-    prepare,
-    require_file,
-)
+from ovseg.datasets.preparation import parse_arguments
+from ovseg.datasets.renumbering import Split, renumber_splits
 from ovseg.errors import run_cli
 
 IMAGES = {'val': 500, 'train': 2975}
@@ -35,29 +24,30 @@ TRAIN_IDS = {label: IGNORED for label in (*range(34), IGNORED)} | {
 }
 
 
-def convert(item: Item) -> npt.NDArray[np.uint8]:
-    """Training ids (H, W) from a map of label ids."""
-    source = require_file(item.source, 'a label map of gtFine')
-    return apply_table(decode_labels(source.read_bytes(), source), TRAIN_IDS, source)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert and check the splits asked for."""
     args = parse_arguments(
         __doc__, 'the folder of Cityscapes, e.g. data/cityscapes', argv, tuple(IMAGES)
     )
-    code = 0
-    for split in args.splits:
-        items = pair_items(
-            CityscapesSegDataset,
-            args.data_root / 'leftImg8bit' / split,
-            args.data_root / 'gtFine' / split,
-            f'Cityscapes {split}',
-            '_gtFine_labelIds.png',
+    root = args.data_root
+    splits = {
+        name: Split(
+            f'Cityscapes {name}',
+            f'Cityscapes {name}',
+            root / 'leftImg8bit' / name,
+            root / 'gtFine' / name,
+            count,
         )
-        recipe = Recipe(f'Cityscapes {split}', CityscapesSegDataset, IMAGES[split], convert)
-        code = max(code, prepare(recipe, items, args.workers, args.allow_partial))
-    return code
+        for name, count in IMAGES.items()
+    }
+    return renumber_splits(
+        CityscapesSegDataset,
+        splits,
+        TRAIN_IDS,
+        'a label map of gtFine',
+        '_gtFine_labelIds.png',
+        args,
+    )
 
 
 if __name__ == '__main__':
