@@ -52,7 +52,7 @@ def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
         match = re.fullmatch(pattern, key)
         if match:
             parts = iter(match.groups())
-            return re.sub(r'\{\}|\*', lambda _: next(parts), target)  # noqa: B023
+            return re.sub(r'\{\}|\*', lambda _, parts=parts: next(parts), target)
     return None
 
 
