@@ -11,7 +11,13 @@ from mmengine.registry import Registry
 from mmseg import registry as _mmseg
 
 _LOCATIONS = {
-    'MODELS': ['ovseg.segmentors', 'ovseg.refiners', 'ovseg.pretraining', 'mmseg.models'],
+    'MODELS': [
+        'ovseg.segmentors',
+        'ovseg.guides',
+        'ovseg.refiners',
+        'ovseg.pretraining',
+        'mmseg.models',
+    ],
     'DATASETS': ['ovseg.datasets', 'mmseg.datasets'],
     'TRANSFORMS': ['ovseg.datasets', 'mmseg.datasets'],
     'METRICS': ['ovseg.evaluation', 'mmseg.evaluation'],
@@ -19,7 +25,7 @@ _LOCATIONS = {
     'LOOPS': ['ovseg.engine'],
     'VISUALIZERS': ['mmseg.visualization'],
     'OPTIMIZERS': ['mmseg.engine'],
-    'OPTIM_WRAPPER_CONSTRUCTORS': ['mmseg.engine'],
+    'OPTIM_WRAPPER_CONSTRUCTORS': ['ovseg.engine', 'mmseg.engine'],
     'PARAM_SCHEDULERS': ['mmseg.engine'],
     'TASK_UTILS': ['mmseg.models', 'mmseg.structures'],
 }

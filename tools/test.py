@@ -73,7 +73,10 @@ def check_weights(config: Config) -> None:
     """
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
         kind = MODELS.get(config.model.type) if isinstance(config.model.type, str) else None
-    if kind is not None and getattr(kind, 'needs_checkpoint', True) and not config.get('load_from'):
+    needs = kind is not None and getattr(kind, 'needs_checkpoint', True)
+    if callable(needs):
+        needs = needs(config.model)
+    if needs and not config.get('load_from'):
         raise UserError(
             f'{config.model.type} needs trained weights and none were given; add the checkpoint '
             'after the config: tools/test.py CONFIG CHECKPOINT'

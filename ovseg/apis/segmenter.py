@@ -253,7 +253,7 @@ class OpenVocabSegmenter:
             self.batch_size = half
             return self._encode_batch(inputs[:half]) + self._encode_batch(inputs[half:])
         settings = self.model.inference_settings
-        if settings.mode == 'slide' and settings.window_batch > 1:
+        if settings.mode != 'whole' and settings.window_batch > 1:
             self._say_once('Memory ran out: windows go through the encoder in smaller batches.')
             self.model.inference_settings = replace(
                 settings, window_batch=settings.window_batch // 2

@@ -81,11 +81,14 @@ class LastBlockOutput:
 
     Attributes:
         tokens: (B, N, C), class token first.
+        mlp_input: (B, N, C), what the block's MLP reads: normed tokens after attention and
+            residual; None without the MLP.
         queries: (B, N, C) or None, after the output projection as MaskCLIP returns them.
         keys: (B, N, C) or None, likewise.
     """
 
     tokens: Tensor
+    mlp_input: Tensor | None
     queries: Tensor | None
     keys: Tensor | None
 
@@ -148,10 +151,13 @@ def run_block(
     out = block.ls_1(attn.out_proj(mixed))
     if spec.residual:
         out = out + tokens
+    mlp_input = None
     if spec.ffn:
-        out = out + block.ls_2(block.mlp(block.ln_2(out)))
+        mlp_input = block.ln_2(out)
+        out = out + block.ls_2(block.mlp(mlp_input))
     return LastBlockOutput(
         tokens=out,
+        mlp_input=mlp_input,
         queries=attn.out_proj(projected['q']) if with_queries else None,
         keys=attn.out_proj(projected['k']) if with_keys else None,
     )

@@ -29,6 +29,8 @@ class CLIPResNetEncoder(nn.Module):
         UserError: unknown pooling.
     """
 
+    has_patch_grid = False
+
     def __init__(self, visual: ModifiedResNet, pooling: str = 'value') -> None:
         super().__init__()
         if pooling not in POOLINGS:
@@ -52,7 +54,7 @@ class CLIPResNetEncoder(nn.Module):
 
         Source: MaskCLIP (arXiv 2112.01071) section 3.2.
         """
-        image = self._at_least_one_cell(image)
+        image = self.pad(image)
         visual, pool = self.visual, self.visual.attnpool
         dense = visual.stem(image)
         stages = {}
@@ -76,8 +78,12 @@ class CLIPResNetEncoder(nn.Module):
             intermediates=tuple(stages[layer] for layer in layers),
         )
 
-    def _at_least_one_cell(self, image: Tensor) -> Tensor:
-        """Pads images under one output cell, which the poolings would reduce to nothing."""
+    def pad(self, image: Tensor) -> Tensor:
+        """Images of at least one output cell: the poolings would reduce smaller ones to nothing.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+        """
         bottom, right = max(32 - image.shape[-2], 0), max(32 - image.shape[-1], 0)
         return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
 

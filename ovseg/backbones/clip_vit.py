@@ -26,6 +26,7 @@ from ovseg.errors import UserError
 
 # Grids seen lately whose position embeddings are kept; folders of photographs have few shapes.
 _CACHED_GRIDS = 16
+_ATTENTION_ONLY = LastBlockSpec('qk', ffn=False)
 
 
 class CLIPViTEncoder(nn.Module):
@@ -40,10 +41,14 @@ class CLIPViTEncoder(nn.Module):
             normalisation, as CLIP-DINOiser's MaskCLIP).
         mean: pixel mean of the normalisation, RGB in [0, 1]; read for ``'black'`` only.
         std: pixel standard deviation, likewise.
+        mlp_input_layer: block whose MLP input is given as ``mlp_input``, counted from the end like
+            a Python index; CLIP-DINOiser reads -3.
 
     Raises:
         UserError: the tower pools by attention or its blocks are not the standard ones.
     """
+
+    has_patch_grid = True
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class CLIPViTEncoder(nn.Module):
         padding: Literal['mean', 'black'] = 'mean',
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
+        mlp_input_layer: int = -3,
     ) -> None:
         super().__init__()
         if visual.attn_pool is not None:
@@ -70,6 +76,7 @@ class CLIPViTEncoder(nn.Module):
         for block in visual.transformer.resblocks:
             check_block(block)
         self.visual = visual
+        self.mlp_input_layer = mlp_input_layer
         self.last_block = last_block_spec(last_block)
         self.position_resize = position_resize
         self.embed_dim = visual.output_dim
@@ -92,17 +99,16 @@ class CLIPViTEncoder(nn.Module):
             Features on a grid of ceil(H / patch) x ceil(W / patch).
         """
         visual = self.visual
-        patches = visual.conv1(self._pad(image))
-        grid = (patches.shape[2], patches.shape[3])
-        patches = patches.flatten(2).transpose(1, 2)
-        class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
-        tokens = torch.cat([class_token, patches], dim=1)
-        tokens = visual.ln_pre(tokens + self._position(grid, tokens))
+        tokens, grid = self._embed(image)
+        mlp_input, mlp_block = None, self._mlp_block if 'mlp_input' in outputs else None
         intermediates = {}
         for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
             # Not block(tokens): without gradients MultiheadAttention takes a path that holds
             # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
-            tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
+            done = run_block(block, tokens, PLAIN_BLOCK)
+            tokens = done.tokens
+            if block is mlp_block:
+                mlp_input = drop_class_token(done.mlp_input, grid)
             if layer in layers:
                 intermediates[layer] = drop_class_token(tokens, grid)
         block = visual.transformer.resblocks[-1]
@@ -116,10 +122,54 @@ class CLIPViTEncoder(nn.Module):
             queries=None if last.queries is None else last.queries[:, 1:],
             tokens=dense if 'tokens' in outputs else None,
             embedding=self._embedding(block, tokens) if 'embedding' in outputs else None,
+            mlp_input=mlp_input,
             intermediates=tuple(intermediates[layer] for layer in layers),
         )
 
-    def _pad(self, image: Tensor) -> Tensor:
+    def mlp_input(self, image: Tensor) -> Tensor:
+        """The map ``mlp_input`` alone: nothing behind it is computed.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+
+        Returns:
+            (B, C, h, w).
+        """
+        tokens, grid = self._embed(image)
+        last = self._mlp_block
+        for block in self.visual.transformer.resblocks:
+            if block is last:
+                break
+            tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
+        attended = run_block(last, tokens, _ATTENTION_ONLY).tokens
+        return drop_class_token(last.ln_2(attended), grid)
+
+    def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Tokens entering the first block (B, 1 + h*w, C), and the grid."""
+        visual = self.visual
+        patches = visual.conv1(self.pad(image))
+        grid = (patches.shape[2], patches.shape[3])
+        patches = patches.flatten(2).transpose(1, 2)
+        class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        tokens = torch.cat([class_token, patches], dim=1)
+        return visual.ln_pre(tokens + self._position(grid, tokens)), grid
+
+    @property
+    def _mlp_block(self) -> nn.Module:
+        blocks = self.visual.transformer.resblocks
+        if not -len(blocks) <= self.mlp_input_layer <= -2:
+            raise UserError(
+                f'encoder.mlp_input_layer must lie in -{len(blocks)}..-2 for a CLIP of '
+                f'{len(blocks)} blocks (the last one is replaced), got {self.mlp_input_layer}'
+            )
+        return blocks[self.mlp_input_layer]
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Images filled up at the right and bottom to a multiple of the patch.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+        """
         height, width = image.shape[-2:]
         bottom = math.ceil(height / self.stride[0]) * self.stride[0] - height
         right = math.ceil(width / self.stride[1]) * self.stride[1] - width

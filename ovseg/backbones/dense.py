@@ -19,6 +19,8 @@ class DenseFeatures:
         queries: (B, h*w, C), likewise.
         tokens: (B, C, h, w) before the projection into the text space, or None.
         embedding: (B, D) global image embedding, not normalised, or None.
+        mlp_input: (B, C, h, w) what the MLP of the encoder's ``mlp_input_layer`` reads, or None.
+        foreground: (B, 1, h, w) logits of "this is an object", filled by a guide, or None.
         intermediates: (B, C, h, w) maps after the layers that were asked for, in that order.
     """
 
@@ -27,6 +29,8 @@ class DenseFeatures:
     queries: Tensor | None = None
     tokens: Tensor | None = None
     embedding: Tensor | None = None
+    mlp_input: Tensor | None = None
+    foreground: Tensor | None = None
     intermediates: tuple[Tensor, ...] = ()
 
 
@@ -36,10 +40,17 @@ class DenseEncoder(Protocol):
     Attributes:
         embed_dim: D.
         stride: pixels per patch, (height, width).
+        has_patch_grid: whether every feature stands for one patch of ``stride`` pixels, as in a
+            ViT; a ResNet's poolings round down.
     """
 
     embed_dim: int
     stride: tuple[int, int]
+    has_patch_grid: bool
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Images (B, 3, H, W) filled up to what the encoder takes."""
+        ...
 
     def __call__(
         self,
@@ -52,7 +63,7 @@ class DenseEncoder(Protocol):
         Args:
             image: (B, 3, H, W), normalised.
             outputs: which optional fields of :class:`DenseFeatures` to fill, of
-                ``{'keys', 'queries', 'tokens', 'embedding'}``.
+                ``{'keys', 'queries', 'tokens', 'embedding', 'mlp_input'}``.
             layers: layers whose outputs are wanted as maps, counted from 1.
         """
         ...

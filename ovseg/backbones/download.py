@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import huggingface_hub
+import torch
 from open_clip import pretrained as open_clip_weights
 
 from ovseg.errors import UserError
@@ -41,6 +45,31 @@ def fetch_weights(tag: Mapping[str, object], name: str) -> str:
         return open_clip_weights.download_pretrained(dict(tag))
     except Exception as error:
         raise _unreachable(tag, name, type(error).__name__) from error
+
+
+def fetch_url(url: str) -> Path:
+    """Returns the path of a file of the web, downloaded into torch's own cache if need be.
+
+    Args:
+        url: ``http(s)`` address.
+
+    Raises:
+        UserError: it is not cached and cannot be fetched.
+    """
+    name = Path(urlsplit(url).path).name
+    cache = Path(torch.hub.get_dir()) / 'checkpoints'
+    # Two servers may use one file name.
+    path = cache / hashlib.sha256(url.encode()).hexdigest()[:8] / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except (URLError, OSError) as error:
+            raise UserError(
+                f'{url} could not be fetched ({error}); get it by other means and give the path of '
+                f'the file instead of the URL, or put it at {path}'
+            ) from error
+    return path
 
 
 def _reaches_hub() -> bool:

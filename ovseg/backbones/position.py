@@ -7,8 +7,10 @@ from typing import Literal
 from torch import Tensor, cat
 from torch.nn import functional as F
 
-ResizeRule = Literal['token_count', 'always']
-RESIZE_RULES: tuple[str, ...] = ('token_count', 'always')
+ResizeRule = Literal['token_count', 'always', 'scale_factor']
+RESIZE_RULES: tuple[str, ...] = ('token_count', 'always', 'scale_factor')
+# DINO nudges the factor so that rounding down gives the wanted size, and samples with it.
+_SCALE_NUDGE = 0.1
 
 
 def resize_position_embedding(
@@ -22,7 +24,9 @@ def resize_position_embedding(
         grid: (h, w) wanted.
         rule: ``'always'`` resizes whenever the grids differ. ``'token_count'`` is MaskCLIP's test:
             a grid of another shape with as many tokens (7x28 for 14x14) keeps the embedding in
-            row-major order, misaligned; its published numbers include that.
+            row-major order, misaligned; its published numbers include that. ``'scale_factor'`` is
+            DINO's: the factor is (side + 0.1) / trained side, in the sampling coordinates too; the
+            embedding stays as it is only on a square grid of as many tokens.
 
     Returns:
         (1 + h*w, C): bicubic, align_corners False, no antialiasing; the class part is unchanged.
@@ -38,5 +42,9 @@ def resize_position_embedding(
         return embedding
     class_part, patch_part = embedding[:1], embedding[1:]
     planes = patch_part.T.unflatten(1, trained_grid)[None]
-    planes = F.interpolate(planes.float(), size=grid, mode='bicubic', align_corners=False)
+    how: dict = {'size': grid}
+    if rule == 'scale_factor':
+        factors = zip(grid, trained_grid, strict=True)
+        how = {'scale_factor': tuple((side + _SCALE_NUDGE) / old for side, old in factors)}
+    planes = F.interpolate(planes.float(), **how, mode='bicubic', align_corners=False)
     return cat([class_part, planes[0].flatten(1).T.to(embedding.dtype)])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import urlparse
 
 import numpy as np
 import torch
@@ -20,6 +17,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
 
 from ovseg.backbones.checkpoints import describe_mismatch
+from ovseg.backbones.download import fetch_url
 from ovseg.errors import UserError, nearest
 
 _STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
@@ -84,7 +82,7 @@ def read_checkpoint(
         UserError: no checkpoint, damaged, or one that would run code.
     """
     text = str(filename)
-    path = _fetch(text) if text.startswith(('http://', 'https://')) else Path(text).expanduser()
+    path = fetch_url(text) if text.startswith(('http://', 'https://')) else Path(text).expanduser()
     if not path.is_file():
         beside = [str(entry) for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise FileNotFoundError(
@@ -124,23 +122,6 @@ def _cause(error: Exception) -> str:
     return re.split(r'\n|\. ', text)[0].rstrip('.')[:160] or type(error).__name__
 
 
-def _fetch(url: str) -> Path:
-    name = Path(urlparse(url).path).name
-    # Two servers may use one file name.
-    place = hashlib.sha256(url.encode()).hexdigest()[:8]
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / place / name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except (URLError, OSError) as error:
-            raise UserError(
-                f'{url} could not be fetched ({error}); get it by other means and give the path of '
-                'the file instead of the URL'
-            ) from error
-    return path
-
-
 def install_safe_loading() -> None:
     """Lets everything in this process that loads checkpoints through mmengine load them safely.
 
@@ -164,13 +145,14 @@ def state_of(content: Mapping[str, Any], origin: object) -> dict[str, Tensor]:
     """The flat ``name -> tensor`` mapping of a checkpoint's content.
 
     Args:
-        content: from :func:`read_checkpoint`; unwraps ``state_dict`` and strips ``module.``.
+        content: from :func:`read_checkpoint`; unwraps ``state_dict`` or ``model_state_dict`` and
+            strips ``module.``.
         origin: named in errors.
 
     Raises:
         UserError: there are no weights in it, or NaN or infinite ones.
     """
-    state = content.get('state_dict', content)
+    state = content.get('state_dict', content.get('model_state_dict', content))
     is_state = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
     if not is_state or not state:
         raise UserError(f'{origin} holds no weights; give a checkpoint with a state dict')
@@ -190,7 +172,8 @@ def load_checkpoint_strict(
 
     A model explains keys by two attributes. ``frozen_prefixes``: parts that it loads itself and
     that its checkpoints leave out; if a file has them all the same, they must equal the model's.
-    ``checkpoint_ignore``: prefixes of keys in the file that it has no use for.
+    ``checkpoint_ignore``: prefixes of keys in the file that it has no use for. A model whose method
+    was published with other names has a method ``from_published(state)`` that gives ours.
 
     Args:
         model: may be wrapped for data-parallel running or test-time augmentation.
@@ -227,6 +210,8 @@ def load_state_strict(model: nn.Module, state: Mapping[str, Tensor], origin: obj
     Raises:
         UserError: the weights do not fit, naming the first keys.
     """
+    if hasattr(model, 'from_published'):
+        state = model.from_published(state)
     frozen = tuple(getattr(model, 'frozen_prefixes', ()))
     ignored = tuple(getattr(model, 'checkpoint_ignore', ()))
     own = {name: value for name, value in model.state_dict().items() if not name.startswith(frozen)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ovseg.errors import UserError
-from ovseg.parity import maskclip
+from ovseg.parity import clip_dinoiser, maskclip
 from ovseg.parity.report import Line, Report
 
 # file name -> check(report, folder)
@@ -19,6 +19,15 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'vit_dense_cases.pt': maskclip.check_vit_cases,
     'resnet_dense_cases.pt': maskclip.check_resnet_cases,
     'maskclip_variants.pt': maskclip.check_variants,
+    'weights.pt': clip_dinoiser.check_weights,
+    'inference_cases.pt': clip_dinoiser.check_inference,
+    'slide.pt': clip_dinoiser.check_slide,
+    'teachers.pt': clip_dinoiser.check_teachers,
+    'teacher_signals.pt': clip_dinoiser.check_teacher_signals,
+    'dinoclip_teacher_model.pt': clip_dinoiser.check_teacher_model,
+    'final_feats.pt': clip_dinoiser.check_final_features,
+    'training.pt': clip_dinoiser.check_training,
+    'imagenet_subset_indices.pt': clip_dinoiser.check_subset,
 }
 # Files of methods that are not built yet. In a folder they are listed and do not fail it.
 NOT_COVERED = {'maskclip_plus.pt': 'MaskCLIP+ (training with pseudo labels) is not built yet'}

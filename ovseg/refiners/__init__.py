@@ -1,7 +1,7 @@
 """Refiners: score maps of a patch grid in, better ones out.
 
-A refiner is a registered callable ``(scores (B, P, h, w), features) -> scores``. It says which
-optional features it reads (``needs``) and whether its output holds probabilities already.
+A refiner is a registered callable ``(scores (B, P, h, w), features, classifier) -> scores``. It says
+which optional features it reads (``needs``) and whether its output holds probabilities already.
 """
 
 from __future__ import annotations
@@ -13,10 +13,20 @@ from torch import Tensor
 from ovseg.backbones.dense import DenseFeatures
 from ovseg.errors import UserError
 from ovseg.refiners.key_smoothing import KeyNorm, key_smoothing
+from ovseg.refiners.learned_background import learned_background
 from ovseg.refiners.prompt_denoising import CLIP_SCALE, prompt_denoising
 from ovseg.registry import MODELS
+from ovseg.text.classifier import Classifier
 
-__all__ = ['KeySmoothing', 'PromptDenoising', 'ScoreSoftmax', 'key_smoothing', 'prompt_denoising']
+__all__ = [
+    'KeySmoothing',
+    'LearnedBackground',
+    'PromptDenoising',
+    'ScoreSoftmax',
+    'key_smoothing',
+    'learned_background',
+    'prompt_denoising',
+]
 
 
 def _check_threshold(value: float, where: str) -> None:
@@ -41,7 +51,7 @@ class PromptDenoising:
         """Checks the threshold."""
         _check_threshold(self.threshold, 'PromptDenoising')
 
-    def __call__(self, scores: Tensor, features: DenseFeatures) -> Tensor:
+    def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
         """(B, P, h, w) cosines -> cosines, or -100 for denoised classes."""
         return prompt_denoising(scores, self.threshold)
 
@@ -67,7 +77,7 @@ class KeySmoothing:
         if self.norm not in ('tokens', 'channels'):
             raise UserError(f"KeySmoothing.norm must be 'tokens' or 'channels', got '{self.norm}'")
 
-    def __call__(self, scores: Tensor, features: DenseFeatures) -> Tensor:
+    def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
         """(B, P, h, w) cosines -> smoothed probabilities."""
         return key_smoothing(scores, features.keys, self.threshold, self.norm)
 
@@ -85,6 +95,40 @@ class ScoreSoftmax:
     needs = frozenset()
     gives_probabilities = True
 
-    def __call__(self, scores: Tensor, features: DenseFeatures) -> Tensor:
+    def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
         """(B, P, h, w) cosines -> probabilities over the rows."""
         return (scores * self.scale).softmax(dim=1)
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class LearnedBackground:
+    """See :func:`~ovseg.refiners.learned_background.learned_background`.
+
+    It reads probabilities, so :class:`ScoreSoftmax` comes before it, and the foreground that a
+    guide found. Vocabularies without words for a background stay as they are.
+
+    Attributes:
+        certainty: in [0, 1]; published 0.99.
+    """
+
+    certainty: float = 0.99
+    needs = frozenset()
+    gives_probabilities = True
+
+    def __post_init__(self) -> None:
+        """Checks the certainty."""
+        if not 0 <= self.certainty <= 1:
+            raise UserError(f'LearnedBackground.certainty must lie in [0, 1], got {self.certainty}')
+
+    def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
+        """(B, P, h, w) probabilities -> the same, 1 for the background where it is surely that."""
+        if features.foreground is None:
+            raise UserError(
+                'LearnedBackground needs a guide that finds the foreground; set model.guide '
+                '(DINOiserGuide, or DINOTeacher with found) or take it out of model.refiners'
+            )
+        if classifier.background_index is None:
+            return scores
+        rows = (classifier.class_index == classifier.background_index).nonzero()[:, 0]
+        return learned_background(scores, features.foreground, rows, self.certainty)

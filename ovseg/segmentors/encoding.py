@@ -1,15 +1,21 @@
-"""Taking images through a dense encoder, whole or in windows, in batches."""
+"""Taking images through a dense encoder and its guide: whole, in windows, or spliced."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from ovseg.backbones import DenseEncoder, DenseFeatures
+from ovseg.errors import UserError
 from ovseg.segmentors.inference import InferenceSettings
+from ovseg.segmentors.splicing import splice_cell, splice_features, splice_maps
 from ovseg.segmentors.windows import Box, cut_windows, window_boxes
+
+# (features, what the encoder saw) -> features
+Guiding = Callable[[DenseFeatures, Tensor], DenseFeatures]
 
 
 @dataclass(frozen=True)
@@ -32,32 +38,107 @@ def encode_images(
     inputs: Tensor,
     settings: InferenceSettings,
     outputs: frozenset[str] = frozenset(),
+    guiding: Guiding | None = None,
 ) -> list[ImageEncoding]:
     """Encodes images of one size; their windows go through the encoder in common batches.
 
     Args:
         encoder: gives the features.
         inputs: (B, 3, H, W), normalised.
-        settings: whole or windows, and how many at once.
+        settings: whole, windows or spliced windows, and how many at once.
         outputs: optional fields of :class:`DenseFeatures` to fill.
+        guiding: what a guide makes of the features: window by window, or, with spliced windows, of
+            the joint map and the whole image.
 
     Returns:
         One encoding an image.
+
+    Raises:
+        UserError: spliced windows that do not lie on the patch grid.
     """
     size = (inputs.shape[-2], inputs.shape[-1])
+    if settings.mode == 'splice':
+        joint = _encode_spliced(encoder, inputs, settings, outputs)
+        if guiding is not None:
+            joint = [guiding(part, inputs[i : i + 1]) for i, part in enumerate(joint)]
+        return [ImageEncoding(part, [(0, 0, *size)], size) for part in joint]
     if settings.mode == 'slide':
         boxes = window_boxes(size, settings.crop_size, settings.stride)
         windows = cut_windows(inputs, boxes)
     else:
         boxes, windows = [(0, 0, *size)], inputs
-    features = _concatenate(
-        [encoder(batch, outputs) for batch in windows.split(settings.window_batch)]
-    )
+    parts = []
+    for batch in windows.split(settings.window_batch):
+        part = encoder(batch, outputs)
+        parts.append(part if guiding is None else guiding(part, batch))
+    features = _concatenate(parts)
     count = len(boxes)
     return [
         ImageEncoding(_slice(features, i * count, (i + 1) * count), boxes, size)
         for i in range(len(inputs))
     ]
+
+
+def map_images(
+    compute: Callable[[Tensor], Tensor],
+    encoder: DenseEncoder,
+    inputs: Tensor,
+    settings: InferenceSettings,
+) -> Tensor:
+    """One map of each image as ``encode_images`` would make it, whole or spliced.
+
+    Args:
+        compute: (b, 3, H, W) -> (b, C, h, w), a part of what the encoder computes.
+        encoder: whose part it is.
+        inputs: (B, 3, H, W), normalised; without splicing, crops as large as a window.
+        settings: as in :func:`encode_images`.
+
+    Returns:
+        (B, C, h, w).
+    """
+    if settings.mode != 'splice':
+        return compute(inputs)
+    inputs, boxes, cell = _spliced_windows(encoder, inputs, settings)
+    windows = cut_windows(inputs, boxes).split(settings.window_batch)
+    maps = torch.cat([compute(batch) for batch in windows]).split(len(boxes))
+    return torch.cat([splice_maps(part, boxes, inputs.shape[-2:], cell) for part in maps])
+
+
+def _encode_spliced(
+    encoder: DenseEncoder,
+    inputs: Tensor,
+    settings: InferenceSettings,
+    outputs: frozenset[str],
+) -> list[DenseFeatures]:
+    inputs, boxes, cell = _spliced_windows(encoder, inputs, settings)
+    windows = cut_windows(inputs, boxes).split(settings.window_batch)
+    features = _concatenate([encoder(batch, outputs) for batch in windows])
+    count = len(boxes)
+    return [
+        splice_features(_slice(features, i * count, (i + 1) * count), boxes, size, cell)
+        for size in [tuple(inputs.shape[-2:])]
+        for i in range(len(inputs))
+    ]
+
+
+def _spliced_windows(
+    encoder: DenseEncoder, inputs: Tensor, settings: InferenceSettings
+) -> tuple[Tensor, list[Box], tuple[int, int]]:
+    """Images padded to whole patches, their windows, and the cell of the joint map."""
+    if not encoder.has_patch_grid:
+        raise UserError(
+            "test_cfg.mode='splice' needs an encoder on a patch grid (a ViT), "
+            f'not {type(encoder).__name__}'
+        )
+    patch = encoder.stride
+    if any(crop % side for crop, side in zip(settings.crop_size, patch, strict=True)):
+        raise UserError(
+            f'test_cfg.crop_size {settings.crop_size} must be multiples of the patch {patch} with '
+            "mode='splice'"
+        )
+    inputs = encoder.pad(inputs)
+    boxes = window_boxes(tuple(inputs.shape[-2:]), settings.crop_size, settings.stride)
+    return inputs, boxes, splice_cell(patch, settings.stride)
 
 
 def _concatenate(parts: list[DenseFeatures]) -> DenseFeatures:

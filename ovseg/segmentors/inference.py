@@ -14,16 +14,18 @@ class InferenceSettings:
     """The ``test_cfg`` of a training-free segmentor.
 
     Attributes:
-        mode: ``'whole'`` image or ``'slide'`` windows.
-        crop_size: (height, width) of a window in pixels; for ``'slide'``.
-        stride: (height, width) between windows in pixels; for ``'slide'``.
+        mode: ``'whole'`` image, ``'slide'`` (windows, their scores averaged in pixels), or
+            ``'splice'`` (windows, their features averaged on the patch grid; guides and refiners
+            then see the whole image).
+        crop_size: (height, width) of a window in pixels; not for ``'whole'``.
+        stride: (height, width) between windows in pixels; not for ``'whole'``.
         window_batch: how many windows or images go through the encoder at once.
         save_logits: also give ``seg_logits`` (K, H, W), log-probabilities, with each prediction;
             their memory grows with classes and image size.
         strip_megabytes: about how much memory upsampling and arg-max may take at once.
     """
 
-    mode: Literal['whole', 'slide'] = 'whole'
+    mode: Literal['whole', 'slide', 'splice'] = 'whole'
     crop_size: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
     window_batch: int = 8
@@ -32,8 +34,10 @@ class InferenceSettings:
 
     def __post_init__(self) -> None:
         """Checks the settings against each other."""
-        if self.mode not in ('whole', 'slide'):
-            raise UserError(f"test_cfg.mode must be 'whole' or 'slide', got '{self.mode}'")
+        if self.mode not in ('whole', 'slide', 'splice'):
+            raise UserError(
+                f"test_cfg.mode must be 'whole', 'slide' or 'splice', got '{self.mode}'"
+            )
         for name in ('crop_size', 'stride'):
             value = getattr(self, name)
             if value is not None:
@@ -43,9 +47,9 @@ class InferenceSettings:
                     raise UserError(
                         f'test_cfg.{name} must be (height, width) in pixels, got {value}'
                     )
-            elif self.mode == 'slide':
-                raise UserError(f"test_cfg.{name} is needed with mode='slide'")
-        if self.mode == 'slide' and any(
+            elif self.mode != 'whole':
+                raise UserError(f"test_cfg.{name} is needed with mode='{self.mode}'")
+        if self.mode != 'whole' and any(
             step > crop for step, crop in zip(self.stride, self.crop_size, strict=True)
         ):
             raise UserError(

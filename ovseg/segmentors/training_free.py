@@ -1,4 +1,4 @@
-"""The training-free segmentor: dense CLIP features, words, refiners, labels."""
+"""The training-free segmentor: dense CLIP features, a guide, words, refiners, labels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from mmseg.structures import SegDataSample
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from ovseg.backbones import build_dense_encoder, load_clip
+from ovseg.backbones import DenseFeatures, build_dense_encoder, load_clip
 from ovseg.backbones.maskclip_format import (
     load_maskclip_visual,
     read_maskclip_files,
     read_text_embeddings,
 )
 from ovseg.errors import UserError
+from ovseg.guides import apply_guide
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
@@ -43,6 +44,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             ``average``, ``logit_scale``); ``cache_dir`` of the text encoder; ``embeddings``, a
             ``*_clip_text.pth`` file whose rows replace the text tower's for the vocabulary of the
             config.
+        guide: config of a guide, by whose affinity the features are pooled, or None.
         refiners: configs of refiners, applied in order on the patch grid.
         test_cfg: fields of :class:`InferenceSettings`.
         data_preprocessor: as in mmseg; None normalises with the statistics of the CLIP weights.
@@ -53,7 +55,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     """
 
     needs_checkpoint = False
-    frozen_prefixes = ('clip.', 'encoder.')
+    frozen_prefixes = ('clip.', 'encoder.', 'guide.')
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         encoder: Mapping[str, Any] | None = None,
         vocabulary: Any = None,
         text: Mapping[str, Any] | None = None,
+        guide: Mapping[str, Any] | None = None,
         refiners: Sequence[Mapping[str, Any]] = (),
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
@@ -75,8 +78,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
                 'mean': [255 * value for value in loaded.mean],
                 'std': [255 * value for value in loaded.std],
                 'bgr_to_rgb': True,
+                'size_divisor': 1,  # training crops are stacked as they are
             }
-        super().__init__(data_preprocessor=_build(data_preprocessor), init_cfg=init_cfg)
+        super().__init__(data_preprocessor=build_part(data_preprocessor), init_cfg=init_cfg)
         self.clip, self.tokenizer = loaded.model, loaded.tokenizer
         self.clip_name, self.clip_weights = loaded.name, loaded.weights
         if maskclip_files:
@@ -84,7 +88,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
             load_maskclip_visual(self.clip.visual, state, ', '.join(map(str, maskclip_files)))
             self.clip_weights = f'{self.clip_weights} + {", ".join(map(str, maskclip_files))}'
         self.encoder = build_dense_encoder(self.clip.visual, **self._encoder_settings(encoder))
-        self.refiners = [_build(refiner) for refiner in refiners]
+        self.guide = None if guide is None else build_part(guide)
+        self.refiners = [build_part(refiner) for refiner in refiners]
         self.inference_settings = InferenceSettings.from_config(test_cfg)
         self.text_settings = dict(text or {})
         embeddings = self.text_settings.pop('embeddings', None)
@@ -185,8 +190,28 @@ class TrainingFreeSegmentor(BaseSegmentor):
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
         """
-        outputs = frozenset().union(*(refiner.needs for refiner in self.refiners))
-        return encode_images(self.encoder, inputs, self.inference_settings, outputs)
+        parts = [*self.refiners, *([] if self.guide is None else [self.guide])]
+        outputs = frozenset().union(*(part.needs for part in parts))
+        guiding = None if self.guide is None else self._guide
+        return encode_images(self.encoder, inputs, self.inference_settings, outputs, guiding)
+
+    def _guide(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:
+        return apply_guide(self.guide, features, self.pixels(inputs))
+
+    def pixels(self, inputs: Tensor) -> Tensor:
+        """Images as the encoder sees them, but not normalised: what guides look at.
+
+        Args:
+            inputs: (B, 3, H, W), from the data preprocessor.
+
+        Returns:
+            (B, 3, H', W') RGB in [0, 1], filled up to the encoder's patch.
+        """
+        inputs = self.encoder.pad(inputs)
+        preprocessor = self.data_preprocessor
+        if not hasattr(preprocessor, 'mean'):
+            return inputs
+        return (inputs * preprocessor.std + preprocessor.mean) / 255
 
     def encode_image(self, inputs: Tensor) -> ImageEncoding:
         """Runs the encoder over one image.
@@ -207,7 +232,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         scores = classifier.row_scores(encoding.features.patch)
         for refiner in self.refiners:
-            scores = refiner(scores, encoding.features)
+            scores = refiner(scores, encoding.features, classifier)
         return ScoreMaps(scores, encoding.boxes, encoding.input_size)
 
     @property
@@ -321,6 +346,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             'model': self.clip_name,
             'weights': self.clip_weights,
             'last_block': str(getattr(self.encoder, 'last_block', self.encoder.__class__.__name__)),
+            'guide': '' if self.guide is None else str(self.guide),
             'refiners': [str(refiner) for refiner in self.refiners],
             'mode': settings.mode,
             'window': settings.crop_size,
@@ -334,8 +360,12 @@ class TrainingFreeSegmentor(BaseSegmentor):
         }
 
 
-def _build(config: Mapping[str, Any]) -> Any:
-    """Builds a part by its name in our scope, whatever the current default scope is."""
+def build_part(config: Mapping[str, Any]) -> Any:
+    """Builds a part by its name in our scope, whatever the current default scope is.
+
+    Args:
+        config: with ``type``.
+    """
     return MODELS.build({'_scope_': 'ovseg', **config})
 
 

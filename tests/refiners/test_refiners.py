@@ -52,20 +52,20 @@ def test_key_smoothing_keeps_positions_that_are_sure():
 def test_prompt_denoising_judges_each_image_and_class_by_its_best_position():
     scores = torch.zeros(2, 3, 2, 2)
     scores[0, 0], scores[0, 1, 0, 0], scores[1, 2] = 0.3, 0.6, 0.3
-    denoised = PromptDenoising(0.5)(scores, None)
+    denoised = PromptDenoising(0.5)(scores, None, None)
     assert [bool((denoised[i, c] == -100).all()) for i in (0, 1) for c in (0, 1, 2)] == [
         False, False, True, True, True, False,
     ]  # fmt: skip
     assert torch.equal(denoised[0, :2], scores[0, :2])
-    assert torch.equal(PromptDenoising(0.0)(scores, None), scores)
+    assert torch.equal(PromptDenoising(0.0)(scores, None, None), scores)
 
 
 def test_inputs_are_left_as_they_are():
     scores, keys = scores_and_keys()
     before = scores.clone(), keys.clone()
-    PromptDenoising(0.9)(scores, None)
-    KeySmoothing(1.0)(scores, DenseFeatures(patch=scores, keys=keys))
-    ScoreSoftmax()(scores, None)
+    PromptDenoising(0.9)(scores, None, None)
+    KeySmoothing(1.0)(scores, DenseFeatures(patch=scores, keys=keys), None)
+    ScoreSoftmax()(scores, None, None)
     assert torch.equal(scores, before[0]) and torch.equal(keys, before[1])
 
 
@@ -73,7 +73,7 @@ def test_inputs_are_left_as_they_are():
 def test_every_refiner_is_registered_and_keeps_the_contract(name):
     refiner = MODELS.build({'type': name, '_scope_': 'ovseg'})
     scores, keys = scores_and_keys()
-    out = refiner(scores, DenseFeatures(patch=scores, keys=keys))
+    out = refiner(scores, DenseFeatures(patch=scores, keys=keys), None)
     assert out.shape == scores.shape and torch.isfinite(out).all()
     assert refiner.needs <= {'keys', 'queries', 'tokens', 'embedding'}
     assert isinstance(refiner.gives_probabilities, bool)

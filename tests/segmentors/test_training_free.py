@@ -165,7 +165,7 @@ def test_published_text_embeddings_replace_the_text_tower(tmp_path):
 @pytest.mark.parametrize(
     ('test_cfg', 'message'),
     [
-        ({'mode': 'sliding'}, "must be 'whole' or 'slide'"),
+        ({'mode': 'sliding'}, "must be 'whole', 'slide' or 'splice'"),
         ({'mode': 'slide'}, 'test_cfg.crop_size is needed'),
         ({'mode': 'slide', 'crop_size': 32, 'stride': 40}, 'exceeds crop_size'),
         ({'mode': 'slide', 'crop_size': (0, 32), 'stride': 8}, 'test_cfg.crop_size must be'),
