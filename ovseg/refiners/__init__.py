@@ -1,7 +1,7 @@
 """Refiners: score maps of a patch grid in, better ones out.
 
-A refiner is a registered callable ``(scores (B, P, h, w), features, classifier) -> scores``. It says
-which optional features it reads (``needs``) and whether its output holds probabilities already.
+A refiner is a registered callable: ``(scores (B, P, h, w), features, classifier) -> scores``, with
+the optional features that it reads (``needs``) and whether it gives probabilities.
 """
 
 from __future__ import annotations
