@@ -8,6 +8,7 @@ from ovseg.datasets.base import LabelMapDataset, pipeline_with_resize
 from ovseg.datasets.cityscapes import CityscapesSegDataset
 from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
 from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
+from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.loading import LoadSegLabels
 from ovseg.datasets.scenes import (
     LoadScene,
@@ -29,6 +30,7 @@ __all__ = [
     'Context459Dataset',
     'Context59Dataset',
     'Context60Dataset',
+    'ImageFolderDataset',
     'LabelMapDataset',
     'LoadScene',
     'LoadSceneLabels',
