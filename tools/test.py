@@ -73,6 +73,8 @@ def check_weights(config: Config) -> None:
     """
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
         kind = MODELS.get(config.model.type) if isinstance(config.model.type, str) else None
+    if kind is not None and config.get('load_from') and hasattr(kind, 'expect_checkpoint'):
+        kind.expect_checkpoint(config.model)
     needs = kind is not None and getattr(kind, 'needs_checkpoint', True)
     if callable(needs):
         needs = needs(config.model)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from ovseg.compat import mmseg_datasets as _quietly_imported  # noqa: F401
 from ovseg.datasets.ade import ADE20K150Dataset, ADE847Dataset
 from ovseg.datasets.base import LabelMapDataset, pipeline_with_resize
+from ovseg.datasets.brightness import RandomBrightness
 from ovseg.datasets.cityscapes import CityscapesSegDataset
 from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
 from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
 from ovseg.datasets.image_folder import ImageFolderDataset
+from ovseg.datasets.imagenet_subset import DrawnImagesDataset
 from ovseg.datasets.loading import LoadSegLabels
 from ovseg.datasets.scenes import (
     LoadScene,
@@ -19,6 +21,7 @@ from ovseg.datasets.scenes import (
     ScenesPhrasesDataset,
 )
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
+from ovseg.datasets.seeded import SeededSamplesDataset
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
 
 __all__ = [
@@ -30,16 +33,19 @@ __all__ = [
     'Context459Dataset',
     'Context59Dataset',
     'Context60Dataset',
+    'DrawnImagesDataset',
     'ImageFolderDataset',
     'LabelMapDataset',
     'LoadScene',
     'LoadSceneLabels',
     'LoadSegLabels',
+    'RandomBrightness',
     'SceneCaptionsDataset',
     'ScenesDataset',
     'ScenesFolderDataset',
     'ScenesHeldoutDataset',
     'ScenesPhrasesDataset',
+    'SeededSamplesDataset',
     'VOC20Dataset',
     'VOC21Dataset',
     'pipeline_with_resize',

@@ -10,6 +10,7 @@ from ovseg.engine.checkpoint import (
 from ovseg.engine.overlays import OverlayHook
 from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.runner import OVRunner
+from ovseg.engine.sample_seeds import SampleSeedHook
 from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
@@ -19,6 +20,7 @@ __all__ = [
     'OVSegTTA',
     'OverlayHook',
     'RandomStateHook',
+    'SampleSeedHook',
     'TrainableParamsConstructor',
     'VocabularyCheckHook',
     'augmented_pipeline',

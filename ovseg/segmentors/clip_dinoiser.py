@@ -57,6 +57,15 @@ class CLIPDINOiser(TrainingFreeSegmentor):
         """Whether a model of this config would segment with an untrained guide."""
         return config['guide'].get('weights') is None
 
+    @staticmethod
+    def expect_checkpoint(config: dict[str, Any]) -> None:
+        """Takes the guide's own weights out of a config whose checkpoint brings others.
+
+        Args:
+            config: of the model; changed in place.
+        """
+        config['guide']['weights'] = None
+
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Our names for the keys of the published checkpoint; ours stay as they are.
 

@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/clip_dinoiser_vit-b16_laion2b.py',
+    '../_base_/protocols/dinoiser_voc21.py',
+    '../_base_/default_runtime.py',
+]
+# The learned background (apply_found in the release) is on for VOC21 and COCO-Object only.
+model = dict(
+    vocabulary=dict(dataset='voc21', protocol='clip_dinoiser'),
+    refiners=[dict(type='ScoreSoftmax'), dict(type='LearnedBackground', certainty=0.99)],
+)
