@@ -111,6 +111,24 @@ _ENTRIES = (
         source=_FLOSS_README,
         note="The MaskCLIP inside CLIP-DINOiser: LAION weights, CLIP's own normalisation.",
     ),
+    ModelEntry(
+        name='clip-dinoiser-vit-b16',
+        config='clip_dinoiser/clip_dinoiser_vit-b16_laion2b_images.py',
+        weights=(
+            'OpenCLIP ViT-B-16, fetched by open_clip (tag laion2b_s34b_b88k), and two layers '
+            "(7 MB) from the authors' repository"
+        ),
+        licence=f'{_LAION_LICENCE}; two layers: Apache-2.0 (wysoczanska/clip_dinoiser)',
+        published={
+            'voc20': 80.9,
+            'cityscapes': 31.7,
+            'context59': 35.9,
+            'ade20k': 20.0,
+            'coco_stuff164k': 24.6,
+        },
+        source='CLIP-DINOiser (ECCV 2024)',
+        note='Smooth masks for the price of MaskCLIP.',
+    ),
 )
 
 
