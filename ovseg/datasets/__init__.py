@@ -17,6 +17,7 @@ from ovseg.datasets.scenes import (
     ScenesHeldoutDataset,
     ScenesPhrasesDataset,
 )
+from ovseg.datasets.scenes_crops import SceneCropsDataset
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
 
@@ -34,6 +35,7 @@ __all__ = [
     'LoadSceneLabels',
     'LoadSegLabels',
     'SceneCaptionsDataset',
+    'SceneCropsDataset',
     'ScenesDataset',
     'ScenesFolderDataset',
     'ScenesHeldoutDataset',
