@@ -210,8 +210,10 @@ class SelfDistillation(BaseModel):
 
     def _temperature(self) -> float:
         start, end = self.teacher_temperature
-        return end if not self.warm_up else start + (end - start) * min(
-            int(self.step) / self.warm_up, 1.0
+        return (
+            end
+            if not self.warm_up
+            else start + (end - start) * min(int(self.step) / self.warm_up, 1.0)
         )
 
     def _pixels(self, crops: Sequence[Tensor] | Tensor) -> Tensor:
