@@ -3,13 +3,13 @@
 _base_ = '../_base_/default_runtime.py'
 
 batch_size = 32
-iterations = 3000
+iterations = 3200
 warm_up = 200
 
 model = dict(
     type='SelfDistillation',
     vit=dict(
-        img_size=64,
+        img_size=48,
         patch_size=8,
         embed_dim=128,
         depth=4,
@@ -17,11 +17,11 @@ model = dict(
         num_classes=0,
         dynamic_img_size=True,  # crops of two sizes, scenes of any
     ),
-    head=dict(prototypes=2048, hidden=512, bottleneck=128),
+    head=dict(prototypes=1024, hidden=512, bottleneck=128),
     iterations=iterations,
-    momentum=0.99,
-    teacher_temperature=(0.04, 0.05),
-    warm_up=iterations // 4,
+    momentum=0.994,
+    teacher_temperature=(0.03, 0.04),
+    warm_up=iterations // 5,
     frozen_prototypes=100,
 )
 
@@ -33,10 +33,10 @@ train_dataloader = dict(
     dataset=dict(
         type='SceneCropsDataset',
         num_views=iterations * batch_size,
-        view=96,
-        span=(80, 128),
-        global_size=64,
-        local_size=32,
+        view=72,
+        span=(64, 108),
+        global_size=48,
+        local_size=24,
         num_local=6,
         global_scale=(0.4, 1.0),
         local_scale=(0.06, 0.4),
@@ -47,7 +47,7 @@ train_dataloader = dict(
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.04),
+    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.04),
     clip_grad=dict(max_norm=3.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )

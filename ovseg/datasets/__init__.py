@@ -18,6 +18,7 @@ from ovseg.datasets.scenes import (
     ScenesPhrasesDataset,
 )
 from ovseg.datasets.scenes_crops import SceneCropsDataset
+from ovseg.datasets.scenes_pictures import ScenePicturesDataset
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
 
@@ -36,6 +37,7 @@ __all__ = [
     'LoadSegLabels',
     'SceneCaptionsDataset',
     'SceneCropsDataset',
+    'ScenePicturesDataset',
     'ScenesDataset',
     'ScenesFolderDataset',
     'ScenesHeldoutDataset',

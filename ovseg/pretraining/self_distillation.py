@@ -38,6 +38,23 @@ def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return pairs.masked_fill(same, 0).sum() / (same.numel() - len(teacher))
 
 
+def information(targets: Tensor) -> Tensor:
+    """Returns how much targets say about the picture they belong to, in nats.
+
+    It is the entropy of the mean target less the mean entropy: 0 if all pictures have the same
+    target, be it flat or a single prototype, which is what a collapsed training gives; at most
+    the logarithm of the number of pictures.
+
+    Args:
+        targets: (N, K), each a distribution over prototypes.
+    """
+
+    def entropy(distribution: Tensor) -> Tensor:
+        return torch.special.entr(distribution).sum(-1)
+
+    return entropy(targets.mean(0)) - entropy(targets).mean()
+
+
 def cosine_between(start: float, end: float, step: int, steps: int) -> float:
     """Returns the value of a half cosine from `start` (step 0) to `end` (step `steps`)."""
     done = min(step / steps, 1.0)
@@ -70,7 +87,7 @@ class PrototypeHead(nn.Module):
             nn.Linear(hidden, bottleneck),
         )
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
-        nn.init.trunc_normal_(self.prototypes, std=0.02)
+        nn.init.normal_(self.prototypes, std=bottleneck**-0.5)
         for layer in self.mlp[::2]:
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
@@ -171,8 +188,7 @@ class SelfDistillation(BaseModel):
             mode: 'loss' only.
 
         Returns:
-            ``loss`` and, for the log, ``entropy`` of the teacher's targets in nats: near 0 or
-            log(K) for every image means that the training has collapsed.
+            ``loss`` and, for the log, ``information`` of the teacher's targets.
         """
         if mode != 'loss':
             raise ValueError(f"SelfDistillation has the mode 'loss' only, got '{mode}'")
@@ -185,9 +201,8 @@ class SelfDistillation(BaseModel):
             outputs = self._logits(self.teacher, broad)
             teacher = (outputs - self.center) / self._temperature()
             self._move_center(outputs)
-            entropy = torch.distributions.Categorical(logits=teacher).entropy().mean()
         loss = distillation_loss(student / self.student_temperature, teacher)
-        return {'loss': loss, 'entropy': entropy}
+        return {'loss': loss, 'information': information(teacher.softmax(-1).flatten(0, 1))}
 
     def train_step(
         self, data: dict[str, Any] | tuple | list, optim_wrapper: OptimWrapper
