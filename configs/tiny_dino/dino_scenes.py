@@ -3,8 +3,8 @@
 _base_ = '../_base_/default_runtime.py'
 
 batch_size = 32
-iterations = 3200
-warm_up = 200
+iterations = 2000
+warm_up = 150
 
 model = dict(
     type='SelfDistillation',
@@ -19,9 +19,9 @@ model = dict(
     ),
     head=dict(prototypes=1024, hidden=512, bottleneck=128),
     iterations=iterations,
-    momentum=0.994,
-    teacher_temperature=(0.03, 0.04),
-    warm_up=iterations // 5,
+    momentum=0.99,
+    teacher_temperature=(0.04, 0.04),
+    balance='sinkhorn',  # with the centre alone this short training collapses
     frozen_prototypes=100,
 )
 
@@ -47,7 +47,7 @@ train_dataloader = dict(
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.04),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.04),
     clip_grad=dict(max_norm=3.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.model import BaseModel
@@ -15,16 +15,16 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.errors import UserError
+from ovseg.errors import UserError, nearest
 from ovseg.registry import MODELS
 
 
-def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def distillation_loss(student: Tensor, targets: Tensor) -> Tensor:
     """Returns the cross-entropy between the teacher's global crops and all other crops.
 
     Args:
         student: (V, B, K) logits of all crops, divided by the temperature; global ones first.
-        teacher: (G, B, K) logits of the global crops, centred and divided by the temperature.
+        targets: (G, B, K) the teacher's distributions over prototypes for the global crops.
 
     Returns:
         Mean over images and over pairs of two different crops, the teacher's one global.
@@ -32,10 +32,28 @@ def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Source: DINO (arXiv 2104.14294) equation 3.
     """
     log_students = student.log_softmax(-1)
-    target = teacher.softmax(-1)
-    pairs = -torch.einsum('gbk,vbk->gv', target, log_students) / student.shape[1]
-    same = torch.eye(len(teacher), len(student), dtype=torch.bool, device=pairs.device)
-    return pairs.masked_fill(same, 0).sum() / (same.numel() - len(teacher))
+    pairs = -torch.einsum('gbk,vbk->gv', targets, log_students) / student.shape[1]
+    same = torch.eye(len(targets), len(student), dtype=torch.bool, device=pairs.device)
+    return pairs.masked_fill(same, 0).sum() / (same.numel() - len(targets))
+
+
+def sinkhorn(logits: Tensor, rounds: int = 3) -> Tensor:
+    """Returns distributions over prototypes that use all prototypes alike within the batch.
+
+    Args:
+        logits: (N, K), divided by the temperature.
+        rounds: how often columns, then rows are normalised.
+
+    Returns:
+        (N, K); rows sum to 1, columns nearly to N / K.
+
+    Source: SwAV (arXiv 2006.09882) section 3.1, Sinkhorn-Knopp; tried with DINO in its table 7.
+    """
+    share = logits
+    for _ in range(rounds):
+        share = share - share.logsumexp(0, keepdim=True)
+        share = share - share.logsumexp(1, keepdim=True)
+    return share.exp()
 
 
 def information(targets: Tensor) -> Tensor:
@@ -126,13 +144,16 @@ class SelfDistillation(BaseModel):
         student_temperature: divides the student's cosines.
         teacher_temperature: at the start and after the warm-up.
         warm_up: updates in which the teacher's temperature rises linearly.
+        balance: what keeps all pictures from getting the same target: 'center', DINO's choice,
+            takes off a running mean of the teacher's outputs; 'sinkhorn' spreads each batch evenly
+            over the prototypes, which also holds in short trainings with small batches.
         center_momentum: of the running mean of the teacher's outputs.
         frozen_prototypes: updates before the prototypes learn.
         mean: pixel mean, RGB, in units of [0, 1].
         std: pixel standard deviation, likewise.
 
     Raises:
-        UserError: `iterations` below 1.
+        UserError: `iterations` below 1, or an unknown `balance`.
 
     Source: DINO (arXiv 2104.14294) section 3.1, algorithm 1.
     """
@@ -146,6 +167,7 @@ class SelfDistillation(BaseModel):
         student_temperature: float = 0.1,
         teacher_temperature: tuple[float, float] = (0.04, 0.07),
         warm_up: int = 0,
+        balance: Literal['center', 'sinkhorn'] = 'center',
         center_momentum: float = 0.9,
         frozen_prototypes: int = 0,
         mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
@@ -154,6 +176,11 @@ class SelfDistillation(BaseModel):
         super().__init__()
         if iterations < 1:
             raise UserError(f'model.iterations must be above 0, got {iterations}')
+        if balance not in ('center', 'sinkhorn'):
+            raise UserError(
+                f"model.balance must be 'center' or 'sinkhorn', got '{balance}'."
+                f'{nearest(balance, ("center", "sinkhorn"))}'
+            )
         self.architecture = deepcopy(dict(vit))
         backbone = VisionTransformer(**self.architecture)
         self.student = nn.ModuleDict(
@@ -165,6 +192,7 @@ class SelfDistillation(BaseModel):
         self.student_temperature = student_temperature
         self.teacher_temperature = tuple(teacher_temperature)
         self.warm_up = warm_up
+        self.balance = balance
         self.center_momentum = center_momentum
         self.frozen_prototypes = frozen_prototypes
         count = len(self.student['head'].prototypes)
@@ -180,7 +208,7 @@ class SelfDistillation(BaseModel):
         local_crops: Sequence[Tensor] | Tensor,
         mode: str = 'loss',
     ) -> dict[str, Tensor]:
-        """Returns the loss and moves the centre.
+        """Returns the loss.
 
         Args:
             global_crops: B times (G, 3, H, W) uint8 RGB, or one tensor of them.
@@ -198,11 +226,9 @@ class SelfDistillation(BaseModel):
             [self._logits(self.student, crops, frozen=frozen) for crops in (broad, narrow)]
         )
         with torch.no_grad():
-            outputs = self._logits(self.teacher, broad)
-            teacher = (outputs - self.center) / self._temperature()
-            self._move_center(outputs)
-        loss = distillation_loss(student / self.student_temperature, teacher)
-        return {'loss': loss, 'information': information(teacher.softmax(-1).flatten(0, 1))}
+            targets = self._targets(self._logits(self.teacher, broad))
+        loss = distillation_loss(student / self.student_temperature, targets)
+        return {'loss': loss, 'information': information(targets.flatten(0, 1))}
 
     def train_step(
         self, data: dict[str, Any] | tuple | list, optim_wrapper: OptimWrapper
@@ -220,8 +246,15 @@ class SelfDistillation(BaseModel):
             slow.lerp_(fast, 1 - momentum)
         self.step += 1
 
-    def _move_center(self, outputs: Tensor) -> None:
+    def _targets(self, outputs: Tensor) -> Tensor:
+        """Distributions (G, B, K); moves the centre if it is used."""
+        temperature = self._temperature()
+        if self.balance == 'sinkhorn':
+            targets = sinkhorn(outputs.flatten(0, 1) / temperature)
+            return targets.unflatten(0, outputs.shape[:2])
+        targets = ((outputs - self.center) / temperature).softmax(-1)
         self.center.lerp_(outputs.mean((0, 1)), 1 - self.center_momentum)
+        return targets
 
     def _temperature(self) -> float:
         start, end = self.teacher_temperature
