@@ -3,8 +3,8 @@
 _base_ = '../_base_/default_runtime.py'
 
 batch_size = 32
-iterations = 2000
-warm_up = 150
+iterations = 1600
+warm_up = 100
 
 model = dict(
     type='SelfDistillation',
@@ -17,12 +17,13 @@ model = dict(
         num_classes=0,
         dynamic_img_size=True,  # crops of two sizes, scenes of any
     ),
-    head=dict(prototypes=1024, hidden=512, bottleneck=128),
+    head=dict(prototypes=512, hidden=512, bottleneck=128),
     iterations=iterations,
     momentum=0.99,
-    teacher_temperature=(0.04, 0.04),
+    teacher_temperature=(0.02, 0.03),
+    warm_up=iterations,
     balance='sinkhorn',  # with the centre alone this short training collapses
-    frozen_prototypes=100,
+    frozen_prototypes=60,
 )
 
 train_dataloader = dict(
