@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ovseg.errors import UserError, nearest
-from ovseg.visualization.writing import written_whole
+from ovseg.backbones.embedded import WEIGHTS, fill_and_freeze, read_embedded, write_embedded
+from ovseg.errors import UserError
 
-WEIGHTS = Path(__file__).resolve().parent.parent / 'weights'
 TOKENS = 'token_embedding.weight'
 
 
@@ -38,25 +35,11 @@ def build_tiny_clip(
         >>> clip.encode_text(tokenizer(['a red star'])).shape
         torch.Size([1, 128])
     """
-    folder = Path(folder)
-    description = folder / f'{name}.json'
-    weights = folder / f'{name}.safetensors'
-    if not (description.is_file() and weights.is_file()):
-        known = sorted(path.stem for path in folder.glob('*.safetensors'))
-        raise UserError(
-            f"{folder} has no model '{name}' (there is: {', '.join(known) or 'none'})."
-            f'{nearest(name, known)}'
-        )
-    facts = json.loads(description.read_text(encoding='utf-8'))
+    facts, state = read_embedded(name, folder, 'clip')
     clip = open_clip.CLIP(**facts['model'])
-    state = {key: value.float() for key, value in load_file(weights).items()}
     if TOKENS in state:
         state[TOKENS] = _all_rows(state[TOKENS], facts['token_ids'], clip.token_embedding.weight)
-    try:
-        clip.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(f'{weights} does not fit {description}: {error}') from error
-    clip.eval().requires_grad_(False)
+    fill_and_freeze(clip, state, name)
     tokenizer = open_clip.SimpleTokenizer(context_length=clip.context_length)
     return clip, tokenizer, tuple(facts['mean']), tuple(facts['std'])
 
@@ -87,16 +70,11 @@ def save_tiny_clip(
     Raises:
         UserError: as many ids as embedding rows are needed; a weight is not finite in float16.
     """
-    path = Path(path).with_suffix('')
     if len(token_ids) != len(state[TOKENS]):
         raise UserError(
             f'{len(token_ids)} token ids for {len(state[TOKENS])} rows of {TOKENS}: '
             'use the config that the checkpoint was trained with'
         )
-    half = {key: value.detach().cpu().half().contiguous() for key, value in state.items()}
-    for key, value in half.items():
-        if not torch.isfinite(value).all():
-            raise UserError(f'{key} of the checkpoint is not finite in float16')
     facts = {
         'model': model,
         'mean': list(mean),
@@ -104,11 +82,7 @@ def save_tiny_clip(
         'token_ids': token_ids.tolist(),
         'origin': origin,
     }
-    with written_whole(path.with_suffix('.safetensors')) as temporary:
-        save_file(half, temporary)
-    with written_whole(path.with_suffix('.json')) as temporary:
-        temporary.write_text(json.dumps(facts, indent=2) + '\n', encoding='utf-8')
-    return path.with_suffix('.safetensors').stat().st_size
+    return write_embedded(path, facts, state)
 
 
 def _all_rows(rows: Tensor, token_ids: list[int], like: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from ovseg.datasets.scenes import (
     ScenesHeldoutDataset,
     ScenesPhrasesDataset,
 )
+from ovseg.datasets.scenes_crops import SceneCropsDataset
+from ovseg.datasets.scenes_pictures import ScenePicturesDataset
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
 from ovseg.datasets.seeded import SeededSamplesDataset
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
@@ -41,6 +43,8 @@ __all__ = [
     'LoadSegLabels',
     'RandomBrightness',
     'SceneCaptionsDataset',
+    'SceneCropsDataset',
+    'ScenePicturesDataset',
     'ScenesDataset',
     'ScenesFolderDataset',
     'ScenesHeldoutDataset',

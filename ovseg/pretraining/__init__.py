@@ -3,5 +3,15 @@
 from __future__ import annotations
 
 from ovseg.pretraining.clip_contrast import CLIPContrast, contrastive_loss
+from ovseg.pretraining.found import FoundTraining, background_mask, found_loss
+from ovseg.pretraining.self_distillation import SelfDistillation, distillation_loss
 
-__all__ = ['CLIPContrast', 'contrastive_loss']
+__all__ = [
+    'CLIPContrast',
+    'FoundTraining',
+    'SelfDistillation',
+    'background_mask',
+    'contrastive_loss',
+    'distillation_loss',
+    'found_loss',
+]
