@@ -7,8 +7,10 @@ from typing import Literal
 from torch import Tensor, cat
 from torch.nn import functional as F
 
-ResizeRule = Literal['token_count', 'always']
-RESIZE_RULES: tuple[str, ...] = ('token_count', 'always')
+ResizeRule = Literal['token_count', 'always', 'scale_factor']
+RESIZE_RULES: tuple[str, ...] = ('token_count', 'always', 'scale_factor')
+# DINO's: (n + 0.1) / g * g, rounded down, is n again. CLIP's dense methods took it over.
+_ROUNDING_GUARD = 0.1
 
 
 def resize_position_embedding(
@@ -22,7 +24,9 @@ def resize_position_embedding(
         grid: (h, w) wanted.
         rule: ``'always'`` resizes whenever the grids differ. ``'token_count'`` is MaskCLIP's test:
             a grid of another shape with as many tokens (7x28 for 14x14) keeps the embedding in
-            row-major order, misaligned; its published numbers include that.
+            row-major order, misaligned; its published numbers include that. ``'scale_factor'`` has
+            the same test and samples by the factors ``(h + 0.1) / h0`` and ``(w + 0.1) / w0``, as
+            SCLIP, ClearCLIP, NACLIP, ProxyCLIP and Trident do: other numbers than by size.
 
     Returns:
         (1 + h*w, C): bicubic, align_corners False, no antialiasing; the class part is unchanged.
@@ -34,9 +38,19 @@ def resize_position_embedding(
     """
     if grid == trained_grid:
         return embedding
-    if rule == 'token_count' and grid[0] * grid[1] == trained_grid[0] * trained_grid[1]:
+    if rule != 'always' and grid[0] * grid[1] == trained_grid[0] * trained_grid[1]:
         return embedding
     class_part, patch_part = embedding[:1], embedding[1:]
     planes = patch_part.T.unflatten(1, trained_grid)[None]
-    planes = F.interpolate(planes.float(), size=grid, mode='bicubic', align_corners=False)
+    target: dict = {'size': grid}
+    if rule == 'scale_factor':
+        # Not recomputed from the sizes: the factor with its 0.1 decides where samples are taken.
+        target = {
+            'scale_factor': tuple(
+                (wanted + _ROUNDING_GUARD) / trained
+                for wanted, trained in zip(grid, trained_grid, strict=True)
+            ),
+            'recompute_scale_factor': False,
+        }
+    planes = F.interpolate(planes.float(), **target, mode='bicubic', align_corners=False)
     return cat([class_part, planes[0].flatten(1).T.to(embedding.dtype)])

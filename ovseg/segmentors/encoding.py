@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ovseg.backbones import DenseEncoder, DenseFeatures
+from ovseg.backbones.dense import NO_MARGINS, Margins
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.windows import Box, cut_windows, window_boxes
 
@@ -20,11 +21,15 @@ class ImageEncoding:
         features: of its windows, batch dimension = windows.
         boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
         input_size: (height, width) of the network's input in pixels.
+        margins: how far each window's map reaches beyond its box, see ``DenseEncoder.margins``.
+        image: (3, H, W), the network's input; only where a pixel refiner will read it.
     """
 
     features: DenseFeatures
     boxes: list[Box]
     input_size: tuple[int, int]
+    margins: Margins = NO_MARGINS
+    image: Tensor | None = None
 
 
 def encode_images(
@@ -32,6 +37,7 @@ def encode_images(
     inputs: Tensor,
     settings: InferenceSettings,
     outputs: frozenset[str] = frozenset(),
+    keep_image: bool = False,
 ) -> list[ImageEncoding]:
     """Encodes images of one size; their windows go through the encoder in common batches.
 
@@ -40,6 +46,7 @@ def encode_images(
         inputs: (B, 3, H, W), normalised.
         settings: whole or windows, and how many at once.
         outputs: optional fields of :class:`DenseFeatures` to fill.
+        keep_image: the encodings hold their input, too.
 
     Returns:
         One encoding an image.
@@ -54,9 +61,16 @@ def encode_images(
         [encoder(batch, outputs) for batch in windows.split(settings.window_batch)]
     )
     count = len(boxes)
+    margins = encoder.margins(tuple(windows.shape[-2:]))
     return [
-        ImageEncoding(_slice(features, i * count, (i + 1) * count), boxes, size)
-        for i in range(len(inputs))
+        ImageEncoding(
+            _slice(features, i * count, (i + 1) * count),
+            boxes,
+            size,
+            margins,
+            image if keep_image else None,
+        )
+        for i, image in enumerate(inputs)
     ]
 
 

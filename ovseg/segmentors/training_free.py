@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,10 +23,13 @@ from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
+from ovseg.segmentors.pixel_stage import PixelRefiner, PixelStage, refined_strips
 from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips
 from ovseg.text import Classifier, TextEncoder, build_classifier, classifier_from_rows
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
+# Keeps scores of a pixel without any from dividing by zero.
+_TINY = 1e-12
 # Below any real log-probability; keeps classes that no row stands for finite.
 _SMALLEST_PROBABILITY = 1e-12
 
@@ -44,6 +48,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             ``*_clip_text.pth`` file whose rows replace the text tower's for the vocabulary of the
             config.
         refiners: configs of refiners, applied in order on the patch grid.
+        pixel_refiner: config of a refiner that works at the image's own size, such as PAMR.
         test_cfg: fields of :class:`InferenceSettings`.
         data_preprocessor: as in mmseg; None normalises with the statistics of the CLIP weights.
         init_cfg: unused, for mmseg's builders.
@@ -65,6 +70,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
+        pixel_refiner: Mapping[str, Any] | None = None,
     ) -> None:
         clip = dict(clip)
         maskclip_files = clip.pop('maskclip_files', ())
@@ -85,7 +91,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
             self.clip_weights = f'{self.clip_weights} + {", ".join(map(str, maskclip_files))}'
         self.encoder = build_dense_encoder(self.clip.visual, **self._encoder_settings(encoder))
         self.refiners = [_build(refiner) for refiner in refiners]
+        self.pixel_refiner: PixelRefiner | None = (
+            None if pixel_refiner is None else _build(pixel_refiner)
+        )
         self.inference_settings = InferenceSettings.from_config(test_cfg)
+        if (
+            self.inference_settings.upsampling == 'direct'
+            and getattr(self.encoder, 'padding', None) == 'centred'
+        ):
+            raise UserError(
+                "test_cfg.upsampling='direct' does not go with encoder.padding='centred', whose "
+                'map reaches beyond the image; choose another padding'
+            )
         self.text_settings = dict(text or {})
         embeddings = self.text_settings.pop('embeddings', None)
         self.text_encoder = TextEncoder(
@@ -186,7 +203,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
             inputs: (B, 3, H, W), from the data preprocessor.
         """
         outputs = frozenset().union(*(refiner.needs for refiner in self.refiners))
-        return encode_images(self.encoder, inputs, self.inference_settings, outputs)
+        keep_image = self.pixel_refiner is not None
+        return encode_images(self.encoder, inputs, self.inference_settings, outputs, keep_image)
 
     def encode_image(self, inputs: Tensor) -> ImageEncoding:
         """Runs the encoder over one image.
@@ -208,7 +226,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         scores = classifier.row_scores(encoding.features.patch)
         for refiner in self.refiners:
             scores = refiner(scores, encoding.features)
-        return ScoreMaps(scores, encoding.boxes, encoding.input_size)
+        return ScoreMaps(scores, encoding.boxes, encoding.input_size, encoding.margins)
 
     @property
     def scores_are_probabilities(self) -> bool:
@@ -237,15 +255,30 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         classifier = self.classifier if classifier is None else classifier.to(self.device)
         given = self.scores_are_probabilities
-        megabytes = strip_megabytes or self.inference_settings.strip_megabytes
-        labels, probabilities = labels_in_strips(
-            self.score(encoding, classifier),
-            tuple(original_size),
-            lambda rows: classifier.decide(rows, are_probabilities=given),
-            int(megabytes * 2**20),
-            (lambda rows: classifier.probabilities(rows, are_probabilities=given))
-            if with_scores
-            else None,
+        strip_bytes = int((strip_megabytes or self.inference_settings.strip_megabytes) * 2**20)
+        size = tuple(original_size)
+        scores = self.score(encoding, classifier)
+        if self.inference_settings.upsampling == 'direct':
+            scores = replace(scores, boxes=[(0, 0, *size)], input_size=size)
+        stage = self.pixel_refiner and PixelStage(self.pixel_refiner, encoding.image)
+
+        def in_strips(decide: Any, collect: Any = None) -> tuple[Tensor, Tensor | None]:
+            strips = stage and refined_strips(scores, stage, size, strip_bytes)
+            return labels_in_strips(scores, size, decide, strip_bytes, collect, strips)
+
+        allowed = None
+        if classifier.rejection.min_area > 0:
+            allowed = classifier.large_classes(in_strips(classifier.best_classes)[0])
+
+        def collect(rows: Tensor) -> Tensor:
+            shares = classifier.probabilities(rows, are_probabilities=given, allowed=allowed)
+            if self.inference_settings.normalize_scores:
+                shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
+            return shares
+
+        labels, probabilities = in_strips(
+            lambda rows: classifier.decide(rows, are_probabilities=given, allowed=allowed),
+            collect if with_scores else None,
         )
         return (labels, probabilities) if with_scores else labels
 
@@ -322,6 +355,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             'weights': self.clip_weights,
             'last_block': str(getattr(self.encoder, 'last_block', self.encoder.__class__.__name__)),
             'refiners': [str(refiner) for refiner in self.refiners],
+            'pixel_refiner': None if self.pixel_refiner is None else str(self.pixel_refiner),
             'mode': settings.mode,
             'window': settings.crop_size,
             'stride': settings.stride,
