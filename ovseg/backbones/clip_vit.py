@@ -88,19 +88,17 @@ class CLIPViTEncoder(nn.Module):
         self._positions: OrderedDict[tuple, Tensor] = OrderedDict()
         self._bias: tuple[tuple, Tensor] | None = None
 
-    def forward(
-        self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
-    ) -> DenseFeatures:
-        """Encodes images; only the fields named in `outputs` cost extra.
+    def trunk(
+        self, image: Tensor, layers: Sequence[int] = ()
+    ) -> tuple[Tensor, tuple[int, int], dict[int, Tensor]]:
+        """Tokens that enter the last block.
 
         Args:
-            image: (B, 3, H, W), normalised with the statistics that the method wants.
-            outputs: optional fields of :class:`DenseFeatures`.
-            layers: blocks before the last, counted from 1, whose patch tokens are wanted as maps.
+            image: (B, 3, H, W), normalised.
+            layers: see :meth:`forward`.
 
         Returns:
-            Features on a grid of ceil(H / patch) x ceil(W / patch); with padding ``'floor'`` of
-            floor(H / patch) x floor(W / patch), at least 1 x 1.
+            (B, 1 + h*w, C) tokens, class token first; their (h, w); maps (B, C, h, w) by layer.
         """
         visual = self.visual
         patches = visual.conv1(self._pad(image))
@@ -116,6 +114,24 @@ class CLIPViTEncoder(nn.Module):
             tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
             if layer in layers:
                 intermediates[layer] = drop_class_token(tokens, grid)
+        return tokens, grid, intermediates
+
+    def forward(
+        self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
+    ) -> DenseFeatures:
+        """Encodes images; only the fields named in `outputs` cost extra.
+
+        Args:
+            image: (B, 3, H, W), normalised with the statistics that the method wants.
+            outputs: optional fields of :class:`DenseFeatures`.
+            layers: blocks before the last, counted from 1, whose patch tokens are wanted as maps.
+
+        Returns:
+            Features on a grid of ceil(H / patch) x ceil(W / patch); with padding ``'floor'`` of
+            floor(H / patch) x floor(W / patch), at least 1 x 1.
+        """
+        visual = self.visual
+        tokens, grid, intermediates = self.trunk(image, layers)
         block = visual.transformer.resblocks[-1]
         last = run_block(
             block,

@@ -228,6 +228,21 @@ class TrainingFreeSegmentor(BaseSegmentor):
             scores = refiner(scores, encoding.features)
         return ScoreMaps(scores, encoding.boxes, encoding.input_size, encoding.margins)
 
+    def score_maps(
+        self, encoding: ImageEncoding, classifier: Classifier, size: tuple[int, int]
+    ) -> ScoreMaps:
+        """Scores as they are upsampled to an image of that size; see ``test_cfg.upsampling``.
+
+        Args:
+            encoding: from :meth:`encode_image`.
+            classifier: its rows are asked.
+            size: (height, width) of the labels in pixels.
+        """
+        scores = self.score(encoding, classifier)
+        if self.inference_settings.upsampling == 'direct':
+            return replace(scores, boxes=[(0, 0, *size)], input_size=size)
+        return scores
+
     @property
     def scores_are_probabilities(self) -> bool:
         """Whether the refined score maps hold probabilities instead of cosines."""
@@ -257,9 +272,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         given = self.scores_are_probabilities
         strip_bytes = int((strip_megabytes or self.inference_settings.strip_megabytes) * 2**20)
         size = tuple(original_size)
-        scores = self.score(encoding, classifier)
-        if self.inference_settings.upsampling == 'direct':
-            scores = replace(scores, boxes=[(0, 0, *size)], input_size=size)
+        scores = self.score_maps(encoding, classifier, size)
         stage = self.pixel_refiner and PixelStage(self.pixel_refiner, encoding.image)
 
         def in_strips(decide: Any, collect: Any = None) -> tuple[Tensor, Tensor | None]:

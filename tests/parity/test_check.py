@@ -12,11 +12,48 @@ from ovseg.parity import check_path
 GOLDEN = ROOT / 'tests' / 'data' / 'maskclip'
 
 
-@pytest.mark.parametrize('file', sorted(path.name for path in GOLDEN.glob('*.pt')))
+ATTENTION = ROOT / 'tests' / 'data' / 'training_free_attention'
+FILES = sorted(path for folder in (GOLDEN, ATTENTION) for path in folder.glob('*.pt'))
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda path: f'{path.parent.name}/{path.name}')
 def test_every_quantity_agrees_with_the_reference(file):
-    (report,) = check_path(GOLDEN / file)
+    (report,) = check_path(file)
     assert report.passed, report.text()
     assert len(report.lines) > 4
+
+
+def test_weights_of_one_name_are_told_apart_by_what_they_hold(tmp_path):
+    shutil.copy(ATTENTION / 'weights.pt', tmp_path / 'weights.pt')
+    (report,) = check_path(tmp_path)
+    assert report.passed and len(report.lines) > 50
+    content = torch.load(ATTENTION / 'weights.pt', weights_only=True)
+    torch.save(
+        {**content, 'state_dict_dino': {'cls_token': torch.zeros(2)}}, tmp_path / 'weights.pt'
+    )
+    (report,) = check_path(tmp_path)
+    assert report.passed and 'state_dict_dino  ' in report.text()
+    torch.save({'config': {}, 'state_dict': {}}, tmp_path / 'weights.pt')
+    (report,) = check_path(tmp_path)
+    assert not report.passed
+
+
+@pytest.mark.parametrize(
+    ('file', 'change', 'name'),
+    [
+        ('sclip.pt', lambda c: c['features']['rect']['csa_attn'], 'features.rect.csa_attn'),
+        ('naclip.pt', lambda c: c['pipelines'][0]['logits'], 'pipelines.0.logits'),
+        ('clearclip.pt', lambda c: c['pipelines'][0]['probs'], 'pipelines.0.probs'),
+    ],
+)
+def test_a_changed_quantity_of_the_attentions_fails_and_is_named(file, change, name, tmp_path):
+    for path in ATTENTION.glob('*.pt'):
+        shutil.copy(path, tmp_path)
+    content = torch.load(tmp_path / file, weights_only=True)
+    change(content).flatten()[0] += 1e-2
+    torch.save(content, tmp_path / file)
+    (report,) = check_path(tmp_path / file)
+    assert [line.name for line in report.lines if line.status != 'ok'] == [name]
 
 
 def test_a_changed_quantity_fails_and_is_named(tmp_path):
