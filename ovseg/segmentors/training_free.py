@@ -368,10 +368,15 @@ class TrainingFreeSegmentor(BaseSegmentor):
             'weights': self.clip_weights,
             'last_block': str(getattr(self.encoder, 'last_block', self.encoder.__class__.__name__)),
             'refiners': [str(refiner) for refiner in self.refiners],
+            'padding': getattr(self.encoder, 'padding', None),
+            'position_resize': getattr(self.encoder, 'position_resize', None),
+            'logit_scale': None
+            if self._classifier is None
+            else round(self._classifier.logit_scale, 4),
             'pixel_refiner': None if self.pixel_refiner is None else str(self.pixel_refiner),
             'mode': settings.mode,
-            'window': settings.crop_size,
-            'stride': settings.stride,
+            'window': settings.crop_size if settings.mode == 'slide' else None,
+            'stride': settings.stride if settings.mode == 'slide' else None,
             'vocabulary': self.vocabulary_source,
             'templates': self.text_settings.get('templates', 'openai-80'),
             'synonyms': self.text_settings.get('combine', 'mean'),
