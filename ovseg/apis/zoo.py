@@ -142,7 +142,7 @@ _ENTRIES = (
     _replaced_attention(
         'clearclip',
         _CLEARCLIP_README,
-        'Simplest last block; published for OpenCLIP and MetaCLIP weights, too (configs/clearclip).',
+        'Simplest last block; also published for OpenCLIP and MetaCLIP weights.',
         voc20=80.9,
         context59=35.9,
         coco_stuff164k=23.9,
