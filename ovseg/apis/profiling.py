@@ -61,7 +61,9 @@ class StageClock:
         model.encode_images = self.wrap('encoder', model.encode_images)
         model.score = self.wrap('score', model.score)
         model.segment_encoding = self.wrap('label', model.segment_encoding)
-        model.refiners = [_TimedRefiner(refiner, self) for refiner in model.refiners]
+        model.refiners = [_TimedRefiner(refiner, self, 'refiners') for refiner in model.refiners]
+        if model.pixel_refiner is not None:
+            model.pixel_refiner = _TimedRefiner(model.pixel_refiner, self, 'pixel refiner')
 
     def seconds(self, name: str) -> float:
         """Seconds of what was measured under ``name``."""
@@ -74,7 +76,8 @@ class StageClock:
             'encoder': seconds['encoder'],
             'scores': seconds['score'] - seconds['refiners'],
             'refiners': seconds['refiners'],
-            'upsample + argmax': seconds['label'] - seconds['score'],
+            'pixel refiner': seconds['pixel refiner'],
+            'upsample + argmax': seconds['label'] - seconds['score'] - seconds['pixel refiner'],
         }
 
     def _now(self) -> float:
@@ -86,9 +89,11 @@ class StageClock:
 class _TimedRefiner:
     """A refiner whose calls are timed; all else is the refiner's own."""
 
-    def __init__(self, refiner: Any, clock: StageClock) -> None:
+    def __init__(self, refiner: Any, clock: StageClock, stage: str) -> None:
         self._refiner = refiner
-        self._call = clock.wrap('refiners', refiner)
+        self._call = clock.wrap(stage, refiner)
+        if hasattr(refiner, 'prepare'):
+            self.prepare = clock.wrap(stage, refiner.prepare)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._call(*args, **kwargs)

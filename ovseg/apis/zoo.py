@@ -13,6 +13,9 @@ DEFAULT_MODEL = 'maskclip-tiny'
 
 _MASKCLIP_README = 'MaskCLIP (ECCV 2022), README of chongzhou96/MaskCLIP, no refinement'
 _FLOSS_README = "CLIP-DINOiser's MaskCLIP, README of yasserben/FLOSS"
+_SCLIP_README = 'SCLIP (ECCV 2024), README of wangf3014/SCLIP, default settings'
+_CLEARCLIP_README = 'ClearCLIP (ECCV 2024), README of mc-lan/ClearCLIP'
+_NACLIP_README = 'NACLIP (WACV 2025), README of sinahmr/NACLIP, with PAMR'
 _OPENAI_LICENCE = 'MIT (openai/CLIP); its model card advises against untested deployment'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 
@@ -62,6 +65,18 @@ def _maskclip(backbone: str, clip: str, note: str, **published: float) -> ModelE
         licence=_OPENAI_LICENCE,
         published=published,
         source=_MASKCLIP_README if published else '',
+        note=note,
+    )
+
+
+def _replaced_attention(method: str, source: str, note: str, **published: float) -> ModelEntry:
+    return ModelEntry(
+        name=f'{method}-vit-b16',
+        config=f'{method}/{method}_vit-b16_openai_images.py',
+        weights='OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai)',
+        licence=_OPENAI_LICENCE,
+        published=published,
+        source=source,
         note=note,
     )
 
@@ -128,6 +143,42 @@ _ENTRIES = (
         },
         source='CLIP-DINOiser (ECCV 2024)',
         note='Smooth masks for the price of MaskCLIP.',
+    ),
+    _replaced_attention(
+        'sclip',
+        _SCLIP_README,
+        'Residual and MLP of the last block are kept; runs in small windows.',
+        voc21=59.63,
+        context60=31.74,
+        coco_object=33.52,
+        voc20=81.54,
+        context59=34.46,
+        coco_stuff164k=22.77,
+        cityscapes=32.34,
+        ade20k=16.45,
+    ),
+    _replaced_attention(
+        'clearclip',
+        _CLEARCLIP_README,
+        'Simplest last block; also published for OpenCLIP and MetaCLIP weights.',
+        voc20=80.9,
+        context59=35.9,
+        coco_stuff164k=23.9,
+        cityscapes=30.0,
+        ade20k=16.7,
+    ),
+    _replaced_attention(
+        'naclip',
+        _NACLIP_README,
+        'The best numbers without a second model; masks follow colour edges (PAMR).',
+        voc21=64.07,
+        context60=34.99,
+        coco_object=36.19,
+        voc20=83.03,
+        context59=38.35,
+        coco_stuff164k=25.69,
+        cityscapes=38.27,
+        ade20k=19.05,
     ),
 )
 

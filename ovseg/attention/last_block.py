@@ -8,7 +8,7 @@ import open_clip
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.attention.variants import ATTENTIONS
+from ovseg.attention.variants import ATTENTIONS, NEEDS_BIAS, TAKES_NO_BIAS, AttentionContext
 from ovseg.errors import UserError, nearest
 
 
@@ -21,20 +21,40 @@ class LastBlockSpec:
         residual: the block's input is added to the attention's output.
         ffn: the block's own MLP (with its residual) follows.
         final_norm: the tower's last layer norm follows.
+        neighbour_std: standard deviation, in patches, of the Gaussian of the distance between
+            patches that is added to the attention's logits; None for none.
+        scale: factor of the attention's logits beside ``d^-1/2``.
     """
 
     attention: str = 'value'
     residual: bool = True
     ffn: bool = True
     final_norm: bool = True
+    neighbour_std: float | None = None
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Checks the name of the attention."""
+        """Checks the attention and what it is given."""
         if self.attention not in ATTENTIONS:
             raise UserError(
                 f"last_block.attention must be one of {list(ATTENTIONS)}, got '{self.attention}'."
                 f'{nearest(self.attention, ATTENTIONS)}'
             )
+        std = self.neighbour_std
+        if std is not None and not std > 0:
+            raise UserError(f'last_block.neighbour_std must be positive or None, got {std}')
+        if std is not None and self.attention in TAKES_NO_BIAS:
+            raise UserError(
+                f"last_block.attention '{self.attention}' looks at no neighbours; remove "
+                'last_block.neighbour_std'
+            )
+        if std is None and self.attention in NEEDS_BIAS:
+            raise UserError(
+                f"last_block.attention '{self.attention}' needs last_block.neighbour_std "
+                '(published 5.0)'
+            )
+        if not self.scale > 0:
+            raise UserError(f'last_block.scale must be positive, got {self.scale}')
 
 
 # CLIP's own block.
@@ -48,6 +68,9 @@ LAST_BLOCKS: dict[str, LastBlockSpec] = {
     'value': LastBlockSpec('value', residual=False, ffn=False),
     'qq': LastBlockSpec('qq', residual=False, ffn=False),
     'kk': LastBlockSpec('kk', residual=False, ffn=False),
+    'sclip': LastBlockSpec('qq+kk'),
+    'clearclip': LastBlockSpec('qq', residual=False, ffn=False),
+    'naclip': LastBlockSpec('kk', residual=False, ffn=False, neighbour_std=5.0),
 }
 
 
@@ -115,6 +138,7 @@ def run_block(
     spec: LastBlockSpec,
     with_queries: bool = False,
     with_keys: bool = False,
+    bias: Tensor | None = None,
 ) -> LastBlockOutput:
     """Runs open_clip's block with another attention; only the asked projections are computed.
 
@@ -124,6 +148,7 @@ def run_block(
         spec: what to compute (without the final norm, which is the tower's).
         with_queries: also return ``out_proj(q)``.
         with_keys: also return ``out_proj(k)``.
+        bias: (N, N) neighbour bias of the tokens' grid, where the specification has one.
 
     Source: MaskCLIP (arXiv 2112.01071) section 3.2; the released ViT applies the output projection,
     weight and bias, to q, k and v alike and keeps residual and MLP for v.
@@ -147,7 +172,8 @@ def run_block(
 
     mixed = projected['v']
     if reads:
-        mixed = attention(split('q'), split('k'), split('v')).transpose(1, 2).flatten(2)
+        context = AttentionContext(None if bias is None else bias.to(mixed.dtype), spec.scale)
+        mixed = attention(split('q'), split('k'), split('v'), context).transpose(1, 2).flatten(2)
     out = block.ls_1(attn.out_proj(mixed))
     if spec.residual:
         out = out + tokens

@@ -43,8 +43,9 @@ def build_dense_encoder(visual: nn.Module, **settings: Any) -> DenseEncoder:
     encoder = _ENCODERS.get(type(visual))
     if encoder is None:
         raise UserError(
-            f'{type(visual).__name__} has no dense encoder; use a CLIP model with a '
-            f'{" or ".join(kind.__name__ for kind in _ENCODERS)}'
+            f'{type(visual).__name__} has no dense encoder (SigLIP and other timm towers pool '
+            'their patches by attention or have other blocks, so a patch has no place in the text '
+            f'space); use a CLIP model with a {" or ".join(kind.__name__ for kind in _ENCODERS)}'
         )
     try:
         return encoder(visual, **settings)

@@ -9,7 +9,7 @@ from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.backbones.dense import DenseFeatures
+from ovseg.backbones.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.backbones.position import resize_position_embedding
 from ovseg.errors import UserError
 
@@ -77,6 +77,10 @@ class CLIPResNetEncoder(nn.Module):
             embedding=self._embedding(dense) if 'embedding' in outputs else None,
             intermediates=tuple(stages[layer] for layer in layers),
         )
+
+    def margins(self, size: tuple[int, int]) -> Margins:
+        """The map is stretched over the image: nothing reaches beyond it."""
+        return NO_MARGINS
 
     def pad(self, image: Tensor) -> Tensor:
         """Images of at least one output cell: the poolings would reduce smaller ones to nothing.

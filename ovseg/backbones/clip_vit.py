@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from open_clip.transformer import VisionTransformer
@@ -20,13 +20,16 @@ from ovseg.attention.last_block import (
     last_block_spec,
     run_block,
 )
-from ovseg.backbones.dense import DenseFeatures
+from ovseg.attention.neighbours import neighbour_bias
+from ovseg.backbones.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.backbones.position import RESIZE_RULES, ResizeRule, resize_position_embedding
 from ovseg.errors import UserError
 
 # Grids seen lately whose position embeddings are kept; folders of photographs have few shapes.
 _CACHED_GRIDS = 16
 _ATTENTION_ONLY = LastBlockSpec('qk', ffn=False)
+
+Padding = Literal['mean', 'black', 'floor', 'centred']
 
 
 class CLIPViTEncoder(nn.Module):
@@ -36,9 +39,12 @@ class CLIPViTEncoder(nn.Module):
         visual: open_clip's ``VisionTransformer``. It is read, never written or hooked.
         last_block: preset name or fields of :class:`~ovseg.attention.LastBlockSpec`.
         position_resize: see :func:`~ovseg.backbones.position.resize_position_embedding`.
-        padding: what fills the right and bottom border up to a multiple of the patch: ``'mean'``
-            (zeros after normalisation, as MaskCLIP) or ``'black'`` (zero pixels before
-            normalisation, as CLIP-DINOiser's MaskCLIP).
+        padding: what becomes of sides that are no multiple of the patch. ``'mean'`` (zeros after
+            normalisation, as MaskCLIP) and ``'black'`` (zero pixels before normalisation, as
+            CLIP-DINOiser's MaskCLIP) fill the right and bottom border, and the map is stretched
+            over the image. ``'floor'`` leaves the last partial patch out and stretches likewise
+            (SCLIP, NACLIP). ``'centred'`` puts zeros after normalisation on all sides, which
+            :meth:`margins` tells, so that the map keeps its place (ClearCLIP).
         mean: pixel mean of the normalisation, RGB in [0, 1]; read for ``'black'`` only.
         std: pixel standard deviation, likewise.
         mlp_input_layer: block whose MLP input is given as ``mlp_input``, counted from the end like
@@ -55,7 +61,7 @@ class CLIPViTEncoder(nn.Module):
         visual: VisionTransformer,
         last_block: str | dict | LastBlockSpec = 'maskclip',
         position_resize: ResizeRule = 'always',
-        padding: Literal['mean', 'black'] = 'mean',
+        padding: Padding = 'mean',
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
         mlp_input_layer: int = -3,
@@ -71,19 +77,51 @@ class CLIPViTEncoder(nn.Module):
                 f'encoder.position_resize must be one of {list(RESIZE_RULES)}, '
                 f"got '{position_resize}'"
             )
-        if padding not in ('mean', 'black'):
-            raise UserError(f"encoder.padding must be 'mean' or 'black', got '{padding}'")
+        if padding not in get_args(Padding):
+            raise UserError(
+                f"encoder.padding must be one of {list(get_args(Padding))}, got '{padding}'"
+            )
         for block in visual.transformer.resblocks:
             check_block(block)
         self.visual = visual
         self.mlp_input_layer = mlp_input_layer
         self.last_block = last_block_spec(last_block)
         self.position_resize = position_resize
+        self.padding = padding
         self.embed_dim = visual.output_dim
         self.stride = tuple(visual.patch_size)
         fill = [-m / s if padding == 'black' else 0.0 for m, s in zip(mean, std, strict=True)]
         self.register_buffer('pad_value', torch.tensor(fill).view(1, 3, 1, 1), persistent=False)
         self._positions: OrderedDict[tuple, Tensor] = OrderedDict()
+        self._bias: tuple[tuple, Tensor] | None = None
+
+    def trunk(
+        self, image: Tensor, layers: Sequence[int] = (), with_mlp_input: bool = False
+    ) -> tuple[Tensor, tuple[int, int], dict[int | str, Tensor]]:
+        """Tokens that enter the last block.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            layers: see :meth:`forward`.
+            with_mlp_input: also give the map ``'mlp_input'``.
+
+        Returns:
+            (B, 1 + h*w, C) tokens, class token first; their (h, w); maps (B, C, h, w) by layer.
+        """
+        visual = self.visual
+        tokens, grid = self._embed(image)
+        mlp_block = self._mlp_block if with_mlp_input else None
+        maps: dict[int | str, Tensor] = {}
+        for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
+            # Not block(tokens): without gradients MultiheadAttention takes a path that holds
+            # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
+            done = run_block(block, tokens, PLAIN_BLOCK)
+            tokens = done.tokens
+            if block is mlp_block:
+                maps['mlp_input'] = drop_class_token(done.mlp_input, grid)
+            if layer in layers:
+                maps[layer] = drop_class_token(tokens, grid)
+        return tokens, grid, maps
 
     def forward(
         self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
@@ -96,23 +134,20 @@ class CLIPViTEncoder(nn.Module):
             layers: blocks before the last, counted from 1, whose patch tokens are wanted as maps.
 
         Returns:
-            Features on a grid of ceil(H / patch) x ceil(W / patch).
+            Features on a grid of ceil(H / patch) x ceil(W / patch); with padding ``'floor'`` of
+            floor(H / patch) x floor(W / patch), at least 1 x 1.
         """
         visual = self.visual
-        tokens, grid = self._embed(image)
-        mlp_input, mlp_block = None, self._mlp_block if 'mlp_input' in outputs else None
-        intermediates = {}
-        for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
-            # Not block(tokens): without gradients MultiheadAttention takes a path that holds
-            # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
-            done = run_block(block, tokens, PLAIN_BLOCK)
-            tokens = done.tokens
-            if block is mlp_block:
-                mlp_input = drop_class_token(done.mlp_input, grid)
-            if layer in layers:
-                intermediates[layer] = drop_class_token(tokens, grid)
+        tokens, grid, maps = self.trunk(image, layers, 'mlp_input' in outputs)
         block = visual.transformer.resblocks[-1]
-        last = run_block(block, tokens, self.last_block, 'queries' in outputs, 'keys' in outputs)
+        last = run_block(
+            block,
+            tokens,
+            self.last_block,
+            with_queries='queries' in outputs,
+            with_keys='keys' in outputs,
+            bias=self._neighbour_bias(grid, tokens),
+        )
         final = visual.ln_post(last.tokens) if self.last_block.final_norm else last.tokens
         dense = drop_class_token(final, grid)
         patch = F.conv2d(dense, visual.proj.T[:, :, None, None].to(dense.dtype))
@@ -122,8 +157,8 @@ class CLIPViTEncoder(nn.Module):
             queries=None if last.queries is None else last.queries[:, 1:],
             tokens=dense if 'tokens' in outputs else None,
             embedding=self._embedding(block, tokens) if 'embedding' in outputs else None,
-            mlp_input=mlp_input,
-            intermediates=tuple(intermediates[layer] for layer in layers),
+            mlp_input=maps.get('mlp_input'),
+            intermediates=tuple(maps[layer] for layer in layers),
         )
 
     def mlp_input(self, image: Tensor) -> Tensor:
@@ -164,22 +199,51 @@ class CLIPViTEncoder(nn.Module):
             )
         return blocks[self.mlp_input_layer]
 
+    def margins(self, size: tuple[int, int]) -> Margins:
+        """How far the feature map reaches beyond an image.
+
+        Args:
+            size: (height, width) of the image in pixels.
+
+        Returns:
+            (top, bottom, left, right) in pixels; 0 where the map is stretched over the image.
+        """
+        if self.padding != 'centred':
+            return NO_MARGINS
+        bottom, right = (-side % patch for side, patch in zip(size, self.stride, strict=True))
+        return bottom // 2, bottom - bottom // 2, right // 2, right - right // 2
+
     def pad(self, image: Tensor) -> Tensor:
-        """Images filled up at the right and bottom to a multiple of the patch.
+        """Images as the patches are cut from them; see ``padding``.
 
         Args:
             image: (B, 3, H, W), normalised.
         """
         height, width = image.shape[-2:]
-        bottom = math.ceil(height / self.stride[0]) * self.stride[0] - height
-        right = math.ceil(width / self.stride[1]) * self.stride[1] - width
-        if not (bottom or right):
-            return image
-        padded = self.pad_value.to(image.dtype).repeat(
-            len(image), 1, height + bottom, width + right
+        # Nothing is left to leave out of an image smaller than a patch, so it is filled up.
+        rounding = math.floor if self.padding == 'floor' else math.ceil
+        rows, columns = (
+            max(rounding(side / patch), 1) * patch
+            for side, patch in zip((height, width), self.stride, strict=True)
         )
-        padded[..., :height, :width] = image
+        image = image[..., :rows, :columns]
+        top, _, left, _ = self.margins((height, width))
+        height, width = image.shape[-2:]
+        if (height, width) == (rows, columns):
+            return image
+        padded = self.pad_value.to(image.dtype).repeat(len(image), 1, rows, columns)
+        padded[..., top : top + height, left : left + width] = image
         return padded
+
+    def _neighbour_bias(self, grid: tuple[int, int], tokens: Tensor) -> Tensor | None:
+        """The bias of the grid seen last is kept: windows of one image have one shape."""
+        std = self.last_block.neighbour_std
+        if std is None:
+            return None
+        key = (grid, std, tokens.device)
+        if self._bias is None or self._bias[0] != key:
+            self._bias = key, neighbour_bias(grid, std, tokens.device)
+        return self._bias[1]
 
     def _position(self, grid: tuple[int, int], tokens: Tensor) -> Tensor:
         source = self.visual.positional_embedding

@@ -8,6 +8,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+# (top, bottom, left, right): how far a feature map reaches beyond its image, in pixels.
+Margins = tuple[int, int, int, int]
+NO_MARGINS: Margins = (0, 0, 0, 0)
+
 
 @dataclass(frozen=True)
 class DenseFeatures:
@@ -66,4 +70,8 @@ class DenseEncoder(Protocol):
                 ``{'keys', 'queries', 'tokens', 'embedding', 'mlp_input'}``.
             layers: layers whose outputs are wanted as maps, counted from 1.
         """
+        ...
+
+    def margins(self, size: tuple[int, int]) -> Margins:
+        """How far the feature map reaches beyond an image of that (height, width)."""
         ...

@@ -164,6 +164,6 @@ class DINOEncoder(nn.Module):
         tokens = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
         tokens = torch.cat([vit.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
         position = resize_position_embedding(
-            vit.pos_embed[0], tuple(vit.patch_embed.grid_size), grid, 'scale_factor'
+            vit.pos_embed[0], tuple(vit.patch_embed.grid_size), grid, 'dino'
         )
         return vit.norm_pre(tokens + position), grid

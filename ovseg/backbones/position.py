@@ -7,10 +7,12 @@ from typing import Literal
 from torch import Tensor, cat
 from torch.nn import functional as F
 
-ResizeRule = Literal['token_count', 'always', 'scale_factor']
-RESIZE_RULES: tuple[str, ...] = ('token_count', 'always', 'scale_factor')
-# DINO nudges the factor so that rounding down gives the wanted size, and samples with it.
-_SCALE_NUDGE = 0.1
+ResizeRule = Literal['token_count', 'always', 'scale_factor', 'dino']
+RESIZE_RULES: tuple[str, ...] = ('token_count', 'always', 'scale_factor', 'dino')
+_KEEP_EQUAL_COUNTS = ('token_count', 'scale_factor')
+_SAMPLE_BY_FACTOR = ('scale_factor', 'dino')
+# DINO's: (n + 0.1) / g * g, rounded down, is n again. CLIP's dense methods took it over.
+_ROUNDING_GUARD = 0.1
 
 
 def resize_position_embedding(
@@ -24,9 +26,10 @@ def resize_position_embedding(
         grid: (h, w) wanted.
         rule: ``'always'`` resizes whenever the grids differ. ``'token_count'`` is MaskCLIP's test:
             a grid of another shape with as many tokens (7x28 for 14x14) keeps the embedding in
-            row-major order, misaligned; its published numbers include that. ``'scale_factor'`` is
-            DINO's: the factor is (side + 0.1) / trained side, in the sampling coordinates too; the
-            embedding stays as it is only on a square grid of as many tokens.
+            row-major order, misaligned; its published numbers include that. ``'scale_factor'`` has
+            the same test and samples by the factors ``(h + 0.1) / h0`` and ``(w + 0.1) / w0``, as
+            SCLIP, ClearCLIP, NACLIP, ProxyCLIP and Trident do: other numbers than by size.
+            ``'dino'`` samples by these factors whenever the grids differ.
 
     Returns:
         (1 + h*w, C): bicubic, align_corners False, no antialiasing; the class part is unchanged.
@@ -38,13 +41,19 @@ def resize_position_embedding(
     """
     if grid == trained_grid:
         return embedding
-    if rule == 'token_count' and grid[0] * grid[1] == trained_grid[0] * trained_grid[1]:
+    if rule in _KEEP_EQUAL_COUNTS and grid[0] * grid[1] == trained_grid[0] * trained_grid[1]:
         return embedding
     class_part, patch_part = embedding[:1], embedding[1:]
     planes = patch_part.T.unflatten(1, trained_grid)[None]
-    how: dict = {'size': grid}
-    if rule == 'scale_factor':
-        factors = zip(grid, trained_grid, strict=True)
-        how = {'scale_factor': tuple((side + _SCALE_NUDGE) / old for side, old in factors)}
-    planes = F.interpolate(planes.float(), **how, mode='bicubic', align_corners=False)
+    target: dict = {'size': grid}
+    if rule in _SAMPLE_BY_FACTOR:
+        # Not recomputed from the sizes: the factor with its 0.1 decides where samples are taken.
+        target = {
+            'scale_factor': tuple(
+                (wanted + _ROUNDING_GUARD) / trained
+                for wanted, trained in zip(grid, trained_grid, strict=True)
+            ),
+            'recompute_scale_factor': False,
+        }
+    planes = F.interpolate(planes.float(), **target, mode='bicubic', align_corners=False)
     return cat([class_part, planes[0].flatten(1).T.to(embedding.dtype)])

@@ -9,6 +9,7 @@ import torch
 
 from ovseg.errors import UserError
 from ovseg.parity import clip_dinoiser, maskclip
+from ovseg.parity import training_free_attention as attention
 from ovseg.parity.report import Line, Report
 
 # file name -> check(report, folder)
@@ -19,7 +20,6 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'vit_dense_cases.pt': maskclip.check_vit_cases,
     'resnet_dense_cases.pt': maskclip.check_resnet_cases,
     'maskclip_variants.pt': maskclip.check_variants,
-    'weights.pt': clip_dinoiser.check_weights,
     'inference_cases.pt': clip_dinoiser.check_inference,
     'slide.pt': clip_dinoiser.check_slide,
     'teachers.pt': clip_dinoiser.check_teachers,
@@ -28,9 +28,24 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'final_feats.pt': clip_dinoiser.check_final_features,
     'training.pt': clip_dinoiser.check_training,
     'imagenet_subset_indices.pt': clip_dinoiser.check_subset,
+    'sclip.pt': attention.check_sclip,
+    'naclip.pt': attention.check_naclip,
+    'clearclip.pt': attention.check_clearclip,
+}
+# Several methods have a file of this name; a key that only one of them has tells whose it is.
+SHARED_NAME = 'weights.pt'
+SHARED_NAME_CHECKS: dict[str, Callable[[Report, Path], None]] = {
+    'state_dict_clip': attention.check_weights,
+    'class_embeddings': clip_dinoiser.check_weights,
 }
 # Files of methods that are not built yet. In a folder they are listed and do not fail it.
-NOT_COVERED = {'maskclip_plus.pt': 'MaskCLIP+ (training with pseudo labels) is not built yet'}
+NOT_COVERED = {
+    'maskclip_plus.pt': 'MaskCLIP+ (training with pseudo labels) is not built yet',
+    'proxyclip.pt': 'ProxyCLIP is not built yet',
+    'corrclip_v1.pt': 'CorrCLIP is not built yet',
+    'corrclip_v1_weights.pt': 'CorrCLIP is not built yet',
+    'corrclip_v2.pt': 'CorrCLIP is not built yet',
+}
 
 
 def check_path(path: str | Path) -> Iterator[Report]:
@@ -52,9 +67,9 @@ def check_path(path: str | Path) -> Iterator[Report]:
     if not files:
         raise UserError(f'{path} holds no .pt file; give a golden folder or files')
     for file in files:
-        if file.name in CHECKS:
-            report = Report(torch.load(file, map_location='cpu', weights_only=True), str(file))
-            CHECKS[file.name](report, file.parent)
+        if check := _find_check(file):
+            report = Report(_load(file), str(file))
+            check(report, file.parent)
             report.miss_unseen()
         else:
             report = Report({}, str(file))
@@ -62,6 +77,17 @@ def check_path(path: str | Path) -> Iterator[Report]:
             known = file.name in NOT_COVERED and path.is_dir()
             report.lines.append(Line(file.name, 'ok' if known else 'missing', _note(reason)))
         yield report
+
+
+def _find_check(file: Path) -> Callable[[Report, Path], None] | None:
+    if file.name != SHARED_NAME:
+        return CHECKS.get(file.name)
+    content = _load(file)
+    return next((check for key, check in SHARED_NAME_CHECKS.items() if key in content), None)
+
+
+def _load(file: Path) -> dict:
+    return torch.load(file, map_location='cpu', weights_only=True)
 
 
 def _note(reason: str) -> str:

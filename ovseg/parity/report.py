@@ -59,6 +59,16 @@ class Report:
         """
         self._seen.update(paths)
 
+    def leave(self, path: str, reason: str) -> None:
+        """Lists an input that nothing built so far reads; it does not fail the file.
+
+        Args:
+            path: dotted path into the file.
+            reason: why it is left.
+        """
+        self._seen.add(path)
+        self.lines.append(Line(path, 'ok', f'not covered: {reason}'))
+
     def compare(self, path: str, ours: Any, theirs: Any, tolerance: Tolerance) -> None:
         """Compares one quantity and marks it as covered.
 

@@ -2,10 +2,15 @@
 
 A refiner is a registered callable: ``(scores (B, P, h, w), features, classifier) -> scores``, with
 the optional features that it reads (``needs``) and whether it gives probabilities.
+
+A pixel refiner works at the image's own size instead, strip by strip (``segmentors/pixel_stage``):
+it makes something of the image once a strip (``prepare``), refines some score maps with it
+(``__call__``), and says how many rows away a pixel can matter (``reach``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,11 +19,13 @@ from ovseg.backbones.dense import DenseFeatures
 from ovseg.errors import UserError
 from ovseg.refiners.key_smoothing import KeyNorm, key_smoothing
 from ovseg.refiners.learned_background import learned_background
+from ovseg.refiners.pamr import local_affinity, propagate
 from ovseg.refiners.prompt_denoising import CLIP_SCALE, prompt_denoising
 from ovseg.registry import MODELS
 from ovseg.text.classifier import Classifier
 
 __all__ = [
+    'PAMR',
     'KeySmoothing',
     'LearnedBackground',
     'PromptDenoising',
@@ -132,3 +139,44 @@ class LearnedBackground:
             return scores
         rows = (classifier.class_index == classifier.background_index).nonzero()[:, 0]
         return learned_background(scores, features.foreground, rows, self.certainty)
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class PAMR:
+    """Pixel refiner; see :mod:`ovseg.refiners.pamr`.
+
+    Attributes:
+        steps: rounds; published with NACLIP 10.
+        dilations: distances of the neighbours in pixels; published 8 and 16.
+    """
+
+    steps: int = 10
+    dilations: Sequence[int] = (8, 16)
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        object.__setattr__(self, 'dilations', tuple(self.dilations))
+        if self.steps < 1 or not self.dilations or min(self.dilations) < 1:
+            raise UserError(
+                'PAMR.steps and each of PAMR.dilations must be at least 1, got '
+                f'{self.steps} and {self.dilations}; set model.pixel_refiner=None for no PAMR'
+            )
+
+    @property
+    def reach(self) -> int:
+        """Rows beyond which nothing of an image or its scores matters to a pixel."""
+        return self.steps * max(self.dilations)
+
+    @property
+    def planes(self) -> int:
+        """How many values a pixel has in what :meth:`prepare` returns."""
+        return 8 * len(self.dilations)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """(C, H, W) image, normalised -> affinities (planes, H, W)."""
+        return local_affinity(image, self.dilations)
+
+    def __call__(self, scores: Tensor, prepared: Tensor) -> Tensor:
+        """(P, H, W) scores -> refined scores."""
+        return propagate(scores, prepared, self.dilations, self.steps)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ovseg.backbones import DenseEncoder, DenseFeatures
+from ovseg.backbones.dense import NO_MARGINS, Margins
 from ovseg.errors import UserError
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.splicing import splice_cell, splice_features, splice_maps
@@ -26,11 +27,15 @@ class ImageEncoding:
         features: of its windows, batch dimension = windows.
         boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
         input_size: (height, width) of the network's input in pixels.
+        margins: how far each window's map reaches beyond its box, see ``DenseEncoder.margins``.
+        image: (3, H, W), the network's input; only where a pixel refiner will read it.
     """
 
     features: DenseFeatures
     boxes: list[Box]
     input_size: tuple[int, int]
+    margins: Margins = NO_MARGINS
+    image: Tensor | None = None
 
 
 def encode_images(
@@ -39,6 +44,7 @@ def encode_images(
     settings: InferenceSettings,
     outputs: frozenset[str] = frozenset(),
     guiding: Guiding | None = None,
+    keep_image: bool = False,
 ) -> list[ImageEncoding]:
     """Encodes images of one size; their windows go through the encoder in common batches.
 
@@ -49,6 +55,7 @@ def encode_images(
         outputs: optional fields of :class:`DenseFeatures` to fill.
         guiding: what a guide makes of the features: window by window, or, with spliced windows, of
             the joint map and the whole image.
+        keep_image: the encodings hold their input, too.
 
     Returns:
         One encoding an image.
@@ -61,7 +68,11 @@ def encode_images(
         joint = _encode_spliced(encoder, inputs, settings, outputs)
         if guiding is not None:
             joint = [guiding(part, inputs[i : i + 1]) for i, part in enumerate(joint)]
-        return [ImageEncoding(part, [(0, 0, *size)], size) for part in joint]
+        kept = inputs if keep_image else [None] * len(joint)
+        return [
+            ImageEncoding(part, [(0, 0, *size)], size, NO_MARGINS, image)
+            for part, image in zip(joint, kept, strict=True)
+        ]
     if settings.mode == 'slide':
         boxes = window_boxes(size, settings.crop_size, settings.stride)
         windows = cut_windows(inputs, boxes)
@@ -73,9 +84,16 @@ def encode_images(
         parts.append(part if guiding is None else guiding(part, batch))
     features = _concatenate(parts)
     count = len(boxes)
+    margins = encoder.margins(tuple(windows.shape[-2:]))
     return [
-        ImageEncoding(_slice(features, i * count, (i + 1) * count), boxes, size)
-        for i in range(len(inputs))
+        ImageEncoding(
+            _slice(features, i * count, (i + 1) * count),
+            boxes,
+            size,
+            margins,
+            image if keep_image else None,
+        )
+        for i, image in enumerate(inputs)
     ]
 
 
@@ -129,6 +147,11 @@ def _spliced_windows(
         raise UserError(
             "test_cfg.mode='splice' needs an encoder on a patch grid (a ViT), "
             f'not {type(encoder).__name__}'
+        )
+    if encoder.margins(tuple(inputs.shape[-2:])) != NO_MARGINS:
+        raise UserError(
+            "test_cfg.mode='splice' does not go with encoder.padding='centred', whose map reaches "
+            'beyond the image; choose another padding'
         )
     patch = encoder.stride
     if any(crop % side for crop, side in zip(settings.crop_size, patch, strict=True)):

@@ -23,6 +23,11 @@ class InferenceSettings:
         save_logits: also give ``seg_logits`` (K, H, W), log-probabilities, with each prediction;
             their memory grows with classes and image size.
         strip_megabytes: about how much memory upsampling and arg-max may take at once.
+        upsampling: ``'via_input'`` resizes score maps to the input size and then to the image's, as
+            mmseg does; ``'direct'`` straight to the image's, as SCLIP and ClearCLIP do with whole
+            images. Windows are always averaged at the input size.
+        normalize_scores: scores that are given out sum to 1 over the classes (NACLIP); with
+            synonyms by ``max`` they otherwise sum to less. Labels do not depend on it.
     """
 
     mode: Literal['whole', 'slide', 'splice'] = 'whole'
@@ -31,12 +36,23 @@ class InferenceSettings:
     window_batch: int = 8
     save_logits: bool = False
     strip_megabytes: float = 256.0
+    upsampling: Literal['via_input', 'direct'] = 'via_input'
+    normalize_scores: bool = False
 
     def __post_init__(self) -> None:
         """Checks the settings against each other."""
         if self.mode not in ('whole', 'slide', 'splice'):
             raise UserError(
                 f"test_cfg.mode must be 'whole', 'slide' or 'splice', got '{self.mode}'"
+            )
+        if self.upsampling not in ('via_input', 'direct'):
+            raise UserError(
+                f"test_cfg.upsampling must be 'via_input' or 'direct', got '{self.upsampling}'"
+            )
+        if self.upsampling == 'direct' and self.mode != 'whole':
+            raise UserError(
+                "test_cfg.upsampling='direct' needs mode='whole': windows are averaged at the "
+                'input size'
             )
         for name in ('crop_size', 'stride'):
             value = getattr(self, name)

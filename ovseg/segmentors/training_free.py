@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,10 +24,13 @@ from ovseg.guides import apply_guide
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
+from ovseg.segmentors.pixel_stage import PixelRefiner, PixelStage, refined_strips
 from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips
 from ovseg.text import Classifier, TextEncoder, build_classifier, classifier_from_rows
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
+# Keeps scores of a pixel without any from dividing by zero.
+_TINY = 1e-12
 # Below any real log-probability; keeps classes that no row stands for finite.
 _SMALLEST_PROBABILITY = 1e-12
 
@@ -46,6 +50,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             config.
         guide: config of a guide, by whose affinity the features are pooled, or None.
         refiners: configs of refiners, applied in order on the patch grid.
+        pixel_refiner: config of a refiner that works at the image's own size, such as PAMR.
         test_cfg: fields of :class:`InferenceSettings`.
         data_preprocessor: as in mmseg; None normalises with the statistics of the CLIP weights.
         init_cfg: unused, for mmseg's builders.
@@ -68,6 +73,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
+        pixel_refiner: Mapping[str, Any] | None = None,
     ) -> None:
         clip = dict(clip)
         maskclip_files = clip.pop('maskclip_files', ())
@@ -90,7 +96,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.encoder = build_dense_encoder(self.clip.visual, **self._encoder_settings(encoder))
         self.guide = None if guide is None else build_part(guide)
         self.refiners = [build_part(refiner) for refiner in refiners]
+        self.pixel_refiner: PixelRefiner | None = (
+            None if pixel_refiner is None else build_part(pixel_refiner)
+        )
         self.inference_settings = InferenceSettings.from_config(test_cfg)
+        if (
+            self.inference_settings.upsampling == 'direct'
+            and getattr(self.encoder, 'padding', None) == 'centred'
+        ):
+            raise UserError(
+                "test_cfg.upsampling='direct' does not go with encoder.padding='centred', whose "
+                'map reaches beyond the image; choose another padding'
+            )
         self.text_settings = dict(text or {})
         embeddings = self.text_settings.pop('embeddings', None)
         self.text_encoder = TextEncoder(
@@ -193,7 +210,14 @@ class TrainingFreeSegmentor(BaseSegmentor):
         parts = [*self.refiners, *([] if self.guide is None else [self.guide])]
         outputs = frozenset().union(*(part.needs for part in parts))
         guiding = None if self.guide is None else self._guide
-        return encode_images(self.encoder, inputs, self.inference_settings, outputs, guiding)
+        return encode_images(
+            self.encoder,
+            inputs,
+            self.inference_settings,
+            outputs,
+            guiding,
+            keep_image=self.pixel_refiner is not None,
+        )
 
     def _guide(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:
         return apply_guide(self.guide, features, self.pixels(inputs))
@@ -233,7 +257,22 @@ class TrainingFreeSegmentor(BaseSegmentor):
         scores = classifier.row_scores(encoding.features.patch)
         for refiner in self.refiners:
             scores = refiner(scores, encoding.features, classifier)
-        return ScoreMaps(scores, encoding.boxes, encoding.input_size)
+        return ScoreMaps(scores, encoding.boxes, encoding.input_size, encoding.margins)
+
+    def score_maps(
+        self, encoding: ImageEncoding, classifier: Classifier, size: tuple[int, int]
+    ) -> ScoreMaps:
+        """Scores as they are upsampled to an image of that size; see ``test_cfg.upsampling``.
+
+        Args:
+            encoding: from :meth:`encode_image`.
+            classifier: its rows are asked.
+            size: (height, width) of the labels in pixels.
+        """
+        scores = self.score(encoding, classifier)
+        if self.inference_settings.upsampling == 'direct':
+            return replace(scores, boxes=[(0, 0, *size)], input_size=size)
+        return scores
 
     @property
     def scores_are_probabilities(self) -> bool:
@@ -262,15 +301,28 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         classifier = self.classifier if classifier is None else classifier.to(self.device)
         given = self.scores_are_probabilities
-        megabytes = strip_megabytes or self.inference_settings.strip_megabytes
-        labels, probabilities = labels_in_strips(
-            self.score(encoding, classifier),
-            tuple(original_size),
-            lambda rows: classifier.decide(rows, are_probabilities=given),
-            int(megabytes * 2**20),
-            (lambda rows: classifier.probabilities(rows, are_probabilities=given))
-            if with_scores
-            else None,
+        strip_bytes = int((strip_megabytes or self.inference_settings.strip_megabytes) * 2**20)
+        size = tuple(original_size)
+        scores = self.score_maps(encoding, classifier, size)
+        stage = self.pixel_refiner and PixelStage(self.pixel_refiner, encoding.image)
+
+        def in_strips(decide: Any, collect: Any = None) -> tuple[Tensor, Tensor | None]:
+            strips = stage and refined_strips(scores, stage, size, strip_bytes)
+            return labels_in_strips(scores, size, decide, strip_bytes, collect, strips)
+
+        allowed = None
+        if classifier.rejection.min_area > 0:
+            allowed = classifier.large_classes(in_strips(classifier.best_classes)[0])
+
+        def collect(rows: Tensor) -> Tensor:
+            shares = classifier.probabilities(rows, are_probabilities=given, allowed=allowed)
+            if self.inference_settings.normalize_scores:
+                shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
+            return shares
+
+        labels, probabilities = in_strips(
+            lambda rows: classifier.decide(rows, are_probabilities=given, allowed=allowed),
+            collect if with_scores else None,
         )
         return (labels, probabilities) if with_scores else labels
 
@@ -348,9 +400,15 @@ class TrainingFreeSegmentor(BaseSegmentor):
             'last_block': str(getattr(self.encoder, 'last_block', self.encoder.__class__.__name__)),
             'guide': '' if self.guide is None else str(self.guide),
             'refiners': [str(refiner) for refiner in self.refiners],
+            'padding': getattr(self.encoder, 'padding', None),
+            'position_resize': getattr(self.encoder, 'position_resize', None),
+            'logit_scale': None
+            if self._classifier is None
+            else round(self._classifier.logit_scale, 4),
+            'pixel_refiner': None if self.pixel_refiner is None else str(self.pixel_refiner),
             'mode': settings.mode,
-            'window': settings.crop_size,
-            'stride': settings.stride,
+            'window': settings.crop_size if settings.mode != 'whole' else None,
+            'stride': settings.stride if settings.mode != 'whole' else None,
             'vocabulary': self.vocabulary_source,
             'templates': self.text_settings.get('templates', 'openai-80'),
             'synonyms': self.text_settings.get('combine', 'mean'),

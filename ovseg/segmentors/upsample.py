@@ -7,13 +7,14 @@ a bounded number of bytes give the same labels in bounded memory, whatever the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.backbones.dense import NO_MARGINS, Margins
 from ovseg.segmentors.windows import Box
 
 # Live copies of a strip while it is made: two interpolated rows, their mean, and what the decision
@@ -29,11 +30,13 @@ class ScoreMaps:
         maps: (windows, P, h, w).
         boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
         input_size: (height, width) of the network's input in pixels.
+        margins: how far each map reaches beyond its box.
     """
 
     maps: Tensor
     boxes: list[Box]
     input_size: tuple[int, int]
+    margins: Margins = NO_MARGINS
 
 
 def source_rows(start: int, stop: int, full: int, source: int, like: Tensor):
@@ -108,26 +111,60 @@ def input_rows(scores: ScoreMaps, start: int, stop: int) -> Tensor:
     """
     height, width = scores.input_size
     if scores.boxes == [(0, 0, height, width)]:
-        return resize_rows(scores.maps[0], start, stop, scores.input_size)
+        return _window_rows(scores.maps[0], start, stop, scores.input_size, scores.margins)
     total = scores.maps.new_zeros(scores.maps.shape[1], stop - start, width)
     count = scores.maps.new_zeros(stop - start, width)
     for window, (y1, x1, y2, x2) in zip(scores.maps, scores.boxes, strict=True):
         top, bottom = max(start, y1), min(stop, y2)
         if top >= bottom:
             continue
-        rows = resize_rows(window, top - y1, bottom - y1, (y2 - y1, x2 - x1))
+        rows = _window_rows(window, top - y1, bottom - y1, (y2 - y1, x2 - x1), scores.margins)
         total[:, top - start : bottom - start, x1:x2] += rows
         count[top - start : bottom - start, x1:x2] += 1
     return total.div_(count)
 
 
-def output_strips(
-    scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Strips of the score map at the output size: windows -> input size -> output size.
+def _window_rows(
+    window: Tensor, start: int, stop: int, size: tuple[int, int], margins: Margins
+) -> Tensor:
+    """Rows of a window's map at the window's pixel size, without its margins."""
+    top, bottom, left, right = margins
+    full = (size[0] + top + bottom, size[1] + left + right)
+    rows = resize_rows(window, start + top, stop + top, full)
+    return rows[..., left : left + size[1]]
+
+
+def output_rows(scores: ScoreMaps, output_size: tuple[int, int], start: int, stop: int) -> Tensor:
+    """Rows of the score map at the output size: windows -> input size -> output size.
 
     Both resizes are bilinear, one after the other, as mmseg's ``EncoderDecoder`` has them: one
     resize straight to the output size gives other numbers.
+
+    Args:
+        scores: the windows' maps.
+        output_size: (H, W) in pixels.
+        start: first row.
+        stop: one past the last row.
+
+    Returns:
+        (P, stop - start, W).
+    """
+    if output_size == scores.input_size:
+        return input_rows(scores, start, stop)
+    height, source_height = output_size[0], scores.input_size[0]
+    # The rows at input size that these read; neighbouring strips share at most two.
+    first, last = start, stop - 1
+    if height != source_height:
+        lower, upper, _ = source_rows(start, stop, height, source_height, scores.maps)
+        first, last = int(lower[0]), int(upper[-1])
+    rows = input_rows(scores, first, last + 1)
+    return resize_rows(rows, start, stop, output_size, first, source_height)
+
+
+def output_strips(
+    scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Strips of :func:`output_rows` that cover the output, from top to bottom.
 
     Args:
         scores: the windows' maps.
@@ -137,25 +174,11 @@ def output_strips(
     Yields:
         ``(start, stop, rows)`` with rows (P, stop - start, W).
     """
-    height, width = output_size
+    height = output_size[0]
     rows_at_once = _rows_per_strip(scores, output_size, strip_bytes)
     for start in range(0, height, rows_at_once):
         stop = min(start + rows_at_once, height)
-        if output_size == scores.input_size:
-            yield start, stop, input_rows(scores, start, stop)
-            continue
-        # The rows at input size that this strip reads; neighbouring strips share at most two.
-        lower, upper, _ = source_rows(start, stop, height, scores.input_size[0], scores.maps)
-        if height == scores.input_size[0]:
-            first, last = start, stop - 1
-        else:
-            first, last = int(lower[0]), int(upper[-1])
-        rows = input_rows(scores, first, last + 1)
-        yield (
-            start,
-            stop,
-            resize_rows(rows, start, stop, output_size, first, scores.input_size[0]),
-        )
+        yield start, stop, output_rows(scores, output_size, start, stop)
 
 
 def _rows_per_strip(scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int) -> int:
@@ -173,6 +196,7 @@ def labels_in_strips(
     decide: Callable[[Tensor], Tensor],
     strip_bytes: int,
     collect: Callable[[Tensor], Tensor] | None = None,
+    strips: Iterable[tuple[int, int, Tensor]] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Decides every pixel's label from scores that never exist at full size.
 
@@ -183,13 +207,16 @@ def labels_in_strips(
         strip_bytes: about how many bytes a strip and its temporaries may take.
         collect: (1, P, rows, W) scores -> (1, K, rows, W); its results are returned at full size.
             This is what costs memory in proportion to the classes; None when not needed.
+        strips: other strips than the plain ones of `scores`, such as refined ones.
 
     Returns:
         (H, W) int64 labels and (K, H, W) collected scores or None.
     """
     labels = torch.empty(output_size, dtype=torch.int64, device=scores.maps.device)
     collected: Tensor | None = None
-    for start, stop, rows in output_strips(scores, output_size, strip_bytes):
+    if strips is None:
+        strips = output_strips(scores, output_size, strip_bytes)
+    for start, stop, rows in strips:
         labels[start:stop] = decide(rows[None])[0]
         if collect is not None:
             part = collect(rows[None])[0]

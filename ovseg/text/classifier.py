@@ -181,7 +181,9 @@ class Classifier:
         """Class scores (B, K, h, w) of patch features (B, D, h, w)."""
         return self.class_scores(self.row_scores(features))
 
-    def probabilities(self, rows: Tensor, are_probabilities: bool = False) -> Tensor:
+    def probabilities(
+        self, rows: Tensor, are_probabilities: bool = False, allowed: Tensor | None = None
+    ) -> Tensor:
         """Class probabilities (B, K, ...), float32, of row scores (B, P, ...).
 
         With ``max`` the softmax runs over all rows and a class takes its best row's share (so
@@ -192,6 +194,7 @@ class Classifier:
             rows: scores, as ``row_scores`` gives them and resized at will.
             are_probabilities: ``rows`` went through a softmax already (key smoothing does
                 that); they are then only scaled to sum to 1, negative ones counting as 0.
+            allowed: (K,) bool; classes that are not get 0, the others keep their shares.
 
         Source: SCLIP, CLIP_Segmentor.postprocess_result (softmax of queries, maximum a class).
         """
@@ -202,9 +205,36 @@ class Classifier:
         else:
             shares = (scores * self.logit_scale).softmax(1)
         is_by_class = self._is_identity or not self._rows_compete
-        return shares if is_by_class else self._best_rows(shares, empty=0.0)
+        shares = shares if is_by_class else self._best_rows(shares, empty=0.0)
+        if allowed is not None:
+            shares = shares * allowed.view(-1, *[1] * (shares.ndim - 2))
+        return shares
 
-    def decide(self, rows: Tensor, are_probabilities: bool = False) -> Tensor:
+    def best_classes(self, rows: Tensor) -> Tensor:
+        """Labels (B, ...), int64, of the best classes of row scores (B, P, ...), none rejected."""
+        winner = self._competing(rows).argmax(dim=1)
+        return self.class_index[winner] if self._rows_compete else winner
+
+    def large_classes(self, labels: Tensor) -> Tensor:
+        """Which classes an image keeps under the rejection rule's ``min_area``.
+
+        Args:
+            labels: of one image, from ``best_classes``.
+
+        Returns:
+            (K,) bool; the background is always kept.
+
+        Source: SCLIP, area rule of CLIP_Segmentor.postprocess_result.
+        """
+        counts = labels.flatten().bincount(minlength=self.num_classes).float()
+        counts[self.background_index] = 0
+        large = counts > self.rejection.min_area * counts.sum()
+        large[self.background_index] = True
+        return large
+
+    def decide(
+        self, rows: Tensor, are_probabilities: bool = False, allowed: Tensor | None = None
+    ) -> Tensor:
         """Labels (B, ...), int64, of row scores (B, P, ...), rejection included.
 
         Each pixel is decided by itself, so any strip of a map gives that strip of the result.
@@ -214,11 +244,23 @@ class Classifier:
         Args:
             rows: scores, as ``row_scores`` gives them and resized at will.
             are_probabilities: see ``probabilities``.
+            allowed: see ``probabilities``; no pixel gets a class that is not.
         """
         scores = self._competing(rows)
-        best, winner = scores.max(dim=1)
+        candidates = scores
+        if allowed is not None:
+            label_of = self.class_index if self._rows_compete else torch.arange(len(allowed))
+            is_out = ~allowed[label_of.to(allowed.device)]
+            candidates = scores.masked_fill(
+                is_out.view(-1, *[1] * (scores.ndim - 2)), float('-inf')
+            )
+        best, winner = candidates.max(dim=1)
         labels = self.class_index[winner] if self._rows_compete else winner
-        if self.rejection.threshold == 0 or self.background_index is None:
+        if self.background_index is None:
+            return labels
+        if allowed is not None:
+            labels = labels.masked_fill(best == float('-inf'), self.background_index)
+        if self.rejection.threshold == 0:
             return labels
         if are_probabilities:
             total = scores.float().clamp_min(0).sum(1).clamp_min_(_TINY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from ovseg.errors import UserError, nearest
@@ -29,12 +29,15 @@ class Rejection:
     ======================  =========================================================
 
     ``background`` and ``class_zero`` also obey a ``threshold`` above 0, and ``threshold`` also
-    takes ``words``.
+    takes ``words``. Any rule that rejects may also take classes out of an image by ``min_area``.
 
     Attributes:
         kind: the rule.
         threshold: probability in [0, 1]; 0 switches the comparison off.
         words: the background's prompts, only for ``threshold`` and ``background``.
+        min_area: in [0, 1); a class that is the best one in no more than this share of an image's
+            foreground pixels is taken out of that image, and its pixels are decided again (SCLIP
+            on VOC21: 0.1). 0 takes none out. The threshold is compared afterwards.
 
     Raises:
         UserError: a combination that says two things at once, or a value out of range.
@@ -43,6 +46,7 @@ class Rejection:
     kind: RejectionKind = 'none'
     threshold: float = 0.0
     words: tuple[str, ...] = ()
+    min_area: float = 0.0
 
     def __post_init__(self) -> None:
         kinds = get_args(RejectionKind)
@@ -51,19 +55,24 @@ class Rejection:
                 f'unknown rejection kind {self.kind!r}, use one of {", ".join(kinds)}.'
                 + nearest(str(self.kind), kinds)
             )
-        is_number = isinstance(self.threshold, (int, float))
-        if isinstance(self.threshold, bool) or not is_number or not 0 <= self.threshold <= 1:
+        if not _is_number(self.threshold) or not 0 <= self.threshold <= 1:
             raise UserError(
                 f'rejection threshold must be a probability from 0 to 1, got {self.threshold!r}'
+            )
+        if not _is_number(self.min_area) or not 0 <= self.min_area < 1:
+            raise UserError(
+                f'rejection min_area must be a share from 0 to below 1, got {self.min_area!r}'
             )
         words = (self.words,) if isinstance(self.words, str) else tuple(self.words)
         object.__setattr__(self, 'words', words)
         object.__setattr__(self, 'threshold', float(self.threshold))
-        if self.kind == 'none' and self.threshold > 0:
-            raise UserError(
-                f"rejection threshold {self.threshold} needs kind 'threshold', "
-                "'background' or 'class_zero', got kind 'none'"
-            )
+        object.__setattr__(self, 'min_area', float(self.min_area))
+        for name in ('threshold', 'min_area'):
+            if self.kind == 'none' and getattr(self, name) > 0:
+                raise UserError(
+                    f"rejection {name} {getattr(self, name)} needs kind 'threshold', "
+                    "'background' or 'class_zero', got kind 'none'"
+                )
         if words and self.kind in ('none', 'class_zero'):
             raise UserError(
                 f"background words need rejection kind 'background' or 'threshold', "
@@ -84,7 +93,7 @@ class Rejection:
 
         Example:
             >>> Rejection.build({'kind': 'threshold', 'threshold': 0.3})
-            Rejection(kind='threshold', threshold=0.3, words=())
+            Rejection(kind='threshold', threshold=0.3, words=(), min_area=0.0)
         """
         if source is None or isinstance(source, Rejection):
             return source
@@ -94,12 +103,12 @@ class Rejection:
             raise UserError(
                 f'rejection must be a dict with kind, threshold and words, got {source!r}'
             )
-        fields = ('kind', 'threshold', 'words')
+        known = [field.name for field in fields(cls)]
         for key in source:
-            if key not in fields:
+            if key not in known:
                 raise UserError(
-                    f'unknown rejection setting {key!r}, use {", ".join(fields)}.'
-                    + nearest(str(key), fields)
+                    f'unknown rejection setting {key!r}, use {", ".join(known)}.'
+                    + nearest(str(key), known)
                 )
         return cls(**source)
 
@@ -122,8 +131,14 @@ class Rejection:
             parts.append(f'the words {", ".join(self.words)}')
         if self.threshold > 0:
             parts.append(f'best probability below {self.threshold:g}')
+        if self.min_area > 0:
+            parts.append(f'classes of at most {self.min_area:.0%} of the foreground')
         return '; '.join(parts) or 'none'
 
     def to_dict(self) -> dict[str, Any]:
         """The rule as plain values that JSON holds; ``Rejection.build`` reads it back."""
         return {**asdict(self), 'words': list(self.words)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from miniatures import NAMES
 from mmengine.config import Config
 
 import ovseg
@@ -38,7 +39,7 @@ def test_weights_named_in_the_zoo_are_those_of_the_config():
 
 def test_published_numbers_use_the_names_of_our_data_sets():
     names = {name for entry in ovseg.list_models() for name in entry.published}
-    assert names <= {'voc20', 'context59', 'coco_stuff164k', 'cityscapes', 'ade20k'}
+    assert names <= set(NAMES)
 
 
 def test_an_unknown_name_suggests_the_nearest():

@@ -47,7 +47,7 @@ def test_an_image_is_filled_up_with_black(encoder):
 
 def test_position_embedding_is_sampled_by_dinos_factor():
     embedding = torch.randn(1 + 16, 4)
-    found = resize_position_embedding(embedding, (4, 4), (3, 6), 'scale_factor')
+    found = resize_position_embedding(embedding, (4, 4), (3, 6), 'dino')
     planes = embedding[1:].T.unflatten(1, (4, 4))[None]
     factors = (3.1 / 4, 6.1 / 4)
     wanted = torch.nn.functional.interpolate(planes, scale_factor=factors, mode='bicubic')
@@ -55,6 +55,8 @@ def test_position_embedding_is_sampled_by_dinos_factor():
     assert torch.allclose(found[1:], wanted[0].flatten(1).T, atol=1e-6)
     by_size = resize_position_embedding(embedding, (4, 4), (3, 6), 'always')
     assert not torch.allclose(found, by_size, atol=1e-3)
+    as_many = resize_position_embedding(embedding, (4, 4), (2, 8), 'dino')
+    assert not torch.allclose(as_many, embedding, atol=1e-3)
 
 
 @pytest.mark.parametrize('name', PUBLISHED)

@@ -154,6 +154,62 @@ def test_position_embeddings_of_an_equal_token_count_stay_as_maskclip_leaves_the
     assert torch.equal(resized[0], embedding[0])
 
 
+def test_position_embeddings_are_sampled_by_the_scale_factor_with_its_tenth():
+    embedding = torch.randn(1 + 5 * 5, 3)
+    planes = embedding[1:].T.unflatten(1, (5, 5))[None]
+    for grid in [(1, 1), (3, 7), (14, 9), (28, 28), (64, 128)]:
+        factor = ((grid[0] + 0.1) / 5, (grid[1] + 0.1) / 5)
+        expected = torch.nn.functional.interpolate(planes, scale_factor=factor, mode='bicubic')
+        assert expected.shape[2:] == grid
+        ours = resize_position_embedding(embedding, (5, 5), grid, 'scale_factor')
+        assert torch.equal(ours[1:].T.unflatten(1, grid), expected[0])
+        assert torch.equal(ours[0], embedding[0])
+        by_size = resize_position_embedding(embedding, (5, 5), grid, 'always')
+        assert not torch.allclose(ours, by_size, atol=1e-4)
+    as_many = resize_position_embedding(torch.randn(17, 3), (4, 4), (2, 8), 'scale_factor')
+    assert as_many.shape == (17, 3)
+
+
+def test_the_scale_factor_gives_every_grid_its_size():
+    for trained in (7, 14, 16, 24):
+        embedding = torch.zeros(1 + trained * trained, 1)
+        for side in range(1, 80):
+            resized = resize_position_embedding(
+                embedding, (trained, trained), (side, 81 - side), 'scale_factor'
+            )
+            assert len(resized) == 1 + side * (81 - side)
+
+
+def test_floor_padding_leaves_the_last_partial_patch_out():
+    encoder = build_dense_encoder(tiny_clip('vit').model.visual, padding='floor')
+    image = torch.randn(2, 3, 31, 44)
+    features = encoder(image).patch
+    assert features.shape[2:] == (3, 5) and encoder.margins((31, 44)) == (0, 0, 0, 0)
+    assert torch.equal(features, encoder(image[..., :24, :40]).patch)
+    assert encoder(image[..., :3, :44]).patch.shape[2:] == (1, 5)
+
+
+def test_centred_padding_says_how_far_the_map_reaches():
+    encoder = build_dense_encoder(tiny_clip('vit').model.visual, padding='centred')
+    image = torch.randn(2, 3, 29, 38)
+    assert encoder.margins((29, 38)) == (1, 2, 1, 1)
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 2))
+    assert torch.equal(encoder(image).patch, encoder(padded).patch)
+    assert encoder.margins((32, 40)) == (0, 0, 0, 0)
+
+
+def test_the_neighbour_bias_is_kept_for_the_grid_seen_last():
+    encoder = build_dense_encoder(tiny_clip('vit').model.visual, last_block='naclip')
+    first = encoder(torch.randn(1, 3, 32, 48)) and encoder._bias
+    encoder(torch.randn(2, 3, 32, 48))
+    assert encoder._bias is first and first[1].shape == (25, 25)
+    encoder(torch.randn(1, 3, 48, 32))
+    assert encoder._bias is not first
+    plain = build_dense_encoder(tiny_clip('vit').model.visual, last_block='sclip')
+    plain(torch.randn(1, 3, 32, 48))
+    assert plain._bias is None
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -161,7 +217,7 @@ def test_position_embeddings_of_an_equal_token_count_stay_as_maskclip_leaves_the
         ({'last_block': {'attention': 'none'}}, 'last_block.attention must be one of'),
         ({'last_block': {'residul': True}}, 'residul'),
         ({'position_resize': 'never'}, 'encoder.position_resize must be one of'),
-        ({'padding': 'white'}, "encoder.padding must be 'mean' or 'black'"),
+        ({'padding': 'white'}, 'encoder.padding must be one of'),
         ({'pooling': 'value'}, 'pooling'),
     ],
 )

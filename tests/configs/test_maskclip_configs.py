@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 import yaml
+from config_stand_ins import data_root, run, with_tiny_clip
 from miniatures import NAMES, prepared_miniature
 from mmengine.config import Config
-from scripts import ROOT, load_script
-from tiny_clip_models import RESNET, VIT
+from scripts import ROOT
 
 CONFIGS = sorted((ROOT / 'configs' / 'maskclip').glob('*.py'))
 BACKBONES = (
@@ -15,21 +13,6 @@ BACKBONES = (
     *(f'{name}_openai' for name in ('vit-b32', 'vit-b16', 'vit-l14')),
     *(f'{name}_openai' for name in ('rn50', 'rn101', 'rn50x4', 'rn50x16')),
 )
-
-
-def with_tiny_clip(stem, folder, data_root, **extra):
-    """A config file that takes the named one and puts a tiny random CLIP in it."""
-    architecture = RESNET if '_rn' in stem else VIT
-    path = folder / f'{stem}_tiny.py'
-    path.write_text(
-        f'_base_ = {str(ROOT / "configs" / "maskclip" / f"{stem}.py")!r}\n'
-        f"model = dict(clip=dict(_delete_=True, model={architecture!r}, pretrained='random'),\n"
-        "             text=dict(cache_dir=None, templates='single'))\n"
-        f'test_dataloader = dict(num_workers=0, dataset=dict(data_root={str(data_root)!r}))\n'
-        + ''.join(f'{key} = {value!r}\n' for key, value in extra.items()),
-        encoding='utf-8',
-    )
-    return path
 
 
 def test_there_is_one_config_for_each_backbone_and_data_set():
@@ -51,22 +34,11 @@ def test_every_config_reads_and_says_its_protocol(path):
         assert config.test_dataloader.dataset.resize.keep_ratio
 
 
-def run(config, folder):
-    assert load_script('test').main([str(config), '--work-dir', str(folder / 'work')]) == 0
-    (path,) = (folder / 'work').rglob('result.json')
-    return json.loads(path.read_text(encoding='utf-8'))
-
-
 @pytest.mark.parametrize('name', NAMES)
 def test_the_released_flavour_runs_on_every_data_set(name, tmp_path):
     prepared_miniature(name, tmp_path / 'data')
-    root = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py').data_root
     stem = f'maskclip_vit-b16_openai_{name}'
-    data = tmp_path / 'data'
-    data = (
-        data / root.removeprefix('data/') if (data / root.removeprefix('data/')).exists() else data
-    )
-    result = run(with_tiny_clip(stem, tmp_path, data), tmp_path)
+    result = run(with_tiny_clip(stem, tmp_path, data_root(name, tmp_path / 'data')), tmp_path)
     assert result['protocol']['templates'] == 'single'
     assert result['protocol']['vocabulary'].startswith(f'{name}/')
     assert 0 <= result['metrics']['mIoU'] <= 100

@@ -47,6 +47,11 @@ def test_every_protocol_has_words_for_every_class(name):
         ('context59', 'maskclip', 1, ('bag',)),
         ('voc20', 'maskclip', 19, ('tv monitor',)),
         ('coco_object', 'corrclip_v1', 1, ('people',)),
+        ('voc21', 'clearclip', 0, ('background',)),
+        ('voc21', 'clearclip', 4, ('ship',)),
+        ('coco_object', 'clearclip', 0, ('background',)),
+        ('cityscapes', 'clearclip', 6, ('trafficlight',)),
+        ('context60', 'clearclip', 59, ('wood ',)),
     ],
 )
 def test_traps_stay_as_published(name, protocol, index, words):

@@ -10,8 +10,11 @@ from ovseg.errors import UserError
 from ovseg.parity import check_path
 
 GOLDEN = ROOT / 'tests' / 'data' / 'maskclip'
-METHODS = ('maskclip', 'clip_dinoiser')
+METHODS = ('maskclip', 'clip_dinoiser', 'training_free_attention')
 FILES = [path for method in METHODS for path in sorted((ROOT / 'tests/data' / method).glob('*.pt'))]
+
+
+ATTENTION = ROOT / 'tests' / 'data' / 'training_free_attention'
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: f'{path.parent.name}/{path.stem}')
@@ -19,6 +22,39 @@ def test_every_quantity_agrees_with_the_reference(path):
     (report,) = check_path(path)
     assert report.passed, report.text()
     assert len(report.lines) >= 2
+
+
+def test_weights_of_one_name_are_told_apart_by_what_they_hold(tmp_path):
+    shutil.copy(ATTENTION / 'weights.pt', tmp_path / 'weights.pt')
+    (report,) = check_path(tmp_path)
+    assert report.passed and len(report.lines) > 50
+    content = torch.load(ATTENTION / 'weights.pt', weights_only=True)
+    torch.save(
+        {**content, 'state_dict_dino': {'cls_token': torch.zeros(2)}}, tmp_path / 'weights.pt'
+    )
+    (report,) = check_path(tmp_path)
+    assert report.passed and 'state_dict_dino  ' in report.text()
+    torch.save({'config': {}, 'state_dict': {}}, tmp_path / 'weights.pt')
+    (report,) = check_path(tmp_path)
+    assert not report.passed
+
+
+@pytest.mark.parametrize(
+    ('file', 'change', 'name'),
+    [
+        ('sclip.pt', lambda c: c['features']['rect']['csa_attn'], 'features.rect.csa_attn'),
+        ('naclip.pt', lambda c: c['pipelines'][0]['logits'], 'pipelines.0.logits'),
+        ('clearclip.pt', lambda c: c['pipelines'][0]['probs'], 'pipelines.0.probs'),
+    ],
+)
+def test_a_changed_quantity_of_the_attentions_fails_and_is_named(file, change, name, tmp_path):
+    for path in ATTENTION.glob('*.pt'):
+        shutil.copy(path, tmp_path)
+    content = torch.load(tmp_path / file, weights_only=True)
+    change(content).flatten()[0] += 1e-2
+    torch.save(content, tmp_path / file)
+    (report,) = check_path(tmp_path / file)
+    assert [line.name for line in report.lines if line.status != 'ok'] == [name]
 
 
 def test_a_changed_quantity_fails_and_is_named(tmp_path):

@@ -5,7 +5,8 @@ import torch
 
 from ovseg.backbones import DenseFeatures
 from ovseg.errors import UserError
-from ovseg.refiners import KeySmoothing, PromptDenoising, ScoreSoftmax, key_smoothing
+from ovseg.refiners import PAMR, KeySmoothing, PromptDenoising, ScoreSoftmax, key_smoothing
+from ovseg.refiners.pamr import local_affinity, propagate
 from ovseg.registry import MODELS
 
 
@@ -66,6 +67,10 @@ def test_inputs_are_left_as_they_are():
     PromptDenoising(0.9)(scores, None, None)
     KeySmoothing(1.0)(scores, DenseFeatures(patch=scores, keys=keys), None)
     ScoreSoftmax()(scores, None, None)
+    image = torch.randn(3, 3, 4)
+    image_before = image.clone()
+    PAMR(2, (1,))(scores[0], PAMR(2, (1,)).prepare(image))
+    assert torch.equal(image, image_before)
     assert torch.equal(scores, before[0]) and torch.equal(keys, before[1])
 
 
@@ -79,11 +84,69 @@ def test_every_refiner_is_registered_and_keeps_the_contract(name):
     assert isinstance(refiner.gives_probabilities, bool)
 
 
+def pamr_by_loops(image, scores, dilations, steps):
+    """The definition, pixel by pixel."""
+    height, width = image.shape[1:]
+
+    def at(maps, y, x):
+        return maps[:, min(max(y, 0), height - 1), min(max(x, 0), width - 1)]
+
+    offsets = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    weights = {}
+    for y in range(height):
+        for x in range(width):
+            block = [at(image, y + d * dy, x + d * dx) for d in dilations for dy, dx in offsets]
+            spread = 1e-8 + 0.1 * torch.stack(block).std(0)
+            likeness = [
+                (-(at(image, y, x) - at(image, y + d * dy, x + d * dx)).abs() / spread).mean()
+                for d in dilations
+                for dy, dx in offsets
+                if (dy, dx) != (0, 0)
+            ]
+            weights[y, x] = torch.stack(likeness).softmax(0)
+    around = [(d * dy, d * dx) for d in dilations for dy, dx in offsets if (dy, dx) != (0, 0)]
+    for _ in range(steps):
+        old, scores = scores, torch.zeros_like(scores)
+        for (y, x), weight in weights.items():
+            for value, (dy, dx) in zip(weight, around, strict=True):
+                scores[:, y, x] += value * at(old, y + dy, x + dx)
+    return scores
+
+
+@pytest.mark.parametrize(('dilations', 'steps'), [((1,), 1), ((2, 3), 2)])
+def test_pamr_equals_its_definition(dilations, steps):
+    image, scores = torch.randn(3, 6, 7), torch.randn(4, 6, 7)
+    expected = pamr_by_loops(image, scores, dilations, steps)
+    affinity = local_affinity(image, dilations)
+    ours = propagate(scores, affinity, dilations, steps)
+    assert torch.allclose(affinity.sum(0), torch.ones(6, 7), atol=1e-5)
+    assert torch.allclose(ours, expected, atol=1e-5)
+
+
+def test_pamr_of_an_even_image_is_finite_and_keeps_even_scores():
+    image, scores = torch.ones(3, 20, 20), torch.full((2, 20, 20), 0.3)
+    refiner = PAMR(2, (8, 16))
+    refined = refiner(scores, refiner.prepare(image))
+    assert torch.allclose(refined, scores, atol=1e-5)
+
+
+def test_nothing_beyond_its_reach_matters_to_pamr():
+    refiner = PAMR(steps=2, dilations=(1, 3))
+    assert refiner.reach == 6
+    image, scores = torch.randn(3, 30, 8), torch.randn(2, 30, 8)
+    whole = refiner(scores, refiner.prepare(image))
+    part = refiner(scores[:, 4:26], refiner.prepare(image[:, 4:26]))
+    assert torch.allclose(whole[:, 10:20], part[:, 6:16], atol=1e-6)
+    assert not torch.allclose(whole[:, 4:10], part[:, :6], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
         (lambda: PromptDenoising(1.5), r'PromptDenoising.threshold must lie in \[0, 1\], got 1.5'),
         (lambda: KeySmoothing(-0.1), r'KeySmoothing.threshold must lie in \[0, 1\], got -0.1'),
+        (lambda: PAMR(steps=0), 'PAMR.steps and each of PAMR.dilations must be at least 1'),
+        (lambda: PAMR(dilations=()), 'model.pixel_refiner=None for no PAMR'),
         (lambda: KeySmoothing(norm='rows'), "must be 'tokens' or 'channels', got 'rows'"),
     ],
 )

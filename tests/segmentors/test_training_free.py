@@ -123,6 +123,84 @@ def test_an_encoding_answers_other_words_without_the_encoder():
     assert torch.equal(scores.argmax(0), labels)
 
 
+PAMR = {'type': 'PAMR', 'steps': 2, 'dilations': (1, 3)}
+
+
+def test_a_pixel_refiner_works_at_the_size_of_the_image():
+    model = build(pixel_refiner=PAMR, test_cfg={'mode': 'slide', 'crop_size': 32, 'stride': 16})
+    images, size = torch.randn(2, 3, 50, 44), (61, 47)
+    results = model.predict(images, [sample(size) for _ in images])
+    for image, result in zip(images, results, strict=True):
+        scores = model.encode_decode(image[None], [])
+        full, pixels = (
+            torch.nn.functional.interpolate(maps, size=size, mode='bilinear')[0]
+            for maps in (scores, image[None])
+        )
+        refined = model.pixel_refiner(full, model.pixel_refiner.prepare(pixels))
+        labels = result.pred_sem_seg.data[0]
+        assert (labels == refined.argmax(0)).float().mean() > 0.999
+        assert (labels != full.argmax(0)).any()
+
+
+def test_a_refined_encoding_answers_other_words_and_bands_of_any_height():
+    model = build(pixel_refiner=PAMR)
+    encoding = model.encode_image(torch.randn(1, 3, 40, 40))
+    assert build().encode_image(torch.randn(1, 3, 40, 40)).image is None
+    model.encoder.forward = None  # any further call would fail
+    model.set_vocabulary('one; two; three')
+    whole = model.segment_encoding(encoding, (50, 60), strip_megabytes=64)
+    assert (whole == model.segment_encoding(encoding, (50, 60), strip_megabytes=0.01)).all()
+    assert 'steps=2' in model.protocol()['pixel_refiner']
+
+
+def test_small_classes_are_taken_out_of_an_image_and_their_pixels_decided_again():
+    rule = {'kind': 'class_zero', 'min_area': 0.3, 'threshold': 0.0}
+    image = torch.randn(1, 3, 40, 40)
+    plain, ruled = (
+        build(vocabulary={'classes': WORDS, 'rejection': {**rule, 'min_area': area}},
+              text={'templates': 'single', 'combine': 'max'})
+        for area in (0.0, 0.3)
+    )  # fmt: skip
+    before = labels_of(plain, image, (40, 40))
+    counts = torch.bincount(before.flatten(), minlength=4)
+    small = [label for label in (1, 2, 3) if counts[label] <= 0.3 * counts[1:].sum()]
+    assert small and counts[small].sum() > 0
+    labels, shares = ruled.segment_encoding(
+        ruled.encode_image(image), (40, 40), with_scores=True, strip_megabytes=0.01
+    )
+    assert not torch.isin(labels, torch.tensor(small)).any()
+    kept = ~torch.isin(before, torch.tensor(small))
+    assert torch.equal(labels[kept], before[kept])
+    assert not shares[small].any() and torch.equal(shares.argmax(0), labels)
+    assert 'classes of at most 30% of the foreground' in ruled.protocol()['background']
+
+
+def test_scores_may_be_made_to_sum_to_one_without_another_label():
+    settings = {'text': {'templates': 'single', 'combine': 'max'}}
+    image = torch.randn(1, 3, 40, 40)
+    plain = build(**settings)
+    normalised = build(**settings, test_cfg={'normalize_scores': True})
+    labels, shares = plain.segment_encoding(plain.encode_image(image), (40, 40), with_scores=True)
+    again, sums = normalised.segment_encoding(
+        normalised.encode_image(image), (40, 40), with_scores=True
+    )
+    assert torch.equal(labels, again)
+    assert torch.allclose(sums, shares / shares.sum(0), atol=1e-6)
+    assert not torch.allclose(shares.sum(0), torch.ones(40, 40), atol=1e-3)
+
+
+def test_whole_images_may_skip_the_resize_to_the_input_size():
+    image, size = torch.randn(1, 3, 57, 75), (31, 29)
+    model = build(test_cfg={'upsampling': 'direct'}, encoder={'padding': 'floor'})
+    features = model.encode_image(image).features.patch
+    plain = torch.nn.functional.interpolate(
+        model.classifier.scores(features), size=size, mode='bilinear'
+    )
+    assert torch.equal(labels_of(model, image, size), plain.argmax(1)[0])
+    with pytest.raises(UserError, match="does not go with encoder.padding='centred'"):
+        build(test_cfg={'upsampling': 'direct'}, encoder={'padding': 'centred'})
+
+
 def test_without_words_the_error_says_what_to_do():
     model = build(vocabulary=None)
     assert model.num_classes == 0
@@ -171,6 +249,11 @@ def test_published_text_embeddings_replace_the_text_tower(tmp_path):
         ({'mode': 'slide', 'crop_size': (0, 32), 'stride': 8}, 'test_cfg.crop_size must be'),
         ({'window_bach': 3}, "Did you mean 'window_batch'"),
         ({'window_batch': 0}, 'must be positive'),
+        ({'upsampling': 'none'}, "test_cfg.upsampling must be 'via_input' or 'direct'"),
+        (
+            {'mode': 'slide', 'crop_size': 32, 'stride': 8, 'upsampling': 'direct'},
+            "'direct' needs mode='whole'",
+        ),
     ],
 )
 def test_inference_settings_that_do_not_fit_are_named(test_cfg, message):

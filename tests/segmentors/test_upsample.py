@@ -87,6 +87,21 @@ def test_windows_cover_the_image_and_average_where_they_overlap(size, crop, stri
     assert torch.equal(middle, ours[:, 7:11])
 
 
+def test_a_map_that_reaches_beyond_its_window_keeps_its_place():
+    boxes, margins = [(0, 0, 30, 20), (0, 10, 30, 30)], (1, 1, 5, 7)
+    maps = torch.randn(2, 3, 4, 4)
+    total, count = torch.zeros(3, 30, 30), torch.zeros(30, 30)
+    for window, (y1, x1, y2, x2) in zip(maps, boxes, strict=True):
+        reaching = plain_resize(window[None], (32, 32))[0]
+        total[:, y1:y2, x1:x2] += reaching[:, 1:31, 5:25]
+        count[y1:y2, x1:x2] += 1
+    ours = input_rows(ScoreMaps(maps, boxes, (30, 30), margins), 0, 30)
+    assert torch.allclose(ours, total / count, atol=1e-6)
+    whole = ScoreMaps(maps[:1], [(0, 0, 30, 20)], (30, 20), margins)
+    alone = plain_resize(maps[:1], (32, 32))[0][:, 1:31, 5:25]
+    assert torch.allclose(input_rows(whole, 3, 9), alone[:, 3:9], atol=1e-6)
+
+
 def test_windows_lie_where_mmseg_puts_them():
     # grids = max(size - crop + stride - 1, 0) // stride + 1, shifted back inside at the border
     assert [box[1] for box in window_boxes((448, 700), (448, 448), (224, 224))] == [0, 224, 252]

@@ -181,6 +181,32 @@ def test_pixel_without_any_probability_is_rejected():
     assert classifier.decide(rows, are_probabilities=True).item() == 0
 
 
+@pytest.mark.parametrize('aggregation', AGGREGATIONS)
+@pytest.mark.parametrize(('index', 'num_classes'), LAYOUTS)
+def test_small_classes_are_taken_out_as_the_area_rule_defines_it(index, num_classes, aggregation):
+    rule = Rejection('class_zero' if 0 in index else 'threshold', 0.2, min_area=0.5)
+    classifier = make(index, num_classes, aggregation, rule)
+    rows = classifier.row_scores(features(1, 9, 11))
+    shares = classifier.probabilities(rows)[0]
+    best = shares.argmax(0)
+    assert torch.equal(classifier.best_classes(rows)[0], best)
+    counts = torch.stack([(best == label).sum() for label in range(1, num_classes)])
+    kept = torch.cat([torch.tensor([True]), counts > 0.5 * counts.sum()])
+    assert torch.equal(classifier.large_classes(best[None]), kept) and not kept.all()
+    shares[~kept] = 0
+    expected = shares.argmax(0)
+    expected[shares.amax(0) < 0.2] = 0
+    assert torch.equal(classifier.decide(rows, allowed=kept)[0], expected)
+    assert torch.equal(classifier.probabilities(rows, allowed=kept)[0], shares)
+
+
+def test_where_every_class_is_taken_out_the_background_is_left():
+    classifier = make([1, 2], 3, rejection=Rejection('threshold', min_area=0.9))
+    rows = classifier.row_scores(features(1, 4, 5))
+    labels = classifier.decide(rows, allowed=torch.tensor([True, False, False]))
+    assert not labels.any()
+
+
 def test_half_precision_features_are_scored_in_float32():
     classifier = make([0, 1], 2)
     image = features(1, 3, 3)

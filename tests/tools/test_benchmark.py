@@ -29,7 +29,14 @@ def test_figures_of_one_config(tmp_path, capsys):
     code = benchmark.main([str(CONFIG), *QUICK, '--classes', '5', '--json', str(path)])
     captured = capsys.readouterr()
     assert (code, captured.err) == (0, '')
-    for stage in ['preprocess', 'encoder', 'scores', 'refiners', 'upsample + argmax']:
+    for stage in [
+        'preprocess',
+        'encoder',
+        'scores',
+        'refiners',
+        'pixel refiner',
+        'upsample + argmax',
+    ]:
         assert stage in captured.out
     content = json.loads(path.read_text())
     assert content['machine']['torch'] == torch.__version__
@@ -126,3 +133,26 @@ def test_gpu_figures(tmp_path, capsys):
     figures = json.loads(path.read_text())['results'][0]
     assert figures['encoder_megabytes'] > 0
     assert figures['labels_megabytes'] > 0
+
+
+def test_a_pixel_refiner_has_a_stage_of_its_own():
+    from ovseg.registry import MODELS
+
+    model = MODELS.build(
+        {
+            'type': 'TrainingFreeSegmentor',
+            '_scope_': 'ovseg',
+            'clip': {'model': 'tiny_clip_scenes', 'pretrained': 'embedded'},
+            'vocabulary': 'star; sky',
+            'text': {'templates': 'single', 'cache_dir': None},
+            'pixel_refiner': {'type': 'PAMR', 'steps': 1, 'dilations': (1,)},
+        }
+    ).eval()
+    image = torch.randn(1, 3, 40, 40)
+    expected = model.segment_encoding(model.encode_image(image), (50, 50))
+    clock = StageClock(torch.device('cpu'))
+    clock.watch(model)
+    labels = model.segment_encoding(model.encode_images(image)[0], (50, 50))
+    assert torch.equal(labels, expected)
+    stages = clock.stages()
+    assert stages['pixel refiner'] > 0 and stages['upsample + argmax'] > 0

@@ -209,6 +209,14 @@ def test_changing_the_rule_takes_the_old_background_away():
     assert Vocabulary.parse(vocabulary, 'none').names == ('cat',)
 
 
+def test_the_smallest_area_is_part_of_the_rule_in_words_and_on_disk(tmp_path):
+    rule = Rejection('class_zero', 0.1, min_area=0.05)
+    assert rule.describe().endswith('below 0.1; classes of at most 5% of the foreground')
+    vocabulary = Vocabulary.parse('background; cat', rule)
+    vocabulary.save(tmp_path / 'words.json')
+    assert Vocabulary.parse(tmp_path / 'words.json').rejection == rule
+
+
 def test_parsing_a_vocabulary_returns_it():
     vocabulary = Vocabulary.parse('cat', Rejection('threshold', 0.1))
     assert Vocabulary.parse(vocabulary) is vocabulary
@@ -222,6 +230,8 @@ def test_parsing_a_vocabulary_returns_it():
         ({'kind': 'threshold', 'threshold': float('nan')}, 'from 0 to 1, got nan'),
         ({'kind': 'threshold', 'threshold': '0.5'}, "from 0 to 1, got '0.5'"),
         ({'threshold': 0.5}, "got kind 'none'"),
+        ({'min_area': 0.1}, "rejection min_area 0.1 needs kind 'threshold'"),
+        ({'kind': 'class_zero', 'min_area': 1.0}, 'from 0 to below 1, got 1.0'),
         ({'kind': 'class_zero', 'words': ['wall']}, "got kind 'class_zero'"),
         ({'kind': 'background'}, 'at least one word'),
         ({'kind': 'background', 'word': ['wall']}, "Did you mean 'words'?"),

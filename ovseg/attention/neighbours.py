@@ -1,0 +1,42 @@
+"""Attention to neighbours: a Gaussian of the distance between patches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def neighbour_bias(
+    grid: tuple[int, int],
+    std: float,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Returns ``exp(-distance^2 / (2 std^2))`` between all patches of a grid, class token first.
+
+    Args:
+        grid: (h, w) patches.
+        std: standard deviation in patches.
+        device: of the result.
+        dtype: of the result; computed in float32.
+
+    Returns:
+        (1 + h*w, 1 + h*w), 1 on the diagonal; the class token's row and column are 0.
+
+    Source: NACLIP (arXiv 2404.08181), section 3.2; it is added to the logits before the softmax.
+
+    Example:
+        >>> neighbour_bias((1, 2), 1.0)
+        tensor([[0.0000, 0.0000, 0.0000],
+                [0.0000, 1.0000, 0.6065],
+                [0.0000, 0.6065, 1.0000]])
+    """
+    axes = []
+    for length in grid:
+        place = torch.arange(length, device=device, dtype=torch.float32)
+        axes.append((-(place[:, None] - place).square() / (2 * std**2)).exp_())
+    # The Gaussian of a plane is the product of its axes: no (h, w, h, w) table of distances.
+    patches = torch.kron(axes[0], axes[1])
+    bias = torch.zeros(len(patches) + 1, len(patches) + 1, device=device, dtype=dtype)
+    bias[1:, 1:] = patches
+    return bias

@@ -1,0 +1,41 @@
+"""Shipped configs with a tiny random CLIP in them, so that they run without weights or data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from scripts import ROOT, load_script
+from tiny_clip_models import RESNET, VIT
+
+
+def with_tiny_clip(stem: str, folder: Path, data: Path, **extra: Any) -> Path:
+    """A config file that takes the named one and puts a tiny random CLIP in it."""
+    architecture = RESNET if '_rn' in stem else VIT
+    method = stem.split('_', 1)[0]
+    path = folder / f'{stem}_tiny.py'
+    path.write_text(
+        f'_base_ = {str(ROOT / "configs" / method / f"{stem}.py")!r}\n'
+        f"model = dict(clip=dict(_delete_=True, model={architecture!r}, pretrained='random'),\n"
+        "             text=dict(cache_dir=None, templates='single'))\n"
+        f'test_dataloader = dict(num_workers=0, dataset=dict(data_root={str(data)!r}))\n'
+        + ''.join(f'{key} = {value!r}\n' for key, value in extra.items()),
+        encoding='utf-8',
+    )
+    return path
+
+
+def data_root(name: str, folder: Path) -> Path:
+    """Where the miniature of a data set below `folder` has what its config calls data_root."""
+    root = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py').data_root
+    inside = folder / root.removeprefix('data/')
+    return inside if inside.exists() else folder
+
+
+def run(config: Path, folder: Path) -> dict[str, Any]:
+    """What ``tools/test.py`` writes about the config."""
+    assert load_script('test').main([str(config), '--work-dir', str(folder / 'work')]) == 0
+    (path,) = (folder / 'work').rglob('result.json')
+    return json.loads(path.read_text(encoding='utf-8'))
