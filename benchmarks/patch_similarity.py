@@ -1,6 +1,6 @@
 """How well cosines of patch features tell same from different, and how well FOUND finds objects.
 
-    python benchmarks/patch_similarity.py [--scenes 40] [--size 144]
+    python benchmarks/patch_similarity.py [--scenes 40] [--first 0] [--size 144]
 
 Scenes of the split val, labels used for measuring alone. For the tiny DINO, the same network
 untrained, and the tiny CLIP (whole scene, and windows of 32 pixels by 16, averaged) it prints of
@@ -43,9 +43,9 @@ PAIRS = 200_000  # drawn for an AUC
 Features = Callable[[Tensor], dict[str, Tensor]]
 
 
-def scenes(count: int, size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+def scenes(numbers: range, size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
     """Yields pictures (1, 3, size, size) in [0, 1] and label maps (192, 192)."""
-    for number in range(count):
+    for number in numbers:
         scene = sample_scene('val', number)
         picture = draw(scene)
         image = cv2.resize(picture.image, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -127,11 +127,11 @@ def order(same: Tensor, different: Tensor) -> float:
     return (first > second).float().mean().item()
 
 
-def report(name: str, features: Features, count: int, size: int) -> None:
+def report(name: str, features: Features, numbers: range, size: int) -> None:
     """Prints a row for each kind of feature."""
     same: dict[str, list[Tensor]] = {}
     different: dict[str, list[Tensor]] = {}
-    for pixels, labels in scenes(count, size):
+    for pixels, labels in scenes(numbers, size):
         of_patch = patch_labels(labels, size // PATCH)
         pure = of_patch >= 0
         of_patch = of_patch[pure]
@@ -162,18 +162,23 @@ def report(name: str, features: Features, count: int, size: int) -> None:
         )
 
 
-def report_foreground(count: int, size: int) -> None:
+def report_foreground(numbers: range, size: int) -> None:
     """Prints IoU and pixel accuracy of foreground masks."""
     found, dino = build_tiny_found()
     vit, mean, std = build_tiny_dino(dino)
     grid = size // PATCH
     masks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for pixels, labels in scenes(count, size):
+    for pixels, labels in scenes(numbers, size):
         truth = labels >= len(MATERIALS)
         queries, keys = last_queries_and_keys(vit, normalised(pixels, mean, std))
         maps = keys[:, :, 1:].transpose(2, 3).flatten(1, 2).unflatten(2, (grid, grid))
-        coarse = 0.5 - background_mask(queries, keys).float().view(1, 1, grid, grid)
-        for name, scores in (('tiny FOUND', found(maps)), ('coarse mask', coarse)):
+        one = background_mask(queries, keys)
+        several = background_mask(queries, keys, tau=0.5, cover=0.65, by_region=True)
+        for name, scores in (
+            ('tiny FOUND', found(maps)),
+            ('coarse mask, several seeds', 0.5 - several.float().view(1, 1, grid, grid)),
+            ('coarse mask, one seed', 0.5 - one.float().view(1, 1, grid, grid)),
+        ):
             large = F.interpolate(scores, truth.shape, mode='bilinear', align_corners=False)
             masks.setdefault(name, []).append(((large[0, 0] > 0).numpy(), truth))
         masks.setdefault('all foreground', []).append((np.ones_like(truth), truth))
@@ -185,15 +190,17 @@ def report_foreground(count: int, size: int) -> None:
         print(f'{name:26s} | IoU {common / either:.3f} | pixel accuracy {accuracy:.3f}')
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--scenes', type=int, default=40, help='default: %(default)s')
+    parser.add_argument('--first', type=int, default=0, help='number of the first scene')
     parser.add_argument('--size', type=int, default=144, help='pixels; default: %(default)s')
     args = parser.parse_args()
+    numbers = range(args.first, args.first + args.scenes)
     vit, mean, std = build_tiny_dino()
     torch.manual_seed(0)
     facts, _ = read_embedded('tiny_dino_scenes', WEIGHTS, 'dino')
@@ -205,8 +212,8 @@ def main() -> None:
         ('tiny CLIP, whole', clip_features(windows=False)),
         ('tiny CLIP, windows', clip_features(windows=True)),
     ):
-        report(name, features, args.scenes, args.size)
-    report_foreground(args.scenes, args.size)
+        report(name, features, numbers, args.size)
+    report_foreground(numbers, args.size)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ model = dict(
     momentum=0.99,
     teacher_temperature=(0.02, 0.03),
     warm_up=iterations,
-    balance='sinkhorn',  # with the centre alone this short training collapses
+    balance='sinkhorn',  # with the centre the targets go flat within 250 updates
     frozen_prototypes=60,
 )
 

@@ -59,13 +59,27 @@ def head_weights(attention: Tensor) -> Tensor:
     return ((busy + 1e-10).sum(1, keepdim=True) / (busy + 1e-10)).log()
 
 
-def background_mask(queries: Tensor, keys: Tensor, tau: float = 0.3) -> Tensor:
+def background_mask(
+    queries: Tensor,
+    keys: Tensor,
+    tau: float = 0.3,
+    cover: float = 0.0,
+    by_region: bool = False,
+) -> Tensor:
     """Returns FOUND's coarse background: patches like the one that is looked at least.
+
+    FOUND takes one seed and one background. Where several materials make up the background, one
+    seed finds one of them; with `cover` further seeds follow among the patches that are left. The
+    least attended patch may also lie in a flat part of an object; `by_region` ranks a patch by
+    all patches like it instead, the more of them and the less attended, the sooner it is a seed.
 
     Args:
         queries: (B, heads, 1 + N, d) of the last block, class token first.
         keys: likewise.
-        tau: patches with a larger cosine to the seed are background.
+        tau: patches with a larger cosine to a seed are background.
+        cover: seeds are added until this share of the patches is background; 0 for one seed.
+        by_region: ranks seeds by the mean attention of the patches like them, divided by their
+            number, instead of by their own attention.
 
     Returns:
         (B, N) bool.
@@ -74,11 +88,22 @@ def background_mask(queries: Tensor, keys: Tensor, tau: float = 0.3) -> Tensor:
     """
     attention = class_attention(queries, keys)
     weights = head_weights(attention)
-    seed = (attention * weights[:, :, None]).sum(1).argmin(1)
+    looked_at = (attention * weights[:, :, None]).sum(1)
     weighted = keys[:, :, 1:] * weights[:, :, None, None]
     patches = F.normalize(weighted.transpose(1, 2).flatten(2), dim=-1)
-    at_seed = patches[torch.arange(len(seed), device=seed.device), seed]
-    return torch.einsum('bnd,bd->bn', patches, at_seed) > tau
+    alike = patches @ patches.transpose(1, 2) > tau
+    if by_region:
+        count = alike.sum(2)
+        looked_at = (alike.float() @ looked_at[:, :, None])[:, :, 0] / count**2
+    mask = torch.zeros_like(looked_at, dtype=torch.bool)
+    for image, rows in enumerate(alike):
+        while True:
+            seed = looked_at[image].masked_fill(mask[image], torch.inf).argmin()
+            mask[image] |= rows[seed]
+            mask[image, seed] = True  # also where rounding puts its cosine to itself below tau
+            if mask[image].float().mean() >= cover:
+                break
+    return mask
 
 
 def found_loss(
@@ -118,11 +143,13 @@ class FoundTraining(BaseModel):
         dino: name of an embedded DINO.
         folder: where it lies; None for the package's own.
         tau: see :func:`background_mask`.
+        cover: likewise.
+        by_region: likewise.
         coarse_steps: updates in which the coarse mask is learnt.
-        own_weights: see :func:`found_loss`; FOUND's 1.5, and 1.5 + 4 in the second stage.
+        own_weights: see :func:`found_loss`; FOUND's are 1.5 and, in the second stage, 1.5 + 4.
 
     Raises:
-        UserError: no such DINO.
+        UserError: no such DINO, or `cover` outside [0, 1].
     """
 
     def __init__(
@@ -130,6 +157,8 @@ class FoundTraining(BaseModel):
         dino: str = 'tiny_dino_scenes',
         folder: str | None = None,
         tau: float = 0.3,
+        cover: float = 0.0,
+        by_region: bool = False,
         coarse_steps: int = 100,
         own_weights: tuple[float, float] = (1.5, 5.5),
     ) -> None:
@@ -137,7 +166,9 @@ class FoundTraining(BaseModel):
         self.dino_name = dino
         self.dino, mean, std = build_tiny_dino(dino, folder or WEIGHTS)
         self.found = FoundDecoder(self.dino.embed_dim)
-        self.tau = tau
+        if not 0 <= cover <= 1:
+            raise UserError(f'model.cover must be between 0 and 1, got {cover}')
+        self.discovery = dict(tau=tau, cover=cover, by_region=by_region)
         self.coarse_steps = coarse_steps
         self.own_weights = tuple(own_weights)
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
@@ -169,7 +200,7 @@ class FoundTraining(BaseModel):
         with torch.no_grad():
             pixels = (images.to(self.mean.device).float() / 255 - self.mean) / self.std
             queries, keys = last_queries_and_keys(self.dino, pixels)
-            coarse = ~background_mask(queries, keys, self.tau)
+            coarse = ~background_mask(queries, keys, **self.discovery)
             grid = keys[:, :, 1:].transpose(2, 3).flatten(1, 2)
             grid = grid.unflatten(2, (height // size, width // size))
         logits = self.found(grid).flatten(1)
@@ -188,6 +219,9 @@ class FoundTraining(BaseModel):
         logged = super().train_step(data, optim_wrapper)
         self.step += 1
         return logged
+
+    def init_weights(self) -> None:
+        """Keeps the weights that were read; mmengine would draw timm's anew."""
 
     def train(self, mode: bool = True) -> FoundTraining:
         """Leaves DINO in evaluation mode."""

@@ -17,7 +17,7 @@ from ovseg.backbones.tiny_dino import (
 )
 from ovseg.datasets.scenes import class_labels
 from ovseg.datasets.scenes_draw import draw
-from ovseg.datasets.scenes_world import sample_scene
+from ovseg.datasets.scenes_world import MATERIALS, sample_scene
 from ovseg.errors import UserError
 from ovseg.pretraining.found import last_queries_and_keys
 
@@ -121,6 +121,21 @@ def test_found_reads_this_dinos_keys(tiny):
     assert found(grid).shape == (1, 1, GRID, GRID)
 
 
+def test_found_prefers_objects_to_materials(tiny):
+    vit, mean, std = tiny
+    found, _ = build_tiny_found()
+    on_objects, on_materials = [], []
+    for number in range(8):
+        scene = sample_scene('val', number)
+        labels = patch_labels(scene)
+        _, keys = last_queries_and_keys(vit, pixels_of(scene, mean, std))
+        grid = keys[:, :, 1:].transpose(2, 3).flatten(1, 2).unflatten(2, (GRID, GRID))
+        foreground = found(grid).flatten() > 0
+        on_objects.append(foreground[labels >= len(MATERIALS)])
+        on_materials.append(foreground[(labels >= 0) & (labels < len(MATERIALS))])
+    assert torch.cat(on_objects).float().mean() > 3 * torch.cat(on_materials).float().mean()
+
+
 def test_models_are_asked_for_by_their_kind():
     with pytest.raises(UserError, match="no dino model 'tiny_clip_scenes'.*tiny_dino_scenes"):
         build_tiny_dino('tiny_clip_scenes')
@@ -134,7 +149,7 @@ def test_weights_that_do_not_fit_are_explained(tmp_path, tiny):
     state = dict(vit.state_dict())
     del state['cls_token']
     save_tiny_dino(tmp_path / 'x', state, model, mean, std, {})
-    with pytest.raises(UserError, match='x.safetensors does not fit x.json.*cls_token'):
+    with pytest.raises(UserError, match='(?s)x.safetensors does not fit x.json.*cls_token'):
         build_tiny_dino('x', tmp_path)
     state['cls_token'] = torch.full((1, 1, vit.embed_dim), 1e9)
     with pytest.raises(UserError, match='cls_token of the checkpoint is not finite'):
