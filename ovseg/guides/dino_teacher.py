@@ -30,6 +30,7 @@ class DINOTeacher(nn.Module):
         quantity: which projection of DINO's last attention is compared. Values for training;
             keys are the default of the released teacher-only model.
         gamma: correlations under it count as 0, in [0, 1].
+        scale: factor by which the image is enlarged first, for a finer grid than DINO's patch.
 
     Raises:
         UserError: settings out of range; see also the loaders.
@@ -45,6 +46,7 @@ class DINOTeacher(nn.Module):
         found: Mapping[str, Any] | None = None,
         quantity: Quantity = 'values',
         gamma: float = 0.2,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         if quantity not in QUANTITIES:
@@ -54,7 +56,10 @@ class DINOTeacher(nn.Module):
             )
         if not 0 <= gamma <= 1:
             raise UserError(f'gamma must lie in [0, 1], got {gamma}')
+        if not scale > 0:
+            raise UserError(f'scale must be positive, got {scale}')
         self.quantity = quantity
+        self.scale = scale
         self.gamma = gamma
         self.dino = DINOEncoder(load_dino(**(dino or {'model': 'dino_vitb16'})))
         self.found = None if found is None else FOUND(**found)
@@ -79,6 +84,8 @@ class DINOTeacher(nn.Module):
             image: (B, 3, H, W) RGB in [0, 1].
             grid: (h, w) wanted.
         """
+        if self.scale != 1:
+            image = F.interpolate(image, scale_factor=self.scale, mode='bilinear')
         patches = self.dino(image, self.quantity)
         if tuple(patches.shape[2:]) != grid:
             patches = _resize(patches / patches.norm(dim=1, keepdim=True), grid)
