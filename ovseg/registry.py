@@ -11,7 +11,13 @@ from mmengine.registry import Registry
 from mmseg import registry as _mmseg
 
 _LOCATIONS = {
-    'MODELS': ['ovseg.segmentors', 'ovseg.refiners', 'ovseg.pretraining', 'mmseg.models'],
+    'MODELS': [
+        'ovseg.segmentors',
+        'ovseg.heads',
+        'ovseg.refiners',
+        'ovseg.pretraining',
+        'mmseg.models',
+    ],
     'DATASETS': ['ovseg.datasets', 'mmseg.datasets'],
     'TRANSFORMS': ['ovseg.datasets', 'mmseg.datasets'],
     'METRICS': ['ovseg.evaluation', 'mmseg.evaluation'],

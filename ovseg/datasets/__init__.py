@@ -19,6 +19,7 @@ from ovseg.datasets.scenes import (
     ScenesPhrasesDataset,
 )
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
+from ovseg.datasets.unlabelled import SuppressLabels
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     'ScenesFolderDataset',
     'ScenesHeldoutDataset',
     'ScenesPhrasesDataset',
+    'SuppressLabels',
     'VOC20Dataset',
     'VOC21Dataset',
     'pipeline_with_resize',

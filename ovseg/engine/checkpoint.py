@@ -188,9 +188,10 @@ def load_checkpoint_strict(
 ) -> dict[str, Any]:
     """Loads a checkpoint into a model and stops at any key that has no explanation.
 
-    A model explains keys by two attributes. ``frozen_prefixes``: parts that it loads itself and
+    A model explains keys by three attributes. ``frozen_prefixes``: parts that it loads itself and
     that its checkpoints leave out; if a file has them all the same, they must equal the model's.
-    ``checkpoint_ignore``: prefixes of keys in the file that it has no use for.
+    ``checkpoint_ignore``: prefixes of keys in the file that it has no use for. ``from_published``:
+    a method that renames the keys of its published files and passes its own as they are.
 
     Args:
         model: may be wrapped for data-parallel running or test-time augmentation.
@@ -227,6 +228,8 @@ def load_state_strict(model: nn.Module, state: Mapping[str, Tensor], origin: obj
     Raises:
         UserError: the weights do not fit, naming the first keys.
     """
+    if hasattr(model, 'from_published'):
+        state = model.from_published(state)
     frozen = tuple(getattr(model, 'frozen_prefixes', ()))
     ignored = tuple(getattr(model, 'checkpoint_ignore', ()))
     own = {name: value for name, value in model.state_dict().items() if not name.startswith(frozen)}

@@ -1,5 +1,6 @@
 """Segmentors: they wire encoder, words, refiners and upsampling into mmseg's interface."""
 
+from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
 
-__all__ = ['ImageEncoding', 'TrainingFreeSegmentor']
+__all__ = ['ImageEncoding', 'MaskCLIPPlusSegmentor', 'TrainingFreeSegmentor']
