@@ -77,7 +77,7 @@ def build_decode_module(config: Mapping[str, Any], channels: int) -> nn.Module:
         return MODELS.build(settings)
     # The head's own loss is never used; with this setting it is built without a warning.
     unused_loss = {'type': 'CrossEntropyLoss', 'avg_non_ignore': True}
-    head = MODELS.build({'loss_decode': unused_loss, **settings, 'num_classes': 2})
+    head = MODELS.build({'loss_decode': unused_loss, **settings, 'num_classes': 3})
     if not isinstance(getattr(head, 'conv_seg', None), nn.Conv2d):
         raise UserError(
             f'{config["type"]} cannot be decode_head.decode_module: it has no 1x1 classifier to '

@@ -91,19 +91,20 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         self.pseudo_labels = PseudoLabelSettings.from_config(pseudo_labels)
         self.inference_settings = InferenceSettings.from_config(test_cfg)
         self.refiners: list = []
+        if vocabulary is None:
+            raise UserError(
+                'a MaskCLIPPlusSegmentor learns fixed classes; set model.vocabulary, such as '
+                '"cat; sofa; wall"'
+            )
         source = _with_background(vocabulary) if decode_head.get('cls_bg') else vocabulary
         self.teacher: TrainingFreeSegmentor | None = None
         if teacher is not None:
+            _check_colours(data_preprocessor, teacher.get('data_preprocessor'))
             self.teacher = _build({**teacher, 'vocabulary': source})
             self.teacher.requires_grad_(False).eval()
             self.vocabulary: Vocabulary = self.teacher.vocabulary
         else:
             self.vocabulary = build_vocabulary(source)
-        if self.vocabulary is None:
-            raise UserError(
-                'a MaskCLIPPlusSegmentor learns fixed classes; set model.vocabulary, such as '
-                '"cat; sofa; wall"'
-            )
         self._trained_words = [item for item in self.vocabulary if _has_words(item)]
         self.backbone = _build(backbone)
         if neck is not None:
@@ -385,11 +386,6 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         own, wanted = self.data_preprocessor, teacher.data_preprocessor
         if not hasattr(own, 'mean') or not hasattr(wanted, 'mean'):
             return teacher.encode_images(inputs)
-        if own.channel_conversion != wanted.channel_conversion:
-            raise UserError(
-                'model.data_preprocessor and the one of model.teacher differ in bgr_to_rgb: the '
-                'teacher would see other colours'
-            )
         if not (torch.equal(own.mean, wanted.mean) and torch.equal(own.std, wanted.std)):
             inputs = (inputs * own.std + own.mean - wanted.mean) / wanted.std
         return teacher.encode_images(inputs)
@@ -439,6 +435,16 @@ def _labels_of(samples: Sequence[SegDataSample]) -> Tensor:
     return torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples])
 
 
+def _check_colours(own: Mapping[str, Any] | None, teacher: Mapping[str, Any] | None) -> None:
+    # A teacher without a setting of its own takes RGB.
+    is_rgb = [bool((part or {}).get('bgr_to_rgb')) for part in (own, teacher or {'bgr_to_rgb': 1})]
+    if own is not None and is_rgb[0] != is_rgb[1]:
+        raise UserError(
+            'model.data_preprocessor and that of model.teacher differ in bgr_to_rgb: the teacher '
+            'would see other colours than it knows'
+        )
+
+
 def _has_words(item: VocabularyClass) -> bool:
     return bool(item.prompts or item.descriptions)
 
@@ -446,8 +452,6 @@ def _has_words(item: VocabularyClass) -> bool:
 def _with_background(source: Any) -> Any:
     """The words with a background class first that has none."""
     vocabulary = build_vocabulary(source)
-    if vocabulary is None:
-        return None
     if vocabulary.background_index is not None:
         raise UserError(
             'decode_head.cls_bg learns the background: give model.vocabulary the other classes '
