@@ -4,13 +4,16 @@ from urllib.error import URLError
 
 import pytest
 import torch
+import yaml
 from miniatures import SCRIPTS, prepared_miniature
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from scripts import ROOT, load_script
 from tiny_clip_models import RESNET, VIT
 
 from ovseg.engine import read_checkpoint
 from ovseg.errors import EXIT_NOTHING_DONE, run_cli
+from ovseg.registry import MODELS
 
 FOLDER = ROOT / 'configs' / 'maskclip_plus'
 CONFIGS = sorted(FOLDER.glob('*.py'))
@@ -169,3 +172,47 @@ def test_no_network_gives_one_sentence_with_the_file_of_the_backbone(tmp_path, c
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: https://') and 'resnet101_v1c-' in error
     assert 'give the path of the file instead' in error
+
+
+def test_the_model_index_lists_every_config_by_its_name():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
+    assert 'configs/maskclip_plus/metafile.yaml' in index['Import']
+    content = yaml.safe_load((FOLDER / 'metafile.yaml').read_text(encoding='utf-8'))
+    listed = {model['Name']: ROOT / model['Config'] for model in content['Models']}
+    assert listed == {path.stem: path for path in CONFIGS}
+
+
+@pytest.mark.parametrize('name', [p.stem for p in CONFIGS if p.stem.endswith('_images')])
+def test_a_config_for_images_asks_for_the_words(name, tmp_path, capsys):
+    config = Config.fromfile(FOLDER / f'{name}.py')
+    assert config.train_dataloader.dataset.type == 'ImageFolderDataset'
+    words = [str(FOLDER / f'{name}.py'), '--work-dir', str(tmp_path)]
+    assert run_cli(lambda: load_script('train').main(words)) == 2
+    assert 'set model.vocabulary' in capsys.readouterr().err
+
+
+# Names and shapes of the released checkpoints (DeepLabv2 on ResNet-101, 20 classes).
+RELEASED = {
+    'backbone.stem.0.weight': (32, 3, 3, 3),
+    'backbone.layer3.22.conv3.weight': (1024, 256, 1, 1),
+    'backbone.layer4.2.bn3.running_var': (2048,),
+    **{
+        f'decode_head.decode_module.aspp_modules.{i}.conv.weight': (512, 2048, 3, 3)
+        for i in range(4)
+    },
+    'decode_head.decode_module.aspp_modules.3.bn.num_batches_tracked': (),
+    'decode_head.text_embeddings': (20, 512),
+    'decode_head._iter_counter': (),
+}
+
+
+def test_the_full_size_student_has_the_released_names_and_shapes():
+    config = Config.fromfile(of('anno-free_voc20', 'vit-b16'))
+    settings = {**config.model, 'teacher': None}
+    settings['backbone'] = {**config.model.backbone, 'depth': 101}
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('ovseg'):
+        model = MODELS.build(settings)
+    shapes = {key: tuple(value.shape) for key, value in model.to_published().items()}
+    assert {key: shapes.get(key) for key in RELEASED} == RELEASED
+    head = [key for key in shapes if key.startswith('decode_head.')]
+    assert len(head) == 4 * 6 + 2

@@ -1,4 +1,4 @@
-"""Pascal Context train (4998 images), 59 classes and background, for MaskCLIP+."""
+"""Pascal Context train (4996 images), 59 classes and background, for MaskCLIP+."""
 
 _base_ = '../pipelines/maskclip_plus_480x480.py'
 train_dataloader = dict(
