@@ -9,12 +9,12 @@ model = dict(
         *['sky', 'grass', 'sand', 'water', 'snow', 'brick wall', 'wooden floor'],
         *['star', 'heart', 'ball', 'donut', 'flower', 'fish', 'mushroom', 'kite', 'leaf', 'target'],
     ],
-    # Where the teacher's best cosine is lower, it is often wrong (docs/label_my_folder.md).
-    pseudo_labels=dict(conf_thresh=0.5),
+    # Within each window unsure patches take the votes of patches with like keys.
+    teacher=dict(refiners=[dict(type='KeySmoothing', threshold=1.0, norm='channels')]),
 )
 # As large as the teacher sees them: objects then have the size that it was trained on.
 resize = dict(scale=(144, 144), keep_ratio=True)
-max_iters = 1200
+max_iters = 700
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
