@@ -13,7 +13,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='SuppressLabels'),
-            dict(type='RandomCrop', crop_size=(128, 128)),
+            dict(type='RandomCrop', crop_size=(96, 96)),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackSegInputs'),
         ],

@@ -12,20 +12,27 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
-from torch.nn import functional as F
 
 from ovseg.backbones import DenseFeatures
 from ovseg.backbones.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.pseudo_labels import Distillation, PseudoLabelSettings, assign_labels
+from ovseg.segmentors.pseudo_labels import (
+    PseudoLabelSettings,
+    assign_labels,
+    distillation_loss,
+)
+from ovseg.segmentors.student_words import (
+    has_words,
+    student_classifier,
+    with_learned_background,
+)
 from ovseg.segmentors.training_free import TrainingFreeSegmentor, _build, _drop_frozen
-from ovseg.segmentors.upsample import ScoreMaps, input_rows
+from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
-from ovseg.vocabulary.parsing import VocabularyClass
 
 
 @MODELS.register_module()
@@ -96,7 +103,7 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
                 'a MaskCLIPPlusSegmentor learns fixed classes; set model.vocabulary, such as '
                 '"cat; sofa; wall"'
             )
-        source = _with_background(vocabulary) if decode_head.get('cls_bg') else vocabulary
+        source = with_learned_background(vocabulary) if decode_head.get('cls_bg') else vocabulary
         self.teacher: TrainingFreeSegmentor | None = None
         if teacher is not None:
             _check_colours(data_preprocessor, teacher.get('data_preprocessor'))
@@ -105,7 +112,7 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
             self.vocabulary: Vocabulary = self.teacher.vocabulary
         else:
             self.vocabulary = build_vocabulary(source)
-        self._trained_words = [item for item in self.vocabulary if _has_words(item)]
+        self._trained_words = [item for item in self.vocabulary if has_words(item)]
         self.backbone = _build(backbone)
         if neck is not None:
             self.neck = _build(neck)
@@ -187,41 +194,12 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
             UserError: new words, but no teacher that could encode them.
         """
         head = self.decode_head
-        known = {item.prompts: row for row, item in enumerate(self._trained_words)}
-        labels = [label for label, item in enumerate(vocabulary) if _has_words(item)]
-        words = [vocabulary[label] for label in labels]
-        new = [item.name for item in words if item.descriptions or item.prompts not in known]
-        if not new:
-            weight = head.text_embeddings[[known[item.prompts] for item in words]]
-            index = torch.tensor(labels)
-            aggregation = 'linear'
-            row_weight = None
-        elif self.teacher is None:
-            names = [item.name for item in self._trained_words]
-            raise UserError(
-                f"the student was trained for {len(names)} classes and '{new[0]}' is none of them; "
-                'without a teacher (model.teacher) it cannot take new words.'
-                + nearest(new[0], names)
-            )
-        else:
-            asked = self.teacher.build_classifier(vocabulary).to(self.device)
-            weight, index, aggregation = asked.weight, asked.class_index, asked.aggregation
-            row_weight = asked.row_weight
-        index = index.to(weight.device)
-        has_free_background = vocabulary.background_index == 0 and not _has_words(vocabulary[0])
-        if head.bg_embeddings is not None and has_free_background:
-            weight = torch.cat([head.rows()[:1], weight])
-            index = torch.cat([index.new_zeros(1), index])
-            row_weight = None if row_weight is None else F.pad(row_weight, (1, 0), value=1.0)
-        return Classifier(
-            weight=weight.detach(),
-            class_index=index,
-            num_classes=len(vocabulary),
-            logit_scale=1.0,
-            row_weight=row_weight,
-            aggregation=aggregation,
-            rejection=vocabulary.rejection,
-            background_index=vocabulary.background_index,
+        return student_classifier(
+            vocabulary,
+            self._trained_words,
+            head.text_embeddings,
+            None if head.bg_embeddings is None else head.rows()[:1],
+            None if self.teacher is None else self.teacher.build_classifier,
         )
 
     @property
@@ -310,7 +288,9 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         losses = self.decode_head.loss_by_feat(scores, ignored)
         distill = self.pseudo_labels.distill
         if distill is not None:
-            losses['loss_distill'] = self._distillation(inputs, features, given, distill)
+            losses['loss_distill'] = distillation_loss(
+                features, self._teach(inputs), given, distill, self.decode_head.ignore_index
+            )
         losses = add_prefix(losses, 'decode')
         if self.with_auxiliary_head:
             samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in ignored]
@@ -352,27 +332,6 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
                 )
         return wanted
 
-    def _distillation(
-        self, inputs: Tensor, features: Tensor, given: Tensor, settings: Distillation
-    ) -> Tensor:
-        """Mean absolute difference of features at label size, a scalar."""
-        size = given.shape[-2:]
-        features = features if settings.gradient else features.detach()
-        is_asked = given != self.decode_head.ignore_index if settings.labelled else given < 0
-        total = features.sum() * 0
-        with torch.no_grad():
-            encodings = self._teach(inputs)
-        for own, encoding, mask in zip(features, encodings, is_asked, strict=True):
-            patch = encoding.features.patch
-            unit = ScoreMaps(
-                patch / patch.norm(dim=1, keepdim=True), encoding.boxes, encoding.input_size
-            )
-            target = input_rows(unit, 0, size[0])
-            own = F.interpolate(own[None], size, mode='bilinear', align_corners=False)[0]
-            total = total + ((own - target).abs() * mask).sum()
-        count = is_asked.sum().clamp_min(1) * features.shape[1]
-        return settings.weight * total / count
-
     def _need_teacher(self) -> TrainingFreeSegmentor:
         if self.teacher is None:
             raise UserError(
@@ -380,6 +339,7 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
             )
         return self.teacher
 
+    @torch.no_grad()
     def _teach(self, inputs: Tensor) -> list[ImageEncoding]:
         """The teacher's features of the student's images, normalised as the teacher wants them."""
         teacher = self._need_teacher()
@@ -443,20 +403,3 @@ def _check_colours(own: Mapping[str, Any] | None, teacher: Mapping[str, Any] | N
             'model.data_preprocessor and that of model.teacher differ in bgr_to_rgb: the teacher '
             'would see other colours than it knows'
         )
-
-
-def _has_words(item: VocabularyClass) -> bool:
-    return bool(item.prompts or item.descriptions)
-
-
-def _with_background(source: Any) -> Any:
-    """The words with a background class first that has none."""
-    vocabulary = build_vocabulary(source)
-    if vocabulary.background_index is not None:
-        raise UserError(
-            'decode_head.cls_bg learns the background: give model.vocabulary the other classes '
-            'only, without a background'
-        )
-    if isinstance(source, Mapping) and 'protocol' in source:
-        return {**source, 'rejection': 'threshold'}  # keeps the protocol's name
-    return vocabulary.with_rejection('threshold')

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ovseg.errors import UserError, nearest
-from ovseg.segmentors.upsample import ScoreMaps, output_strips
+from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.segmentors.upsample import ScoreMaps, input_rows, output_strips
 
 UNLABELLED = -1
 _STRIP_BYTES = 128 * 2**20
@@ -184,3 +186,37 @@ def assign_labels(
             filled = filled.masked_fill(best < conf_thresh, UNLABELLED)
         assigned.append(filled)
     return torch.stack(assigned)
+
+
+def distillation_loss(
+    features: Tensor,
+    taught: Sequence[ImageEncoding],
+    labels: Tensor,
+    settings: Distillation,
+    ignore_index: int,
+) -> Tensor:
+    """Mean absolute difference of the student's features and the teacher's unit ones.
+
+    Args:
+        features: (B, D, h, w) of the student, not normalised.
+        taught: the teacher's features of each image.
+        labels: (B, H, W) int64, -1 where unlabelled; both kinds of features are resized to them.
+        settings: over which pixels, with what weight, and whether it trains.
+        ignore_index: label of ignored pixels.
+
+    Returns:
+        A scalar; 0 if no pixel is asked.
+    """
+    size = tuple(labels.shape[-2:])
+    features = features if settings.gradient else features.detach()
+    is_asked = labels != ignore_index if settings.labelled else labels < 0
+    total = features.sum() * 0
+    # One image at a time: features at full size are as large as hundreds of images.
+    for own, encoding, mask in zip(features, taught, is_asked, strict=True):
+        patch = encoding.features.patch
+        unit = patch / patch.norm(dim=1, keepdim=True)
+        target = input_rows(ScoreMaps(unit, encoding.boxes, encoding.input_size), 0, size[0])
+        own = F.interpolate(own[None], size, mode='bilinear', align_corners=False)[0]
+        total = total + ((own - target).abs() * mask).sum()
+    count = is_asked.sum().clamp_min(1) * features.shape[1]
+    return settings.weight * total / count
