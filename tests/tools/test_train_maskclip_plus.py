@@ -28,7 +28,7 @@ model = dict(
     backbone=dict(base_channels=4),
     decode_head=dict(decode_module=dict(in_channels=16)),
     teacher=dict(text=dict(cache_dir=None), test_cfg=dict(stride=(32, 32))),
-    pseudo_labels=dict(_delete_=True, clip_guided=(1, 3), self_training=(4, None)),
+    pseudo_labels=dict(clip_guided=(1, 3), self_training=(4, None)),
 )
 resize = dict(scale=(64, 64), keep_ratio=True)
 train_dataloader = dict(
