@@ -44,7 +44,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--model', default=DEFAULT_MODEL, help='model name or config path (default: %(default)s)'
     )
-    parser.add_argument('--checkpoint', help="a file with CLIP weights, instead of the model's own")
+    parser.add_argument(
+        '--checkpoint',
+        help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     parser.add_argument(

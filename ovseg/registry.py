@@ -14,6 +14,7 @@ _LOCATIONS = {
     'MODELS': [
         'ovseg.segmentors',
         'ovseg.guides',
+        'ovseg.heads',
         'ovseg.refiners',
         'ovseg.pretraining',
         'mmseg.models',

@@ -81,7 +81,7 @@ class Figures:
         batch_size: images at once.
         device: where.
         text_seconds: for encoding all words, once.
-        model_megabytes: of the weights.
+        model_megabytes: of the weights, without a teacher's, which predicting does not need.
         seconds: of each run, for the whole batch.
         stages: seconds of each run by stage, for the whole batch.
         encoder_megabytes: peak memory of the encoder, above the loaded model.
@@ -155,8 +155,12 @@ class Subject:
         name, path = resolve_model(config)
         settings = Config.fromfile(path)
         # The words' real time is wanted, and random weights should leave no traces in the cache.
-        settings.model.setdefault('text', {})['cache_dir'] = None
-        settings.model.vocabulary = None
+        # A trained model has a classifier of its own, and asks its teacher for other words.
+        is_trained = settings.model.get('teacher') is not None
+        frozen = settings.model.teacher if is_trained else settings.model
+        frozen.setdefault('text', {})['cache_dir'] = None
+        if not is_trained:
+            settings.model.vocabulary = None
         self._model = build_model(settings, args.pretrained, args.templates).to(self._device).eval()
         self._images = [image] * args.batch_size
         self._resize = ResizeRule.from_config(settings)
@@ -172,7 +176,9 @@ class Subject:
             device=_device_name(self._device),
             text_seconds=time.perf_counter() - start,
             model_megabytes=sum(
-                value.numel() * value.element_size() for value in self._model.parameters()
+                value.numel() * value.element_size()
+                for key, value in self._model.named_parameters()
+                if not key.startswith('teacher.')
             )
             / _MEGABYTE,
         )

@@ -1,4 +1,4 @@
-"""A training-free segmentor from its config, with the caller's weights and templates."""
+"""A segmentor from its config, with the caller's weights and templates."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 
 
@@ -17,21 +19,28 @@ def build_model(
     config: Config,
     checkpoint: str | Path | None = None,
     templates: str | Path | Sequence[str] | None = None,
-) -> TrainingFreeSegmentor:
+) -> TrainingFreeSegmentor | MaskCLIPPlusSegmentor:
     """The model of a config, on the CPU.
 
     Args:
-        config: has a ``model`` with a ``clip``.
-        checkpoint: CLIP weights instead of ``model.clip.pretrained``: a file, a tag, or
-            ``'random'``.
-        templates: instead of ``model.text.templates``.
+        config: has a ``model`` of a training-free kind, or of one that was trained.
+        checkpoint: for a training-free model CLIP weights instead of ``model.clip.pretrained``: a
+            file or a tag. For a trained one its checkpoint. ``'random'`` for either: random
+            weights, for measuring time.
+        templates: instead of ``model.text.templates`` of a training-free model.
 
     Raises:
         UserError: the config has no such model, or weights or templates do not fit.
         FileNotFoundError: there is no such weights file.
     """
     settings = config.get('model')
-    if not settings or 'clip' not in settings:
+    if not settings or not isinstance(settings.get('type'), str):
+        raise UserError(f'The config {config.filename} has no model to load.')
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        kind = MODELS.get(settings.type)
+        if kind is not None and issubclass(kind, MaskCLIPPlusSegmentor):
+            return _build_trained(config, checkpoint, templates)
+    if 'clip' not in settings:
         raise UserError(f'The config {config.filename} has no model with a clip to load.')
     if checkpoint is not None:
         settings.clip.pretrained = str(checkpoint)
@@ -41,3 +50,21 @@ def build_model(
         settings.text = {**settings.get('text', {}), 'templates': chosen}
     with DefaultScope.overwrite_default_scope('ovseg'):
         return MODELS.build(settings)
+
+
+def _build_trained(
+    config: Config, checkpoint: str | Path | None, templates: object
+) -> MaskCLIPPlusSegmentor:
+    if checkpoint is None:
+        raise UserError(
+            f'The model of {config.filename} is a trained one: give its checkpoint '
+            '(--checkpoint FILE, or checkpoint=FILE in Python).'
+        )
+    if templates is not None:
+        raise UserError(
+            f'The model of {config.filename} was trained with its own templates: give no others.'
+        )
+    model = MODELS.build(config.model)
+    if str(checkpoint) != 'random':
+        load_checkpoint_strict(model, checkpoint)
+    return model

@@ -58,7 +58,8 @@ class OpenVocabSegmenter:
 
     Args:
         model: a name of ``ovseg.list_models()``, or the path of a config.
-        checkpoint: a file with the CLIP weights, instead of those that the config names.
+        checkpoint: a file with the CLIP weights, instead of those that the config names; for the
+            config of a trained model, its checkpoint.
         device: 'cpu', 'cuda', ...; by default a GPU if there is one.
         vocabulary: words for calls that give none, e.g. ``'cat, kitten; sofa'``.
         templates: a template set's name, a list of templates, or the path of a file with one a

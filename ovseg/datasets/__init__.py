@@ -24,6 +24,7 @@ from ovseg.datasets.scenes_crops import SceneCropsDataset
 from ovseg.datasets.scenes_pictures import ScenePicturesDataset
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
 from ovseg.datasets.seeded import SeededSamplesDataset
+from ovseg.datasets.unlabelled import SuppressLabels
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     'ScenesHeldoutDataset',
     'ScenesPhrasesDataset',
     'SeededSamplesDataset',
+    'SuppressLabels',
     'VOC20Dataset',
     'VOC21Dataset',
     'pipeline_with_resize',

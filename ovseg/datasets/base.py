@@ -15,6 +15,7 @@ from ovseg.errors import UserError
 Step = dict[str, Any] | Callable[[dict], dict]
 
 _LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray')
+_LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
 
 
 def pipeline_with_resize(pipeline: Sequence[Step], resize: dict[str, Any] | None) -> list[Step]:
@@ -49,6 +50,31 @@ def pipeline_with_resize(pipeline: Sequence[Step], resize: dict[str, Any] | None
     )
 
 
+def pipeline_with_suppression(
+    pipeline: Sequence[Step], classes: Sequence[int] | str | None
+) -> list[Step]:
+    """The pipeline with a step that holds labels back, right after they are loaded.
+
+    Args:
+        pipeline: steps as in a config.
+        classes: of ``SuppressLabels``: class numbers or ``'all'``; None for no such step.
+
+    Raises:
+        ValueError: classes, but no step that loads labels.
+    """
+    steps = list(pipeline)
+    if classes is None:
+        return steps
+    for position, step in enumerate(steps):
+        name = step.get('type') if isinstance(step, dict) else type(step).__name__
+        if str(name).rsplit('.', 1)[-1] in _LABEL_LOADERS:
+            rule = {'type': 'SuppressLabels', 'classes': classes}
+            return [*steps[: position + 1], rule, *steps[position + 1 :]]
+    raise ValueError(
+        f'suppress_labels needs a pipeline with one of {", ".join(_LABEL_LOADERS)} to follow'
+    )
+
+
 class LabelMapDataset(BaseSegDataset):
     """mmseg's ``BaseSegDataset`` for the benchmarks of open-vocabulary segmentation.
 
@@ -65,6 +91,8 @@ class LabelMapDataset(BaseSegDataset):
         ann_file: list of image names without suffix; empty for all images of the folder.
         pipeline: steps as in mmseg.
         resize: arguments of ``Resize``, or None to keep the images' size.
+        suppress_labels: classes whose labels are held back in training (``SuppressLabels``):
+            numbers, or 'all'; None for none.
         kwargs: as in ``BaseSegDataset``.
 
     Raises:
@@ -83,9 +111,11 @@ class LabelMapDataset(BaseSegDataset):
         ann_file: str = '',
         pipeline: Sequence[Step] = (),
         resize: dict[str, Any] | None = None,
+        suppress_labels: Sequence[int] | str | None = None,
         **kwargs: Any,
     ) -> None:
         self.resize = resize
+        steps = pipeline_with_suppression(pipeline, suppress_labels)
         defaults = {
             'img_suffix': self.IMG_SUFFIX,
             'seg_map_suffix': self.SEG_MAP_SUFFIX,
@@ -93,7 +123,7 @@ class LabelMapDataset(BaseSegDataset):
         }
         super().__init__(
             ann_file=ann_file,
-            pipeline=pipeline_with_resize(pipeline, resize),
+            pipeline=pipeline_with_resize(steps, resize),
             ignore_index=self.METAINFO['ignore_index'],
             **{**defaults, **kwargs},
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 
-from ovseg.datasets.base import Step, pipeline_with_resize
+from ovseg.datasets.base import Step, pipeline_with_resize, pipeline_with_suppression
 from ovseg.errors import UserError
 from ovseg.registry import DATASETS
 
@@ -33,6 +33,8 @@ class ImageFolderDataset(BaseSegDataset):
         num_images: how many of these to use, from the first. None for all.
         pipeline: steps as in mmseg.
         resize: arguments of ``Resize`` right after loading, or None to keep the images' size.
+        suppress_labels: 'all' marks every pixel as unlabelled (``SuppressLabels``), where the
+            pipeline would load labels; for training with pseudo labels.
         kwargs: as in ``BaseSegDataset``.
 
     Raises:
@@ -49,8 +51,10 @@ class ImageFolderDataset(BaseSegDataset):
         num_images: int | None = None,
         pipeline: Sequence[Step] = (),
         resize: dict[str, Any] | None = None,
+        suppress_labels: Sequence[int] | str | None = None,
         **kwargs: Any,
     ) -> None:
+        steps = pipeline_with_suppression(pipeline, suppress_labels)
         self.suffixes = tuple(suffix.lower() for suffix in suffixes)
         self.resize = resize
         self._chosen = indices
@@ -58,7 +62,7 @@ class ImageFolderDataset(BaseSegDataset):
         super().__init__(
             data_root=str(Path(data_root).expanduser()),
             data_prefix=data_prefix or {'img_path': ''},
-            pipeline=pipeline_with_resize(pipeline, resize),
+            pipeline=pipeline_with_resize(steps, resize),
             **kwargs,
         )
 

@@ -170,10 +170,10 @@ def load_checkpoint_strict(
 ) -> dict[str, Any]:
     """Loads a checkpoint into a model and stops at any key that has no explanation.
 
-    A model explains keys by two attributes. ``frozen_prefixes``: parts that it loads itself and
+    A model explains keys by three attributes. ``frozen_prefixes``: parts that it loads itself and
     that its checkpoints leave out; if a file has them all the same, they must equal the model's.
-    ``checkpoint_ignore``: prefixes of keys in the file that it has no use for. A model whose method
-    was published with other names has a method ``from_published(state)`` that gives ours.
+    ``checkpoint_ignore``: prefixes of keys in the file that it has no use for. ``from_published``:
+    a method that renames the keys of its published files and passes its own as they are.
 
     Args:
         model: may be wrapped for data-parallel running or test-time augmentation.

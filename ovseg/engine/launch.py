@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,22 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 class OptionsAction(DictAction):
-    """``--cfg-options key=value ...``; a word without ``=`` is a usage error."""
+    """``--cfg-options key=value ...``; a word without ``=`` is a usage error.
+
+    A value with braces is read as a Python literal, so that a list of dicts can be given.
+    """
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        if '{' not in val:
+            return DictAction._parse_iterable(val)
+        try:
+            return ast.literal_eval(val)
+        except (ValueError, SyntaxError) as error:
+            raise UserError(
+                f'--cfg-options cannot read {val!r}: write a Python literal, such as '
+                "\"[{'type': 'KeySmoothing', 'threshold': 1.0}]\""
+            ) from error
 
     def __call__(
         self,

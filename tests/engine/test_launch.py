@@ -131,3 +131,11 @@ def test_processes_without_gpu_talk_over_gloo(monkeypatch, launcher, variables):
     assert calls == [('gloo',)]
     found = {name: os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT')}
     assert found == {'RANK': '3', 'WORLD_SIZE': '4', 'LOCAL_RANK': '1', 'MASTER_PORT': '29511'}
+
+
+def test_a_list_of_dicts_is_an_override_too(config_file):
+    words = ('--cfg-options', "model.refiners=[{'type': 'A', 'at': (1, 2.5)}, {'type': 'B'}]")
+    config = load_config(arguments(config_file, *words))
+    assert config.model.refiners == [{'type': 'A', 'at': (1, 2.5)}, {'type': 'B'}]
+    with pytest.raises(UserError, match='cannot read .*write a Python literal'):
+        arguments(config_file, '--cfg-options', 'model.refiners=[{type: A}]')

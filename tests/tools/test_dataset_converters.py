@@ -258,3 +258,14 @@ def test_the_full_number_of_images_needs_no_flag(tmp_path, capsys):
     script.IMAGES['val'] = COUNT
     assert script.main([str(tmp_path), '--workers', '1']) == 0
     assert 'note:' not in capsys.readouterr().out
+
+
+def test_training_labels_of_sbd_lie_in_a_folder_of_their_own(tmp_path, capsys):
+    make_miniature('voc20', tmp_path)
+    lists = tmp_path / 'ImageSets' / 'Segmentation'
+    (lists / 'val.txt').rename(lists / 'trainaug.txt')
+    with pytest.raises(FileNotFoundError, match='no folder .*SegmentationClassAug'):
+        run('voc20', tmp_path, '--splits', 'trainaug')
+    (tmp_path / 'SegmentationClass').rename(tmp_path / 'SegmentationClassAug')
+    assert run('voc20', tmp_path, '--splits', 'trainaug') == 0
+    assert 'VOC 2012 trainaug: 3 of 3' in capsys.readouterr().out

@@ -1,0 +1,12 @@
+# As the released config is committed: its name says R-101, but it trains a ResNet-50.
+_base_ = [
+    '../_base_/models/maskclip_plus_vit-b16.py',
+    '../_base_/datasets/maskclip_plus_voc20.py',
+    '../_base_/protocols/maskclip_voc20.py',
+    '../_base_/schedules/maskclip_plus_2k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(depth=50, init_cfg=dict(checkpoint='open-mmlab://resnet50_v1c')),
+    vocabulary=dict(dataset='voc20', protocol='maskclip'),
+)
