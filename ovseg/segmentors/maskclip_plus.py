@@ -29,7 +29,7 @@ from ovseg.segmentors.student_words import (
     student_classifier,
     with_learned_background,
 )
-from ovseg.segmentors.training_free import TrainingFreeSegmentor, _build, _drop_frozen
+from ovseg.segmentors.training_free import TrainingFreeSegmentor, _drop_frozen, build_part
 from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
@@ -93,7 +93,7 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        preprocessor = None if data_preprocessor is None else _build(data_preprocessor)
+        preprocessor = None if data_preprocessor is None else build_part(data_preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.pseudo_labels = PseudoLabelSettings.from_config(pseudo_labels)
         self.inference_settings = InferenceSettings.from_config(test_cfg)
@@ -107,21 +107,21 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         self.teacher: TrainingFreeSegmentor | None = None
         if teacher is not None:
             _check_colours(data_preprocessor, teacher.get('data_preprocessor'))
-            self.teacher = _build({**teacher, 'vocabulary': source})
+            self.teacher = build_part({**teacher, 'vocabulary': source})
             self.teacher.requires_grad_(False).eval()
             self.vocabulary: Vocabulary = self.teacher.vocabulary
         else:
             self.vocabulary = build_vocabulary(source)
         self._trained_words = [item for item in self.vocabulary if has_words(item)]
-        self.backbone = _build(backbone)
+        self.backbone = build_part(backbone)
         if neck is not None:
-            self.neck = _build(neck)
-        self.decode_head = _build({**decode_head, 'num_classes': len(self._trained_words)})
+            self.neck = build_part(neck)
+        self.decode_head = build_part({**decode_head, 'num_classes': len(self._trained_words)})
         if auxiliary_head is not None:
             heads = auxiliary_head if isinstance(auxiliary_head, Sequence) else [auxiliary_head]
             classes = self.decode_head.num_classes
             self.auxiliary_head = ModuleList(
-                [_build({**head, 'num_classes': classes}) for head in heads]
+                [build_part({**head, 'num_classes': classes}) for head in heads]
             )
         self.register_buffer('iterations', torch.zeros((), dtype=torch.int64))
         self._asked: Classifier | None = None

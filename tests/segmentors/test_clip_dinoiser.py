@@ -205,3 +205,13 @@ def test_layers_beyond_the_model_are_named():
 def test_a_resnet_has_no_inner_features_for_the_guide():
     with pytest.raises(UserError, match='encoder'):
         model(RESNET)
+
+
+def test_the_runners_initialisation_leaves_the_frozen_towers_alone():
+    segmentor = model()
+    before = {name: value.clone() for name, value in segmentor.teacher.state_dict().items()}
+    before.update({f'clip.{k}': v.clone() for k, v in segmentor.clip.state_dict().items()})
+    segmentor.init_weights()
+    after = dict(segmentor.teacher.state_dict())
+    after.update({f'clip.{name}': value for name, value in segmentor.clip.state_dict().items()})
+    assert all(torch.equal(before[name], value) for name, value in after.items())
