@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 
@@ -25,8 +26,9 @@ def build_model(
     Args:
         config: has a ``model`` of a training-free kind, or of one that was trained.
         checkpoint: for a training-free model CLIP weights instead of ``model.clip.pretrained``: a
-            file or a tag. For a trained one its checkpoint. ``'random'`` for either: random
-            weights, for measuring time.
+            file or a tag. For a trained one its checkpoint (for CLIP-DINOiser that of its two
+            layers, the published ``last.pt`` included). ``'random'`` for either: random weights,
+            for measuring time.
         templates: instead of ``model.text.templates`` of a training-free model.
 
     Raises:
@@ -42,14 +44,20 @@ def build_model(
             return _build_trained(config, checkpoint, templates)
     if 'clip' not in settings:
         raise UserError(f'The config {config.filename} has no model with a clip to load.')
-    if checkpoint is not None:
+    has_layers = kind is not None and issubclass(kind, CLIPDINOiser) and checkpoint is not None
+    if has_layers:
+        kind.expect_checkpoint(settings)
+    if checkpoint is not None and (not has_layers or str(checkpoint) == 'random'):
         settings.clip.pretrained = str(checkpoint)
     if templates is not None:
         is_one = isinstance(templates, (str, Path))
         chosen = str(templates) if is_one else list(templates)
         settings.text = {**settings.get('text', {}), 'templates': chosen}
     with DefaultScope.overwrite_default_scope('ovseg'):
-        return MODELS.build(settings)
+        model = MODELS.build(settings)
+    if has_layers and str(checkpoint) != 'random':
+        load_checkpoint_strict(model, checkpoint)
+    return model
 
 
 def _build_trained(
