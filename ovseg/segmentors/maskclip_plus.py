@@ -13,7 +13,6 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ovseg.backbones import DenseFeatures
 from ovseg.backbones.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
@@ -24,6 +23,7 @@ from ovseg.segmentors.pseudo_labels import (
     assign_labels,
     distillation_loss,
 )
+from ovseg.segmentors.student_encoder import StudentEncoder
 from ovseg.segmentors.student_words import (
     has_words,
     student_classifier,
@@ -227,8 +227,9 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         maps = self.backbone(inputs)
         return self.neck(maps) if self.with_neck else maps
 
-    def _encode(self, inputs: Tensor, outputs: frozenset[str] = frozenset()) -> DenseFeatures:
-        return DenseFeatures(patch=self.decode_head.features(self.extract_feat(inputs)))
+    def _features(self, inputs: Tensor) -> Tensor:
+        """Of the student, in the text space, (B, D, h, w)."""
+        return self.decode_head.features(self.extract_feat(inputs))
 
     def encode_images(self, inputs: Tensor) -> list[ImageEncoding]:
         """Runs the student over a batch of images of one size.
@@ -236,7 +237,8 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
         """
-        return encode_images(self._encode, inputs, self.inference_settings)
+        encoder = StudentEncoder(self._features, self.decode_head.channels)
+        return encode_images(encoder, inputs, self.inference_settings)
 
     def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
         """Scores of an image for each row of a classifier, on the student's grid.
