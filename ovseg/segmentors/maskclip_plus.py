@@ -78,7 +78,9 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
     _fill = TrainingFreeSegmentor._fill
     encode_image = TrainingFreeSegmentor.encode_image
     encode_decode = TrainingFreeSegmentor.encode_decode
+    score_maps = TrainingFreeSegmentor.score_maps
     segment_encoding = TrainingFreeSegmentor.segment_encoding
+    pixel_refiner = None
 
     def __init__(
         self,
