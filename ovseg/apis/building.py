@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from ovseg.backbones.checkpoints import read_tensors
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
@@ -26,9 +27,9 @@ def build_model(
     Args:
         config: has a ``model`` of a training-free kind, or of one that was trained.
         checkpoint: for a training-free model CLIP weights instead of ``model.clip.pretrained``: a
-            file or a tag. For a trained one its checkpoint (for CLIP-DINOiser that of its two
-            layers, the published ``last.pt`` included). ``'random'`` for either: random weights,
-            for measuring time.
+            file or a tag; CLIP-DINOiser also takes the checkpoint of its two layers, the published
+            ``last.pt`` included. For a trained one its checkpoint. ``'random'`` for either:
+            random weights, for measuring time.
         templates: instead of ``model.text.templates`` of a training-free model.
 
     Raises:
@@ -44,10 +45,11 @@ def build_model(
             return _build_trained(config, checkpoint, templates)
     if 'clip' not in settings:
         raise UserError(f'The config {config.filename} has no model with a clip to load.')
-    has_layers = kind is not None and issubclass(kind, CLIPDINOiser) and checkpoint is not None
-    if has_layers:
+    is_dinoiser = kind is not None and issubclass(kind, CLIPDINOiser)
+    has_layers = is_dinoiser and _holds_layers(checkpoint)
+    if has_layers or (is_dinoiser and str(checkpoint) == 'random'):
         kind.expect_checkpoint(settings)
-    if checkpoint is not None and (not has_layers or str(checkpoint) == 'random'):
+    if checkpoint is not None and not has_layers:
         settings.clip.pretrained = str(checkpoint)
     if templates is not None:
         is_one = isinstance(templates, (str, Path))
@@ -55,9 +57,20 @@ def build_model(
         settings.text = {**settings.get('text', {}), 'templates': chosen}
     with DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(settings)
-    if has_layers and str(checkpoint) != 'random':
+    if has_layers:
         load_checkpoint_strict(model, checkpoint)
     return model
+
+
+def _holds_layers(checkpoint: str | Path | None) -> bool:
+    """Whether a file holds CLIP-DINOiser's two layers, and not a CLIP."""
+    if checkpoint is None or not Path(checkpoint).expanduser().is_file():
+        return False
+    content = read_tensors(checkpoint)
+    if not isinstance(content, dict):
+        return False
+    state = content.get('state_dict', content.get('model_state_dict', content))
+    return any(str(name).endswith('obj_proj.weight') for name in state)
 
 
 def _build_trained(
