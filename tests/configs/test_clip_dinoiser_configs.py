@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import yaml
 from miniatures import NAMES, prepared_miniature
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -24,6 +25,11 @@ DINO = {
 def test_there_is_one_config_for_each_data_set():
     stems = {path.stem for path in FOLDER.glob('*.py')}
     assert {f'{STEM}_{name}' for name in (*NAMES, 'images')} <= stems
+
+
+def test_the_metafile_lists_every_config():
+    listed = yaml.safe_load((FOLDER / 'metafile.yaml').read_text(encoding='utf-8'))['Models']
+    assert [model['Name'] for model in listed] == sorted(path.stem for path in FOLDER.glob('*.py'))
 
 
 @pytest.mark.parametrize('name', NAMES)
