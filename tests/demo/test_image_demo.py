@@ -309,6 +309,8 @@ def test_interrupting_a_long_run_leaves_whole_files_only(tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # Jobs that a shell put into the background ignore the signal, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 240
     while not (tmp_path / 'outputs' / '001.json').exists() and time.monotonic() < deadline:
