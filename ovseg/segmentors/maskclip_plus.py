@@ -109,6 +109,11 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         self.teacher: TrainingFreeSegmentor | None = None
         if teacher is not None:
             _check_colours(data_preprocessor, teacher.get('data_preprocessor'))
+            if teacher.get('pixel_refiner') is not None:
+                raise UserError(
+                    'model.teacher.pixel_refiner would not be applied: pseudo labels are taken '
+                    'from score maps on the patch grid; remove it'
+                )
             self.teacher = build_part({**teacher, 'vocabulary': source})
             self.teacher.requires_grad_(False).eval()
             self.vocabulary: Vocabulary = self.teacher.vocabulary

@@ -215,7 +215,8 @@ def distillation_loss(
     for own, encoding, mask in zip(features, taught, is_asked, strict=True):
         patch = encoding.features.patch
         unit = patch / patch.norm(dim=1, keepdim=True)
-        target = input_rows(ScoreMaps(unit, encoding.boxes, encoding.input_size), 0, size[0])
+        maps = ScoreMaps(unit, encoding.boxes, encoding.input_size, encoding.margins)
+        target = input_rows(maps, 0, size[0])
         own = F.interpolate(own[None], size, mode='bilinear', align_corners=False)[0]
         total = total + ((own - target).abs() * mask).sum()
     count = is_asked.sum().clamp_min(1) * features.shape[1]

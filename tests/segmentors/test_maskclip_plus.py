@@ -7,9 +7,11 @@ from mmseg.structures import SegDataSample
 from tiny_clip_models import RESNET, VIT
 from torch.nn import functional as F
 
+from ovseg.backbones import DenseFeatures
 from ovseg.engine.checkpoint import load_state_strict
 from ovseg.errors import UserError
-from ovseg.segmentors import MaskCLIPPlusSegmentor
+from ovseg.segmentors import ImageEncoding, MaskCLIPPlusSegmentor
+from ovseg.segmentors.pseudo_labels import Distillation, distillation_loss
 
 WORDS = ('cat', 'sofa', 'wall', 'sky')
 SIZE = (48, 64)
@@ -378,3 +380,21 @@ def test_heads_that_cannot_take_text_are_refused(module, message):
     head = dict(type='MaskCLIPPlusHead', channels=24, decode_module=module)
     with pytest.raises(UserError, match=message):
         student(decode_head=head)
+
+
+def test_features_of_a_teacher_that_pads_all_sides_keep_their_place():
+    # Maps of 2 x 2 patches of 8 pixels around an image of 12 x 12: 2 pixels beyond each side.
+    patch = torch.zeros(1, 2, 2, 2)
+    patch[0, 0, :, 0], patch[0, 1, :, 1] = 1.0, 1.0
+    encoding = ImageEncoding(DenseFeatures(patch), [(0, 0, 12, 12)], (12, 12), margins=(2, 2, 2, 2))
+    full = F.interpolate(patch, (16, 16), mode='bilinear', align_corners=False)
+    own = full[..., 2:14, 2:14].contiguous()
+    labels = torch.full((1, 12, 12), -1)
+    assert distillation_loss(own, [encoding], labels, Distillation(), 255) < 1e-6
+    shifted = F.interpolate(patch, (12, 12), mode='bilinear', align_corners=False)
+    assert distillation_loss(shifted, [encoding], labels, Distillation(), 255) > 1e-2
+
+
+def test_a_pixel_refiner_of_the_teacher_is_refused():
+    with pytest.raises(UserError, match='model.teacher.pixel_refiner would not be applied'):
+        student(teacher={**TEACHER, 'pixel_refiner': dict(type='PAMR')})
