@@ -172,9 +172,7 @@ class CLIPViTEncoder(nn.Module):
         """
         tokens, grid = self._embed(image)
         last = self._mlp_block
-        for block in self.visual.transformer.resblocks:
-            if block is last:
-                break
+        for block in self.visual.transformer.resblocks[: self.mlp_input_layer]:
             tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
         attended = run_block(last, tokens, _ATTENTION_ONLY).tokens
         return drop_class_token(last.ln_2(attended), grid)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ovseg.backbones.checkpoints import check_finite, load_strictly, read_tensors
 from ovseg.backbones.dino import DINOEncoder, load_dino
 from ovseg.backbones.download import fetch_url
-from ovseg.backbones.tiny import WEIGHTS
+from ovseg.backbones.embedded import WEIGHTS
 from ovseg.errors import UserError
 
 PUBLISHED_DECODER = 'https://github.com/valeoai/FOUND/raw/main/data/weights/decoder_weights.pt'

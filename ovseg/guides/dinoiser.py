@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ovseg.backbones.checkpoints import check_finite, load_strictly, read_tensors
 from ovseg.backbones.dense import DenseFeatures
 from ovseg.backbones.download import fetch_url
-from ovseg.backbones.tiny import WEIGHTS
+from ovseg.backbones.embedded import WEIGHTS
 from ovseg.errors import UserError
 from ovseg.guides.correlation import patch_correlation
 from ovseg.guides.guide import Guidance

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 
+_RELU = {'type': 'ReLU'}
+
 
 @MODELS.register_module()
 class DeepLabV2Module(BaseModule):
@@ -40,7 +42,7 @@ class DeepLabV2Module(BaseModule):
         dilations: Sequence[int] = (6, 12, 18, 24),
         norm_cfg: dict | None = None,
         conv_cfg: dict | None = None,
-        act_cfg: dict | None = {'type': 'ReLU'},  # noqa: B006  (mmcv's default, read only)
+        act_cfg: dict | None = _RELU,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

@@ -12,7 +12,7 @@ from ovseg.backbones import DenseEncoder, DenseFeatures
 from ovseg.backbones.dense import NO_MARGINS, Margins
 from ovseg.errors import UserError
 from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.splicing import splice_cell, splice_features, splice_maps
+from ovseg.segmentors.splicing import splice_cell, splice_features
 from ovseg.segmentors.windows import Box, cut_windows, window_boxes
 
 # (features, what the encoder saw) -> features
@@ -65,7 +65,7 @@ def encode_images(
     """
     size = (inputs.shape[-2], inputs.shape[-1])
     if settings.mode == 'splice':
-        joint = _encode_spliced(encoder, inputs, settings, outputs)
+        joint = _splice(lambda batch: encoder(batch, outputs), encoder, inputs, settings)
         if guiding is not None:
             joint = [guiding(part, inputs[i : i + 1]) for i, part in enumerate(joint)]
         kept = inputs if keep_image else [None] * len(joint)
@@ -116,25 +116,23 @@ def map_images(
     """
     if settings.mode != 'splice':
         return compute(inputs)
-    inputs, boxes, cell = _spliced_windows(encoder, inputs, settings)
-    windows = cut_windows(inputs, boxes).split(settings.window_batch)
-    maps = torch.cat([compute(batch) for batch in windows]).split(len(boxes))
-    return torch.cat([splice_maps(part, boxes, inputs.shape[-2:], cell) for part in maps])
+    joint = _splice(lambda batch: DenseFeatures(compute(batch)), encoder, inputs, settings)
+    return torch.cat([part.patch for part in joint])
 
 
-def _encode_spliced(
+def _splice(
+    compute: Callable[[Tensor], DenseFeatures],
     encoder: DenseEncoder,
     inputs: Tensor,
     settings: InferenceSettings,
-    outputs: frozenset[str],
 ) -> list[DenseFeatures]:
+    """The joint features of each image; ``compute`` makes those of a batch of windows."""
     inputs, boxes, cell = _spliced_windows(encoder, inputs, settings)
     windows = cut_windows(inputs, boxes).split(settings.window_batch)
-    features = _concatenate([encoder(batch, outputs) for batch in windows])
-    count = len(boxes)
+    features = _concatenate([compute(batch) for batch in windows])
+    count, size = len(boxes), tuple(inputs.shape[-2:])
     return [
         splice_features(_slice(features, i * count, (i + 1) * count), boxes, size, cell)
-        for size in [tuple(inputs.shape[-2:])]
         for i in range(len(inputs))
     ]
 

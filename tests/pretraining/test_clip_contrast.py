@@ -1,21 +1,19 @@
 """Contrastive training of a tiny CLIP: the loss is CLIP's, training learns, resuming is exact."""
 
-from pathlib import Path
-
 import open_clip
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from scripts import ROOT, load_script
+from short_trainings import train
 from torch.nn import functional as F
 
 from ovseg.backbones.tiny import build_tiny_clip
 from ovseg.datasets.scenes_captions import CAPTION_WORDS
-from ovseg.engine.runner import Runner
 from ovseg.errors import UserError
 from ovseg.pretraining import CLIPContrast, contrastive_loss
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/tiny_clip/clip_scenes.py'
 
 
@@ -39,15 +37,6 @@ def small_config(work_dir, iterations=12):
     config.optim_wrapper.optimizer.lr = 5e-3
     config.log_level = 'ERROR'
     return config
-
-
-def train(config, name, **changes):
-    config = config.copy()
-    config.update(experiment_name=name, **changes)
-    with DefaultScope.overwrite_default_scope('ovseg'):
-        runner = Runner.from_cfg(config)
-        runner.train()
-    return runner
 
 
 def unit(count, seed):
@@ -147,14 +136,10 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
 
 
 def test_a_checkpoint_is_exported_and_loads(tmp_path):
-    import importlib.util
-
     config = small_config(tmp_path / 'run', iterations=2)
     runner = train(config, 'export')
     config.dump(tmp_path / 'config.py')
-    spec = importlib.util.spec_from_file_location('export', ROOT / 'tools/export_tiny_clip.py')
-    export = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(export)
+    export = load_script('export_tiny_clip')
     arguments = [str(tmp_path / 'run' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
     assert export.main([*arguments, '--config', str(tmp_path / 'config.py')]) == 0
     clip, tokenizer, mean, std = build_tiny_clip('mine', tmp_path / 'out')

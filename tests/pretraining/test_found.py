@@ -1,22 +1,19 @@
 """FOUND's background discovery and self-training, on a tiny random DINO."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from scripts import ROOT, load_script
+from short_trainings import train
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
 from ovseg.backbones.tiny_dino import build_tiny_dino, build_tiny_found, save_tiny_dino
-from ovseg.engine.runner import Runner
 from ovseg.errors import UserError
 from ovseg.pretraining import FoundTraining, background_mask, found_loss
 from ovseg.pretraining.found import class_attention, head_weights, last_queries_and_keys
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/tiny_dino/found_scenes.py'
 VIT = dict(
     img_size=16,
@@ -67,14 +64,6 @@ def small_config(folder, iterations=6):
     config.default_hooks.logger.interval = 1
     config.log_level = 'ERROR'
     return config
-
-
-def train(config, name, **changes):
-    config = config.copy()
-    config.update(experiment_name=name, **changes)
-    runner = Runner.from_cfg(config)
-    runner.train()
-    return runner
 
 
 def test_the_mask_is_that_of_a_loop_over_heads_and_patches():
@@ -207,9 +196,7 @@ def test_the_head_is_exported_and_loads(folder):
     config = small_config(folder, iterations=2)
     runner = train(config, 'export')
     config.dump(folder / 'config.py')
-    spec = importlib.util.spec_from_file_location('export', ROOT / 'tools/export_tiny_dino.py')
-    export = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(export)
+    export = load_script('export_tiny_dino')
     arguments = [str(folder / 'run' / 'iter_2.pth'), str(folder / 'mine')]
     assert export.main([*arguments, '--config', str(folder / 'config.py')]) == 0
     found, dino = build_tiny_found('mine', folder)

@@ -1,21 +1,19 @@
 """Self-distillation: DINO's loss, a teacher that follows, schedules that survive a resume."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from scripts import ROOT, load_script
+from short_trainings import train
 
 from ovseg.backbones.tiny_dino import build_tiny_dino
-from ovseg.engine.runner import Runner
 from ovseg.errors import UserError
 from ovseg.pretraining import SelfDistillation, distillation_loss
 from ovseg.pretraining.self_distillation import PrototypeHead, cosine_between, information, sinkhorn
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/tiny_dino/dino_scenes.py'
 VIT = dict(
     img_size=16,
@@ -71,14 +69,6 @@ def small_config(work_dir, iterations=6):
     config.default_hooks.logger.interval = 1
     config.log_level = 'ERROR'
     return config
-
-
-def train(config, name, **changes):
-    config = config.copy()
-    config.update(experiment_name=name, **changes)
-    runner = Runner.from_cfg(config)
-    runner.train()
-    return runner
 
 
 def test_the_loss_is_that_of_a_loop_over_pairs_of_crops():
@@ -266,9 +256,7 @@ def test_the_teacher_is_exported_and_loads(tmp_path):
     config = small_config(tmp_path / 'run', iterations=2)
     runner = train(config, 'export')
     config.dump(tmp_path / 'config.py')
-    spec = importlib.util.spec_from_file_location('export', ROOT / 'tools/export_tiny_dino.py')
-    export = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(export)
+    export = load_script('export_tiny_dino')
     arguments = [str(tmp_path / 'run' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
     assert export.main([*arguments, '--config', str(tmp_path / 'config.py')]) == 0
     vit, mean, std = build_tiny_dino('mine', tmp_path / 'out')

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from scripts import ROOT
 
 from ovseg.apis.building import build_model
-from ovseg.backbones.tiny import WEIGHTS
+from ovseg.backbones.embedded import WEIGHTS
 from ovseg.registry import DATASETS
 
 SCENES = 8
