@@ -45,6 +45,8 @@ class CLIPViTEncoder(nn.Module):
             over the image. ``'floor'`` leaves the last partial patch out and stretches likewise
             (SCLIP, NACLIP). ``'centred'`` puts zeros after normalisation on all sides, which
             :meth:`margins` tells, so that the map keeps its place (ClearCLIP).
+        padding_multiple: with ``'centred'``, sides are filled up to a multiple of this instead of
+            the patch; ProxyCLIP and CorrCLIP take 56.
         mean: pixel mean of the normalisation, RGB in [0, 1]; read for ``'black'`` only.
         std: pixel standard deviation, likewise.
         mlp_input_layer: block whose MLP input is given as ``mlp_input``, counted from the end like
@@ -65,6 +67,7 @@ class CLIPViTEncoder(nn.Module):
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
         mlp_input_layer: int = -3,
+        padding_multiple: int | None = None,
     ) -> None:
         super().__init__()
         if visual.attn_pool is not None:
@@ -81,6 +84,13 @@ class CLIPViTEncoder(nn.Module):
             raise UserError(
                 f"encoder.padding must be one of {list(get_args(Padding))}, got '{padding}'"
             )
+        if padding_multiple is not None and (
+            padding != 'centred' or any(padding_multiple % side for side in visual.patch_size)
+        ):
+            raise UserError(
+                "encoder.padding_multiple goes with encoder.padding='centred' and is a multiple of "
+                f"the patch {tuple(visual.patch_size)}, got {padding_multiple} with '{padding}'"
+            )
         for block in visual.transformer.resblocks:
             check_block(block)
         self.visual = visual
@@ -88,6 +98,9 @@ class CLIPViTEncoder(nn.Module):
         self.last_block = last_block_spec(last_block)
         self.position_resize = position_resize
         self.padding = padding
+        self.padding_unit = (
+            tuple(visual.patch_size) if padding_multiple is None else (padding_multiple,) * 2
+        )
         self.embed_dim = visual.output_dim
         self.stride = tuple(visual.patch_size)
         fill = [-m / s if padding == 'black' else 0.0 for m, s in zip(mean, std, strict=True)]
@@ -150,9 +163,8 @@ class CLIPViTEncoder(nn.Module):
         )
         final = visual.ln_post(last.tokens) if self.last_block.final_norm else last.tokens
         dense = drop_class_token(final, grid)
-        patch = F.conv2d(dense, visual.proj.T[:, :, None, None].to(dense.dtype))
         return DenseFeatures(
-            patch=patch,
+            patch=self._in_text_space(dense),
             keys=None if last.keys is None else last.keys[:, 1:],
             queries=None if last.queries is None else last.queries[:, 1:],
             tokens=dense if 'tokens' in outputs else None,
@@ -160,6 +172,51 @@ class CLIPViTEncoder(nn.Module):
             mlp_input=maps.get('mlp_input'),
             intermediates=tuple(maps[layer] for layer in layers),
         )
+
+    def values(self, image: Tensor) -> Tensor:
+        """What the last attention would mix: the projected values of the patches.
+
+        Methods that mix them by an affinity of their own continue with :meth:`mixed` and
+        :meth:`to_text_space`.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+
+        Returns:
+            (B, C, h, w), heads side by side.
+        """
+        tokens, grid, _ = self.trunk(image)
+        block = self.visual.transformer.resblocks[-1]
+        width = tokens.shape[-1]
+        weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
+        return drop_class_token(F.linear(block.ln_1(tokens), weight, bias), grid)
+
+    def mixed(self, values: Tensor) -> Tensor:
+        """Mixed values through the last attention's output projection; no residual, no MLP.
+
+        Args:
+            values: (B, C, h, w) on any grid.
+
+        Returns:
+            (B, C, h, w), the tokens after the last block.
+        """
+        block = self.visual.transformer.resblocks[-1]
+        tokens = block.ls_1(block.attn.out_proj(values.movedim(1, -1)))
+        return tokens.movedim(-1, 1)
+
+    def to_text_space(self, tokens: Tensor) -> Tensor:
+        """Tokens after the last block through the final norm and projection.
+
+        Args:
+            tokens: (B, C, h, w) on any grid.
+
+        Returns:
+            (B, D, h, w), not normalised.
+        """
+        return self._in_text_space(self.visual.ln_post(tokens.movedim(1, -1)).movedim(-1, 1))
+
+    def _in_text_space(self, normed: Tensor) -> Tensor:
+        return F.conv2d(normed, self.visual.proj.T[:, :, None, None].to(normed.dtype))
 
     def mlp_input(self, image: Tensor) -> Tensor:
         """The map ``mlp_input`` alone: nothing behind it is computed.
@@ -208,7 +265,7 @@ class CLIPViTEncoder(nn.Module):
         """
         if self.padding != 'centred':
             return NO_MARGINS
-        bottom, right = (-side % patch for side, patch in zip(size, self.stride, strict=True))
+        bottom, right = (-side % unit for side, unit in zip(size, self.padding_unit, strict=True))
         return bottom // 2, bottom - bottom // 2, right // 2, right - right // 2
 
     def pad(self, image: Tensor) -> Tensor:
@@ -221,8 +278,8 @@ class CLIPViTEncoder(nn.Module):
         # Nothing is left to leave out of an image smaller than a patch, so it is filled up.
         rounding = math.floor if self.padding == 'floor' else math.ceil
         rows, columns = (
-            max(rounding(side / patch), 1) * patch
-            for side, patch in zip((height, width), self.stride, strict=True)
+            max(rounding(side / unit), 1) * unit
+            for side, unit in zip((height, width), self.padding_unit, strict=True)
         )
         image = image[..., :rows, :columns]
         top, _, left, _ = self.margins((height, width))

@@ -1,4 +1,4 @@
-"""DINO as a companion of CLIP: patch features of its last attention, over timm's own modules."""
+"""DINO as a companion of CLIP: patch features of its last block, over timm's own modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ovseg.backbones.download import fetch_url
 from ovseg.backbones.position import resize_position_embedding
 from ovseg.errors import UserError, nearest
 
-Quantity = Literal['queries', 'keys', 'values']
+Quantity = Literal['queries', 'keys', 'values', 'queries+keys', 'tokens']
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 EMBEDDED_DINOS = ('tiny_dino_scenes',)
 _HOST = 'https://dl.fbaipublicfiles.com/dino'
@@ -116,8 +116,12 @@ def _frozen(model: VisionTransformer) -> VisionTransformer:
     return model.eval().requires_grad_(False)
 
 
+# Rows of the last attention's qkv weight that make a quantity, in thirds; several are added.
+_THIRDS = {'queries': (0,), 'keys': (1,), 'values': (2,), 'queries+keys': (0, 1)}
+
+
 class DINOEncoder(nn.Module):
-    """Patch maps of one projection of DINO's last attention.
+    """Patch maps of DINO: a projection of its last attention, or its final tokens.
 
     Args:
         dino: from :func:`load_dino`. Its model is read, never written or hooked.
@@ -134,12 +138,14 @@ class DINOEncoder(nn.Module):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor, quantity: Quantity) -> Tensor:
-        """Encodes images; nothing behind the wanted projection is computed.
+        """Encodes images; nothing behind the wanted quantity is computed.
 
         Args:
             image: (B, 3, H, W) RGB in [0, 1]; black is added at the right and bottom up to a
                 multiple of the patch.
-            quantity: which projection, heads side by side.
+            quantity: which projection, heads side by side; ``'queries+keys'`` is their sum
+                (CorrCLIP), ``'tokens'`` what comes out of the last block and the final norm
+                (ProxyCLIP, Trident).
 
         Returns:
             (B, C, h, w), not normalised; the class token is dropped.
@@ -148,11 +154,17 @@ class DINOEncoder(nn.Module):
         for block in self.vit.blocks[:-1]:
             tokens = block(tokens)
         last = self.vit.blocks[-1]
-        part = QUANTITIES.index(quantity)
-        weight = last.attn.qkv.weight.chunk(3)[part]
-        bias = None if last.attn.qkv.bias is None else last.attn.qkv.bias.chunk(3)[part]
-        patches = F.linear(last.norm1(tokens)[:, 1:], weight, bias)
+        if quantity == 'tokens':
+            patches = self.vit.norm(last(tokens))[:, 1:]
+        else:
+            patches = self._projected(last.norm1(tokens)[:, 1:], _THIRDS[quantity])
         return patches.transpose(1, 2).unflatten(2, grid)
+
+    def _projected(self, tokens: Tensor, thirds: tuple[int, ...]) -> Tensor:
+        qkv = self.vit.blocks[-1].attn.qkv
+        weight = sum(qkv.weight.chunk(3)[third] for third in thirds)
+        bias = None if qkv.bias is None else sum(qkv.bias.chunk(3)[third] for third in thirds)
+        return F.linear(tokens, weight, bias)
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Tokens entering the first block (B, 1 + h*w, C), and the grid."""
