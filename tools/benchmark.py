@@ -188,7 +188,7 @@ class Subject:
         with torch.inference_mode():
             inputs = self._inputs()
             with MemoryPeak(self._device) as encoder:
-                encodings = self._model.encode_images(inputs)
+                encodings = self._encode(inputs)
             with MemoryPeak(self._device) as labels:
                 self._label(encodings)
         self.figures.encoder_megabytes = encoder.bytes / _MEGABYTE
@@ -202,7 +202,7 @@ class Subject:
         with clock.measure('whole'):
             with clock.measure('preprocess'):
                 inputs = self._inputs()
-            self._label(self._model.encode_images(inputs))
+            self._label(self._encode(inputs))
         self.figures.seconds.append(clock.seconds('whole'))
         stages = {'preprocess': clock.seconds('preprocess'), **clock.stages()}
         for stage, seconds in stages.items():
@@ -210,6 +210,9 @@ class Subject:
 
     def _inputs(self) -> torch.Tensor:
         return to_batch(self._images, self._resize, self._model.data_preprocessor)
+
+    def _encode(self, inputs: torch.Tensor) -> list[ImageEncoding]:
+        return self._model.encode_images(inputs, self._images)
 
     def _label(self, encodings: Sequence[ImageEncoding]) -> None:
         for encoding in encodings:

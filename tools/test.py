@@ -96,7 +96,11 @@ def set_tta(config: Config) -> dict[str, str]:
         pipeline = config.tta_pipeline
         facts = {'augmentation': 'tta_pipeline of the config', 'resize': 'see augmentation'}
     else:
-        pipeline = augmented_pipeline(dataset.pipeline, dataset.get('resize'))
+        pipeline = augmented_pipeline(
+            dataset.pipeline,
+            dataset.get('resize'),
+            keep_original=dataset.pop('keep_original', False),
+        )
         sizes = ', '.join(str(ratio) for ratio in RATIOS)
         words = f'mean of probabilities over sizes {sizes} and mirror images'
         facts = {'augmentation': words, 'resize': resize_of(dataset)}

@@ -224,20 +224,22 @@ class OpenVocabSegmenter:
             inputs = to_batch(
                 [pixels[index] for index in indices], self.resize, self.model.data_preprocessor
             )
-            for index, encoding in zip(indices, self._encode_batch(inputs), strict=True):
+            originals = [pixels[index] for index in indices]
+            encodings = self._encode_batch(inputs, originals)
+            for index, encoding in zip(indices, encodings, strict=True):
                 source = images[index]
                 name = name_of(source) if isinstance(source, (str, Path)) else ''
                 encoded[index] = EncodedImage(pixels[index], encoding, name, self.model)
         return [encoded[index] for index in range(len(images))]
 
-    def _encode_batch(self, inputs: Tensor) -> list[ImageEncoding]:
+    def _encode_batch(self, inputs: Tensor, originals: list[np.ndarray]) -> list[ImageEncoding]:
         try:
             with torch.inference_mode():
-                encodings = self.model.encode_images(inputs)
+                encodings = self.model.encode_images(inputs, originals)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            return self._encode_in_less_memory(inputs, error)
+            return self._encode_in_less_memory(inputs, originals, error)
         for encoding in encodings:
             if not torch.isfinite(encoding.features.patch).all():
                 raise UserError(
@@ -246,20 +248,23 @@ class OpenVocabSegmenter:
                 )
         return encodings
 
-    def _encode_in_less_memory(self, inputs: Tensor, error: BaseException) -> list[ImageEncoding]:
+    def _encode_in_less_memory(
+        self, inputs: Tensor, originals: list[np.ndarray], error: BaseException
+    ) -> list[ImageEncoding]:
         _free(self.device)
         if len(inputs) > 1:
             half = len(inputs) // 2
             self._say_once('Memory ran out: images go through the encoder in smaller batches.')
             self.batch_size = half
-            return self._encode_batch(inputs[:half]) + self._encode_batch(inputs[half:])
+            first = self._encode_batch(inputs[:half], originals[:half])
+            return first + self._encode_batch(inputs[half:], originals[half:])
         settings = self.model.inference_settings
         if settings.mode != 'whole' and settings.window_batch > 1:
             self._say_once('Memory ran out: windows go through the encoder in smaller batches.')
             self.model.inference_settings = replace(
                 settings, window_batch=settings.window_batch // 2
             )
-            return self._encode_batch(inputs)
+            return self._encode_batch(inputs, originals)
         height, width = inputs.shape[-2:]
         raise UserError(
             f'The memory of {self.device} does not suffice for one image of {height} x {width} '

@@ -12,6 +12,7 @@ from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context45
 from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.imagenet_subset import DrawnImagesDataset
 from ovseg.datasets.loading import LoadSegLabels
+from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
 from ovseg.datasets.scenes import (
     LoadScene,
     LoadSceneLabels,
@@ -38,10 +39,12 @@ __all__ = [
     'Context60Dataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
+    'KeepOriginalImage',
     'LabelMapDataset',
     'LoadScene',
     'LoadSceneLabels',
     'LoadSegLabels',
+    'PackWithOriginal',
     'RandomBrightness',
     'SceneCaptionsDataset',
     'SceneCropsDataset',

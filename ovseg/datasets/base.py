@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import cv2
 from mmseg.datasets import BaseSegDataset
 
+from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
 
 Step = dict[str, Any] | Callable[[dict], dict]
 
-_LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray')
+LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray')
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
 
 
@@ -43,11 +44,9 @@ def pipeline_with_resize(pipeline: Sequence[Step], resize: dict[str, Any] | None
         rule['scale'] = tuple(rule['scale'])
     for position, step in enumerate(steps):
         name = step.get('type') if isinstance(step, dict) else type(step).__name__
-        if str(name).rsplit('.', 1)[-1] in _LOADERS:
+        if str(name).rsplit('.', 1)[-1] in LOADERS:
             return [*steps[: position + 1], rule, *steps[position + 1 :]]
-    raise ValueError(
-        f'resize={resize} needs a pipeline with one of {", ".join(_LOADERS)} to follow'
-    )
+    raise ValueError(f'resize={resize} needs a pipeline with one of {", ".join(LOADERS)} to follow')
 
 
 def pipeline_with_suppression(
@@ -93,6 +92,8 @@ class LabelMapDataset(BaseSegDataset):
         resize: arguments of ``Resize``, or None to keep the images' size.
         suppress_labels: classes whose labels are held back in training (``SuppressLabels``):
             numbers, or 'all'; None for none.
+        keep_original: hand the image on at its own size, too; for models with a second encoder
+            that wants it (:mod:`ovseg.datasets.originals`).
         kwargs: as in ``BaseSegDataset``.
 
     Raises:
@@ -112,10 +113,12 @@ class LabelMapDataset(BaseSegDataset):
         pipeline: Sequence[Step] = (),
         resize: dict[str, Any] | None = None,
         suppress_labels: Sequence[int] | str | None = None,
+        keep_original: bool = False,
         **kwargs: Any,
     ) -> None:
         self.resize = resize
         steps = pipeline_with_suppression(pipeline, suppress_labels)
+        steps = pipeline_with_resize(steps, resize)
         defaults = {
             'img_suffix': self.IMG_SUFFIX,
             'seg_map_suffix': self.SEG_MAP_SUFFIX,
@@ -123,7 +126,7 @@ class LabelMapDataset(BaseSegDataset):
         }
         super().__init__(
             ann_file=ann_file,
-            pipeline=pipeline_with_resize(steps, resize),
+            pipeline=pipeline_with_original(steps, keep_original, LOADERS),
             ignore_index=self.METAINFO['ignore_index'],
             **{**defaults, **kwargs},
         )

@@ -9,7 +9,13 @@ from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 
-from ovseg.datasets.base import Step, pipeline_with_resize, pipeline_with_suppression
+from ovseg.datasets.base import (
+    LOADERS,
+    Step,
+    pipeline_with_resize,
+    pipeline_with_suppression,
+)
+from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
 from ovseg.registry import DATASETS
 
@@ -33,6 +39,7 @@ class ImageFolderDataset(BaseSegDataset):
         num_images: how many of these to use, from the first. None for all.
         pipeline: steps as in mmseg.
         resize: arguments of ``Resize`` right after loading, or None to keep the images' size.
+        keep_original: hand the image on at its own size, too.
         suppress_labels: 'all' marks every pixel as unlabelled (``SuppressLabels``), where the
             pipeline would load labels; for training with pseudo labels.
         kwargs: as in ``BaseSegDataset``.
@@ -52,9 +59,10 @@ class ImageFolderDataset(BaseSegDataset):
         pipeline: Sequence[Step] = (),
         resize: dict[str, Any] | None = None,
         suppress_labels: Sequence[int] | str | None = None,
+        keep_original: bool = False,
         **kwargs: Any,
     ) -> None:
-        steps = pipeline_with_suppression(pipeline, suppress_labels)
+        steps = pipeline_with_resize(pipeline_with_suppression(pipeline, suppress_labels), resize)
         self.suffixes = tuple(suffix.lower() for suffix in suffixes)
         self.resize = resize
         self._chosen = indices
@@ -62,7 +70,7 @@ class ImageFolderDataset(BaseSegDataset):
         super().__init__(
             data_root=str(Path(data_root).expanduser()),
             data_prefix=data_prefix or {'img_path': ''},
-            pipeline=pipeline_with_resize(steps, resize),
+            pipeline=pipeline_with_original(steps, keep_original, LOADERS),
             **kwargs,
         )
 

@@ -11,6 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 
 from ovseg.datasets.base import LabelMapDataset
+from ovseg.datasets.originals import pipeline_with_original
 from ovseg.datasets.scenes_captions import describe
 from ovseg.datasets.scenes_draw import Picture, draw, whole
 from ovseg.datasets.scenes_world import (
@@ -131,6 +132,7 @@ class ScenesDataset(BaseSegDataset):
         zoom: pixels of the image for each pixel of the canvas.
         seed: number of the whole data set.
         resize: arguments of ``Resize`` for the picture right after drawing, or None.
+        keep_original: hand the picture on at its own size, too.
         pipeline: as in mmseg; the first step draws.
         kwargs: as in ``BaseSegDataset``.
 
@@ -158,6 +160,7 @@ class ScenesDataset(BaseSegDataset):
             dict(type='LoadSceneLabels'),
             dict(type='PackSegInputs'),
         ),
+        keep_original: bool = False,
         **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
@@ -181,6 +184,7 @@ class ScenesDataset(BaseSegDataset):
             scale = resize.get('scale')
             rule = {**resize, 'scale': tuple(scale)} if isinstance(scale, list) else resize
             steps.insert(1, {'type': 'Resize', **rule})
+        steps = pipeline_with_original(steps, keep_original, ('LoadScene',))
         super().__init__(img_suffix='.png', reduce_zero_label=False, pipeline=steps, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:

@@ -115,6 +115,7 @@ def augmented_pipeline(
     pipeline: Sequence[Mapping[str, Any]],
     resize: Mapping[str, Any] | None = None,
     ratios: Sequence[float] = RATIOS,
+    keep_original: bool = False,
 ) -> list[dict[str, Any]]:
     """A test pipeline that gives every image at several sizes, each also mirrored.
 
@@ -122,6 +123,7 @@ def augmented_pipeline(
         pipeline: of the config; its first step loads the image and its last one packs.
         resize: the data set's rule, if it does not stand in the pipeline.
         ratios: of the protocol's size.
+        keep_original: whether the image goes along at its own size, as the data set would have it.
 
     Raises:
         UserError: the sizes cannot be derived, or there is no step that packs.
@@ -135,9 +137,10 @@ def augmented_pipeline(
         )
     loaders = [step for step in steps if step['type'] in _LABEL_LOADERS]
     between = [step for step in steps[1:-1] if step not in rules and step not in loaders]
-    packing = steps[-1]
+    packing = {**steps[-1], 'type': 'PackWithOriginal'} if keep_original else steps[-1]
     return [
         steps[0],
+        *([{'type': 'KeepOriginalImage'}] if keep_original else []),
         {
             'type': 'TestTimeAug',
             'transforms': [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.model import ModuleList
 from mmengine.structures import PixelData
@@ -81,6 +82,7 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
     score_maps = TrainingFreeSegmentor.score_maps
     segment_encoding = TrainingFreeSegmentor.segment_encoding
     pixel_refiner = None
+    reads_originals = False
 
     def __init__(
         self,
@@ -238,11 +240,14 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         """Of the student, in the text space, (B, D, h, w)."""
         return self.decode_head.features(self.extract_feat(inputs))
 
-    def encode_images(self, inputs: Tensor) -> list[ImageEncoding]:
+    def encode_images(
+        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
+    ) -> list[ImageEncoding]:
         """Runs the student over a batch of images of one size.
 
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
+            originals: not read; as in :class:`TrainingFreeSegmentor`.
         """
         encoder = StudentEncoder(self._features, self.decode_head.channels)
         return encode_images(encoder, inputs, self.inference_settings)

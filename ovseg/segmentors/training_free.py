@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
@@ -60,6 +61,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
     """
 
     needs_checkpoint = False
+    # Whether encode_images wants the images at their own size, too (datasets: keep_original).
+    reads_originals = False
     frozen_prefixes = ('clip.', 'encoder.', 'guide.')
 
     def __init__(
@@ -201,11 +204,15 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     # Image -----------------------------------------------------------------------------------
 
-    def encode_images(self, inputs: Tensor) -> list[ImageEncoding]:
+    def encode_images(
+        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
+    ) -> list[ImageEncoding]:
         """Runs the encoder once over a batch of images of one size.
 
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
+            originals: the same images before any resize, each (H', W', 3) uint8 RGB; only models
+                with ``reads_originals`` look at them.
         """
         parts = [*self.refiners, *([] if self.guide is None else [self.guide])]
         outputs = frozenset().union(*(part.needs for part in parts))
@@ -237,15 +244,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
             return inputs
         return (inputs * preprocessor.std + preprocessor.mean) / 255
 
-    def encode_image(self, inputs: Tensor) -> ImageEncoding:
+    def encode_image(
+        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
+    ) -> ImageEncoding:
         """Runs the encoder over one image.
 
         Args:
             inputs: (1, 3, H, W), from the data preprocessor.
+            originals: see :meth:`encode_images`; one image.
         """
         if len(inputs) != 1:
             raise ValueError(f'encode_image takes one image, got a batch of {len(inputs)}')
-        return self.encode_images(inputs)[0]
+        return self.encode_images(inputs, originals)[0]
 
     def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
         """Scores the patches of an image for each row of the classifier, refined.
@@ -345,10 +355,14 @@ class TrainingFreeSegmentor(BaseSegmentor):
         images = [
             _without_padding(image, sample) for image, sample in zip(inputs, samples, strict=True)
         ]
+        originals = [_original(sample) for sample in samples] if self.reads_originals else None
         if len({tuple(image.shape) for image in images}) == 1:
-            encodings = self.encode_images(torch.stack(images))
+            encodings = self.encode_images(torch.stack(images), originals)
         else:
-            encodings = [self.encode_image(image[None]) for image in images]
+            encodings = [
+                self.encode_image(image[None], originals and originals[i : i + 1])
+                for i, image in enumerate(images)
+            ]
         for encoding, sample in zip(encodings, samples, strict=True):
             self._fill(sample, encoding)
         return samples
@@ -357,12 +371,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
         with_scores = self.inference_settings.save_logits
         result = self.segment_encoding(encoding, sample.ori_shape[:2], with_scores=with_scores)
         labels, probabilities = result if with_scores else (result, None)
-        flip = sample.metainfo.get('flip', False)
-        axis = -1 if sample.metainfo.get('flip_direction', 'horizontal') == 'horizontal' else -2
-        labels = labels.flip(axis) if flip else labels
-        sample.pred_sem_seg = PixelData(data=labels[None])
+        axes = _flipped_axes(sample)
+        sample.pred_sem_seg = PixelData(data=labels.flip(axes)[None])
         if probabilities is not None:
-            probabilities = probabilities.flip(axis) if flip else probabilities
+            probabilities = probabilities.flip([axis + 1 for axis in axes])
             logits = probabilities.clamp_min(_SMALLEST_PROBABILITY).log()
             sample.seg_logits = PixelData(data=logits)
 
@@ -432,6 +444,29 @@ def _drop_frozen(module: TrainingFreeSegmentor, state: dict, prefix: str, metada
     for key in list(state):
         if key.startswith(tuple(prefix + name for name in module.frozen_prefixes)):
             del state[key]
+
+
+def _flipped_axes(sample: SegDataSample) -> list[int]:
+    """Axes of an (H, W) map along which the network's input was mirrored."""
+    if not sample.metainfo.get('flip', False):
+        return []
+    direction = sample.metainfo.get('flip_direction') or 'horizontal'
+    return {'vertical': [0], 'horizontal': [1], 'diagonal': [0, 1]}[direction]
+
+
+def _original(sample: SegDataSample) -> np.ndarray:
+    """The image at its own size, mirrored as the network's input was.
+
+    Raises:
+        UserError: the data pipeline dropped it.
+    """
+    if 'original_image' not in sample:
+        raise UserError(
+            'this model also reads images at their own size, which the data pipeline did not keep; '
+            'set keep_original=True in the data set of the config'
+        )
+    image = np.flip(sample.original_image, _flipped_axes(sample))
+    return np.ascontiguousarray(image)
 
 
 def _without_padding(image: Tensor, sample: SegDataSample) -> Tensor:

@@ -112,7 +112,9 @@ def test_a_list_gives_the_results_of_single_calls_in_order(segment, monkeypatch)
     batches = []
     encode = segment.model.encode_images
     monkeypatch.setattr(
-        segment.model, 'encode_images', lambda inputs: batches.append(len(inputs)) or encode(inputs)
+        segment.model,
+        'encode_images',
+        lambda inputs, originals: batches.append(len(inputs)) or encode(inputs, originals),
     )
     results = segment(images, WORDS)
     assert sorted(batches) == [1, 3]
@@ -279,7 +281,7 @@ def test_encoding_falls_back_to_smaller_batches(fresh_segment, monkeypatch, capl
     monkeypatch.setattr(
         fresh_segment.model,
         'encode_images',
-        lambda inputs: run_out() if len(inputs) > 2 else encode(inputs),
+        lambda inputs, originals: run_out() if len(inputs) > 2 else encode(inputs, originals),
     )
     with caplog.at_level(logging.WARNING, 'ovseg'):
         results = fresh_segment(images, WORDS)
