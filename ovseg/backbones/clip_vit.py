@@ -46,7 +46,8 @@ class CLIPViTEncoder(nn.Module):
             (SCLIP, NACLIP). ``'centred'`` puts zeros after normalisation on all sides, which
             :meth:`margins` tells, so that the map keeps its place (ClearCLIP).
         padding_multiple: with ``'centred'``, sides are filled up to a multiple of this instead of
-            the patch; ProxyCLIP and CorrCLIP take 56.
+            the patch; ProxyCLIP and CorrCLIP take 56. Where it is no multiple of the patch, the
+            last partial patch is left out and the map stretched over the filled-up window.
         mean: pixel mean of the normalisation, RGB in [0, 1]; read for ``'black'`` only.
         std: pixel standard deviation, likewise.
         mlp_input_layer: block whose MLP input is given as ``mlp_input``, counted from the end like
@@ -85,10 +86,10 @@ class CLIPViTEncoder(nn.Module):
                 f"encoder.padding must be one of {list(get_args(Padding))}, got '{padding}'"
             )
         if padding_multiple is not None and (
-            padding != 'centred' or any(padding_multiple % side for side in visual.patch_size)
+            padding != 'centred' or padding_multiple < max(visual.patch_size)
         ):
             raise UserError(
-                "encoder.padding_multiple goes with encoder.padding='centred' and is a multiple of "
+                "encoder.padding_multiple goes with padding='centred' and is no smaller than "
                 f"the patch {tuple(visual.patch_size)}, got {padding_multiple} with '{padding}'"
             )
         for block in visual.transformer.resblocks:
@@ -186,6 +187,18 @@ class CLIPViTEncoder(nn.Module):
             (B, C, h, w), heads side by side.
         """
         tokens, grid, _ = self.trunk(image)
+        return self.values_of(tokens, grid)
+
+    def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The projected values of tokens that enter the last block.
+
+        Args:
+            tokens: (B, 1 + h*w, C), class token first.
+            grid: (h, w).
+
+        Returns:
+            (B, C, h, w), heads side by side.
+        """
         block = self.visual.transformer.resblocks[-1]
         width = tokens.shape[-1]
         weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]

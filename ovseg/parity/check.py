@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ovseg.errors import UserError
-from ovseg.parity import clip_dinoiser, maskclip, maskclip_plus
+from ovseg.parity import clip_dinoiser, maskclip, maskclip_plus, proxy_clip
 from ovseg.parity import training_free_attention as attention
 from ovseg.parity.report import Line, Report
 
@@ -32,6 +32,7 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'sclip.pt': attention.check_sclip,
     'naclip.pt': attention.check_naclip,
     'clearclip.pt': attention.check_clearclip,
+    'proxyclip.pt': proxy_clip.check_proxy_clip,
 }
 # Several methods have a file of this name; a key that only one of them has tells whose it is.
 SHARED_NAME = 'weights.pt'
@@ -41,7 +42,6 @@ SHARED_NAME_CHECKS: dict[str, Callable[[Report, Path], None]] = {
 }
 # Files of methods that are not built yet. In a folder they are listed and do not fail it.
 NOT_COVERED = {
-    'proxyclip.pt': 'ProxyCLIP is not built yet',
     'corrclip_v1.pt': 'CorrCLIP is not built yet',
     'corrclip_v1_weights.pt': 'CorrCLIP is not built yet',
     'corrclip_v2.pt': 'CorrCLIP is not built yet',

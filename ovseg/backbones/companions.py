@@ -1,0 +1,106 @@
+"""Companions: encoders without words whose patch features tell what belongs together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ovseg.backbones.dino import QUANTITIES, DINOEncoder, LoadedDINO, Quantity, load_dino
+from ovseg.backbones.dinov2 import load_dinov2
+from ovseg.errors import UserError, nearest
+from ovseg.registry import MODELS
+
+
+class Companion(Protocol):
+    """``image -> patch features``: any size, any batch size; frozen, without state of its own.
+
+    Attributes:
+        stride: pixels per patch, (height, width); None if its grid does not depend on the image.
+    """
+
+    stride: tuple[int, int] | None
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Encodes images.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1].
+
+        Returns:
+            (B, C, h, w), not normalised.
+        """
+        ...
+
+
+class _FrozenTransformer(nn.Module):
+    """A DINO of either version; a last partial patch of the image is left out."""
+
+    def __init__(self, dino: LoadedDINO, quantity: Quantity) -> None:
+        super().__init__()
+        if quantity not in QUANTITIES:
+            raise UserError(
+                f"companion.quantity must be one of {', '.join(QUANTITIES)}, got '{quantity}'."
+                f'{nearest(str(quantity), QUANTITIES)}'
+            )
+        self.encoder = DINOEncoder(dino)
+        self.quantity: Quantity = quantity
+        self.stride = self.encoder.stride
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.encoder.weights} {self.quantity})'
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See :class:`Companion`."""
+        rows, columns = (
+            max(size // side, 1) * side
+            for size, side in zip(image.shape[-2:], self.stride, strict=True)
+        )
+        return self.encoder(image[..., :rows, :columns], self.quantity)
+
+
+@MODELS.register_module()
+class DINOCompanion(_FrozenTransformer):
+    """DINO (version 1).
+
+    Args:
+        model: see :func:`~ovseg.backbones.dino.load_dino`.
+        pretrained: likewise.
+        quantity: ``'tokens'`` (ProxyCLIP, Trident), ``'queries+keys'`` (CorrCLIP), or another one
+            of :data:`~ovseg.backbones.dino.QUANTITIES`.
+
+    Raises:
+        UserError: unknown quantity; see also the loader.
+    """
+
+    def __init__(
+        self,
+        model: str | Mapping[str, Any] = 'dino_vitb8',
+        pretrained: str | Path | None = None,
+        quantity: Quantity = 'tokens',
+    ) -> None:
+        super().__init__(load_dino(model, pretrained), quantity)
+
+
+@MODELS.register_module()
+class DINOv2Companion(_FrozenTransformer):
+    """DINOv2, with or without registers.
+
+    Args:
+        model: see :func:`~ovseg.backbones.dinov2.load_dinov2`.
+        pretrained: likewise.
+        quantity: as in :class:`DINOCompanion`.
+
+    Raises:
+        UserError: unknown quantity; see also the loader.
+    """
+
+    def __init__(
+        self,
+        model: str | Mapping[str, Any] = 'dinov2_vitb14_reg',
+        pretrained: str | Path | None = None,
+        quantity: Quantity = 'tokens',
+    ) -> None:
+        super().__init__(load_dinov2(model, pretrained), quantity)
