@@ -25,7 +25,7 @@ class InferenceSettings:
         strip_megabytes: about how much memory upsampling and arg-max may take at once.
         upsampling: ``'via_input'`` resizes score maps to the input size and then to the image's, as
             mmseg does; ``'direct'`` straight to the image's, as SCLIP and ClearCLIP do with whole
-            images. Windows are always averaged at the input size.
+            images, and Trident. Scores of windows are always averaged at the input size.
         normalize_scores: scores that are given out sum to 1 over the classes (NACLIP); with
             synonyms by ``max`` they otherwise sum to less. Labels do not depend on it.
     """
@@ -49,10 +49,10 @@ class InferenceSettings:
             raise UserError(
                 f"test_cfg.upsampling must be 'via_input' or 'direct', got '{self.upsampling}'"
             )
-        if self.upsampling == 'direct' and self.mode != 'whole':
+        if self.upsampling == 'direct' and self.mode == 'slide':
             raise UserError(
-                "test_cfg.upsampling='direct' needs mode='whole': windows are averaged at the "
-                'input size'
+                "test_cfg.upsampling='direct' does not go with mode='slide': windows are averaged "
+                'at the input size'
             )
         for name in ('crop_size', 'stride'):
             value = getattr(self, name)

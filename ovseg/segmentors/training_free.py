@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from ovseg.backbones import DenseFeatures, build_dense_encoder, load_clip
+from ovseg.backbones import DenseFeatures, LoadedCLIP, build_dense_encoder, load_clip
 from ovseg.backbones.maskclip_format import (
     load_maskclip_visual,
     read_maskclip_files,
@@ -32,6 +32,8 @@ from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
 # Keeps scores of a pixel without any from dividing by zero.
 _TINY = 1e-12
+# How far statistics in pixel values may be rounded and still mean the weights' own.
+_ROUNDED = 1e-4
 # Below any real log-probability; keeps classes that no row stands for finite.
 _SMALLEST_PROBABILITY = 1e-12
 
@@ -96,6 +98,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             state = read_maskclip_files(maskclip_files)
             load_maskclip_visual(self.clip.visual, state, ', '.join(map(str, maskclip_files)))
             self.clip_weights = f'{self.clip_weights} + {", ".join(map(str, maskclip_files))}'
+        self._take_statistics(loaded)
         self.encoder = build_dense_encoder(self.clip.visual, **self._encoder_settings(encoder))
         self.guide = None if guide is None else build_part(guide)
         self.refiners = [build_part(refiner) for refiner in refiners]
@@ -125,6 +128,15 @@ class TrainingFreeSegmentor(BaseSegmentor):
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, rows=embeddings)
         self.register_state_dict_post_hook(_drop_frozen)
+
+    def _take_statistics(self, loaded: LoadedCLIP) -> None:
+        """What pixels are normalised with, for undoing it; see :meth:`pixels`."""
+        for name, own, none in (('mean', loaded.mean, 0.0), ('std', loaded.std, 1.0)):
+            used = getattr(self.data_preprocessor, name, torch.full((3,), 255 * none))
+            value = used.flatten() / 255
+            if torch.allclose(value, torch.tensor(own), atol=_ROUNDED):
+                value = torch.tensor(own)
+            self.register_buffer(f'pixel_{name}', value.view(1, 3, 1, 1), persistent=False)
 
     def _encoder_settings(self, encoder: Mapping[str, Any] | None) -> dict[str, Any]:
         settings = dict(encoder or {})
@@ -236,13 +248,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
             inputs: (B, 3, H, W), from the data preprocessor.
 
         Returns:
-            (B, 3, H', W') RGB in [0, 1], filled up to the encoder's patch.
+            (B, 3, H', W') RGB in [0, 1], filled up to the encoder's patch. A preprocessor that has
+            CLIP's statistics rounded is undone with the unrounded ones, as the released code of
+            ProxyCLIP and Trident does; their thresholds notice the difference.
         """
-        inputs = self.encoder.pad(inputs)
-        preprocessor = self.data_preprocessor
-        if not hasattr(preprocessor, 'mean'):
-            return inputs
-        return (inputs * preprocessor.std + preprocessor.mean) / 255
+        return self.encoder.pad(inputs) * self.pixel_std + self.pixel_mean
 
     def encode_image(
         self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None

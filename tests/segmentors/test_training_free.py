@@ -252,7 +252,7 @@ def test_published_text_embeddings_replace_the_text_tower(tmp_path):
         ({'upsampling': 'none'}, "test_cfg.upsampling must be 'via_input' or 'direct'"),
         (
             {'mode': 'slide', 'crop_size': 32, 'stride': 8, 'upsampling': 'direct'},
-            "'direct' needs mode='whole'",
+            "'direct' does not go with mode='slide'",
         ),
     ],
 )

@@ -1,0 +1,391 @@
+"""Trident: CLIP's features mixed by DINO in windows, spliced, aggregated by SAM, refined by SAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg.backbones import CLIPViTEncoder, DenseFeatures
+from ovseg.backbones.dino import DINOEncoder, load_dino
+from ovseg.backbones.sam import load_sam
+from ovseg.backbones.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
+from ovseg.backbones.sam_image import SAMImage
+from ovseg.errors import UserError
+from ovseg.guides.proxy import mean_similarity, mix_values, proxy_affinity
+from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
+from ovseg.refiners.sam_prompts import SAMPrompts
+from ovseg.registry import MODELS
+from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.segmentors.splicing import splice_maps
+from ovseg.segmentors.training_free import TrainingFreeSegmentor, build_part
+from ovseg.segmentors.upsample import ScoreMaps, output_rows
+from ovseg.segmentors.windows import Box, cut_windows, window_boxes
+from ovseg.text import Classifier
+
+
+@dataclass(frozen=True)
+class TridentEncoding(ImageEncoding):
+    """An encoded image, with what SAM's mask decoder needs of it.
+
+    Attributes:
+        sam: SAM's embedding of the image; None without refinement.
+    """
+
+    sam: SAMImage | None = None
+
+
+@MODELS.register_module()
+class Trident(TrainingFreeSegmentor):
+    """Segments by three frozen models: CLIP knows the words, DINO and SAM what belongs together.
+
+    Args:
+        clip: as in the parent; a ViT.
+        dino: arguments of :func:`~ovseg.backbones.dino.load_dino`.
+        sam: arguments of :func:`~ovseg.backbones.sam.load_sam`, and ``block_megabytes`` of
+            :class:`~ovseg.backbones.sam_encoder.SAMEncoder`.
+        proxy: ``beta`` and ``gamma`` of :func:`~ovseg.guides.proxy.proxy_affinity`.
+        correlation: fields of :class:`~ovseg.guides.sam_correlation.SAMCorrelation`.
+        sam_columns: in how many parts, side by side, SAM sees an image; published 2 for Cityscapes,
+            whose images are twice as wide as high.
+        refinement: fields of :class:`~ovseg.refiners.sam_prompts.SAMPrompts`, or None for none.
+        encoder: as in the parent; its last block stays out.
+        test_cfg: as in the parent; ``mode='splice'``, crop and stride multiples of CLIP's patch.
+        kwargs: as in the parent.
+
+    Raises:
+        UserError: settings that do not fit each other, with the config key.
+
+    Source: Trident (arXiv 2411.09219).
+    """
+
+    reads_originals = True
+    frozen_prefixes = ('clip.', 'encoder.', 'dino.', 'sam.')
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any],
+        dino: Mapping[str, Any],
+        sam: Mapping[str, Any],
+        proxy: Mapping[str, float] | None = None,
+        correlation: Mapping[str, Any] | None = None,
+        sam_columns: int = 1,
+        refinement: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(clip=clip, **kwargs)
+        self.dino = DINOEncoder(load_dino(**dino))
+        sam = dict(sam)
+        blocks = {'block_megabytes': sam.pop('block_megabytes')} if 'block_megabytes' in sam else {}
+        self.sam = SAMEncoder(load_sam(**sam), **blocks)
+        self.proxy = {'beta': 1.2, 'gamma': 3.0, **(proxy or {})}
+        self.correlation = SAMCorrelation(**(correlation or {}))
+        self.sam_columns = sam_columns
+        self.refinement: SAMPrompts | None = (
+            None if refinement is None else build_part({'type': 'SAMPrompts', **refinement})
+        )
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        if not isinstance(self.encoder, CLIPViTEncoder):
+            raise UserError('Trident needs a CLIP with a vision transformer; choose a ViT')
+        unknown = set(self.proxy) - {'beta', 'gamma'}
+        if unknown:
+            raise UserError(f"model.proxy has no setting '{unknown.pop()}' (known: beta, gamma)")
+        if self.sam_columns < 1:
+            raise UserError(f'model.sam_columns must be at least 1, got {self.sam_columns}')
+        if self.guide is not None or self.pixel_refiner is not None:
+            raise UserError(
+                'Trident brings its own guides and refinement; remove model.guide and '
+                'model.pixel_refiner'
+            )
+        settings, patch = self.inference_settings, self.encoder.stride
+        if settings.mode != 'splice' or any(
+            length % side
+            for lengths in (settings.crop_size, settings.stride)
+            for length, side in zip(lengths, patch, strict=True)
+        ):
+            raise UserError(
+                f"Trident needs test_cfg.mode='splice' with crop_size and stride multiples of "
+                f"CLIP's patch {patch}, got mode='{settings.mode}', {settings.crop_size} and "
+                f'{settings.stride}'
+            )
+
+    # Image -----------------------------------------------------------------------------------
+
+    def encode_images(
+        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
+    ) -> list[TridentEncoding]:
+        """Runs the three encoders over images.
+
+        Args:
+            inputs: (B, 3, H, W), from the data preprocessor, for CLIP and DINO.
+            originals: the same images at their own size, each (H', W', 3) uint8 RGB, for SAM; None
+                shows SAM the inputs, which gives somewhat other masks.
+        """
+        if originals is None:
+            pixels = self.pixels(inputs).clamp(0, 1).mul(255).round().byte()
+            originals = list(pixels.permute(0, 2, 3, 1).cpu().numpy())
+        return [
+            self._encode(image[None], original)
+            for image, original in zip(inputs, originals, strict=True)
+        ]
+
+    def _encode(self, image: Tensor, original: np.ndarray) -> TridentEncoding:
+        spliced = self.spliced(image)
+        shown = resize_to_multiple(original, self.encoder.stride[0])
+        aggregated, whole = self._aggregated(spliced, shown)
+        sam = None
+        if self.refinement is not None:
+            sam = self._whole_image(shown) if whole is None else whole
+        size = tuple(image.shape[-2:])
+        return TridentEncoding(
+            DenseFeatures(self.encoder.to_text_space(aggregated)), [(0, 0, *size)], size, sam=sam
+        )
+
+    def spliced(self, image: Tensor) -> Tensor:
+        """Tokens of CLIP, mixed by DINO in windows, joined to one map.
+
+        Args:
+            image: (1, 3, H, W), normalised.
+
+        Returns:
+            (1, C, h, w), before CLIP's final norm, on CLIP's patch grid or one finer by a whole
+            factor where DINO's is finer.
+        """
+        image, boxes = self.windows(image)
+        windows = cut_windows(image, boxes)
+        companions = self.companions(windows)
+        mixed = self.mixed_windows(windows, companions)
+        return join_windows(mixed, boxes, tuple(image.shape[-2:]), self.encoder.stride)
+
+    def windows(self, image: Tensor) -> tuple[Tensor, list[Box]]:
+        """The image at a size that whole patches fill, and its windows.
+
+        Args:
+            image: (1, 3, H, W), normalised.
+        """
+        settings = self.inference_settings
+        size = whole_patches(tuple(image.shape[-2:]), self.encoder.stride, settings.crop_size)
+        if size != tuple(image.shape[-2:]):
+            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
+        return image, window_boxes(size, settings.crop_size, settings.stride)
+
+    def companions(self, windows: Tensor) -> Tensor:
+        """DINO's final tokens of all windows, (n, C', h', w').
+
+        Args:
+            windows: (n, 3, H, W), normalised as CLIP wants them.
+        """
+        return torch.cat(
+            [
+                self.dino(self.pixels(batch), 'tokens')
+                for batch in windows.split(self.inference_settings.window_batch)
+            ]
+        )
+
+    def mixed_windows(self, windows: Tensor, companions: Tensor) -> Tensor:
+        """CLIP's values mixed by DINO's similarities and projected, (n, C, h', w').
+
+        Args:
+            windows: (n, 3, H, W), normalised.
+            companions: (n, C', h', w'), from :meth:`companions`.
+        """
+        at_once, grid = self.inference_settings.window_batch, tuple(companions.shape[2:])
+        # Ordinary similarity is that of all windows, however many of them go at once.
+        mean = mean_similarity(companions).mean()
+        parts = []
+        for batch, companion in zip(windows.split(at_once), companions.split(at_once), strict=True):
+            affinity = proxy_affinity(companion, mean, **self.proxy)
+            parts.append(self.encoder.mixed(mix_values(self.encoder.values(batch), affinity, grid)))
+        return torch.cat(parts)
+
+    def _aggregated(self, spliced: Tensor, shown: np.ndarray) -> tuple[Tensor, SAMImage | None]:
+        """Tokens aggregated over the whole image, and SAM's embedding if it saw it as a whole."""
+        if self.sam_columns == 1:
+            return self._aggregated_part(spliced, shown, self.refinement is not None)
+        parts = [
+            self._aggregated_part(tokens, pixels, False)[0]
+            for tokens, pixels in zip(
+                _columns(spliced, self.sam_columns, 3),
+                _columns(shown, self.sam_columns, 1),
+                strict=True,
+            )
+        ]
+        return torch.cat(parts, dim=3), None
+
+    def _aggregated_part(
+        self, tokens: Tensor, pixels: np.ndarray, with_embedding: bool
+    ) -> tuple[Tensor, SAMImage | None]:
+        frame = self.sam.prepare(np.ascontiguousarray(pixels))
+        grid = self.sam.grid(frame.input_size)
+        resized = F.interpolate(tokens, size=grid, mode='bilinear', align_corners=False)
+        sam_tokens = self.sam.trunk(frame)
+        aggregated: Aggregated = aggregate(
+            self.sam.last_attention(sam_tokens),
+            resized,
+            tuple(sam_tokens.shape[1:3]),
+            self.correlation,
+            self.sam.queries_at_once(),
+            with_mixed=with_embedding,
+        )
+        if not with_embedding:
+            return aggregated.features, None
+        embedding = self.sam.embedding(sam_tokens, aggregated.mixed)
+        return aggregated.features, _sam_image(embedding, frame)
+
+    def _whole_image(self, shown: np.ndarray) -> SAMImage:
+        frame = self.sam.prepare(shown)
+        tokens = self.sam.trunk(frame)
+        mixed = self.sam.last_attention(tokens).apply(self.sam.queries_at_once())
+        return _sam_image(self.sam.embedding(tokens, mixed), frame)
+
+    # Labels ----------------------------------------------------------------------------------
+
+    def segment_encoding(
+        self,
+        encoding: TridentEncoding,
+        original_size: tuple[int, int],
+        classifier: Classifier | None = None,
+        with_scores: bool = False,
+        strip_megabytes: float | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Labels of an encoded image, refined by SAM if the model has a refinement.
+
+        Args and returns as in the parent; refined scores are 0 where a class has no mask.
+        """
+        classifier = self.classifier if classifier is None else classifier.to(self.device)
+        coarse = super().segment_encoding(
+            encoding,
+            original_size,
+            classifier,
+            with_scores and self.refinement is None,
+            strip_megabytes,
+        )
+        if self.refinement is None:
+            return coarse
+        size = tuple(original_size)
+        scores = _Probabilities(
+            self.score_maps(encoding, classifier, size),
+            size,
+            classifier.num_classes,
+            lambda rows: classifier.probabilities(
+                rows, are_probabilities=self.scores_are_probabilities
+            ),
+        )
+        refined = self.refinement(self.sam.sam, encoding.sam, coarse, scores, with_scores)
+        return (refined.labels, refined.scores) if with_scores else refined.labels
+
+    def protocol(self) -> dict[str, Any]:
+        """The facts that give a number its meaning, as plain data."""
+        return {
+            **super().protocol(),
+            'last_block': 'DINO affinity',
+            'guide': f'DINO {self.dino.weights} {self.proxy}; SAM {self.sam.name} '
+            f'({self.sam.weights}) {self.correlation}, columns={self.sam_columns}',
+            'refinement': None if self.refinement is None else str(self.refinement),
+        }
+
+
+class _Probabilities:
+    """Class probabilities at the output size, some rows at a time."""
+
+    def __init__(
+        self,
+        maps: ScoreMaps,
+        size: tuple[int, int],
+        num_classes: int,
+        decide: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.size = size
+        self.num_classes = num_classes
+        self._maps = maps
+        self._decide = decide
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """(K, stop - start, W)."""
+        return self._decide(output_rows(self._maps, self.size, start, stop)[None])[0].float()
+
+
+def whole_patches(
+    size: tuple[int, int], patch: tuple[int, int], crop: tuple[int, int]
+) -> tuple[int, int]:
+    """(height, width) to which an image is stretched, so that patches fill it.
+
+    The longer side goes up to a multiple of the patch, the other in proportion and then up, too;
+    no side stays below the window. Sides that are multiples already stay in any case.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        patch: pixels per patch, (height, width).
+        crop: (height, width) of a window, multiples of the patch.
+
+    Source: Trident's released code; its rule for small images crashes where both sides are
+    multiples, ours stretches these, too.
+
+    Example:
+        >>> whole_patches((448, 627), (16, 16), (336, 336))
+        (464, 640)
+    """
+    sides = list(size)
+    if any(side % unit for side, unit in zip(size, patch, strict=True)):
+        longest = max(size)
+        unit = patch[size.index(longest)]
+        target = -(-longest // unit) * unit
+        # As floats in this order: the rounding decides the size.
+        sides = [int(side * target / longest) for side in size]
+        sides = [-(-side // unit) * unit for side, unit in zip(sides, patch, strict=True)]
+    return tuple(max(side, window) for side, window in zip(sides, crop, strict=True))
+
+
+def join_windows(
+    maps: Tensor, boxes: list[Box], size: tuple[int, int], patch: tuple[int, int]
+) -> Tensor:
+    """Window maps joined on CLIP's patch grid, made finer by a whole factor if the maps are.
+
+    Args:
+        maps: (n, C, h, w) on the companion's grid.
+        boxes: where the windows lie, (y1, x1, y2, x2) in pixels, multiples of the patch.
+        size: (height, width) of the image in pixels, multiples of the patch.
+        patch: pixels per patch of CLIP.
+
+    Returns:
+        (1, C, size / patch * factor). Maps that are no whole multiple of CLIP's grid are first
+        resized to the nearest one.
+
+    Source: Trident (arXiv 2411.09219) section 3.2 and its released code.
+    """
+    cells = [
+        tuple(side // unit for side, unit in zip(box, patch * 2, strict=True)) for box in boxes
+    ]
+    rows, columns = cells[0][2] - cells[0][0], cells[0][3] - cells[0][1]
+    height, width = maps.shape[2:]
+    if width % columns or height % rows:
+        factor = max(1, round(height / rows))
+        maps = F.interpolate(
+            maps, size=(rows * factor, columns * factor), mode='bilinear', align_corners=False
+        )
+    else:
+        factor = width // columns
+    grid = tuple(side // unit * factor for side, unit in zip(size, patch, strict=True))
+    return splice_maps(maps, [tuple(side * factor for side in box) for box in cells], grid, (1, 1))
+
+
+def _columns(image: Any, count: int, axis: int) -> list[Any]:
+    """Equal parts side by side; the last one has what is left over."""
+    width = image.shape[axis]
+    edges = [width * part // count for part in range(count)] + [width]
+    before = (slice(None),) * axis
+    return [
+        image[(*before, slice(start, stop))]
+        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def _sam_image(embedding: Tensor, frame: SAMFrame) -> SAMImage:
+    return SAMImage(embedding, frame.input_size, frame.image_size)
