@@ -11,7 +11,8 @@ from torch import nn
 from ovseg.backbones.clip import LoadedCLIP, load_clip
 from ovseg.backbones.clip_resnet import CLIPResNetEncoder
 from ovseg.backbones.clip_vit import CLIPViTEncoder
-from ovseg.backbones.companions import DINOCompanion, DINOv2Companion
+from ovseg.backbones.companions import DINOCompanion, DINOv2Companion, SAMCompanion
+from ovseg.backbones.corr_clip import CorrCLIPEncoder
 from ovseg.backbones.dense import DenseEncoder, DenseFeatures
 from ovseg.backbones.proxy_clip import ProxyCLIPEncoder
 from ovseg.errors import UserError
@@ -20,12 +21,14 @@ from ovseg.registry import MODELS
 __all__ = [
     'CLIPResNetEncoder',
     'CLIPViTEncoder',
+    'CorrCLIPEncoder',
     'DINOCompanion',
     'DINOv2Companion',
     'DenseEncoder',
     'DenseFeatures',
     'LoadedCLIP',
     'ProxyCLIPEncoder',
+    'SAMCompanion',
     'build_dense_encoder',
     'load_clip',
 ]

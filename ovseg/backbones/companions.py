@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ovseg.backbones.dino import QUANTITIES, DINOEncoder, LoadedDINO, Quantity, load_dino
 from ovseg.backbones.dinov2 import load_dinov2
+from ovseg.backbones.sam import load_sam
 from ovseg.errors import UserError, nearest
 from ovseg.registry import MODELS
 
@@ -104,3 +108,39 @@ class DINOv2Companion(_FrozenTransformer):
         quantity: Quantity = 'tokens',
     ) -> None:
         super().__init__(load_dinov2(model, pretrained), quantity)
+
+
+@MODELS.register_module()
+class SAMCompanion(nn.Module):
+    """What SAM's image encoder gives after its neck; images are stretched to its one input size.
+
+    Args:
+        model: see :func:`~ovseg.backbones.sam.load_sam`.
+        pretrained: likewise.
+
+    Raises:
+        UserError: see the loader.
+
+    Source: ProxyCLIP (arXiv 2408.04883), whose code normalises SAM's input like DINO's.
+    """
+
+    stride = None
+
+    def __init__(
+        self, model: str | Mapping[str, Any] = 'vit_b', pretrained: str | Path | None = None
+    ) -> None:
+        super().__init__()
+        loaded = load_sam(model, pretrained)
+        self.encoder, self.weights = loaded.model.image_encoder, loaded.weights
+        for name, value in (('mean', IMAGENET_DEFAULT_MEAN), ('std', IMAGENET_DEFAULT_STD)):
+            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+
+    def __repr__(self) -> str:
+        return f'SAMCompanion({self.weights})'
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See :class:`Companion`."""
+        side = self.encoder.img_size
+        image = (image - self.mean) / self.std
+        image = F.interpolate(image, size=(side, side), mode='bilinear', align_corners=False)
+        return self.encoder(image)

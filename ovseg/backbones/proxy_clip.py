@@ -22,25 +22,27 @@ class CompanionedCLIP(nn.Module):
 
     Args:
         visual: open_clip's ``VisionTransformer``.
-        companion: config of a :class:`~ovseg.backbones.companions.Companion`.
+        companion: config of a :class:`~ovseg.backbones.companions.Companion`, or such a module.
         mean: pixel mean that the images were normalised with, RGB in [0, 1].
         std: pixel standard deviation, likewise.
         clip_settings: further arguments of :class:`CLIPViTEncoder`, such as ``padding``.
     """
 
-    has_patch_grid = True
-
     def __init__(
         self,
         visual: VisionTransformer,
-        companion: Mapping[str, Any],
+        companion: Mapping[str, Any] | nn.Module,
         mean: Sequence[float],
         std: Sequence[float],
         **clip_settings: Any,
     ) -> None:
         super().__init__()
         self.clip = CLIPViTEncoder(visual, 'value', mean=mean, std=std, **clip_settings)
-        self.companion: Companion = MODELS.build({'_scope_': 'ovseg', **companion})
+        self.companion: Companion = (
+            companion
+            if isinstance(companion, nn.Module)
+            else MODELS.build({'_scope_': 'ovseg', **companion})
+        )
         self.embed_dim = self.clip.embed_dim
         self.padding, self.position_resize = self.clip.padding, self.clip.position_resize
         self.has_patch_grid = self.companion.stride is not None

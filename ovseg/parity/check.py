@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ovseg.errors import UserError
-from ovseg.parity import clip_dinoiser, maskclip, maskclip_plus, proxy_clip
+from ovseg.parity import clip_dinoiser, corrclip, maskclip, maskclip_plus, proxy_clip
 from ovseg.parity import training_free_attention as attention
 from ovseg.parity.report import Line, Report
 
@@ -33,6 +33,9 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'naclip.pt': attention.check_naclip,
     'clearclip.pt': attention.check_clearclip,
     'proxyclip.pt': proxy_clip.check_proxy_clip,
+    'corrclip_v1.pt': corrclip.check_version_1,
+    'corrclip_v1_weights.pt': corrclip.check_weights,
+    'corrclip_v2.pt': corrclip.check_version_2,
 }
 # Several methods have a file of this name; a key that only one of them has tells whose it is.
 SHARED_NAME = 'weights.pt'
@@ -41,11 +44,7 @@ SHARED_NAME_CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'class_embeddings': clip_dinoiser.check_weights,
 }
 # Files of methods that are not built yet. In a folder they are listed and do not fail it.
-NOT_COVERED = {
-    'corrclip_v1.pt': 'CorrCLIP is not built yet',
-    'corrclip_v1_weights.pt': 'CorrCLIP is not built yet',
-    'corrclip_v2.pt': 'CorrCLIP is not built yet',
-}
+NOT_COVERED: dict[str, str] = {}
 
 
 def check_path(path: str | Path) -> Iterator[Report]:
