@@ -42,7 +42,7 @@ class Companion(Protocol):
 class _FrozenTransformer(nn.Module):
     """A DINO of either version; a last partial patch of the image is left out."""
 
-    def __init__(self, dino: LoadedDINO, quantity: Quantity) -> None:
+    def __init__(self, dino: LoadedDINO, quantity: Quantity, scale: int) -> None:
         super().__init__()
         if quantity not in QUANTITIES:
             raise UserError(
@@ -50,11 +50,17 @@ class _FrozenTransformer(nn.Module):
                 f'{nearest(str(quantity), QUANTITIES)}'
             )
         self.encoder = DINOEncoder(dino)
+        if scale < 1 or any(side % scale for side in self.encoder.stride):
+            raise UserError(
+                f'companion.scale must divide the patch {self.encoder.stride}, got {scale}'
+            )
         self.quantity: Quantity = quantity
-        self.stride = self.encoder.stride
+        self.scale = scale
+        self.stride = tuple(side // scale for side in self.encoder.stride)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}({self.encoder.weights} {self.quantity})'
+        scale = '' if self.scale == 1 else f', scale={self.scale}'
+        return f'{type(self).__name__}({self.encoder.weights} {self.quantity}{scale})'
 
     def forward(self, image: Tensor) -> Tensor:
         """See :class:`Companion`."""
@@ -62,7 +68,11 @@ class _FrozenTransformer(nn.Module):
             max(size // side, 1) * side
             for size, side in zip(image.shape[-2:], self.stride, strict=True)
         )
-        return self.encoder(image[..., :rows, :columns], self.quantity)
+        image = image[..., :rows, :columns]
+        if self.scale > 1:
+            size = (rows * self.scale, columns * self.scale)
+            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
+        return self.encoder(image, self.quantity)
 
 
 @MODELS.register_module()
@@ -74,9 +84,10 @@ class DINOCompanion(_FrozenTransformer):
         pretrained: likewise.
         quantity: ``'tokens'`` (ProxyCLIP, Trident), ``'queries+keys'`` (CorrCLIP), or another one
             of :data:`~ovseg.backbones.dino.QUANTITIES`.
+        scale: factor by which the image is enlarged first, for a finer grid than DINO's patch.
 
     Raises:
-        UserError: unknown quantity; see also the loader.
+        UserError: unknown quantity, or a scale that does not divide the patch; see also the loader.
     """
 
     def __init__(
@@ -84,8 +95,9 @@ class DINOCompanion(_FrozenTransformer):
         model: str | Mapping[str, Any] = 'dino_vitb8',
         pretrained: str | Path | None = None,
         quantity: Quantity = 'tokens',
+        scale: int = 1,
     ) -> None:
-        super().__init__(load_dino(model, pretrained), quantity)
+        super().__init__(load_dino(model, pretrained), quantity, scale)
 
 
 @MODELS.register_module()
@@ -96,9 +108,10 @@ class DINOv2Companion(_FrozenTransformer):
         model: see :func:`~ovseg.backbones.dinov2.load_dinov2`.
         pretrained: likewise.
         quantity: as in :class:`DINOCompanion`.
+        scale: likewise.
 
     Raises:
-        UserError: unknown quantity; see also the loader.
+        UserError: as there.
     """
 
     def __init__(
@@ -106,8 +119,9 @@ class DINOv2Companion(_FrozenTransformer):
         model: str | Mapping[str, Any] = 'dinov2_vitb14_reg',
         pretrained: str | Path | None = None,
         quantity: Quantity = 'tokens',
+        scale: int = 1,
     ) -> None:
-        super().__init__(load_dinov2(model, pretrained), quantity)
+        super().__init__(load_dinov2(model, pretrained), quantity, scale)
 
 
 @MODELS.register_module()

@@ -26,6 +26,9 @@ class CompanionedCLIP(nn.Module):
         mean: pixel mean that the images were normalised with, RGB in [0, 1].
         std: pixel standard deviation, likewise.
         clip_settings: further arguments of :class:`CLIPViTEncoder`, such as ``padding``.
+
+    Raises:
+        UserError: a tower that is no ViT; see also :class:`CLIPViTEncoder`.
     """
 
     def __init__(
@@ -37,6 +40,11 @@ class CompanionedCLIP(nn.Module):
         **clip_settings: Any,
     ) -> None:
         super().__init__()
+        if not isinstance(visual, VisionTransformer):
+            raise UserError(
+                f'encoder.type {type(self).__name__} mixes the values of a ViT, but this CLIP has a '
+                f'{type(visual).__name__}; choose a ViT in model.clip'
+            )
         self.clip = CLIPViTEncoder(visual, 'value', mean=mean, std=std, **clip_settings)
         self.companion: Companion = (
             companion
