@@ -42,7 +42,7 @@ class CompanionedCLIP(nn.Module):
         super().__init__()
         if not isinstance(visual, VisionTransformer):
             raise UserError(
-                f'encoder.type {type(self).__name__} mixes the values of a ViT, but this CLIP has a '
+                f'{type(self).__name__} mixes the values of a ViT, but this CLIP has a '
                 f'{type(visual).__name__}; choose a ViT in model.clip'
             )
         self.clip = CLIPViTEncoder(visual, 'value', mean=mean, std=std, **clip_settings)
