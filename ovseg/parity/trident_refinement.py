@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ovseg.backbones.sam import load_sam
 from ovseg.backbones.sam_encoder import SAMEncoder, resize_to_multiple
 from ovseg.backbones.sam_image import SAMImage
 from ovseg.parity.report import EXACT, Report, Tolerance
+from ovseg.parity.trident_files import read_golden, spatial
 from ovseg.refiners.coarse_map import CoarseMap, CoarseScores, all_rows, coarse_map
 from ovseg.refiners.mask_fusion import (
     decide_labels,
@@ -38,7 +40,7 @@ _TIE = 1e-5
 _PATCH = 16  # sides that the image is stretched to are multiples of CLIP's patch
 
 
-def refiner_of(config: dict[str, Any]) -> SAMPrompts:
+def _refiner(config: dict[str, Any]) -> SAMPrompts:
     """The refiner of a golden case's settings."""
     return SAMPrompts(
         coarse_threshold=config['coarse_thresh'],
@@ -49,16 +51,16 @@ def refiner_of(config: dict[str, Any]) -> SAMPrompts:
     )
 
 
-def golden_sam(folder: Path) -> SAMEncoder:
+def _golden_sam(folder: Path) -> SAMEncoder:
     """The image side of the golden SAM, through the loader of published files."""
-    content = torch.load(folder / 'weights_sam.pt', map_location='cpu', weights_only=True)
+    content = read_golden(folder / 'weights_sam.pt')
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / 'sam.pth'
         torch.save(content['state_dict'], path)
         return SAMEncoder(load_sam(content['config'], path))
 
 
-class GivenScores:
+class _GivenScores:
     """Class probabilities (K, H, W) that are there already."""
 
     def __init__(self, probabilities: Tensor) -> None:
@@ -132,12 +134,12 @@ def check_stage_refine(report: Report, folder: Path) -> None:
     config, inputs = report.content['config'], report.content['inputs']
     outputs = report.content['outputs']
     report.use('inputs', *(f'config.{key}' for key in config if key != 'sam_input_hw'))
-    encoder, refiner = golden_sam(folder), refiner_of(config)
+    encoder, refiner = _golden_sam(folder), _refiner(config)
     pixels = resize_to_multiple(inputs['image_rgb_uint8'].numpy(), _PATCH)
     size = list(pixels.shape[:2])
     report.compare('config.sam_input_hw', size, config['sam_input_hw'], EXACT)
-    sam, image = encoder.sam, encoded_image(encoder, pixels)
-    labels, scores = inputs['coarse_pred'][0].long(), GivenScores(inputs['probs'])
+    sam, image = encoder.sam, _encoded_image(encoder, pixels)
+    labels, scores = inputs['coarse_pred'][0].long(), _GivenScores(inputs['probs'])
     regions = refiner.regions(labels, scores)
     prompts = refiner.prompts(sam, regions, scores)
     decoded = decode(sam, image, prompts, refiner.prompt_batch)
@@ -158,7 +160,7 @@ def check_stage_refine(report: Report, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def encoded_image(encoder: SAMEncoder, pixels: np.ndarray) -> SAMImage:
+def _encoded_image(encoder: SAMEncoder, pixels: np.ndarray) -> SAMImage:
     """One whole image as the mask decoder reads it.
 
     Args:
@@ -174,23 +176,26 @@ def encoded_image(encoder: SAMEncoder, pixels: np.ndarray) -> SAMImage:
 @torch.inference_mode()
 def compare_refinement(
     report: Report,
+    case: Mapping[str, Any],
+    refiner: SAMPrompts,
     sam: Sam,
     image: SAMImage,
     labels: Tensor,
     scores: CoarseScores,
 ) -> None:
-    """``case_*.pt``: all of ``refine`` and the refined outputs, from coarse labels of ours.
+    """``case_*.pt``: all of ``refine``, from coarse labels of ours.
 
     Args:
         report: of the case.
+        case: its content.
+        refiner: with the case's settings.
         sam: the golden SAM.
         image: what its image encoder left of the case's image.
         labels: (H, W) int64 coarse labels.
         scores: class probabilities.
     """
-    golden, outputs = report.content['refine'], report.content['outputs']
-    refiner = refiner_of(report.content['config'])
-    probabilities = all_rows(scores)[:, ::2, ::2]
+    golden = case['refine']
+    probabilities = spatial(all_rows(scores), 2)
     report.compare('refine.probs_s2', probabilities, golden['probs_s2'], PROBABILITIES)
     coarse, regions = coarse_map(labels, scores), refiner.regions(labels, scores)
     classes = regions.classes.unique().tolist()
@@ -212,11 +217,6 @@ def compare_refinement(
         theirs = golden['pre_map_mask_areas'].float()
         share = Tolerance(atol=LABELS.share * size[0] * size[1])
         report.compare('refine.pre_map_mask_areas', areas.float(), theirs, share)
-    refined = refiner(sam, image, labels, scores, with_scores=True)
-    report.compare('outputs.refined_pred', refined.labels[None], outputs['refined_pred'], LABELS)
-    theirs = outputs['refined_logits_s2']
-    ours = refined.scores[:, ::2, ::2]
-    report.compare('outputs.refined_logits_s2', ours, theirs, PROBABILITIES)
 
 
 def _compare_regions(
@@ -258,9 +258,9 @@ def _compare_call(
         'point_labels': (torch.ones(int(mine.sum()), 1), EXACT),
         'boxes': (prompts.boxes[mine], COORDINATES),
         'iou': (decoded.iou[mine][:, None], IOU),
-        'low_res_s8': (low_res[..., ::8, ::8], LOGITS),
+        'low_res_s8': (spatial(low_res, 8), LOGITS),
         'low_res_sum': (low_res.double().sum(), TOTALS),
-        'mask_input_s4': (mask_input[:, ::4, ::4], MASK_INPUTS),
+        'mask_input_s4': (spatial(mask_input, 4), MASK_INPUTS),
         'mask_input_sum': (mask_input.double().sum(), TOTALS),
         'mask_input_nnz': (torch.tensor(float((mask_input != 0).sum())), TOTALS),
     }
