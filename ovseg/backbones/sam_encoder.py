@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from ovseg.backbones.sam import LoadedSAM
 
+# On the CPU and elsewhere.
+_BLOCK_MEGABYTES = (6.0, 256.0)
+
 
 @dataclass(frozen=True)
 class SAMFrame:
@@ -105,10 +108,11 @@ class SAMEncoder(nn.Module):
 
     Args:
         sam: from :func:`~ovseg.backbones.sam.load_sam`. It is read, never written or hooked.
-        block_megabytes: how much memory a block of attention weights may take.
+        block_megabytes: how much memory a block of attention weights may take; by default what
+            stays in a processor's caches, on a GPU more, so that it has work.
     """
 
-    def __init__(self, sam: LoadedSAM, block_megabytes: float = 64.0) -> None:
+    def __init__(self, sam: LoadedSAM, block_megabytes: float | None = None) -> None:
         super().__init__()
         self.sam = sam.model
         self.name, self.weights = sam.name, sam.weights
@@ -119,9 +123,10 @@ class SAMEncoder(nn.Module):
 
     def queries_at_once(self, dtype_bytes: int = 4) -> int:
         """How many rows of attention weights fit into ``block_megabytes``; at least one."""
+        megabytes = self.block_megabytes or _BLOCK_MEGABYTES[self.sam.device.type != 'cpu']
         encoder = self.sam.image_encoder
         heads, tokens = encoder.blocks[-1].attn.num_heads, (self.frame // self.patch) ** 2
-        return max(1, int(self.block_megabytes * 2**20 / (heads * tokens * dtype_bytes)))
+        return max(1, int(megabytes * 2**20 / (heads * tokens * dtype_bytes)))
 
     def prepare(self, image: np.ndarray) -> SAMFrame:
         """An image resized to the frame as segment-anything's predictor does.

@@ -4,6 +4,7 @@ from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
+from ovseg.segmentors.trident import Trident
 
 __all__ = [
     'CLIPDINOiser',
@@ -11,4 +12,5 @@ __all__ = [
     'ImageEncoding',
     'MaskCLIPPlusSegmentor',
     'TrainingFreeSegmentor',
+    'Trident',
 ]

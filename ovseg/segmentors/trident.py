@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ovseg.backbones.sam_image import SAMImage
 from ovseg.errors import UserError
 from ovseg.guides.proxy import mean_similarity, mix_values, proxy_affinity
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
-from ovseg.refiners.sam_prompts import SAMPrompts
+from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.splicing import splice_maps
@@ -139,7 +139,7 @@ class Trident(TrainingFreeSegmentor):
     def _encode(self, image: Tensor, original: np.ndarray) -> TridentEncoding:
         spliced = self.spliced(image)
         shown = resize_to_multiple(original, self.encoder.stride[0])
-        aggregated, whole = self._aggregated(spliced, shown)
+        aggregated, whole = self.aggregated(spliced, shown)
         sam = None
         if self.refinement is not None:
             sam = self._whole_image(shown) if whole is None else whole
@@ -205,24 +205,39 @@ class Trident(TrainingFreeSegmentor):
             parts.append(self.encoder.mixed(mix_values(self.encoder.values(batch), affinity, grid)))
         return torch.cat(parts)
 
-    def _aggregated(self, spliced: Tensor, shown: np.ndarray) -> tuple[Tensor, SAMImage | None]:
-        """Tokens aggregated over the whole image, and SAM's embedding if it saw it as a whole."""
+    def aggregated(self, spliced: Tensor, shown: np.ndarray) -> tuple[Tensor, SAMImage | None]:
+        """Tokens aggregated over the whole image by SAM.
+
+        Args:
+            spliced: (1, C, h, w), from :meth:`spliced`.
+            shown: (H, W, 3) uint8 RGB, what SAM sees.
+
+        Returns:
+            (1, C, H', W') on SAM's grid, its parts side by side; and SAM's embedding, where it saw
+            the image in one part and a refinement wants it.
+        """
         if self.sam_columns == 1:
             return self._aggregated_part(spliced, shown, self.refinement is not None)
         parts = [
             self._aggregated_part(tokens, pixels, False)[0]
             for tokens, pixels in zip(
-                _columns(spliced, self.sam_columns, 3),
-                _columns(shown, self.sam_columns, 1),
-                strict=True,
+                _columns(spliced, self.sam_columns, 3), self.sam_parts(shown), strict=True
             )
         ]
         return torch.cat(parts, dim=3), None
 
+    def sam_parts(self, shown: np.ndarray) -> list[np.ndarray]:
+        """What SAM's correlation sees of an image, from left to right.
+
+        Args:
+            shown: (H, W, 3) uint8 RGB.
+        """
+        return [np.ascontiguousarray(part) for part in _columns(shown, self.sam_columns, 1)]
+
     def _aggregated_part(
         self, tokens: Tensor, pixels: np.ndarray, with_embedding: bool
     ) -> tuple[Tensor, SAMImage | None]:
-        frame = self.sam.prepare(np.ascontiguousarray(pixels))
+        frame = self.sam.prepare(pixels)
         grid = self.sam.grid(frame.input_size)
         resized = F.interpolate(tokens, size=grid, mode='bilinear', align_corners=False)
         sam_tokens = self.sam.trunk(frame)
@@ -260,26 +275,38 @@ class Trident(TrainingFreeSegmentor):
         Args and returns as in the parent; refined scores are 0 where a class has no mask.
         """
         classifier = self.classifier if classifier is None else classifier.to(self.device)
-        coarse = super().segment_encoding(
-            encoding,
-            original_size,
-            classifier,
-            with_scores and self.refinement is None,
-            strip_megabytes,
-        )
-        if self.refinement is None:
-            return coarse
         size = tuple(original_size)
-        scores = _Probabilities(
-            self.score_maps(encoding, classifier, size),
-            size,
-            classifier.num_classes,
-            lambda rows: classifier.probabilities(
-                rows, are_probabilities=self.scores_are_probabilities
-            ),
-        )
+        if self.refinement is None:
+            return super().segment_encoding(
+                encoding, size, classifier, with_scores, strip_megabytes
+            )
+        coarse = self.coarse_labels(encoding, size, classifier, strip_megabytes)
+        scores = self.coarse_scores(encoding, size, classifier)
         refined = self.refinement(self.sam.sam, encoding.sam, coarse, scores, with_scores)
         return (refined.labels, refined.scores) if with_scores else refined.labels
+
+    def coarse_labels(
+        self,
+        encoding: TridentEncoding,
+        size: tuple[int, int],
+        classifier: Classifier,
+        strip_megabytes: float | None = None,
+    ) -> Tensor:
+        """Labels (H, W) before the refinement; arguments of :meth:`segment_encoding`."""
+        return super().segment_encoding(encoding, size, classifier, False, strip_megabytes)
+
+    def coarse_scores(
+        self, encoding: TridentEncoding, size: tuple[int, int], classifier: Classifier
+    ) -> CoarseScores:
+        """Class probabilities before the refinement, made when they are asked for.
+
+        Args:
+            encoding: from :meth:`encode_images`.
+            size: (height, width) of the labels in pixels.
+            classifier: its rows are asked.
+        """
+        maps = self.score_maps(encoding, classifier, size)
+        return _Probabilities(maps, size, classifier, self.scores_are_probabilities)
 
     def protocol(self) -> dict[str, Any]:
         """The facts that give a number its meaning, as plain data."""
@@ -293,23 +320,19 @@ class Trident(TrainingFreeSegmentor):
 
 
 class _Probabilities:
-    """Class probabilities at the output size, some rows at a time."""
+    """See :class:`~ovseg.refiners.sam_prompts.CoarseScores`."""
 
     def __init__(
-        self,
-        maps: ScoreMaps,
-        size: tuple[int, int],
-        num_classes: int,
-        decide: Callable[[Tensor], Tensor],
+        self, maps: ScoreMaps, size: tuple[int, int], classifier: Classifier, given: bool
     ) -> None:
         self.size = size
-        self.num_classes = num_classes
-        self._maps = maps
-        self._decide = decide
+        self.num_classes = classifier.num_classes
+        self._maps, self._classifier, self._given = maps, classifier, given
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """(K, stop - start, W)."""
-        return self._decide(output_rows(self._maps, self.size, start, stop)[None])[0].float()
+        """(K, stop - start, W) class probabilities of some rows."""
+        scores = output_rows(self._maps, self.size, start, stop)[None]
+        return self._classifier.probabilities(scores, are_probabilities=self._given)[0]
 
 
 def whole_patches(

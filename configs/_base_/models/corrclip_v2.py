@@ -1,5 +1,5 @@
-# CorrCLIP's version 2: the companion sees the whole image, regions are not merged. The release takes
-# C-RADIOv3-L by default and DINOv2-L as one of the others; model.bank adds the retrieval.
+# CorrCLIP's version 2: the companion sees the whole image, regions are not merged. The release
+# takes C-RADIOv3-L by default and DINOv2-L as one of the others; model.bank adds the retrieval.
 _base_ = './corrclip.py'
 
 model = dict(
