@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.backbones.dense import Margins
-from ovseg.segmentors.upsample import source_rows
+from ovseg.row_resize import source_rows
 from ovseg.segmentors.windows import Box
 
 # Values of the large map that exist at once while regions are averaged.
