@@ -16,6 +16,8 @@ _FLOSS_README = "CLIP-DINOiser's MaskCLIP, README of yasserben/FLOSS"
 _SCLIP_README = 'SCLIP (ECCV 2024), README of wangf3014/SCLIP, default settings'
 _CLEARCLIP_README = 'ClearCLIP (ECCV 2024), README of mc-lan/ClearCLIP'
 _NACLIP_README = 'NACLIP (WACV 2025), README of sinahmr/NACLIP, with PAMR'
+_PROXYCLIP_SOURCE = "ProxyCLIP (ECCV 2024), quoted by Trident's main table"
+_CORRCLIP_README = 'CorrCLIP (ICCV 2025), README of zdk258/CorrCLIP, with region maps by SAM 2'
 _OPENAI_LICENCE = 'MIT (openai/CLIP); its model card advises against untested deployment'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 
@@ -81,6 +83,7 @@ def _replaced_attention(method: str, source: str, note: str, **published: float)
     )
 
 
+_DINO_LICENCE = 'DINO: Apache-2.0 (facebookresearch/dino)'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 _ENTRIES = (
     ModelEntry(
@@ -186,6 +189,61 @@ _ENTRIES = (
         coco_stuff164k=25.69,
         cityscapes=38.27,
         ade20k=19.05,
+    ),
+    ModelEntry(
+        name='proxyclip-tiny',
+        config='proxyclip/proxyclip_tiny_images.py',
+        weights='shipped with ovseg: the tiny CLIP and the tiny DINO',
+        licence='Apache-2.0 (part of ovseg)',
+        note='How a second encoder helps, on drawings; clip-dinoiser-tiny is better there.',
+    ),
+    ModelEntry(
+        name='proxyclip-vit-b16',
+        config='proxyclip/proxyclip_vit-b16_openai_images.py',
+        weights=(
+            'OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai), and DINO ViT-B/8 (343 MB) '
+            'from its authors'
+        ),
+        licence=f'{_OPENAI_LICENCE}; {_DINO_LICENCE}',
+        published={
+            'voc21': 61.3,
+            'context60': 35.3,
+            'coco_object': 37.5,
+            'voc20': 80.3,
+            'context59': 39.1,
+            'coco_stuff164k': 26.5,
+            'cityscapes': 38.1,
+            'ade20k': 20.2,
+        },
+        source=_PROXYCLIP_SOURCE,
+        note='Masks follow what DINO finds alike, on a grid of 8 pixels. Slow on a CPU.',
+    ),
+    ModelEntry(
+        name='corrclip-vit-b16',
+        config='corrclip/corrclip_vit-b16_metaclip_images.py',
+        weights=(
+            'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), DINO ViT-B/8 (343 MB) '
+            'and SAM ViT-H (2.6 GB) from their authors'
+        ),
+        licence=(
+            f'CC-BY-NC 4.0 (facebookresearch/MetaCLIP); {_DINO_LICENCE}; '
+            'SAM: Apache-2.0 (facebookresearch/segment-anything)'
+        ),
+        published={
+            'voc21': 74.8,
+            'context60': 44.2,
+            'coco_object': 43.7,
+            'voc20': 88.8,
+            'context59': 48.8,
+            'coco_stuff164k': 31.6,
+            'cityscapes': 49.4,
+            'ade20k': 26.9,
+        },
+        source=_CORRCLIP_README,
+        note=(
+            'One label a region of SAM: outlines as sharp as its masks. Wants a GPU; the numbers '
+            "are with SAM 2's masks."
+        ),
     ),
 )
 
