@@ -312,7 +312,7 @@ def test_an_image_that_never_fits_is_one_sentence(fresh_segment, monkeypatch):
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(fresh_segment, monkeypatch):
-    def fail(*args):
+    def fail(*args, **beside):
         raise RuntimeError('something else')
 
     monkeypatch.setattr(fresh_segment.model, 'encode_images', fail)
