@@ -215,7 +215,7 @@ def test_training_through_the_runner_learns(tmp_path):
     config.optim_wrapper.optimizer.lr = 5e-3
     runner = train(config, 'learn')
     losses, _ = runner.message_hub.get_scalar('train/loss').data
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert sum(losses[-5:]) < sum(losses[:5]) - 0.5
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
