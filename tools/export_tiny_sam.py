@@ -38,12 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not isinstance(model, PromptableMasks):
         raise UserError(f'{args.config} is no config of a PromptableMasks model')
     load_checkpoint_strict(model, args.checkpoint)
+    mean, std = (
+        tuple(round(value, 3) for value in pixels.flatten().tolist())
+        for pixels in (model.sam.pixel_mean, model.sam.pixel_std)
+    )
     size = save_tiny_sam(
         args.out,
         model.sam.state_dict(),
         model.architecture,
-        tuple(model.sam.pixel_mean.flatten().tolist()),
-        tuple(model.sam.pixel_std.flatten().tolist()),
+        mean,
+        std,
         {
             'config': Path(args.config).name,
             'images': args.images,
