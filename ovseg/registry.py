@@ -12,6 +12,7 @@ from mmseg import registry as _mmseg
 
 _LOCATIONS = {
     'MODELS': [
+        'ovseg.backbones',
         'ovseg.segmentors',
         'ovseg.guides',
         'ovseg.heads',

@@ -224,22 +224,24 @@ class OpenVocabSegmenter:
             inputs = to_batch(
                 [pixels[index] for index in indices], self.resize, self.model.data_preprocessor
             )
-            originals = [pixels[index] for index in indices]
-            encodings = self._encode_batch(inputs, originals)
-            for index, encoding in zip(indices, encodings, strict=True):
-                source = images[index]
-                name = name_of(source) if isinstance(source, (str, Path)) else ''
+            names = [_path_of(images[index]) for index in indices]
+            beside: dict[str, list[Any]] = {'originals': [pixels[index] for index in indices]}
+            if self.model.reads_names:
+                beside['names'] = names
+            encodings = self._encode_batch(inputs, beside)
+            for index, path, encoding in zip(indices, names, encodings, strict=True):
+                name = '' if path is None else name_of(path)
                 encoded[index] = EncodedImage(pixels[index], encoding, name, self.model)
         return [encoded[index] for index in range(len(images))]
 
-    def _encode_batch(self, inputs: Tensor, originals: list[np.ndarray]) -> list[ImageEncoding]:
+    def _encode_batch(self, inputs: Tensor, beside: dict[str, list[Any]]) -> list[ImageEncoding]:
         try:
             with torch.inference_mode():
-                encodings = self.model.encode_images(inputs, originals)
+                encodings = self.model.encode_images(inputs, **beside)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            return self._encode_in_less_memory(inputs, originals, error)
+            return self._encode_in_less_memory(inputs, beside, error)
         for encoding in encodings:
             if not torch.isfinite(encoding.features.patch).all():
                 raise UserError(
@@ -249,22 +251,25 @@ class OpenVocabSegmenter:
         return encodings
 
     def _encode_in_less_memory(
-        self, inputs: Tensor, originals: list[np.ndarray], error: BaseException
+        self, inputs: Tensor, beside: dict[str, list[Any]], error: BaseException
     ) -> list[ImageEncoding]:
         _free(self.device)
         if len(inputs) > 1:
             half = len(inputs) // 2
             self._say_once('Memory ran out: images go through the encoder in smaller batches.')
             self.batch_size = half
-            first = self._encode_batch(inputs[:half], originals[:half])
-            return first + self._encode_batch(inputs[half:], originals[half:])
+            first = {key: given[:half] for key, given in beside.items()}
+            rest = {key: given[half:] for key, given in beside.items()}
+            return self._encode_batch(inputs[:half], first) + self._encode_batch(
+                inputs[half:], rest
+            )
         settings = self.model.inference_settings
         if settings.mode != 'whole' and settings.window_batch > 1:
             self._say_once('Memory ran out: windows go through the encoder in smaller batches.')
             self.model.inference_settings = replace(
                 settings, window_batch=settings.window_batch // 2
             )
-            return self._encode_batch(inputs, originals)
+            return self._encode_batch(inputs, beside)
         height, width = inputs.shape[-2:]
         raise UserError(
             f'The memory of {self.device} does not suffice for one image of {height} x {width} '
@@ -325,6 +330,10 @@ class OpenVocabSegmenter:
         if notice not in self._notices:
             self._notices.add(notice)
             _logger.warning(notice)
+
+
+def _path_of(source: Any) -> str | None:
+    return str(source) if isinstance(source, (str, Path)) else None
 
 
 def _with_rejection(

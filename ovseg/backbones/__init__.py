@@ -11,15 +11,24 @@ from torch import nn
 from ovseg.backbones.clip import LoadedCLIP, load_clip
 from ovseg.backbones.clip_resnet import CLIPResNetEncoder
 from ovseg.backbones.clip_vit import CLIPViTEncoder
+from ovseg.backbones.companions import DINOCompanion, DINOv2Companion, SAMCompanion
+from ovseg.backbones.corr_clip import CorrCLIPEncoder
 from ovseg.backbones.dense import DenseEncoder, DenseFeatures
+from ovseg.backbones.proxy_clip import ProxyCLIPEncoder
 from ovseg.errors import UserError
+from ovseg.registry import MODELS
 
 __all__ = [
     'CLIPResNetEncoder',
     'CLIPViTEncoder',
+    'CorrCLIPEncoder',
+    'DINOCompanion',
+    'DINOv2Companion',
     'DenseEncoder',
     'DenseFeatures',
     'LoadedCLIP',
+    'ProxyCLIPEncoder',
+    'SAMCompanion',
     'build_dense_encoder',
     'load_clip',
 ]
@@ -35,11 +44,13 @@ def build_dense_encoder(visual: nn.Module, **settings: Any) -> DenseEncoder:
 
     Args:
         visual: ``clip.model.visual`` of a :class:`LoadedCLIP`.
-        settings: arguments of :class:`CLIPViTEncoder` or :class:`CLIPResNetEncoder`.
+        settings: arguments of :class:`CLIPViTEncoder` or :class:`CLIPResNetEncoder`, or of the
+            registered encoder that ``type`` names, which is built around the tower.
 
     Raises:
         UserError: no encoder for this kind of tower, or a setting that it does not have.
     """
+    name = settings.pop('type', None)
     encoder = _ENCODERS.get(type(visual))
     if encoder is None:
         raise UserError(
@@ -48,6 +59,8 @@ def build_dense_encoder(visual: nn.Module, **settings: Any) -> DenseEncoder:
             f'space); use a CLIP model with a {" or ".join(kind.__name__ for kind in _ENCODERS)}'
         )
     try:
+        if name is not None:
+            return MODELS.build({'type': name, '_scope_': 'ovseg', 'visual': visual, **settings})
         return encoder(visual, **settings)
     except TypeError as error:
         raise UserError(f'encoder: {error}') from error

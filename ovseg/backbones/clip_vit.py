@@ -46,7 +46,8 @@ class CLIPViTEncoder(nn.Module):
             (SCLIP, NACLIP). ``'centred'`` puts zeros after normalisation on all sides, which
             :meth:`margins` tells, so that the map keeps its place (ClearCLIP).
         padding_multiple: with ``'centred'``, sides are filled up to a multiple of this instead of
-            the patch; ProxyCLIP and CorrCLIP take 56.
+            the patch; ProxyCLIP and CorrCLIP take 56. Where it is no multiple of the patch, the
+            last partial patch is left out and the map stretched over the filled-up window.
         mean: pixel mean of the normalisation, RGB in [0, 1]; read for ``'black'`` only.
         std: pixel standard deviation, likewise.
         mlp_input_layer: block whose MLP input is given as ``mlp_input``, counted from the end like
@@ -85,10 +86,10 @@ class CLIPViTEncoder(nn.Module):
                 f"encoder.padding must be one of {list(get_args(Padding))}, got '{padding}'"
             )
         if padding_multiple is not None and (
-            padding != 'centred' or any(padding_multiple % side for side in visual.patch_size)
+            padding != 'centred' or padding_multiple < max(visual.patch_size)
         ):
             raise UserError(
-                "encoder.padding_multiple goes with encoder.padding='centred' and is a multiple of "
+                "encoder.padding_multiple goes with padding='centred' and is no smaller than "
                 f"the patch {tuple(visual.patch_size)}, got {padding_multiple} with '{padding}'"
             )
         for block in visual.transformer.resblocks:
@@ -122,7 +123,7 @@ class CLIPViTEncoder(nn.Module):
             (B, 1 + h*w, C) tokens, class token first; their (h, w); maps (B, C, h, w) by layer.
         """
         visual = self.visual
-        tokens, grid = self._embed(image)
+        tokens, grid = self.embed(image)
         mlp_block = self._mlp_block if with_mlp_input else None
         maps: dict[int | str, Tensor] = {}
         for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
@@ -164,7 +165,7 @@ class CLIPViTEncoder(nn.Module):
         final = visual.ln_post(last.tokens) if self.last_block.final_norm else last.tokens
         dense = drop_class_token(final, grid)
         return DenseFeatures(
-            patch=self._in_text_space(dense),
+            patch=self.project(dense),
             keys=None if last.keys is None else last.keys[:, 1:],
             queries=None if last.queries is None else last.queries[:, 1:],
             tokens=dense if 'tokens' in outputs else None,
@@ -186,6 +187,18 @@ class CLIPViTEncoder(nn.Module):
             (B, C, h, w), heads side by side.
         """
         tokens, grid, _ = self.trunk(image)
+        return self.values_of(tokens, grid)
+
+    def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The projected values of tokens that enter the last block.
+
+        Args:
+            tokens: (B, 1 + h*w, C), class token first.
+            grid: (h, w).
+
+        Returns:
+            (B, C, h, w), heads side by side.
+        """
         block = self.visual.transformer.resblocks[-1]
         width = tokens.shape[-1]
         weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
@@ -213,9 +226,14 @@ class CLIPViTEncoder(nn.Module):
         Returns:
             (B, D, h, w), not normalised.
         """
-        return self._in_text_space(self.visual.ln_post(tokens.movedim(1, -1)).movedim(-1, 1))
+        return self.project(self.final_norm(tokens))
 
-    def _in_text_space(self, normed: Tensor) -> Tensor:
+    def final_norm(self, tokens: Tensor) -> Tensor:
+        """Maps (B, C, h, w) after the last block through the tower's last layer norm."""
+        return self.visual.ln_post(tokens.movedim(1, -1)).movedim(-1, 1)
+
+    def project(self, normed: Tensor) -> Tensor:
+        """Normed maps (B, C, h, w) in the text space, (B, D, h, w)."""
         return F.conv2d(normed, self.visual.proj.T[:, :, None, None].to(normed.dtype))
 
     def mlp_input(self, image: Tensor) -> Tensor:
@@ -227,15 +245,19 @@ class CLIPViTEncoder(nn.Module):
         Returns:
             (B, C, h, w).
         """
-        tokens, grid = self._embed(image)
+        tokens, grid = self.embed(image)
         last = self._mlp_block
         for block in self.visual.transformer.resblocks[: self.mlp_input_layer]:
             tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
         attended = run_block(last, tokens, _ATTENTION_ONLY).tokens
         return drop_class_token(last.ln_2(attended), grid)
 
-    def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens entering the first block (B, 1 + h*w, C), and the grid."""
+    def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Tokens entering the first block (B, 1 + h*w, C), class token first, and the grid.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+        """
         visual = self.visual
         patches = visual.conv1(self.pad(image))
         grid = (patches.shape[2], patches.shape[3])

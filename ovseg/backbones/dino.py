@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ovseg.backbones.checkpoints import load_strictly, read_state_dict
 from ovseg.backbones.download import fetch_url
-from ovseg.backbones.position import resize_position_embedding
+from ovseg.backbones.position import ResizeRule, resize_position_embedding
 from ovseg.errors import UserError, nearest
 
 Quantity = Literal['queries', 'keys', 'values', 'queries+keys', 'tokens']
@@ -46,12 +46,14 @@ class LoadedDINO:
         mean: pixel mean that the weights were trained with, RGB, in units of [0, 1].
         std: pixel standard deviation, likewise.
         weights: name, file name, ``'embedded'`` or ``'random'``.
+        position_resize: see :func:`~ovseg.backbones.position.resize_position_embedding`.
     """
 
     model: VisionTransformer
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str
+    position_resize: ResizeRule = 'dino'
 
 
 def load_dino(model: str | Mapping[str, Any], pretrained: str | Path | None = None) -> LoadedDINO:
@@ -124,15 +126,18 @@ class DINOEncoder(nn.Module):
     """Patch maps of DINO: a projection of its last attention, or its final tokens.
 
     Args:
-        dino: from :func:`load_dino`. Its model is read, never written or hooked.
+        dino: from :func:`load_dino` or :func:`~ovseg.backbones.dinov2.load_dinov2`. Its model is
+            read, never written or hooked.
 
-    Source: DINO (arXiv 2104.14294); position embedding as in its released code.
+    Source: DINO (arXiv 2104.14294) and DINOv2 (arXiv 2304.07193); position embeddings as in their
+    released code.
     """
 
     def __init__(self, dino: LoadedDINO) -> None:
         super().__init__()
         self.vit = dino.model
         self.weights = dino.weights
+        self.position_resize: ResizeRule = dino.position_resize
         self.stride = tuple(dino.model.patch_embed.patch_size)
         for name, value in (('mean', dino.mean), ('std', dino.std)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
@@ -148,16 +153,17 @@ class DINOEncoder(nn.Module):
                 (ProxyCLIP, Trident).
 
         Returns:
-            (B, C, h, w), not normalised; the class token is dropped.
+            (B, C, h, w), not normalised; class and register tokens are dropped.
         """
         tokens, grid = self._embed(image)
         for block in self.vit.blocks[:-1]:
             tokens = block(tokens)
         last = self.vit.blocks[-1]
         if quantity == 'tokens':
-            patches = self.vit.norm(last(tokens))[:, 1:]
+            patches = self.vit.norm(last(tokens))[:, self.vit.num_prefix_tokens :]
         else:
-            patches = self._projected(last.norm1(tokens)[:, 1:], _THIRDS[quantity])
+            normed = last.norm1(tokens)[:, self.vit.num_prefix_tokens :]
+            patches = self._projected(normed, _THIRDS[quantity])
         return patches.transpose(1, 2).unflatten(2, grid)
 
     def _projected(self, tokens: Tensor, thirds: tuple[int, ...]) -> Tensor:
@@ -173,9 +179,20 @@ class DINOEncoder(nn.Module):
         image = F.pad(image, (0, right, 0, bottom))
         patches = vit.patch_embed.proj((image - self.mean) / self.std)
         grid = (patches.shape[2], patches.shape[3])
-        tokens = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
-        tokens = torch.cat([vit.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        position = resize_position_embedding(
-            vit.pos_embed[0], tuple(vit.patch_embed.grid_size), grid, 'dino'
+        patches = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
+        position = self._position(grid)
+        class_token = vit.cls_token + position[:1]
+        prefix = (
+            class_token if vit.reg_token is None else torch.cat([class_token, vit.reg_token], 1)
         )
-        return vit.norm_pre(tokens + position), grid
+        prefix = prefix.expand(len(patches), -1, -1)
+        return vit.norm_pre(torch.cat([prefix, patches + position[1:]], dim=1)), grid
+
+    def _position(self, grid: tuple[int, int]) -> Tensor:
+        """(1 + h*w, C), class token first."""
+        vit = self.vit
+        embedding = vit.pos_embed[0]
+        if vit.no_embed_class:
+            embedding = F.pad(embedding, (0, 0, 1, 0))
+        trained = tuple(vit.patch_embed.grid_size)
+        return resize_position_embedding(embedding, trained, grid, self.position_resize)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, cat
 from torch.nn import functional as F
 
-ResizeRule = Literal['token_count', 'always', 'scale_factor', 'dino']
-RESIZE_RULES: tuple[str, ...] = ('token_count', 'always', 'scale_factor', 'dino')
+ResizeRule = Literal['token_count', 'always', 'scale_factor', 'dino', 'antialias']
+RESIZE_RULES: tuple[str, ...] = get_args(ResizeRule)
 _KEEP_EQUAL_COUNTS = ('token_count', 'scale_factor')
 _SAMPLE_BY_FACTOR = ('scale_factor', 'dino')
 # DINO's: (n + 0.1) / g * g, rounded down, is n again. CLIP's dense methods took it over.
@@ -29,10 +29,11 @@ def resize_position_embedding(
             row-major order, misaligned; its published numbers include that. ``'scale_factor'`` has
             the same test and samples by the factors ``(h + 0.1) / h0`` and ``(w + 0.1) / w0``, as
             SCLIP, ClearCLIP, NACLIP, ProxyCLIP and Trident do: other numbers than by size.
-            ``'dino'`` samples by these factors whenever the grids differ.
+            ``'dino'`` samples by these factors whenever the grids differ. ``'antialias'`` is
+            ``'always'`` with antialiasing, as DINOv2 with registers has it.
 
     Returns:
-        (1 + h*w, C): bicubic, align_corners False, no antialiasing; the class part is unchanged.
+        (1 + h*w, C): bicubic, align_corners False; the class part is unchanged.
 
     Example:
         >>> import torch
@@ -55,5 +56,11 @@ def resize_position_embedding(
             ),
             'recompute_scale_factor': False,
         }
-    planes = F.interpolate(planes.float(), **target, mode='bicubic', align_corners=False)
+    planes = F.interpolate(
+        planes.float(),
+        **target,
+        mode='bicubic',
+        align_corners=False,
+        antialias=rule == 'antialias',
+    )
     return cat([class_part, planes[0].flatten(1).T.to(embedding.dtype)])

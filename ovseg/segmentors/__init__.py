@@ -1,12 +1,14 @@
 """Segmentors: they wire encoder, words, refiners and upsampling into mmseg's interface."""
 
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
+from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
 
 __all__ = [
     'CLIPDINOiser',
+    'CorrCLIP',
     'ImageEncoding',
     'MaskCLIPPlusSegmentor',
     'TrainingFreeSegmentor',

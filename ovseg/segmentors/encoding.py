@@ -73,15 +73,41 @@ def encode_images(
             ImageEncoding(part, [(0, 0, *size)], size, NO_MARGINS, image)
             for part, image in zip(joint, kept, strict=True)
         ]
-    if settings.mode == 'slide':
-        boxes = window_boxes(size, settings.crop_size, settings.stride)
-        windows = cut_windows(inputs, boxes)
-    else:
-        boxes, windows = [(0, 0, *size)], inputs
-    parts = []
-    for batch in windows.split(settings.window_batch):
+
+    def compute(batch: Tensor, first: int) -> DenseFeatures:
         part = encoder(batch, outputs)
-        parts.append(part if guiding is None else guiding(part, batch))
+        return part if guiding is None else guiding(part, batch)
+
+    return encode_windows(compute, encoder, inputs, settings, keep_image)
+
+
+def encode_windows(
+    compute: Callable[[Tensor, int], DenseFeatures],
+    encoder: DenseEncoder,
+    inputs: Tensor,
+    settings: InferenceSettings,
+    keep_image: bool = False,
+) -> list[ImageEncoding]:
+    """Encodes images of one size, whole or in windows, ``window_batch`` of them at a time.
+
+    Args:
+        compute: (windows, number of the first one) -> features. Window i of image j has the number
+            ``j * len(image_boxes(...)) + i``.
+        encoder: says how far its map reaches beyond a window.
+        inputs: (B, 3, H, W), normalised.
+        settings: whole or windows, and how many at once.
+        keep_image: the encodings hold their input, too.
+
+    Returns:
+        One encoding an image.
+    """
+    size = (inputs.shape[-2], inputs.shape[-1])
+    boxes = image_boxes(size, settings)
+    windows = cut_windows(inputs, boxes)
+    parts, first = [], 0
+    for batch in windows.split(settings.window_batch):
+        parts.append(compute(batch, first))
+        first += len(batch)
     features = _concatenate(parts)
     count = len(boxes)
     margins = encoder.margins(tuple(windows.shape[-2:]))
@@ -95,6 +121,18 @@ def encode_images(
         )
         for i, image in enumerate(inputs)
     ]
+
+
+def image_boxes(size: tuple[int, int], settings: InferenceSettings) -> list[Box]:
+    """Boxes (y1, x1, y2, x2) of the windows of an image, or the one of the whole image.
+
+    Args:
+        size: (height, width) of the network's input in pixels.
+        settings: whole or windows.
+    """
+    if settings.mode == 'slide':
+        return window_boxes(size, settings.crop_size, settings.stride)
+    return [(0, 0, *size)]
 
 
 def map_images(

@@ -65,6 +65,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
     needs_checkpoint = False
     # Whether encode_images wants the images at their own size, too (datasets: keep_original).
     reads_originals = False
+    # Whether encode_images wants the images' file names, too.
+    reads_names = False
     frozen_prefixes = ('clip.', 'encoder.', 'guide.')
 
     def __init__(
@@ -143,9 +145,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
         if isinstance(self.clip.visual, VisionTransformer) and hasattr(
             self.data_preprocessor, 'mean'
         ):
-            # The encoder pads with black pixels as they look after normalisation.
-            settings.setdefault('mean', (self.data_preprocessor.mean.flatten() / 255).tolist())
-            settings.setdefault('std', (self.data_preprocessor.std.flatten() / 255).tolist())
+            # The encoder pads with black pixels as they look after normalisation; a companion
+            # looks at pixels with statistics of its own.
+            settings.setdefault('mean', self.pixel_mean.flatten().tolist())
+            settings.setdefault('std', self.pixel_std.flatten().tolist())
         return settings
 
     # Words -----------------------------------------------------------------------------------
@@ -255,17 +258,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
         return self.encoder.pad(inputs) * self.pixel_std + self.pixel_mean
 
     def encode_image(
-        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
+        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None, **beside: Any
     ) -> ImageEncoding:
         """Runs the encoder over one image.
 
         Args:
             inputs: (1, 3, H, W), from the data preprocessor.
             originals: see :meth:`encode_images`; one image.
+            beside: what else this model's :meth:`encode_images` takes, for one image.
         """
         if len(inputs) != 1:
             raise ValueError(f'encode_image takes one image, got a batch of {len(inputs)}')
-        return self.encode_images(inputs, originals)[0]
+        return self.encode_images(inputs, originals, **beside)[0]
 
     def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
         """Scores the patches of an image for each row of the classifier, refined.
@@ -365,12 +369,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
         images = [
             _without_padding(image, sample) for image, sample in zip(inputs, samples, strict=True)
         ]
-        originals = [_original(sample) for sample in samples] if self.reads_originals else None
+        beside: dict[str, list[Any]] = {}
+        if self.reads_originals:
+            beside['originals'] = [_original(sample) for sample in samples]
+        if self.reads_names:
+            beside['names'] = [_name(sample) for sample in samples]
         if len({tuple(image.shape) for image in images}) == 1:
-            encodings = self.encode_images(torch.stack(images), originals)
+            encodings = self.encode_images(torch.stack(images), **beside)
         else:
             encodings = [
-                self.encode_image(image[None], originals and originals[i : i + 1])
+                self.encode_image(
+                    image[None], **{key: given[i : i + 1] for key, given in beside.items()}
+                )
                 for i, image in enumerate(images)
             ]
         for encoding, sample in zip(encodings, samples, strict=True):
@@ -477,6 +487,20 @@ def _original(sample: SegDataSample) -> np.ndarray:
         )
     image = np.flip(sample.original_image, _flipped_axes(sample))
     return np.ascontiguousarray(image)
+
+
+def _name(sample: SegDataSample) -> str | None:
+    """Path of the image.
+
+    Raises:
+        UserError: what is kept under that name is not mirrored as the network's input was.
+    """
+    if _flipped_axes(sample):
+        raise UserError(
+            'this model looks up files by the name of the image, which do not fit a mirrored one; '
+            'run without test-time augmentation'
+        )
+    return sample.metainfo.get('img_path')
 
 
 def _without_padding(image: Tensor, sample: SegDataSample) -> Tensor:

@@ -23,6 +23,21 @@ _STRIP_COPIES = 5
 
 
 @dataclass(frozen=True)
+class RegionScores:
+    """Scores that hold for whole regions of an image, to be averaged in.
+
+    Attributes:
+        scores: (P, R).
+        regions: (height, width) int64 of the network's input, which region a pixel belongs to.
+        share: in [0, 1], how much they count beside the maps.
+    """
+
+    scores: Tensor
+    regions: Tensor
+    share: float
+
+
+@dataclass(frozen=True)
 class ScoreMaps:
     """Scores of one image on the patch grids of its windows.
 
@@ -31,12 +46,14 @@ class ScoreMaps:
         boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
         input_size: (height, width) of the network's input in pixels.
         margins: how far each map reaches beyond its box.
+        of_regions: averaged in at the input size, or None.
     """
 
     maps: Tensor
     boxes: list[Box]
     input_size: tuple[int, int]
     margins: Margins = NO_MARGINS
+    of_regions: RegionScores | None = None
 
 
 def input_rows(scores: ScoreMaps, start: int, stop: int) -> Tensor:
@@ -50,6 +67,14 @@ def input_rows(scores: ScoreMaps, start: int, stop: int) -> Tensor:
     Returns:
         (P, stop - start, input width).
     """
+    rows = _mean_of_windows(scores, start, stop)
+    if scores.of_regions is None:
+        return rows
+    painted = scores.of_regions.scores[:, scores.of_regions.regions[start:stop]]
+    return torch.lerp(rows, painted, scores.of_regions.share)
+
+
+def _mean_of_windows(scores: ScoreMaps, start: int, stop: int) -> Tensor:
     height, width = scores.input_size
     if scores.boxes == [(0, 0, height, width)]:
         return _window_rows(scores.maps[0], start, stop, scores.input_size, scores.margins)

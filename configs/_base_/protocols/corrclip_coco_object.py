@@ -1,0 +1,12 @@
+_base_ = '../datasets/coco_object.py'
+
+vocabulary = dict(
+    dataset='coco_object',
+    protocol='corrclip_v1',
+    rejection=dict(kind='class_zero', threshold=0.25),
+)
+crop_size = (336, 336)
+region_maps = 'data/region_masks/coco'
+test_dataloader = dict(
+    dataset=dict(resize=dict(scale=(2048, 336), keep_ratio=True), keep_original=True)
+)

@@ -1,0 +1,12 @@
+_base_ = '../datasets/context60.py'
+
+vocabulary = dict(
+    dataset='context60',
+    protocol='corrclip_v2',
+    rejection=dict(kind='class_zero', threshold=0.15),
+)
+crop_size = (336, 336)
+region_maps = 'data/instance_mask/context'
+test_dataloader = dict(
+    dataset=dict(resize=dict(scale=(2048, 336), keep_ratio=True), keep_original=True)
+)
