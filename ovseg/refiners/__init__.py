@@ -6,6 +6,8 @@ the optional features that it reads (``needs``) and whether it gives probabiliti
 A pixel refiner works at the image's own size instead, strip by strip (``segmentors/pixel_stage``):
 it makes something of the image once a strip (``prepare``), refines some score maps with it
 (``__call__``), and says how many rows away a pixel can matter (``reach``).
+
+``SAMPrompts`` reads coarse labels and makes new ones, by a SAM that has encoded the same image.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from ovseg.refiners.key_smoothing import KeyNorm, key_smoothing
 from ovseg.refiners.learned_background import learned_background
 from ovseg.refiners.pamr import local_affinity, propagate
 from ovseg.refiners.prompt_denoising import CLIP_SCALE, prompt_denoising
+from ovseg.refiners.sam_prompts import SAMPrompts
 from ovseg.registry import MODELS
 from ovseg.text.classifier import Classifier
 
@@ -29,6 +32,7 @@ __all__ = [
     'KeySmoothing',
     'LearnedBackground',
     'PromptDenoising',
+    'SAMPrompts',
     'ScoreSoftmax',
     'key_smoothing',
     'learned_background',

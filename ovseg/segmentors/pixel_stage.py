@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ovseg.segmentors.upsample import ScoreMaps, output_rows, resize_rows
+from ovseg.row_resize import resize_rows
+from ovseg.segmentors.upsample import ScoreMaps, output_rows
 
 # Score maps refined at once: few, so that they stay in a processor's caches; on a GPU more, so that
 # it has work.

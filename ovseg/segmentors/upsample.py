@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ovseg.backbones.dense import NO_MARGINS, Margins
+from ovseg.row_resize import read_resized, resize_rows
 from ovseg.segmentors.windows import Box
 
 # Live copies of a strip while it is made: two interpolated rows, their mean, and what the decision
@@ -37,65 +37,6 @@ class ScoreMaps:
     boxes: list[Box]
     input_size: tuple[int, int]
     margins: Margins = NO_MARGINS
-
-
-def source_rows(start: int, stop: int, full: int, source: int, like: Tensor):
-    """Which source rows a bilinear resize reads for some output rows, align_corners False.
-
-    Args:
-        start: first output row.
-        stop: one past the last output row.
-        full: number of output rows in all.
-        source: number of source rows in all.
-        like: gives the device.
-
-    Returns:
-        ``(lower, upper, weight)``, each (stop - start,): indices and the weight of `upper`.
-    """
-    scale = source / full
-    position = (torch.arange(start, stop, device=like.device) + 0.5) * scale - 0.5
-    position = position.clamp_(min=0)
-    lower = position.floor().long().clamp_(max=source - 1)
-    return lower, (lower + 1).clamp_(max=source - 1), position - lower
-
-
-def resize_rows(
-    source: Tensor,
-    start: int,
-    stop: int,
-    size: tuple[int, int],
-    first: int = 0,
-    source_height: int | None = None,
-) -> Tensor:
-    """Rows ``[start, stop)`` of a bilinear resize (align_corners False, no antialias).
-
-    Args:
-        source: (P, h, w) scores, or a strip of their rows.
-        start: first output row.
-        stop: one past the last output row.
-        size: (H, W) of the whole output.
-        first: index of the source's first row, if `source` is a strip.
-        source_height: rows of the whole source, if `source` is a strip.
-
-    Returns:
-        (P, stop - start, W).
-
-    Example:
-        >>> resize_rows(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), 1, 2, (3, 3))
-        tensor([[[1.0000, 1.5000, 2.0000]]])
-    """
-    height = source_height if source_height is not None else source.shape[1]
-    if height == size[0]:
-        rows = source[:, start - first : stop - first]
-    else:
-        lower, upper, weight = source_rows(start, stop, size[0], height, source)
-        weight = weight.to(source.dtype)[:, None]
-        rows = torch.lerp(source[:, lower - first], source[:, upper - first], weight)
-    if rows.shape[2] == size[1]:
-        return rows
-    return F.interpolate(
-        rows[None], size=(rows.shape[1], size[1]), mode='bilinear', align_corners=False
-    )[0]
 
 
 def input_rows(scores: ScoreMaps, start: int, stop: int) -> Tensor:
@@ -151,14 +92,13 @@ def output_rows(scores: ScoreMaps, output_size: tuple[int, int], start: int, sto
     """
     if output_size == scores.input_size:
         return input_rows(scores, start, stop)
-    height, source_height = output_size[0], scores.input_size[0]
-    # The rows at input size that these read; neighbouring strips share at most two.
-    first, last = start, stop - 1
-    if height != source_height:
-        lower, upper, _ = source_rows(start, stop, height, source_height, scores.maps)
-        first, last = int(lower[0]), int(upper[-1])
-    rows = input_rows(scores, first, last + 1)
-    return resize_rows(rows, start, stop, output_size, first, source_height)
+    return read_resized(
+        lambda first, last: input_rows(scores, first, last),
+        scores.input_size[0],
+        output_size,
+        start,
+        stop,
+    )
 
 
 def output_strips(

@@ -11,7 +11,6 @@ from ovseg.segmentors.upsample import (
     input_rows,
     labels_in_strips,
     output_strips,
-    resize_rows,
 )
 from ovseg.segmentors.windows import cut_windows, window_boxes
 
@@ -20,16 +19,6 @@ SIDE = st.integers(1, 40)
 
 def plain_resize(maps, size):
     return F.interpolate(maps, size=size, mode='bilinear', align_corners=False)
-
-
-@given(h=SIDE, w=SIDE, height=SIDE, width=SIDE, data=st.data())
-@settings(max_examples=100, deadline=None)
-def test_rows_of_a_resize_equal_those_of_torch(h, w, height, width, data):
-    start = data.draw(st.integers(0, height - 1))
-    stop = data.draw(st.integers(start + 1, height))
-    source = torch.randn(2, h, w)
-    expected = plain_resize(source[None], (height, width))[0, :, start:stop]
-    assert torch.allclose(resize_rows(source, start, stop, (height, width)), expected, atol=1e-5)
 
 
 @given(

@@ -1,0 +1,278 @@
+"""Coarse labels with sharp boundaries: SAM is told where each region lies, not what it is.
+
+Each connected region of the coarse labels becomes a point, a box and a mask prompt. SAM's masks of
+them, weighted by the coarse probabilities, decide the labels again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg.backbones.sam_image import SAMImage
+from ovseg.errors import UserError
+from ovseg.refiners.coarse_map import (
+    CoarseScores,
+    all_rows,
+    coarse_map,
+    half_rows,
+    half_size,
+    row_strips,
+)
+from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks
+from ovseg.refiners.regions import Regions, find_regions
+from ovseg.registry import MODELS
+from ovseg.row_resize import read_resized
+
+__all__ = ['CoarseScores', 'Decoded', 'Prompts', 'Refinement', 'SAMPrompts', 'decode']
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What SAM is told about n regions, in pixels of its padded frame.
+
+    Attributes:
+        points: (n, 1, 2), (x, y).
+        boxes: (n, 4), (x1, y1, x2, y2).
+        masks: (m, 1, s, s), a mask input for each of the m classes that have regions.
+        mask_index: (n,) int64, ascending: which mask input is a region's.
+    """
+
+    points: Tensor
+    boxes: Tensor
+    masks: Tensor
+    mask_index: Tensor
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What SAM answered to n prompts.
+
+    Attributes:
+        low_res: (n, s, s), the masks' logits on the padded frame, at the size of a mask input.
+        iou: (n,), how well each mask fits by SAM's own estimate.
+    """
+
+    low_res: Tensor
+    iou: Tensor
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The refined image.
+
+    Attributes:
+        labels: (H, W) int64.
+        scores: (K, H, W), or None if not asked for. A class without masks has 0. If no mask at all
+            was good enough, these are the coarse probabilities.
+        boxes: (n, 4), the boxes whose masks were used, (x1, y1, x2, y2) in output pixels.
+        iou: (n,), SAM's estimates for these masks.
+    """
+
+    labels: Tensor
+    scores: Tensor | None
+    boxes: Tensor
+    iou: Tensor
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class SAMPrompts:
+    """Refines the coarse labels of one image by a SAM.
+
+    Attributes:
+        coarse_threshold: in [0, 1]. Pixels and classes below this probability give no region, and
+            mask inputs are 0 up to it; published 0.05 to 0.25, by data set.
+        min_area: pixels at half size that a region must have; published 225.
+        mask_scale: what the probabilities of a mask input are multiplied by; published 0.005.
+        iou_threshold: masks whose IoU SAM estimates not above it are not used; published 0.8.
+        prompt_batch: prompts decoded at once; bounds the memory and changes no result.
+
+    Source: Trident (arXiv 2411.09219) section 3.4 and its released code.
+    """
+
+    coarse_threshold: float = 0.2
+    min_area: int = 225
+    mask_scale: float = 0.005
+    iou_threshold: float = 0.8
+    prompt_batch: int = 16
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        for name in ('coarse_threshold', 'iou_threshold'):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise UserError(f'SAMPrompts.{name} must lie in [0, 1], got {value}')
+        for name, least in (('min_area', 0), ('mask_scale', 0), ('prompt_batch', 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise UserError(f'SAMPrompts.{name} must be at least {least}, got {value}')
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        sam: Sam,
+        image: SAMImage,
+        labels: Tensor,
+        scores: CoarseScores,
+        with_scores: bool = False,
+    ) -> Refinement:
+        """Returns the refined labels; the coarse ones where SAM has no good mask.
+
+        Args:
+            sam: segment-anything's model; only its prompt encoder and mask decoder run, in float32.
+            image: what its image encoder left of the image.
+            labels: (H, W) int64 coarse labels in [0, K).
+            scores: class probabilities at (H, W).
+            with_scores: whether (K, H, W) scores are returned, too.
+        """
+        if min(half_size(scores.size)) == 0:
+            return _unrefined(labels, scores, with_scores)
+        regions = self.regions(labels, scores)
+        decoded = decode(sam, image, self.prompts(sam, regions, scores), self.prompt_batch)
+        good = decoded.iou > self.iou_threshold
+        if not good.any():
+            return _unrefined(labels, scores, with_scores)
+        masks = region_masks(sam, image, decoded, regions, good)
+        failed = failed_area(regions, good) if with_scores else None
+        refined, refined_scores = fuse_masks(masks, labels, scores, failed, with_scores)
+        # Twice the half size, as published: a pixel short of an odd side.
+        boxes = 2 * regions.boxes[good].float()
+        return Refinement(refined, refined_scores, boxes, decoded.iou[good])
+
+    def regions(self, labels: Tensor, scores: CoarseScores) -> Regions:
+        """The regions that become prompts, at half size.
+
+        Args:
+            labels: (H, W) int64, H and W at least 2.
+            scores: their probabilities.
+        """
+        return find_regions(coarse_map(labels, scores), self.coarse_threshold, self.min_area)
+
+    def prompts(self, sam: Sam, regions: Regions, scores: CoarseScores) -> Prompts:
+        """The prompts of regions.
+
+        Args:
+            sam: says how large its frame and its mask inputs are.
+            regions: from :meth:`regions`.
+            scores: class probabilities; read only if there are regions.
+        """
+        half = half_size(scores.size)
+        to_frame = ResizeLongestSide(sam.image_encoder.img_size)
+        classes, mask_index = regions.classes.unique_consecutive(return_inverse=True)
+        return Prompts(
+            to_frame.apply_coords_torch(regions.points[:, None], half),
+            to_frame.apply_boxes_torch(regions.boxes, half),
+            self._mask_inputs(classes, scores, sam.prompt_encoder.mask_input_size),
+            mask_index,
+        )
+
+    def _mask_inputs(self, classes: Tensor, scores: CoarseScores, size: tuple[int, int]) -> Tensor:
+        """(len(classes), 1, *size): scaled probabilities of classes, 0 beyond the image."""
+        masks = torch.zeros(len(classes), 1, *size, device=classes.device)
+        if len(classes) == 0:
+            return masks
+        # The output's own shape, not that of its half: a side may differ by one.
+        shape = ResizeLongestSide.get_preprocess_shape(*scores.size, max(size))
+        shape = (max(1, shape[0]), max(1, shape[1]))
+        half, read = half_size(scores.size), half_rows(scores)
+
+        def rows_of_classes(first: int, last: int) -> Tensor:
+            return read(first, last)[classes]
+
+        for start, stop in row_strips(
+            shape[0], scores.num_classes * scores.size[1] * (scores.size[0] / shape[0])
+        ):
+            rows = read_resized(rows_of_classes, half[0], shape, start, stop)
+            kept = torch.where(rows > self.coarse_threshold, self.mask_scale * rows, 0.0)
+            masks[:, 0, start:stop, : shape[1]] = kept
+        return masks
+
+
+def decode(sam: Sam, image: SAMImage, prompts: Prompts, prompt_batch: int) -> Decoded:
+    """Returns SAM's masks of all prompts, whatever their classes, some prompts at a time.
+
+    Args:
+        sam: the model.
+        image: the image that the prompts are about.
+        prompts: n of them; without any, nothing runs.
+        prompt_batch: prompts at once.
+    """
+    encoder, count = sam.prompt_encoder, len(prompts.points)
+    low_res = prompts.masks.new_empty(count, *encoder.mask_input_size)
+    iou = prompts.masks.new_empty(count)
+    # Coordinates and logits want float32: upstream, too, runs these two small parts in it.
+    with torch.autocast(image.features.device.type, enabled=False):
+        features, positions = image.features.float(), encoder.get_dense_pe()
+        for start in range(0, count, prompt_batch):
+            part = slice(start, min(start + prompt_batch, count))
+            points, boxes = prompts.points[part], prompts.boxes[part]
+            foreground = torch.ones(points.shape[:2], device=points.device)
+            sparse, _ = encoder(points=(points, foreground), boxes=boxes, masks=None)
+            # Regions of a class share its mask input: it is embedded once and repeated.
+            index = prompts.mask_index[part]
+            first = int(index[0])
+            dense = _embedded_masks(sam, prompts.masks[first : int(index[-1]) + 1])[index - first]
+            logits, estimates = sam.mask_decoder(
+                image_embeddings=features,
+                image_pe=positions,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=False,
+            )
+            low_res[part], iou[part] = logits[:, 0], estimates[:, 0]
+    return Decoded(low_res, iou)
+
+
+def _embedded_masks(sam: Sam, masks: Tensor) -> Tensor:
+    """(m, 1, s, s) mask inputs -> (m, D, g, g).
+
+    Each goes in without a batch dimension, as in Trident's released code. This decides its numbers:
+    segment-anything's norms then run over the rows of a map instead of its channels.
+    """
+    embedded = [sam.prompt_encoder(points=None, boxes=None, masks=mask)[1] for mask in masks]
+    return torch.stack(embedded)
+
+
+def region_masks(
+    sam: Sam, image: SAMImage, decoded: Decoded, regions: Regions, good: Tensor
+) -> RegionMasks:
+    """The masks of the regions that are kept.
+
+    Args:
+        sam: the model.
+        image: the image.
+        decoded: of all regions.
+        regions: all regions.
+        good: (n,) bool, which are kept; at least one.
+    """
+    return RegionMasks(
+        decoded.low_res[good],
+        regions.classes[good],
+        sam.image_encoder.img_size,
+        image,
+        sam.mask_threshold,
+    )
+
+
+def failed_area(regions: Regions, good: Tensor) -> Tensor | None:
+    """(h, w) bool, the pixels of regions that are not kept; None if all are.
+
+    Args:
+        regions: all regions.
+        good: (n,) bool, which are kept.
+    """
+    if good.all():
+        return None
+    return F.pad(~good, (1, 0))[regions.numbers]
+
+
+def _unrefined(labels: Tensor, scores: CoarseScores, with_scores: bool) -> Refinement:
+    nothing = torch.empty(0, device=labels.device)
+    probabilities = all_rows(scores) if with_scores else None
+    return Refinement(labels, probabilities, nothing.reshape(0, 4), nothing)
