@@ -23,15 +23,15 @@ def checked(change=lambda content: None):
 def test_regions_and_fusion_agree_with_the_reference():
     report = checked()
     assert report.passed, report.text()
-    assert len(report.lines) > 50
+    assert len(report.lines) > 30
 
 
 @pytest.mark.parametrize(
     ('change', 'name'),
     [
-        (lambda c: c['regions'][1]['regions'][2][4].mul_(0), 'regions.1.regions.2'),
-        (lambda c: c['regions'][0]['boxes'][3][0].add_(1), 'regions.0.boxes.3'),
-        (lambda c: c['regions'][2]['points'][4][1].sub_(1), 'regions.2.points.4'),
+        (lambda c: c['regions'][0]['regions'][2][4].mul_(0), 'regions.0.regions.2'),
+        (lambda c: c['regions'][1]['boxes'][3][0].add_(1), 'regions.1.boxes.3'),
+        (lambda c: c['regions'][1]['points'][4][1].sub_(1), 'regions.1.points.4'),
         (lambda c: c['fusion']['fused_logits'][0].add_(1e-2), 'fusion.fused_logits'),
         (lambda c: c['fusion']['final_pred'][0, 3].add_(1), 'fusion.final_pred'),
     ],
