@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.backbones.sam_encoder import GlobalAttention, heads_joined
-from ovseg.errors import UserError
 
 # A threshold above this would leave a patch hardly more than itself.
 _HIGHEST_THRESHOLD = 0.9
@@ -33,13 +32,6 @@ class SAMCorrelation:
 
     cosine_factor: float = 1.2
     keep_negative_thresholds: bool = True
-
-    def __post_init__(self) -> None:
-        """Checks the factor."""
-        if self.cosine_factor < 0:
-            raise UserError(
-                f'correlation.cosine_factor must not be negative, got {self.cosine_factor}'
-            )
 
     def thresholds(self, units: Tensor) -> Tensor:
         """The least cosine that counts, for each patch.

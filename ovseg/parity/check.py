@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ovseg.errors import UserError
-from ovseg.parity import clip_dinoiser, maskclip, maskclip_plus
+from ovseg.parity import clip_dinoiser, maskclip, maskclip_plus, trident, trident_refinement
 from ovseg.parity import training_free_attention as attention
 from ovseg.parity.report import Line, Report
 
@@ -32,6 +32,15 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'sclip.pt': attention.check_sclip,
     'naclip.pt': attention.check_naclip,
     'clearclip.pt': attention.check_clearclip,
+    'units.pt': trident.check_units,
+    'stage_refine.pt': trident_refinement.check_stage_refine,
+}
+# How the names of files begin of which a method has any number.
+NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
+    'weights_clip': trident.check_clip_weights,
+    'weights_dino': trident.check_dino_weights,
+    'weights_sam': trident.check_sam_weights,
+    'case_': trident.check_case,
 }
 # Several methods have a file of this name; a key that only one of them has tells whose it is.
 SHARED_NAME = 'weights.pt'
@@ -80,10 +89,11 @@ def check_path(path: str | Path) -> Iterator[Report]:
 
 
 def _find_check(file: Path) -> Callable[[Report, Path], None] | None:
-    if file.name != SHARED_NAME:
-        return CHECKS.get(file.name)
-    content = _load(file)
-    return next((check for key, check in SHARED_NAME_CHECKS.items() if key in content), None)
+    if file.name == SHARED_NAME:
+        content = _load(file)
+        return next((check for key, check in SHARED_NAME_CHECKS.items() if key in content), None)
+    numbered = (check for start, check in NUMBERED_CHECKS.items() if file.name.startswith(start))
+    return CHECKS.get(file.name) or next(numbered, None)
 
 
 def _load(file: Path) -> dict:

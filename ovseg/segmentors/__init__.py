@@ -3,5 +3,12 @@
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
+from ovseg.segmentors.trident import Trident
 
-__all__ = ['CLIPDINOiser', 'ImageEncoding', 'MaskCLIPPlusSegmentor', 'TrainingFreeSegmentor']
+__all__ = [
+    'CLIPDINOiser',
+    'ImageEncoding',
+    'MaskCLIPPlusSegmentor',
+    'TrainingFreeSegmentor',
+    'Trident',
+]

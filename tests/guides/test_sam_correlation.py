@@ -6,7 +6,6 @@ from tiny_sams import tiny_sam
 from torch.nn import functional as F
 
 from ovseg.backbones.sam_encoder import SAMEncoder
-from ovseg.errors import UserError
 from ovseg.guides.sam_correlation import (
     SAMCorrelation,
     aggregate,
@@ -70,8 +69,3 @@ def test_negative_thresholds_are_replaced_where_asked():
     replaced = SAMCorrelation(1.0, False).thresholds(units)
     assert kept[0] < 0 < kept[1]
     assert replaced[0] == 0.6 and torch.equal(replaced[1:], kept[1:])
-
-
-def test_a_negative_factor_is_refused():
-    with pytest.raises(UserError, match='cosine_factor must not be negative, got -1'):
-        SAMCorrelation(-1.0)
