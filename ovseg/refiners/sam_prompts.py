@@ -94,7 +94,7 @@ class SAMPrompts:
         prompt_batch: prompts decoded at once; bounds the memory (about 35 MB each with a published
             SAM) and changes no result.
 
-    Source: Trident (arXiv 2411.09219) section 3.4 and its released code.
+    Source: Trident (arXiv 2411.09219), its refinement by SAM, as in its released code.
     """
 
     coarse_threshold: float = 0.2
