@@ -1,8 +1,9 @@
-"""Shipped configs with a tiny random CLIP in them, so that they run without weights or data."""
+"""Shipped configs with tiny random networks in them, so that they run without weights or data."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,27 @@ from scripts import ROOT, load_script
 from tiny_clip_models import RESNET, VIT
 
 
-def with_tiny_clip(stem: str, folder: Path, data: Path, **extra: Any) -> Path:
-    """A config file that takes the named one and puts a tiny random CLIP in it."""
+def with_tiny_clip(
+    stem: str, folder: Path, data: Path, parts: Mapping[str, Any] | None = None, **extra: Any
+) -> Path:
+    """A config file that takes the named one and puts a tiny random CLIP in it.
+
+    Args:
+        stem: of the config.
+        folder: where the file is written.
+        data: the data set's folder.
+        parts: other settings of the model that are replaced as a whole.
+        extra: other settings of the config.
+    """
+    replaced = {key: {'_delete_': True, **value} for key, value in (parts or {}).items()}
     architecture = RESNET if '_rn' in stem else VIT
     method = stem.split('_', 1)[0]
     path = folder / f'{stem}_tiny.py'
     path.write_text(
         f'_base_ = {str(ROOT / "configs" / method / f"{stem}.py")!r}\n'
         f"model = dict(clip=dict(_delete_=True, model={architecture!r}, pretrained='random'),\n"
-        "             text=dict(cache_dir=None, templates='single'))\n"
+        "             text=dict(cache_dir=None, templates='single'),\n"
+        f'             **{replaced!r})\n'
         f'test_dataloader = dict(num_workers=0, dataset=dict(data_root={str(data)!r}))\n'
         + ''.join(f'{key} = {value!r}\n' for key, value in extra.items()),
         encoding='utf-8',

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -29,7 +30,7 @@ def build_model(
         checkpoint: for a training-free model CLIP weights instead of ``model.clip.pretrained``: a
             file or a tag; CLIP-DINOiser also takes the checkpoint of its two layers, the published
             ``last.pt`` included. For a trained one its checkpoint. ``'random'`` for either:
-            random weights, for measuring time.
+            random weights in all its networks, for measuring time.
         templates: instead of ``model.text.templates`` of a training-free model.
 
     Raises:
@@ -47,9 +48,12 @@ def build_model(
         raise UserError(f'The config {config.filename} has no model with a clip to load.')
     is_dinoiser = kind is not None and issubclass(kind, CLIPDINOiser)
     has_layers = is_dinoiser and _holds_layers(checkpoint)
-    if has_layers or (is_dinoiser and str(checkpoint) == 'random'):
+    is_random = str(checkpoint) == 'random'
+    if has_layers or (is_dinoiser and is_random):
         kind.expect_checkpoint(settings)
-    if checkpoint is not None and not has_layers:
+    if is_random:
+        _randomise(settings)
+    elif checkpoint is not None and not has_layers:
         settings.clip.pretrained = str(checkpoint)
     if templates is not None:
         is_one = isinstance(templates, (str, Path))
@@ -60,6 +64,15 @@ def build_model(
     if has_layers:
         load_checkpoint_strict(model, checkpoint)
     return model
+
+
+def _randomise(settings: dict[str, Any]) -> None:
+    """Random weights for every network of a model: what has weights is named by ``model``."""
+    if 'model' in settings:
+        settings['pretrained'] = 'random'
+    for part in settings.values():
+        if isinstance(part, Mapping):
+            _randomise(part)
 
 
 def _holds_layers(checkpoint: str | Path | None) -> bool:

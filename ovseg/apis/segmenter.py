@@ -226,7 +226,7 @@ class OpenVocabSegmenter:
             )
             names = [_path_of(images[index]) for index in indices]
             beside: dict[str, list[Any]] = {'originals': [pixels[index] for index in indices]}
-            if getattr(self.model, 'reads_names', False):
+            if self.model.reads_names:
                 beside['names'] = names
             encodings = self._encode_batch(inputs, beside)
             for index, path, encoding in zip(indices, names, encodings, strict=True):

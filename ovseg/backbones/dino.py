@@ -85,7 +85,9 @@ def load_dino(model: str | Mapping[str, Any], pretrained: str | Path | None = No
         return LoadedDINO(_frozen(vit), mean, std, 'random')
     if pretrained is None and not isinstance(model, str):
         raise UserError("dino.pretrained must name a file, or 'random', for a dino.model of yours")
-    path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}') if pretrained is None else pretrained
+    path = pretrained
+    if path is None:
+        path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', 'dino.pretrained')
     load_strictly(vit, read_state_dict(path), path)
     return LoadedDINO(_frozen(vit), mean, std, Path(path).name)
 

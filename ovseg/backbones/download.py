@@ -47,14 +47,16 @@ def fetch_weights(tag: Mapping[str, object], name: str) -> str:
         raise _unreachable(tag, name, type(error).__name__) from error
 
 
-def fetch_url(url: str) -> Path:
+def fetch_url(url: str, key: str | None = None) -> Path:
     """Returns the path of a file of the web, downloaded into torch's own cache if need be.
 
     Args:
         url: ``http(s)`` address.
+        key: setting of a model that takes the path of such a file; None where the URL itself is
+            the setting.
 
     Raises:
-        UserError: it is not cached and cannot be fetched.
+        UserError: it is not cached and cannot be fetched; says what to do.
     """
     name = Path(urlsplit(url).path).name
     cache = Path(torch.hub.get_dir()) / 'checkpoints'
@@ -65,9 +67,12 @@ def fetch_url(url: str) -> Path:
         try:
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except (URLError, OSError) as error:
+            setting = 'give the path of the file instead of the URL'
+            if key is not None:
+                setting = f'set {key} of the model in the config to the path of the file'
             raise UserError(
-                f'{url} could not be fetched ({error}); get it by other means and give the path of '
-                f'the file instead of the URL, or put it at {path}'
+                f'{url} could not be fetched ({error}); get it by other means and {setting}, or '
+                f'put it at {path}'
             ) from error
     return path
 
@@ -93,9 +98,15 @@ def _cached(repository: str) -> str | None:
 
 
 def _unreachable(tag: Mapping[str, object], name: str, reason: str) -> UserError:
-    wanted = tag.get('url') or f'{str(tag["hf_hub"]).rstrip("/")} of the Hugging Face hub'
+    wanted = tag.get('url') or _hub_file(str(tag['hf_hub']))
     return UserError(
         f'weights {name} could not be downloaded ({reason}); on a machine with network fetch '
         f'{wanted} and give the path of the file (clip.pretrained in a config, --checkpoint in '
         'the demo)'
     )
+
+
+def _hub_file(repository: str) -> str:
+    """Names the file to fetch from the hub, or those of which a repository has at least one."""
+    repository, _, file = repository.rpartition('/')
+    return f'{file or " or ".join(_HUB_FILES)} of {repository} on the Hugging Face hub'

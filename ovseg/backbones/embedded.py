@@ -25,7 +25,7 @@ def read_embedded(
     Args:
         name: ``NAME.safetensors`` and ``NAME.json`` lie in the folder.
         folder: where.
-        kind: 'clip', 'dino' or 'found': what the caller builds from it.
+        kind: 'clip', 'dino', 'found' or 'sam': what the caller builds from it.
 
     Raises:
         UserError: the folder has no such model of this kind.

@@ -83,7 +83,7 @@ def read_decoder(path: str | Path) -> dict[str, Tensor]:
 
 def _locate(decoder: str | Path | None) -> str | Path:
     if decoder is None:
-        return fetch_url(PUBLISHED_DECODER)
+        return fetch_url(PUBLISHED_DECODER, 'found.decoder')
     if decoder in EMBEDDED_DECODERS:
         return WEIGHTS / f'{decoder}.safetensors'
     return decoder

@@ -70,7 +70,9 @@ def load_sam(model: str | Mapping[str, Any], pretrained: str | Path | None = Non
         return LoadedSAM(_frozen(sam), name, 'random')
     if pretrained is None and not isinstance(model, str):
         raise UserError("sam.pretrained must name a file, or 'random', for a sam.model of yours")
-    path = fetch_url(f'{_HOST}/{PUBLISHED[model]}') if pretrained is None else pretrained
+    path = pretrained
+    if path is None:
+        path = fetch_url(f'{_HOST}/{PUBLISHED[model]}', 'sam.pretrained')
     state = read_state_dict(path)
     _check_size(state, name, path)
     load_strictly(sam, state, path)

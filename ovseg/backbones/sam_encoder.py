@@ -42,7 +42,8 @@ class GlobalAttention:
     """One attention over the whole frame, given out in blocks of queries.
 
     Args:
-        attention: segment-anything's ``Attention`` of a block without windows.
+        attention: segment-anything's ``Attention`` of a block without windows; like those of all
+            published SAMs it has relative positions.
         tokens: (1, g, g, C), normed.
 
     Attributes:
@@ -57,14 +58,12 @@ class GlobalAttention:
         self._grid = tuple(grid)
         self._scaled = queries * attention.scale
         self._keys = keys.transpose(1, 2)
-        self._row_bias: Tensor | None = None
-        if attention.use_rel_pos:
-            # Decomposed relative positions read the queries before they are scaled.
-            plane = queries.unflatten(1, self._grid)
-            rows = get_rel_pos(grid[0], grid[0], attention.rel_pos_h)
-            columns = get_rel_pos(grid[1], grid[1], attention.rel_pos_w)
-            self._row_bias = torch.einsum('nhwc,hkc->nhwk', plane, rows).flatten(1, 2)
-            self._column_bias = torch.einsum('nhwc,wkc->nhwk', plane, columns).flatten(1, 2)
+        # Decomposed relative positions read the queries before they are scaled.
+        plane = queries.unflatten(1, self._grid)
+        rows = get_rel_pos(grid[0], grid[0], attention.rel_pos_h)
+        columns = get_rel_pos(grid[1], grid[1], attention.rel_pos_w)
+        self._row_bias = torch.einsum('nhwc,hkc->nhwk', plane, rows).flatten(1, 2)
+        self._column_bias = torch.einsum('nhwc,wkc->nhwk', plane, columns).flatten(1, 2)
 
     def weights(self, queries: Tensor | slice) -> Tensor:
         """Attention of some queries over all keys.
@@ -75,12 +74,10 @@ class GlobalAttention:
         Returns:
             (heads, n, N), rows summing to 1.
         """
-        logits = self._scaled[:, queries] @ self._keys
-        if self._row_bias is not None:
-            plane = logits.unflatten(2, self._grid)
-            plane += self._row_bias[:, queries, :, None]
-            plane += self._column_bias[:, queries, None, :]
-        return logits.softmax(dim=-1)
+        scaled = self._scaled[:, queries]
+        rows, columns = self._row_bias[:, queries, :, None], self._column_bias[:, queries, None, :]
+        bias = (rows + columns).flatten(2).to(scaled.dtype)
+        return torch.baddbmm(bias, scaled, self._keys).softmax(dim=-1)
 
     def apply(self, queries_at_once: int) -> Tensor:
         """What the attention gives for all queries, heads side by side.

@@ -22,6 +22,7 @@ from ovseg.datasets.scenes import (
     ScenesPhrasesDataset,
 )
 from ovseg.datasets.scenes_crops import SceneCropsDataset
+from ovseg.datasets.scenes_masks import SceneMasksDataset
 from ovseg.datasets.scenes_pictures import ScenePicturesDataset
 from ovseg.datasets.scenes_views import SceneCaptionsDataset
 from ovseg.datasets.seeded import SeededSamplesDataset
@@ -48,6 +49,7 @@ __all__ = [
     'RandomBrightness',
     'SceneCaptionsDataset',
     'SceneCropsDataset',
+    'SceneMasksDataset',
     'ScenePicturesDataset',
     'ScenesDataset',
     'ScenesFolderDataset',

@@ -65,7 +65,7 @@ class SAMCorrelation:
         total = weights.new_zeros(weights.shape[1:])
         least = thresholds[queries, None]
         for attention, head in zip(weights, units, strict=True):
-            total += attention * (head[queries] @ head.T > least)
+            total.addcmul_(attention, (head[queries] @ head.T).gt_(least))
         return total / total.sum(1, keepdim=True).clamp_min(torch.finfo(total.dtype).tiny)
 
 

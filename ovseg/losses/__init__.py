@@ -1,5 +1,6 @@
 """Losses, as functions of tensors."""
 
 from ovseg.losses.guide_distillation import correlation_loss, foreground_loss
+from ovseg.losses.mask_losses import dice_loss, focal_loss, mask_iou
 
-__all__ = ['correlation_loss', 'foreground_loss']
+__all__ = ['correlation_loss', 'dice_loss', 'focal_loss', 'foreground_loss', 'mask_iou']

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ovseg.pretraining.clip_contrast import CLIPContrast, contrastive_loss
 from ovseg.pretraining.found import FoundTraining, background_mask, found_loss
+from ovseg.pretraining.promptable_masks import PromptableMasks
 from ovseg.pretraining.self_distillation import SelfDistillation, distillation_loss
 
 __all__ = [
     'CLIPContrast',
     'FoundTraining',
+    'PromptableMasks',
     'SelfDistillation',
     'background_mask',
     'contrastive_loss',

@@ -81,7 +81,7 @@ def fuse_masks(
         (H, W) int64 labels and (K, H, W) scores or None. A class has a score above 0 only within
         its masks (or in `failed`).
 
-    Source: Trident (arXiv 2411.09219) section 3.4 and its released code.
+    Source: Trident (arXiv 2411.09219), its refinement by SAM, as in its released code.
     """
     size = scores.size
     classes, counts = masks.classes.unique_consecutive(return_counts=True)

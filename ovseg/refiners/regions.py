@@ -46,7 +46,7 @@ def find_regions(coarse: CoarseMap, threshold: float, min_area: int) -> Regions:
             that reach it nowhere.
         min_area: pixels that a region must have.
 
-    Source: Trident (arXiv 2411.09219) section 3.4 and its released code.
+    Source: Trident (arXiv 2411.09219), its refinement by SAM, as in its released code.
     """
     sure = (coarse.largest >= threshold) & (coarse.peaks >= threshold)[coarse.labels]
     # One map without a class of its own for "none": 0.

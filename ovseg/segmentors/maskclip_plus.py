@@ -83,6 +83,7 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
     segment_encoding = TrainingFreeSegmentor.segment_encoding
     pixel_refiner = None
     reads_originals = False
+    reads_names = False
 
     def __init__(
         self,

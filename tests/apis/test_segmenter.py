@@ -86,7 +86,7 @@ def test_encode_once_ask_twice_runs_the_encoder_once(fresh_segment, monkeypatch)
     direct = fresh_segment(image, 'sofa; tree').labels
     encoded = fresh_segment.encode(image)
 
-    def refuse(*args):
+    def refuse(*args, **kwargs):
         raise AssertionError('the encoder ran again')
 
     monkeypatch.setattr(fresh_segment.model, 'encode_images', refuse)
@@ -312,7 +312,7 @@ def test_an_image_that_never_fits_is_one_sentence(fresh_segment, monkeypatch):
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(fresh_segment, monkeypatch):
-    def fail(*args, **beside):
+    def fail(*args, **kwargs):
         raise RuntimeError('something else')
 
     monkeypatch.setattr(fresh_segment.model, 'encode_images', fail)

@@ -20,7 +20,8 @@ def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_com
     assert len({entry.name for entry in entries}) == len(entries)
     for entry in entries:
         config = Config.fromfile(entry.config_path)
-        assert config.model.type in ('TrainingFreeSegmentor', 'CLIPDINOiser', 'CorrCLIP')
+        kinds = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP')
+        assert config.model.type in kinds
         assert config.model.get('vocabulary') is None
         assert ResizeRule.from_config(config).scale is not None
         assert entry.weights

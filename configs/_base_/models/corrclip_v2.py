@@ -1,4 +1,4 @@
-# CorrCLIP's version 2: the companion sees the whole image, regions are not merged. The release
+# Version 2 of CorrCLIP: the companion sees the whole image, regions are not merged. Its release
 # takes C-RADIOv3-L by default and DINOv2-L as one of the others; model.bank adds the retrieval.
 _base_ = './corrclip.py'
 

@@ -1,4 +1,4 @@
-# What the methods share that replace CLIP's last attention and read nothing but CLIP.
+# What the methods share that replace CLIP's last attention.
 model = dict(
     type='TrainingFreeSegmentor',
     # CLIP's statistics as the released code rounds them, for all weights: LAION's ViT-L/14, trained

@@ -1,0 +1,3 @@
+_base_ = './trident.py'
+
+model = dict(clip=dict(model='ViT-B-16-quickgelu', pretrained='openai'))

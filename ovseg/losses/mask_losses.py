@@ -1,0 +1,58 @@
+"""What a predicted mask is trained by: focal loss, dice loss, and the IoU to be predicted."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Returns the binary focal loss of each mask, averaged over its pixels.
+
+    Args:
+        logits: (..., H, W).
+        target: (..., H, W) in {0, 1}, same shape.
+        gamma: how little well-classified pixels count; 0 is the cross-entropy.
+
+    Returns:
+        (...), one number a mask.
+
+    Source: Focal loss (arXiv 1708.02002) equation 4, without its alpha.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
+    missing = (target - logits.sigmoid()).abs()  # 1 less the probability of what is right
+    return (missing**gamma * cross_entropy).mean((-2, -1))
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Returns one minus the soft Dice coefficient of each mask.
+
+    Args:
+        logits: (..., H, W).
+        target: (..., H, W) in {0, 1}, same shape.
+
+    Returns:
+        (...) in [0, 1].
+
+    Source: V-Net (arXiv 1606.04797) section 3; 1 is added above and below the fraction.
+    """
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum((-2, -1))
+    total = probability.sum((-2, -1)) + target.sum((-2, -1))
+    return 1 - (2 * overlap + 1) / (total + 1)
+
+
+def mask_iou(masks: Tensor, target: Tensor) -> Tensor:
+    """Returns the intersection over union of each pair of masks; 0 if both are empty.
+
+    Args:
+        masks: (..., H, W) bool.
+        target: (..., H, W) bool; leading sizes are broadcast.
+
+    Example:
+        >>> mask_iou(torch.tensor([[True, True]]), torch.tensor([[True, False]]))
+        tensor(0.5000)
+    """
+    overlap = (masks & target).sum((-2, -1))
+    union = (masks | target).sum((-2, -1))
+    return overlap / union.clamp(min=1)

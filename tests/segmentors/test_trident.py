@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mmseg.structures import SegDataSample
+from tiny_clip_models import MODELS
+from tiny_sams import TINY_SAM
+from torch.nn import functional as F
+
+from ovseg.errors import UserError
+from ovseg.registry import MODELS as REGISTRY
+from ovseg.segmentors.trident import join_windows, whole_patches
+
+DINO = {'img_size': 32, 'patch_size': 8, 'embed_dim': 16, 'depth': 2, 'num_heads': 2}
+REFINEMENT = {'coarse_threshold': 0.0, 'min_area': 4, 'iou_threshold': 0.0}
+
+
+def trident(seed=0, dino_patch=8, **settings):
+    torch.manual_seed(seed)
+    config = {
+        'clip': {'model': MODELS['vit'], 'pretrained': 'random'},
+        'dino': {'model': {**DINO, 'patch_size': dino_patch}, 'pretrained': 'random'},
+        'sam': {'model': TINY_SAM, 'pretrained': 'random'},
+        'vocabulary': 'cat; sofa; wall; tree',
+        'text': {'cache_dir': None, 'templates': 'single'},
+        'test_cfg': {
+            'mode': 'splice',
+            'crop_size': 32,
+            'stride': 16,
+            'upsampling': 'direct',
+            'window_batch': 3,
+        },
+        **settings,
+    }
+    return REGISTRY.build({'type': 'Trident', '_scope_': 'ovseg', **config}).eval()
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def as_input(model, image):
+    bgr = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)
+    return model.data_preprocessor({'inputs': [bgr]})['inputs']
+
+
+@pytest.mark.parametrize('refinement', [None, REFINEMENT])
+@pytest.mark.parametrize('size', [(40, 56), (1, 1), (9, 100), (33, 32)])
+@torch.no_grad()
+def test_any_image_gets_labels_at_its_own_size(refinement, size):
+    model = trident(refinement=refinement)
+    image = picture(*size)
+    inputs = F.interpolate(as_input(model, image), size=(40, 48))
+    (encoding,) = model.encode_images(inputs, [image])
+    labels, scores = model.segment_encoding(encoding, size, with_scores=True)
+    assert labels.shape == size and scores.shape == (4, *size)
+    assert int(labels.min()) >= 0 and int(labels.max()) < 4
+    assert torch.isfinite(scores).all()
+    assert torch.equal(model.segment_encoding(encoding, size), labels)
+
+
+@torch.no_grad()
+def test_a_batch_gives_what_single_images_give():
+    model = trident(refinement=REFINEMENT)
+    images = [picture(50, 70, seed) for seed in range(3)]
+    inputs = torch.cat([as_input(model, image) for image in images])
+    together = model.encode_images(inputs, images)
+    for encoding, image in zip(together, images, strict=True):
+        (alone,) = model.encode_images(as_input(model, image), [image])
+        assert torch.allclose(encoding.features.patch, alone.features.patch, atol=1e-5)
+        assert torch.allclose(encoding.sam.features, alone.sam.features, atol=1e-5)
+
+
+@torch.no_grad()
+def test_windows_at_once_and_blocks_of_sam_change_nothing():
+    image = picture(60, 90)
+    outcomes = []
+    for at_once, megabytes in ((1, 1e-9), (100, 64)):
+        model = trident(refinement=REFINEMENT)
+        sam = {'model': TINY_SAM, 'pretrained': 'random', 'block_megabytes': megabytes}
+        test_cfg = {'mode': 'splice', 'crop_size': 32, 'stride': 16, 'window_batch': at_once}
+        model = trident(refinement=REFINEMENT, sam=sam, test_cfg=test_cfg)
+        outcomes.append(model.encode_images(as_input(model, image), [image])[0])
+    first, second = outcomes
+    assert torch.allclose(first.features.patch, second.features.patch, atol=1e-5)
+    assert torch.allclose(first.sam.features, second.sam.features, atol=1e-5)
+
+
+@torch.no_grad()
+def test_sam_runs_once_an_image_for_guide_and_refinement(monkeypatch):
+    model = trident(refinement=REFINEMENT)
+    runs = []
+    trunk = model.sam.trunk
+    monkeypatch.setattr(model.sam, 'trunk', lambda frame: runs.append(1) or trunk(frame))
+    image = picture(40, 50)
+    (encoding,) = model.encode_images(as_input(model, image), [image])
+    for words in ('cat; dog', 'sofa; wall; sky'):
+        model.set_vocabulary(words)
+        model.segment_encoding(encoding, (40, 50))
+    assert len(runs) == 1
+
+
+@torch.no_grad()
+def test_columns_are_seen_one_by_one_and_the_whole_only_for_refinement(monkeypatch):
+    image = picture(32, 64)
+    for refinement, sizes in ((None, [(64, 64)] * 2), (REFINEMENT, [(64, 64)] * 2 + [(32, 64)])):
+        model = trident(refinement=refinement, sam_columns=2)
+        seen = []
+        trunk = model.sam.trunk
+
+        def watched(frame, seen=seen, trunk=trunk):
+            seen.append(frame.input_size)
+            return trunk(frame)
+
+        monkeypatch.setattr(model.sam, 'trunk', watched)
+        (encoding,) = model.encode_images(as_input(model, image), [image])
+        assert seen == sizes
+        assert encoding.features.patch.shape[2:] == (8, 16)
+
+
+@torch.no_grad()
+def test_without_originals_sam_sees_the_inputs():
+    model = trident()
+    image = picture(40, 56)
+    inputs = as_input(model, image)
+    (given,) = model.encode_images(inputs, [image])
+    (missing,) = model.encode_images(inputs)
+    assert torch.allclose(given.features.patch, missing.features.patch, atol=1e-5)
+
+
+@torch.no_grad()
+def test_mmseg_reads_the_original_from_the_sample_and_mirrors_it():
+    model = trident(refinement=REFINEMENT)
+    image = picture(40, 56)
+    samples = []
+    for flip in (False, True):
+        shown = image[:, ::-1].copy() if flip else image
+        sample = SegDataSample(metainfo={'ori_shape': (40, 56), 'flip': flip})
+        sample.set_field(image, 'original_image', dtype=np.ndarray)
+        samples += model.predict(as_input(model, shown), [sample])
+        if flip:
+            (encoding,) = model.encode_images(as_input(model, shown), [shown])
+            wanted = model.segment_encoding(encoding, (40, 56)).flip(-1)
+            assert torch.equal(samples[1].pred_sem_seg.data[0], wanted)
+    assert samples[0].pred_sem_seg.data.shape == (1, 40, 56)
+
+
+def test_a_sample_without_its_original_says_what_to_set():
+    model = trident()
+    with pytest.raises(UserError, match='set keep_original=True in the data set'):
+        model.predict(torch.zeros(1, 3, 40, 48), [SegDataSample(metainfo={'ori_shape': (4, 4)})])
+
+
+def test_only_words_are_in_a_checkpoint():
+    assert not trident().state_dict()
+
+
+def test_the_protocol_names_all_three_models():
+    protocol = trident(refinement=REFINEMENT).protocol()
+    assert 'DINO random' in protocol['guide'] and 'SAM custom (random)' in protocol['guide']
+    assert 'iou_threshold=0.0' in protocol['refinement']
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'clip': {'model': MODELS['resnet'], 'pretrained': 'random'}}, 'choose a ViT'),
+        ({'proxy': {'alpha': 1}}, r"model.proxy has no setting 'alpha'"),
+        ({'sam_columns': 0}, 'sam_columns must be at least 1, got 0'),
+        ({'pixel_refiner': {'type': 'PAMR'}}, 'remove model.guide and model.pixel_refiner'),
+        ({'test_cfg': {'mode': 'whole'}}, "needs test_cfg.mode='splice'"),
+        (
+            {'test_cfg': {'mode': 'splice', 'crop_size': 32, 'stride': 12}},
+            r'multiples of CLIP.s patch \(8, 8\)',
+        ),
+        ({'refinement': {'min_area': -1}}, 'min_area must be at least 0'),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings, message):
+    with pytest.raises(UserError, match=message):
+        trident(**settings)
+
+
+@pytest.mark.parametrize(
+    ('size', 'patch', 'crop', 'wanted'),
+    [
+        ((448, 627), 16, 336, (464, 640)),
+        ((336, 447), 14, 336, (336, 448)),
+        ((100, 90), 16, 112, (112, 112)),
+        # Both sides whole patches, one below the window: the released code crashes here.
+        ((320, 480), 16, 336, (336, 480)),
+    ],
+)
+def test_images_are_stretched_to_whole_patches(size, patch, crop, wanted):
+    assert whole_patches(size, (patch, patch), (crop, crop)) == wanted
+
+
+@pytest.mark.parametrize('dino_patch', [8, 4])
+@torch.no_grad()
+def test_a_finer_companion_makes_a_finer_map(dino_patch):
+    model = trident(dino_patch=dino_patch)
+    spliced = model.spliced(as_input(model, picture(40, 56)))
+    assert spliced.shape == (1, 32, 40 // dino_patch, 56 // dino_patch)
+
+
+def test_windows_that_overlap_are_averaged_after_a_resize_to_the_nearest_whole_factor():
+    maps = torch.stack([torch.zeros(2, 7, 7), torch.ones(2, 7, 7)])
+    joint = join_windows(maps, [(0, 0, 112, 112), (0, 56, 112, 168)], (112, 168), (14, 14))
+    assert joint.shape == (1, 2, 8, 12)
+    assert joint[0, 0, 0].tolist() == [0.0] * 4 + [0.5] * 4 + [1.0] * 4
