@@ -17,12 +17,8 @@ def region_membership(regions: Tensor) -> tuple[Tensor, Tensor]:
         a map with fewer regions leaves over are empty.
 
     Example:
-        >>> region_membership(torch.tensor([[[7, 3]], [[5, 5]]]))[0].int()
-        tensor([[[0, 1],
-                 [1, 0]],
-        <BLANKLINE>
-                [[1, 1],
-                 [0, 0]]], dtype=torch.int32)
+        >>> region_membership(torch.tensor([[[7, 3]], [[5, 5]]]))[0].int().tolist()
+        [[[0, 1], [1, 0]], [[1, 1], [0, 0]]]
     """
     index = torch.stack([region_map.unique(return_inverse=True)[1] for region_map in regions])
     rows = torch.arange(int(index.max()) + 1, device=index.device)
