@@ -14,7 +14,9 @@ segment-anything's own SamPredictor:
 
 Printed are the mean IoU with the true mask at the picture's size (of all, of objects, of
 materials), the mean error and the correlation of the predicted IoU, and how many masks are
-predicted above 0.8, with the true IoU of these and of the others.
+predicted above 0.8, with the true IoU of these and of the others. At last, how much of the last
+block's attention stays within the object or region of a patch (patches at least 90 % one of them,
+mean over heads), and how much would if it were spread evenly.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import cv2
 import numpy as np
 import torch
 from segment_anything import SamPredictor
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.backbones.embedded import WEIGHTS
 from ovseg.backbones.tiny_sam import build_tiny_sam
@@ -45,15 +47,58 @@ from ovseg.pretraining.mask_prompts import (
 )
 
 CONFIDENT = 0.8
+PURE = 0.9
 
 
-def resized(masks: Tensor, side: int) -> Tensor:
-    """Returns masks (M, side, side) bool: pixels of which at least half belongs to the mask."""
+def shares(masks: Tensor, side: int) -> Tensor:
+    """Returns (M, side, side) float: how much of each larger or smaller pixel is the mask's."""
     maps = [
         cv2.resize(mask.numpy().astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
         for mask in masks
     ]
-    return torch.from_numpy(np.stack(maps)) >= 0.5
+    return torch.from_numpy(np.stack(maps))
+
+
+def attention_within_parts(
+    predictor: SamPredictor, image: np.ndarray, masks: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns how much of the last block's attention goes to a patch's own part.
+
+    The attention is run with indicators of the parts in place of its values: what it gives is
+    then the attention on each part.
+
+    Args:
+        predictor: its picture is replaced.
+        image: (S, S, 3) uint8 RGB, a square.
+        masks: (M, S, S) bool, the parts; M at most the width of a head.
+
+    Returns:
+        For n patches that are at least 90 % one part: its number (n,), the attention on it (n,),
+        and its share of the picture (n,).
+    """
+    encoder = predictor.model.image_encoder
+    attention = encoder.blocks[-1].attn
+    parts = shares(masks, predictor.model.prompt_encoder.image_embedding_size[0])
+    seen: list[Tensor] = []
+
+    def indicate(_: nn.Module, __: tuple, qkv: Tensor) -> Tensor:
+        width = qkv.shape[-1] // 3
+        values = qkv.new_zeros(*qkv.shape[:-1], attention.num_heads, width // attention.num_heads)
+        values[..., : len(parts)] = parts.permute(1, 2, 0)[None, :, :, None]
+        return torch.cat([qkv[..., : 2 * width], values.flatten(-2)], -1)
+
+    hooks = [
+        attention.qkv.register_forward_hook(indicate),
+        attention.proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
+    ]
+    predictor.set_image(image)
+    for hook in hooks:
+        hook.remove()
+    on_parts = seen[0].unflatten(-1, (attention.num_heads, -1)).mean(-2)[0].flatten(0, 1)
+    most, number = parts.flatten(1).max(0)
+    pure = most >= PURE
+    on_own = on_parts.gather(1, number[:, None])[:, 0]
+    return number[pure], on_own[pure], parts.mean((1, 2))[number[pure]]
 
 
 def ask(predictor: SamPredictor, prompts: Prompts, several: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,7 +121,7 @@ def results_of_scene(
     frame = predictor.model.image_encoder.img_size
     grid = predictor.model.prompt_encoder.mask_input_size[0]
     stride = frame // grid
-    small = resized(masks, grid)
+    small = shares(masks, grid) >= 0.5
     ones = torch.ones(len(masks), 1, dtype=torch.long)
     first = Prompts(random_points(small, stride, generator)[:, None], ones)
     found, predicted, logits = ask(predictor, first, several=True)
@@ -120,11 +165,14 @@ def main() -> None:
     predictor = SamPredictor(build_tiny_sam(args.name, args.folder))
     generator = torch.Generator().manual_seed(0)
     collected: dict[str, list[tuple[Tensor, Tensor | None, Tensor]]] = {}
+    attended: list[tuple[Tensor, Tensor, Tensor]] = []
     for number in range(args.first, args.first + args.scenes):
         scene = sample_scene(args.split, number)
         picture = draw(scene, whole(scene, args.size / CANVAS))
         masks = torch.from_numpy(part_masks(picture.owner))
         objects = torch.tensor([int(picture.owner[mask].min()) >= len(MATERIALS) for mask in masks])
+        part, on_own, share = attention_within_parts(predictor, picture.image, masks)
+        attended.append((objects[part], on_own, share))
         predictor.set_image(picture.image)
         for name, iou, predicted in results_of_scene(predictor, masks, generator):
             collected.setdefault(name, []).append((iou, predicted, objects))
@@ -146,6 +194,12 @@ def main() -> None:
                 f' | {sure.float().mean():.2f} | {iou[sure].mean():.3f} | {iou[~sure].mean():.3f}'
             )
         print(row)
+    objects, on_own, share = (torch.cat(parts) for parts in zip(*attended, strict=True))
+    for name, chosen in (('objects', objects), ('materials', ~objects)):
+        print(
+            f'last attention within {name}: {on_own[chosen].mean():.3f} '
+            f'(evenly spread: {share[chosen].mean():.3f})'
+        )
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 
 _base_ = './tiny_sam_scenes_small.py'
 
-iterations = 3000
+iterations = 2200
 warm_up = 100
 
 load_from = 'work_dirs/tiny_sam_scenes_small/iter_4500.pth'

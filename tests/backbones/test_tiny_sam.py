@@ -14,7 +14,7 @@ from ovseg.backbones.sam_architecture import build_sam_architecture
 from ovseg.backbones.tiny_sam import build_tiny_sam, save_tiny_sam
 from ovseg.datasets.scenes_draw import draw, whole
 from ovseg.datasets.scenes_masks import part_masks
-from ovseg.datasets.scenes_world import sample_scene
+from ovseg.datasets.scenes_world import MATERIALS, sample_scene
 from ovseg.errors import UserError
 
 SMALL = dict(
@@ -84,6 +84,24 @@ def test_the_last_block_sees_the_whole_picture_by_relative_positions(tiny):
     assert last.attn.use_rel_pos
     assert len(last.attn.rel_pos_h) == len(last.attn.rel_pos_w) == 2 * grid - 1
     assert last.attn.rel_pos_h.abs().max() > 0
+
+
+def test_patches_of_one_object_attend_to_each_other(tiny):
+    benchmark = load_script('mask_prompts', 'benchmarks')
+    predictor = SamPredictor(tiny)
+    on_own, share = [], []
+    for number in range(6):
+        scene = sample_scene('val', number)
+        picture = draw(scene, whole(scene, 0.75))
+        masks = torch.from_numpy(part_masks(picture.owner))
+        objects = torch.tensor([int(picture.owner[mask].min()) >= len(MATERIALS) for mask in masks])
+        part, attended, size = benchmark.attention_within_parts(predictor, picture.image, masks)
+        assert attended.min() >= 0 and attended.max() <= 1 + 1e-5
+        on_own.append(attended[objects[part]])
+        share.append(size[objects[part]])
+    assert torch.cat(on_own).mean() > 3 * torch.cat(share).mean()
+    # Nothing is left behind in the network.
+    assert not tiny.image_encoder.blocks[-1].attn.qkv._forward_hooks
 
 
 def test_prompts_give_the_masks_that_they_are_about(measured):
