@@ -1,6 +1,13 @@
 """Losses, as functions of tensors."""
 
 from ovseg.losses.guide_distillation import correlation_loss, foreground_loss
-from ovseg.losses.mask_losses import dice_loss, focal_loss, mask_iou
+from ovseg.losses.mask_losses import attention_outside, dice_loss, focal_loss, mask_iou
 
-__all__ = ['correlation_loss', 'dice_loss', 'focal_loss', 'foreground_loss', 'mask_iou']
+__all__ = [
+    'attention_outside',
+    'correlation_loss',
+    'dice_loss',
+    'focal_loss',
+    'foreground_loss',
+    'mask_iou',
+]

@@ -1,9 +1,12 @@
-"""What a predicted mask is trained by: focal loss, dice loss, and the IoU to be predicted."""
+"""What a SAM is trained by: focal loss, dice loss, the IoU to be predicted, attention in masks."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional as F
+
+# Keeps the logarithm of a share finite.
+_SMALLEST_SHARE = 1e-6
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
@@ -56,3 +59,21 @@ def mask_iou(masks: Tensor, target: Tensor) -> Tensor:
     overlap = (masks & target).sum((-2, -1))
     union = (masks | target).sum((-2, -1))
     return overlap / union.clamp(min=1)
+
+
+def attention_outside(weights: Tensor, coverage: Tensor) -> Tensor:
+    """How much an attention leaves the masks of its queries: ``-log`` of what stays inside, a mean.
+
+    Args:
+        weights: (heads, N, N) attention of N patches, rows summing to 1.
+        coverage: (M, 1, g, g) share of each of the N = g * g patches that a mask covers, in [0, 1].
+
+    Returns:
+        Scalar, 0 if everything stays inside. The mean is over heads and over pairs of a mask and a
+        patch that it covers wholly; 0 if there is no such pair.
+    """
+    covered = coverage.flatten(1)
+    inside = weights @ covered.T  # (heads, N, M)
+    whole = (covered.T == 1).to(weights)
+    lost = -inside.clamp_min(_SMALLEST_SHARE).log() * whole
+    return lost.sum() / (len(weights) * whole.sum()).clamp_min(1)

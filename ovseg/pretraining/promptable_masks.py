@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.backbones.sam_architecture import build_sam_architecture
+from ovseg.backbones.sam_encoder import GlobalAttention
 from ovseg.errors import UserError
-from ovseg.losses.mask_losses import dice_loss, focal_loss, mask_iou
+from ovseg.losses.mask_losses import attention_outside, dice_loss, focal_loss, mask_iou
 from ovseg.pretraining.mask_prompts import (
     Prompts,
     boxes_around,
@@ -74,9 +75,12 @@ class PromptableMasks(BaseModel):
         rounds: number of predictions for each mask.
         first: relative frequency of 'point', 'box' and 'coarse' as the first prompt.
         bfloat16: runs the image encoder in bfloat16 autocast; parameters stay in float32.
+        attention_weight: weight of :func:`~ovseg.losses.mask_losses.attention_outside`, not below
+            0. Large SAMs learn by themselves to attend within an object in their last block, which
+            Trident relies on; one of six blocks does not, and has to be told.
 
     Raises:
-        UserError: no rounds, or frequencies that are none.
+        UserError: no rounds, frequencies that are none, or a negative weight.
 
     Source: Segment Anything (arXiv 2304.02643) appendix A, "Training algorithm" and "Losses".
     """
@@ -87,8 +91,13 @@ class PromptableMasks(BaseModel):
         rounds: int = 3,
         first: Sequence[float] = (0.35, 0.25, 0.4),
         bfloat16: bool = False,
+        attention_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        if attention_weight < 0:
+            raise UserError(
+                f'model.attention_weight must not be below 0, got {attention_weight}'
+            )
         if rounds < 1:
             raise UserError(f'model.rounds must be above 0, got {rounds}')
         if len(first) != len(FIRST) or min(first) < 0 or not sum(first):
@@ -101,6 +110,7 @@ class PromptableMasks(BaseModel):
         self.rounds = rounds
         self.first = tuple(first)
         self.bfloat16 = bfloat16
+        self.attention_weight = attention_weight
 
     def forward(
         self,
@@ -116,15 +126,19 @@ class PromptableMasks(BaseModel):
             mode: 'loss' only.
 
         Returns:
-            ``loss_focal``, ``loss_dice``, ``loss_iou``, means over masks and rounds, and for the
-            log ``iou_first`` and ``iou_last``, the true IoU after the first and the last round.
+            ``loss_focal``, ``loss_dice``, ``loss_iou``, means over masks and rounds, with
+            ``attention_weight`` also ``loss_attention``, and for the log ``iou_first`` and
+            ``iou_last``, the true IoU after the first and the last round.
         """
         if mode != 'loss':
             raise ValueError(f"PromptableMasks has the mode 'loss' only, got '{mode}'")
         device = self.sam.pixel_mean.device
         frames = torch.stack([self.sam.preprocess(image.to(device)) for image in inputs])
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
-            embeddings = self.sam.image_encoder(frames)
+            embeddings, tokens = self._encode(frames)
+        losses = {}
+        if self.attention_weight:
+            losses['loss_attention'] = self.attention_weight * self._outside(tokens, masks)
         frequencies = torch.tensor(self.first, dtype=torch.float32)
         kinds = torch.multinomial(frequencies, len(frames), replacement=True).tolist()
         rounds = [
@@ -135,12 +149,34 @@ class PromptableMasks(BaseModel):
         mean = torch.stack([torch.stack(session) for session in rounds]).mean(0)
         focal, dice, quality, _ = mean.mean(0)
         return {
+            **losses,
             'loss_focal': FOCAL * focal,
             'loss_dice': DICE * dice,
             'loss_iou': quality,
             'iou_first': mean[0, 3].detach(),
             'iou_last': mean[-1, 3].detach(),
         }
+
+    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings (B, D, g, g), and the tokens that entered the last block (B, g, g, C)."""
+        encoder = self.sam.image_encoder
+        tokens = encoder.patch_embed(frames) + encoder.pos_embed
+        for block in encoder.blocks[:-1]:
+            tokens = block(tokens)
+        last = encoder.blocks[-1](tokens)
+        return encoder.neck(last.permute(0, 3, 1, 2)), tokens
+
+    def _outside(self, tokens: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        block = self.sam.image_encoder.blocks[-1]
+        normed = block.norm1(tokens.float())
+        lost = [
+            attention_outside(
+                GlobalAttention(block.attn, picture[None]).weights(slice(None)),
+                F.avg_pool2d(target.to(picture)[:, None], target.shape[-1] // len(picture)),
+            )
+            for picture, target in zip(normed, masks, strict=True)
+        ]
+        return torch.stack(lost).mean()
 
     def predict(self, embedding: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Returns all four masks of SAM's decoder, the one for unambiguous prompts first.
