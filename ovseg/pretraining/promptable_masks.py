@@ -95,9 +95,7 @@ class PromptableMasks(BaseModel):
     ) -> None:
         super().__init__()
         if attention_weight < 0:
-            raise UserError(
-                f'model.attention_weight must not be below 0, got {attention_weight}'
-            )
+            raise UserError(f'model.attention_weight must not be below 0, got {attention_weight}')
         if rounds < 1:
             raise UserError(f'model.rounds must be above 0, got {rounds}')
         if len(first) != len(FIRST) or min(first) < 0 or not sum(first):

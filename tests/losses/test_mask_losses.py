@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ovseg.losses import dice_loss, focal_loss, mask_iou
+from ovseg.losses import attention_outside, dice_loss, focal_loss, mask_iou
 
 
 def random_pair(seed=0):
@@ -44,3 +44,18 @@ def test_iou_is_zero_where_nothing_is():
     target = torch.tensor([[True, False, True]])
     assert mask_iou(masks, target).tolist() == pytest.approx([1 / 3, 0])
     assert mask_iou(masks[1], masks[1]) == 0
+
+
+def test_attention_within_masks_costs_nothing_and_outside_the_log_of_what_is_left():
+    # Two patches in the mask, two outside, one head that attends within and one that does not.
+    coverage = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
+    within = torch.tensor([[0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    outside = torch.tensor([[0.25, 0, 0.75, 0], [0, 0.5, 0, 0.5], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    assert attention_outside(within[None], coverage).item() == 0
+    both = attention_outside(torch.stack([within, outside]), coverage)
+    assert both.item() == pytest.approx((math.log(4) + math.log(2)) / 4, rel=1e-5)
+
+
+def test_patches_that_no_mask_covers_wholly_cost_nothing():
+    weights = torch.full((2, 4, 4), 0.25)
+    assert attention_outside(weights, torch.full((3, 1, 2, 2), 0.9)).item() == 0

@@ -162,6 +162,27 @@ def test_one_step_lowers_the_loss_of_its_batch():
     assert loss() < before
 
 
+def test_the_last_attention_learns_to_stay_in_masks_where_asked():
+    model = small_model(attention_weight=1.0)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    seen = []
+    for _ in range(15):
+        losses = model(**batch())
+        seen.append(losses['loss_attention'].item())
+        optimizer.zero_grad()
+        losses['loss_attention'].backward()
+        optimizer.step()
+    assert seen[-1] < 0.7 * seen[0]
+    assert 'loss_attention' not in small_model()(**batch())
+
+
+def test_opening_the_encoder_at_its_last_block_changes_nothing():
+    model = small_model()
+    frames = torch.randn(2, 3, 32, 32)
+    embeddings, _ = model._encode(frames)
+    assert torch.allclose(embeddings, model.sam.image_encoder(frames), atol=1e-6)
+
+
 def test_bfloat16_changes_little():
     torch.manual_seed(0)
     whole = small_model()
@@ -178,6 +199,7 @@ def test_bfloat16_changes_little():
     ('change', 'error', 'message'),
     [
         (dict(rounds=0), UserError, 'model.rounds must be above 0, got 0'),
+        (dict(attention_weight=-1), UserError, 'attention_weight must not be below 0, got -1'),
         (dict(first=(1, 1)), UserError, 'must be 3 frequencies, of point, box, coarse'),
         (dict(first=(0, 0, 0)), UserError, 'not all 0'),
         (dict(first=(2, -1, 1)), UserError, 'none below 0'),

@@ -1,0 +1,25 @@
+"""Third and last round of the embedded tiny SAM: its last attention learns to stay in masks."""
+
+_base_ = './tiny_sam_scenes_small.py'
+
+iterations = 1500
+warm_up = 50
+
+load_from = 'work_dirs/tiny_sam_scenes/iter_2200.pth'
+model = dict(sam=dict(image_size=192), rounds=2, attention_weight=0.5)
+train_dataloader = dict(
+    dataset=dict(num_scenes=iterations * 4, size=192, seed=2),
+)
+train_cfg = dict(max_iters=iterations)
+optim_wrapper = dict(optimizer=dict(lr=4e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=warm_up,
+        end=iterations,
+        T_max=iterations - warm_up,
+        eta_min=1e-6,
+    ),
+]
