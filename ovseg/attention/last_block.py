@@ -174,19 +174,36 @@ def run_block(
     if reads:
         context = AttentionContext(None if bias is None else bias.to(mixed.dtype), spec.scale)
         mixed = attention(split('q'), split('k'), split('v'), context).transpose(1, 2).flatten(2)
-    out = block.ls_1(attn.out_proj(mixed))
-    if spec.residual:
-        out = out + tokens
-    mlp_input = None
-    if spec.ffn:
-        mlp_input = block.ln_2(out)
-        out = out + block.ls_2(block.mlp(mlp_input))
+    out, mlp_input = finish_block(block, mixed, tokens if spec.residual else None, spec.ffn)
     return LastBlockOutput(
         tokens=out,
         mlp_input=mlp_input,
         queries=attn.out_proj(projected['q']) if with_queries else None,
         keys=attn.out_proj(projected['k']) if with_keys else None,
     )
+
+
+def finish_block(
+    block: nn.Module, mixed: Tensor, residual: Tensor | None, ffn: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Tokens after a block from the values that its attention mixed.
+
+    Args:
+        block: a block of an open_clip vision transformer.
+        mixed: (..., C), heads side by side.
+        residual: (..., C), the tokens that entered the block; None leaves them out.
+        ffn: whether the block's MLP follows, with its own residual.
+
+    Returns:
+        (..., C) tokens, and what the MLP read or None.
+    """
+    out = block.ls_1(block.attn.out_proj(mixed))
+    if residual is not None:
+        out = out + residual
+    if not ffn:
+        return out, None
+    mlp_input = block.ln_2(out)
+    return out + block.ls_2(block.mlp(mlp_input)), mlp_input
 
 
 def drop_class_token(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -17,6 +17,7 @@ from ovseg.attention.last_block import (
     LastBlockSpec,
     check_block,
     drop_class_token,
+    finish_block,
     last_block_spec,
     run_block,
 )
@@ -174,23 +175,11 @@ class CLIPViTEncoder(nn.Module):
             intermediates=tuple(maps[layer] for layer in layers),
         )
 
-    def values(self, image: Tensor) -> Tensor:
+    def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """What the last attention would mix: the projected values of the patches.
 
         Methods that mix them by an affinity of their own continue with :meth:`mixed` and
         :meth:`to_text_space`.
-
-        Args:
-            image: (B, 3, H, W), normalised.
-
-        Returns:
-            (B, C, h, w), heads side by side.
-        """
-        tokens, grid, _ = self.trunk(image)
-        return self.values_of(tokens, grid)
-
-    def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """The projected values of tokens that enter the last block.
 
         Args:
             tokens: (B, 1 + h*w, C), class token first.
@@ -204,17 +193,24 @@ class CLIPViTEncoder(nn.Module):
         weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
         return drop_class_token(F.linear(block.ln_1(tokens), weight, bias), grid)
 
-    def mixed(self, values: Tensor) -> Tensor:
-        """Mixed values through the last attention's output projection; no residual, no MLP.
+    def mixed(self, values: Tensor, residual: Tensor | None = None, ffn: bool = False) -> Tensor:
+        """Tokens after the last block, from values that were mixed outside of it.
 
         Args:
             values: (B, C, h, w) on any grid.
+            residual: (B, C, h', w'), the patches that entered the block, resized to the values'
+                grid; None leaves them out.
+            ffn: whether the block's MLP follows.
 
         Returns:
-            (B, C, h, w), the tokens after the last block.
+            (B, C, h, w).
         """
+        grid = tuple(values.shape[2:])
+        if residual is not None and tuple(residual.shape[2:]) != grid:
+            residual = F.interpolate(residual, size=grid, mode='bilinear', align_corners=False)
+        kept = None if residual is None else residual.movedim(1, -1)
         block = self.visual.transformer.resblocks[-1]
-        tokens = block.ls_1(block.attn.out_proj(values.movedim(1, -1)))
+        tokens, _ = finish_block(block, values.movedim(1, -1), kept, ffn)
         return tokens.movedim(-1, 1)
 
     def to_text_space(self, tokens: Tensor) -> Tensor:

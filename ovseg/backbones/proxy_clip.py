@@ -13,7 +13,7 @@ from ovseg.backbones.clip_vit import CLIPViTEncoder
 from ovseg.backbones.companions import Companion
 from ovseg.backbones.dense import DenseFeatures, Margins
 from ovseg.errors import UserError
-from ovseg.guides.proxy import mean_similarity, mix_values, proxy_affinity
+from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.registry import MODELS
 
 
@@ -87,8 +87,10 @@ class ProxyCLIPEncoder(CompanionedCLIP):
     Args:
         visual: open_clip's ``VisionTransformer``. It is read, never written or hooked.
         companion: config of a :class:`~ovseg.backbones.companions.Companion`.
-        beta: factor of the mean similarity that counts as ordinary.
-        gamma: steepness of the affinity.
+        beta: of :class:`~ovseg.guides.proxy.ProxyAttention`.
+        gamma: likewise.
+        residual: likewise.
+        ffn: likewise.
         mean: pixel mean that the images were normalised with, RGB in [0, 1].
         std: pixel standard deviation, likewise.
         clip_settings: further arguments of :class:`CLIPViTEncoder`, such as ``padding``.
@@ -105,19 +107,19 @@ class ProxyCLIPEncoder(CompanionedCLIP):
         companion: Mapping[str, Any],
         beta: float = 1.2,
         gamma: float = 3.0,
+        residual: bool = False,
+        ffn: bool = False,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
         **clip_settings: Any,
     ) -> None:
         super().__init__(visual, companion, mean, std, **clip_settings)
-        if not gamma > 0:
-            raise UserError(f'encoder.gamma must be positive (published 3.0), got {gamma}')
-        self.beta, self.gamma = beta, gamma
+        self.attention = ProxyAttention(beta, gamma, residual, ffn)
 
     @property
     def last_block(self) -> str:
         """What takes the place of the last block, for the protocol."""
-        return f'values mixed by {self.companion}, beta={self.beta}, gamma={self.gamma}'
+        return f'values mixed by {self.companion}, {self.attention}'
 
     def forward(
         self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
@@ -138,9 +140,7 @@ class ProxyCLIPEncoder(CompanionedCLIP):
         refuse_outputs(self, outputs, layers)
         image = self.pad(image)
         features = self.companion_features(image)
-        affinity = proxy_affinity(features, mean_similarity(features), self.beta, self.gamma)
-        grid = (features.shape[2], features.shape[3])
-        mixed = self.clip.mixed(mix_values(self.clip.values(image), affinity, grid))
+        mixed = self.attention(self.clip, image, features, mean_similarity(features))
         return DenseFeatures(patch=self.clip.to_text_space(mixed))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ovseg.attention import LastBlockSpec
 from ovseg.backbones import CLIPViTEncoder, ProxyCLIPEncoder, load_clip
-from ovseg.guides.proxy import mean_similarity, mix_values, proxy_affinity
+from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.parity.attention_cases import (
     FEATURES,
     PIPELINE_INPUTS,
@@ -89,9 +89,9 @@ def _check_features(
         else:
             # The released code takes one mean over whatever is in the batch; methods of ours that
             # want it (Trident) say so, the encoder takes each window by itself.
-            affinity = proxy_affinity(features, mean_similarity(features).mean(), beta, gamma)
-            mixed = mix_values(encoder.clip.values(image), affinity, tuple(features.shape[2:]))
-            own = encoder.clip.to_text_space(encoder.clip.mixed(mixed))
+            attention, mean = ProxyAttention(beta, gamma), mean_similarity(features).mean()
+            tokens = attention(encoder.clip, image, features, mean)
+            own = encoder.clip.to_text_space(tokens)
         report.compare(f'{name}.{key}', _tokens(own), case[key], FEATURES)
     plain = CLIPViTEncoder(visual, LastBlockSpec('qk'), 'scale_factor', 'floor')(image).patch
     report.compare(f'{name}.no_proxy', _tokens(plain), case['no_proxy'], FEATURES)

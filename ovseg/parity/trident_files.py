@@ -70,16 +70,17 @@ def golden_trident(folder: Path, config: Mapping[str, Any], megabytes: float) ->
         config: of the case.
         megabytes: for a block of SAM's attention.
     """
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
         parts = {}
-        for part in ('dino', 'sam'):
-            content = read_golden(folder / config[f'weights_{part}'])
+        for name, part in (('dino', 'companion'), ('sam', 'sam')):
+            content = read_golden(folder / config[f'weights_{name}'])
             torch.save(content['state_dict'], place / f'{part}.pth')
             parts[part] = {
                 'model': content['config'],
                 'pretrained': str(place / f'{part}.pth'),
             }
+        parts['companion']['type'] = 'DINOCompanion'
         parts['sam']['block_megabytes'] = megabytes
         clip = save_clip(read_golden(folder / config['weights_clip']), place / 'clip.pt')
         refinement = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,21 +12,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.backbones import CLIPViTEncoder, DenseFeatures
-from ovseg.backbones.dino import DINOEncoder, load_dino
+from ovseg.backbones.companions import Companion
 from ovseg.backbones.sam import load_sam
 from ovseg.backbones.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
 from ovseg.backbones.sam_image import SAMImage
-from ovseg.errors import UserError
-from ovseg.guides.proxy import mean_similarity, mix_values, proxy_affinity
+from ovseg.errors import UserError, nearest
+from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
 from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding
-from ovseg.segmentors.splicing import splice_maps
+from ovseg.segmentors.splicing import splice_cell, splice_maps
 from ovseg.segmentors.training_free import TrainingFreeSegmentor, build_part
 from ovseg.segmentors.upsample import ScoreMaps, output_rows
 from ovseg.segmentors.windows import Box, cut_windows, window_boxes
 from ovseg.text import Classifier
+
+_Settings = TypeVar('_Settings', ProxyAttention, SAMCorrelation)
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ class Trident(TrainingFreeSegmentor):
 
     Args:
         clip: as in the parent; a ViT.
-        dino: arguments of :func:`~ovseg.backbones.dino.load_dino`.
+        companion: config of a :class:`~ovseg.backbones.companions.Companion` on a patch grid, such
+            as ``dict(type='DINOCompanion', model='dino_vitb16')``.
         sam: arguments of :func:`~ovseg.backbones.sam.load_sam`, and ``block_megabytes`` of
             :class:`~ovseg.backbones.sam_encoder.SAMEncoder`.
-        proxy: ``beta`` and ``gamma`` of :func:`~ovseg.guides.proxy.proxy_affinity`.
+        proxy: fields of :class:`~ovseg.guides.proxy.ProxyAttention`.
         correlation: fields of :class:`~ovseg.guides.sam_correlation.SAMCorrelation`.
         sam_columns: in how many parts, side by side, SAM sees an image; published 2 for Cityscapes,
             whose images are twice as wide as high.
@@ -65,26 +68,26 @@ class Trident(TrainingFreeSegmentor):
     """
 
     reads_originals = True
-    frozen_prefixes = ('clip.', 'encoder.', 'dino.', 'sam.')
+    frozen_prefixes = ('clip.', 'encoder.', 'companion.', 'sam.')
 
     def __init__(
         self,
         clip: Mapping[str, Any],
-        dino: Mapping[str, Any],
+        companion: Mapping[str, Any],
         sam: Mapping[str, Any],
-        proxy: Mapping[str, float] | None = None,
+        proxy: Mapping[str, Any] | None = None,
         correlation: Mapping[str, Any] | None = None,
         sam_columns: int = 1,
         refinement: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(clip=clip, **kwargs)
-        self.dino = DINOEncoder(load_dino(**dino))
+        self.companion: Companion = build_part(companion)
         sam = dict(sam)
         blocks = {'block_megabytes': sam.pop('block_megabytes')} if 'block_megabytes' in sam else {}
         self.sam = SAMEncoder(load_sam(**sam), **blocks)
-        self.proxy = {'beta': 1.2, 'gamma': 3.0, **(proxy or {})}
-        self.correlation = SAMCorrelation(**(correlation or {}))
+        self.proxy = _settings(ProxyAttention, 'proxy', proxy)
+        self.correlation = _settings(SAMCorrelation, 'correlation', correlation)
         self.sam_columns = sam_columns
         self.refinement: SAMPrompts | None = (
             None if refinement is None else build_part({'type': 'SAMPrompts', **refinement})
@@ -94,9 +97,11 @@ class Trident(TrainingFreeSegmentor):
     def _check_settings(self) -> None:
         if not isinstance(self.encoder, CLIPViTEncoder):
             raise UserError('Trident needs a CLIP with a vision transformer; choose a ViT')
-        unknown = set(self.proxy) - {'beta', 'gamma'}
-        if unknown:
-            raise UserError(f"model.proxy has no setting '{unknown.pop()}' (known: beta, gamma)")
+        if self.companion.stride is None:
+            raise UserError(
+                f'model.companion of Trident needs a patch grid, which {self.companion} has not; '
+                'choose a DINO'
+            )
         if self.sam_columns < 1:
             raise UserError(f'model.sam_columns must be at least 1, got {self.sam_columns}')
         if self.guide is not None or self.pixel_refiner is not None:
@@ -106,14 +111,11 @@ class Trident(TrainingFreeSegmentor):
             )
         settings, patch = self.inference_settings, self.encoder.stride
         if settings.mode != 'splice' or any(
-            length % side
-            for lengths in (settings.crop_size, settings.stride)
-            for length, side in zip(lengths, patch, strict=True)
+            length % side for length, side in zip(settings.crop_size, patch, strict=True)
         ):
             raise UserError(
-                f"Trident needs test_cfg.mode='splice' with crop_size and stride multiples of "
-                f"CLIP's patch {patch}, got mode='{settings.mode}', {settings.crop_size} and "
-                f'{settings.stride}'
+                "Trident needs test_cfg.mode='splice' with a crop_size that is a multiple of "
+                f"CLIP's patch {patch}, got mode='{settings.mode}' and {settings.crop_size}"
             )
 
     # Image -----------------------------------------------------------------------------------
@@ -155,14 +157,15 @@ class Trident(TrainingFreeSegmentor):
             image: (1, 3, H, W), normalised.
 
         Returns:
-            (1, C, h, w), before CLIP's final norm, on CLIP's patch grid or one finer by a whole
-            factor where DINO's is finer.
+            (1, C, h, w), before CLIP's final norm, on cells of CLIP's patch or finer, where the
+            companion's grid or the windows' stride is finer.
         """
         image, boxes = self.windows(image)
         windows = cut_windows(image, boxes)
         companions = self.companions(windows)
         mixed = self.mixed_windows(windows, companions)
-        return join_windows(mixed, boxes, tuple(image.shape[-2:]), self.encoder.stride)
+        stride = self.inference_settings.stride
+        return join_windows(mixed, boxes, tuple(image.shape[-2:]), self.encoder.stride, stride)
 
     def windows(self, image: Tensor) -> tuple[Tensor, list[Box]]:
         """The image at a size that whole patches fill, and its windows.
@@ -177,14 +180,14 @@ class Trident(TrainingFreeSegmentor):
         return image, window_boxes(size, settings.crop_size, settings.stride)
 
     def companions(self, windows: Tensor) -> Tensor:
-        """DINO's final tokens of all windows, (n, C', h', w').
+        """The companion's features of all windows, (n, C', h', w').
 
         Args:
             windows: (n, 3, H, W), normalised as CLIP wants them.
         """
         return torch.cat(
             [
-                self.dino(self.pixels(batch), 'tokens')
+                self.companion(self.pixels(batch))
                 for batch in windows.split(self.inference_settings.window_batch)
             ]
         )
@@ -196,14 +199,17 @@ class Trident(TrainingFreeSegmentor):
             windows: (n, 3, H, W), normalised.
             companions: (n, C', h', w'), from :meth:`companions`.
         """
-        at_once, grid = self.inference_settings.window_batch, tuple(companions.shape[2:])
+        at_once = self.inference_settings.window_batch
         # Ordinary similarity is that of all windows, however many of them go at once.
         mean = mean_similarity(companions).mean()
-        parts = []
-        for batch, companion in zip(windows.split(at_once), companions.split(at_once), strict=True):
-            affinity = proxy_affinity(companion, mean, **self.proxy)
-            parts.append(self.encoder.mixed(mix_values(self.encoder.values(batch), affinity, grid)))
-        return torch.cat(parts)
+        return torch.cat(
+            [
+                self.proxy(self.encoder, batch, companion, mean)
+                for batch, companion in zip(
+                    windows.split(at_once), companions.split(at_once), strict=True
+                )
+            ]
+        )
 
     def aggregated(self, spliced: Tensor, shown: np.ndarray) -> tuple[Tensor, SAMImage | None]:
         """Tokens aggregated over the whole image by SAM.
@@ -312,9 +318,9 @@ class Trident(TrainingFreeSegmentor):
         """The facts that give a number its meaning, as plain data."""
         return {
             **super().protocol(),
-            'last_block': 'DINO affinity',
-            'guide': f'DINO {self.dino.weights} {self.proxy}; SAM {self.sam.name} '
-            f'({self.sam.weights}) {self.correlation}, columns={self.sam_columns}',
+            'last_block': f'values mixed by {self.companion}, {self.proxy}',
+            'guide': f'SAM {self.sam.name} ({self.sam.weights}), {self.correlation}, '
+            f'columns={self.sam_columns}',
             'refinement': None if self.refinement is None else str(self.refinement),
         }
 
@@ -367,26 +373,31 @@ def whole_patches(
 
 
 def join_windows(
-    maps: Tensor, boxes: list[Box], size: tuple[int, int], patch: tuple[int, int]
+    maps: Tensor,
+    boxes: list[Box],
+    size: tuple[int, int],
+    patch: tuple[int, int],
+    stride: tuple[int, int],
 ) -> Tensor:
-    """Window maps joined on CLIP's patch grid, made finer by a whole factor if the maps are.
+    """Window maps joined to one map of the image, the mean where they overlap.
 
     Args:
         maps: (n, C, h, w) on the companion's grid.
-        boxes: where the windows lie, (y1, x1, y2, x2) in pixels, multiples of the patch.
+        boxes: where the windows lie, (y1, x1, y2, x2) in pixels.
         size: (height, width) of the image in pixels, multiples of the patch.
         patch: pixels per patch of CLIP.
+        stride: between windows in pixels.
 
     Returns:
-        (1, C, size / patch * factor). Maps that are no whole multiple of CLIP's grid are first
-        resized to the nearest one.
+        (1, C, height / cell, width / cell). A cell is CLIP's patch, divided by the whole factor by
+        which the companion's grid is finer, and as fine as the stride needs. Maps that are no whole
+        multiple of CLIP's grid are first resized to the nearest one.
 
-    Source: Trident (arXiv 2411.09219) section 3.2 and its released code.
+    Source: Trident (arXiv 2411.09219) and its released code, whose strides are multiples of the
+    patch.
     """
-    cells = [
-        tuple(side // unit for side, unit in zip(box, patch * 2, strict=True)) for box in boxes
-    ]
-    rows, columns = cells[0][2] - cells[0][0], cells[0][3] - cells[0][1]
+    y1, x1, y2, x2 = boxes[0]
+    rows, columns = (y2 - y1) // patch[0], (x2 - x1) // patch[1]
     height, width = maps.shape[2:]
     if width % columns or height % rows:
         factor = max(1, round(height / rows))
@@ -395,8 +406,25 @@ def join_windows(
         )
     else:
         factor = width // columns
-    grid = tuple(side // unit * factor for side, unit in zip(size, patch, strict=True))
-    return splice_maps(maps, [tuple(side * factor for side in box) for box in cells], grid, (1, 1))
+    if any(side % factor for side in patch):
+        raise UserError(
+            f"the companion's grid is {factor} times as fine as CLIP's, which does not divide the "
+            f'patch {patch}; choose another companion'
+        )
+    finest = tuple(side // factor for side in patch)
+    return splice_maps(maps, boxes, size, splice_cell(finest, stride))
+
+
+def _settings(kind: type[_Settings], key: str, config: Mapping[str, Any] | None) -> _Settings:
+    """The settings that a part of the config names."""
+    known = [field.name for field in fields(kind)]
+    for name in config or {}:
+        if name not in known:
+            raise UserError(
+                f"model.{key} has no setting '{name}' (known: {', '.join(known)})."
+                f'{nearest(name, known)}'
+            )
+    return kind(**(config or {}))
 
 
 def _columns(image: Any, count: int, axis: int) -> list[Any]:

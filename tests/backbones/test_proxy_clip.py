@@ -84,14 +84,14 @@ def test_a_padding_multiple_that_is_no_multiple_of_the_patch_leaves_a_partial_pa
     encoder = encoder_of(padding='centred', padding_multiple=20)
     image = torch.randn(1, 3, 33, 20)
     assert encoder.pad(image).shape[-2:] == (40, 20)
-    assert encoder.clip.values(encoder.pad(image)).shape[-2:] == (5, 2)
+    assert encoder.clip.trunk(encoder.pad(image))[1] == (5, 2)
     assert encoder(image).patch.shape[-2:] == (10, 5)
 
 
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        ({'gamma': 0}, 'encoder.gamma must be positive'),
+        ({'gamma': 0}, 'gamma of the proxy attention must be positive'),
         ({'padding': 'centred', 'padding_multiple': 4}, 'no smaller than the patch'),
         ({'last_block': 'naclip'}, 'encoder: .*last_block'),
     ],

@@ -66,7 +66,7 @@ PUBLISHED = {
 }
 DINO = {'img_size': 32, 'patch_size': 8, 'embed_dim': 16, 'depth': 2, 'num_heads': 2}
 TINY = {
-    'dino': {'model': DINO, 'pretrained': 'random'},
+    'companion': {'type': 'DINOCompanion', 'model': DINO, 'pretrained': 'random'},
     'sam': {'model': TINY_SAM, 'pretrained': 'random'},
 }
 # Windows that are quickly done.
@@ -101,7 +101,8 @@ def test_what_all_share_is_as_released(stem):
     assert model.type == 'Trident'
     wanted = next(clip for name, clip in CLIPS.items() if stem.startswith(f'trident_{name}_'))
     assert (model.clip.model, model.clip.pretrained) == wanted
-    assert model.dino == {'model': 'dino_vitb16'} and model.sam == {'model': 'vit_b'}
+    assert model.companion == {'type': 'DINOCompanion', 'model': 'dino_vitb16'}
+    assert model.sam == {'model': 'vit_b'}
     assert model.proxy == {'beta': 1.2, 'gamma': 3.0}
     assert model.encoder == {'position_resize': 'scale_factor'}
     assert model.text == {'templates': 'openai-80', 'combine': 'max', 'logit_scale': 40}
@@ -217,13 +218,15 @@ def test_random_weights_need_no_file(monkeypatch):
     monkeypatch.setattr(torch.hub, 'download_url_to_file', fetched)
     config = config_of('trident_vit-b16_openai_images')
     config.model.clip = {'model': VIT, 'pretrained': 'openai'}
-    config.model.dino = {'model': DINO}
+    config.model.companion = {'type': 'DINOCompanion', 'model': DINO}
     config.model.sam = {'model': TINY_SAM}
     model = build_model(config, 'random', 'single')
-    assert (model.clip_weights, model.dino.weights, model.sam.weights) == ('random',) * 3
+    assert (model.clip_weights, model.companion.encoder.weights, model.sam.weights) == (
+        'random',
+    ) * 3
 
 
-@pytest.mark.parametrize('part', ['dino', 'sam'])
+@pytest.mark.parametrize('part', ['companion', 'sam'])
 def test_a_setting_for_a_file_that_is_not_there_says_so(part, tmp_path):
     config = config_of('trident_vit-b16_openai_images')
     parts = {**TINY, part: {**TINY[part], 'pretrained': str(tmp_path / 'gone.pth')}}

@@ -8,6 +8,8 @@ from tiny_clip_models import MODELS
 from tiny_sams import TINY_SAM
 from torch.nn import functional as F
 
+from ovseg.attention import LastBlockSpec
+from ovseg.backbones import CLIPViTEncoder
 from ovseg.errors import UserError
 from ovseg.registry import MODELS as REGISTRY
 from ovseg.segmentors.trident import join_windows, whole_patches
@@ -20,7 +22,11 @@ def trident(seed=0, dino_patch=8, **settings):
     torch.manual_seed(seed)
     config = {
         'clip': {'model': MODELS['vit'], 'pretrained': 'random'},
-        'dino': {'model': {**DINO, 'patch_size': dino_patch}, 'pretrained': 'random'},
+        'companion': {
+            'type': 'DINOCompanion',
+            'model': {**DINO, 'patch_size': dino_patch},
+            'pretrained': 'random',
+        },
         'sam': {'model': TINY_SAM, 'pretrained': 'random'},
         'vocabulary': 'cat; sofa; wall; tree',
         'text': {'cache_dir': None, 'templates': 'single'},
@@ -158,7 +164,8 @@ def test_only_words_are_in_a_checkpoint():
 
 def test_the_protocol_names_all_three_models():
     protocol = trident(refinement=REFINEMENT).protocol()
-    assert 'DINO random' in protocol['guide'] and 'SAM custom (random)' in protocol['guide']
+    assert 'DINOCompanion(random tokens)' in protocol['last_block']
+    assert 'SAM custom (random)' in protocol['guide']
     assert 'iou_threshold=0.0' in protocol['refinement']
 
 
@@ -171,8 +178,8 @@ def test_the_protocol_names_all_three_models():
         ({'pixel_refiner': {'type': 'PAMR'}}, 'remove model.guide and model.pixel_refiner'),
         ({'test_cfg': {'mode': 'whole'}}, "needs test_cfg.mode='splice'"),
         (
-            {'test_cfg': {'mode': 'splice', 'crop_size': 32, 'stride': 12}},
-            r'multiples of CLIP.s patch \(8, 8\)',
+            {'test_cfg': {'mode': 'splice', 'crop_size': 36, 'stride': 12}},
+            r'multiple of CLIP.s patch \(8, 8\)',
         ),
         ({'refinement': {'min_area': -1}}, 'min_area must be at least 0'),
     ],
@@ -206,6 +213,45 @@ def test_a_finer_companion_makes_a_finer_map(dino_patch):
 
 def test_windows_that_overlap_are_averaged_after_a_resize_to_the_nearest_whole_factor():
     maps = torch.stack([torch.zeros(2, 7, 7), torch.ones(2, 7, 7)])
-    joint = join_windows(maps, [(0, 0, 112, 112), (0, 56, 112, 168)], (112, 168), (14, 14))
+    boxes = [(0, 0, 112, 112), (0, 56, 112, 168)]
+    joint = join_windows(maps, boxes, (112, 168), (14, 14), (56, 56))
     assert joint.shape == (1, 2, 8, 12)
     assert joint[0, 0, 0].tolist() == [0.0] * 4 + [0.5] * 4 + [1.0] * 4
+
+
+def test_strides_finer_than_a_patch_make_finer_cells():
+    maps = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)])
+    boxes = [(0, 0, 16, 16), (0, 4, 16, 20)]
+    joint = join_windows(maps, boxes, (16, 24), (8, 8), (4, 4))
+    assert joint.shape == (1, 1, 4, 6)
+    assert joint[0, 0, 0, :5].tolist() == [0.0, 0.5, 0.5, 0.5, 1.0]
+
+
+def test_a_companion_whose_grid_does_not_divide_the_patch_is_refused():
+    with pytest.raises(UserError, match=r'is 3 times as fine.*does not divide the patch \(8, 8\)'):
+        join_windows(torch.zeros(1, 1, 12, 12), [(0, 0, 32, 32)], (32, 32), (8, 8), (16, 16))
+
+
+@torch.no_grad()
+def test_residual_and_mlp_of_the_last_block_stay_where_asked():
+    image = picture(32, 32)
+    outcomes = {}
+    for residual in (False, True):
+        for ffn in (False, True):
+            # Patches that see only themselves: what is left is the block with values alone.
+            model = trident(proxy={'beta': 100.0, 'residual': residual, 'ffn': ffn})
+            spliced = model.spliced(as_input(model, image))
+            encoder = CLIPViTEncoder(
+                model.clip.visual, LastBlockSpec('value', residual, ffn), 'scale_factor'
+            )
+            wanted = encoder(as_input(model, image)).patch
+            ours = model.encoder.to_text_space(spliced)
+            assert torch.allclose(ours, wanted, atol=1e-5)
+            outcomes[residual, ffn] = ours
+    assert not torch.allclose(outcomes[True, True], outcomes[False, True], atol=1e-3)
+
+
+def test_a_companion_without_a_patch_grid_is_refused():
+    companion = {'type': 'SAMCompanion', 'model': TINY_SAM, 'pretrained': 'random'}
+    with pytest.raises(UserError, match='needs a patch grid, which SAMCompanion'):
+        trident(companion=companion)

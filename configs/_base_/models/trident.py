@@ -3,7 +3,7 @@ _base_ = './replaced_attention.py'
 
 model = dict(
     type='Trident',
-    dino=dict(model='dino_vitb16'),
+    companion=dict(type='DINOCompanion', model='dino_vitb16'),
     sam=dict(model='vit_b'),  # vit_l and vit_h go as well
     proxy=dict(beta=1.2, gamma=3.0),
     correlation=dict(cosine_factor=1.2, keep_negative_thresholds=True),
