@@ -39,13 +39,14 @@ class Prompts:
     Attributes:
         points: (n, 1, 2), (x, y).
         boxes: (n, 4), (x1, y1, x2, y2).
-        masks: (m, 1, s, s), a mask input for each of the m classes that have regions.
+        masks: (m, 1, s, s), a mask input for each of the m classes that have regions; None for
+            none.
         mask_index: (n,) int64, ascending: which mask input is a region's.
     """
 
     points: Tensor
     boxes: Tensor
-    masks: Tensor
+    masks: Tensor | None
     mask_index: Tensor
 
 
@@ -89,7 +90,8 @@ class SAMPrompts:
         coarse_threshold: in [0, 1]. Pixels and classes below this probability give no region, and
             mask inputs are 0 up to it; published 0.05 to 0.25, by data set.
         min_area: pixels at half size that a region must have; published 225.
-        mask_scale: what the probabilities of a mask input are multiplied by; published 0.005.
+        mask_scale: what the probabilities of a mask input are multiplied by; published 0.005. None
+            leaves mask inputs out.
         iou_threshold: masks whose IoU SAM estimates not above it are not used; published 0.8.
         prompt_batch: prompts decoded at once; bounds the memory (about 35 MB each with a published
             SAM) and changes no result.
@@ -99,7 +101,7 @@ class SAMPrompts:
 
     coarse_threshold: float = 0.2
     min_area: int = 225
-    mask_scale: float = 0.005
+    mask_scale: float | None = 0.005
     iou_threshold: float = 0.8
     prompt_batch: int = 8
 
@@ -111,7 +113,7 @@ class SAMPrompts:
                 raise UserError(f'SAMPrompts.{name} must lie in [0, 1], got {value}')
         for name, least in (('min_area', 0), ('mask_scale', 0), ('prompt_batch', 1)):
             value = getattr(self, name)
-            if value < least:
+            if value is not None and value < least:
                 raise UserError(f'SAMPrompts.{name} must be at least {least}, got {value}')
 
     @torch.no_grad()
@@ -166,10 +168,13 @@ class SAMPrompts:
         half = half_size(scores.size)
         to_frame = ResizeLongestSide(sam.image_encoder.img_size)
         classes, mask_index = regions.classes.unique_consecutive(return_inverse=True)
+        masks = None
+        if self.mask_scale is not None:
+            masks = self._mask_inputs(classes, scores, sam.prompt_encoder.mask_input_size)
         return Prompts(
             to_frame.apply_coords_torch(regions.points[:, None], half),
             to_frame.apply_boxes_torch(regions.boxes, half),
-            self._mask_inputs(classes, scores, sam.prompt_encoder.mask_input_size),
+            masks,
             mask_index,
         )
 
@@ -205,8 +210,8 @@ def decode(sam: Sam, image: SAMImage, prompts: Prompts, prompt_batch: int) -> De
         prompt_batch: prompts at once.
     """
     encoder, count = sam.prompt_encoder, len(prompts.points)
-    low_res = prompts.masks.new_empty(count, *encoder.mask_input_size)
-    iou = prompts.masks.new_empty(count)
+    low_res = image.features.new_empty(count, *encoder.mask_input_size, dtype=torch.float32)
+    iou = image.features.new_empty(count, dtype=torch.float32)
     # Coordinates and logits want float32: upstream, too, runs these two small parts in it.
     with torch.autocast(image.features.device.type, enabled=False):
         features, positions = image.features.float(), encoder.get_dense_pe()
@@ -214,11 +219,13 @@ def decode(sam: Sam, image: SAMImage, prompts: Prompts, prompt_batch: int) -> De
             part = slice(start, min(start + prompt_batch, count))
             points, boxes = prompts.points[part], prompts.boxes[part]
             foreground = torch.ones(points.shape[:2], device=points.device)
-            sparse, _ = encoder(points=(points, foreground), boxes=boxes, masks=None)
+            sparse, dense = encoder(points=(points, foreground), boxes=boxes, masks=None)
             # Regions of a class share its mask input: it is embedded once and repeated.
-            index = prompts.mask_index[part]
-            first = int(index[0])
-            dense = _embedded_masks(sam, prompts.masks[first : int(index[-1]) + 1])[index - first]
+            if prompts.masks is not None:
+                index = prompts.mask_index[part]
+                first = int(index[0])
+                held = prompts.masks[first : int(index[-1]) + 1]
+                dense = _embedded_masks(sam, held)[index - first]
             logits, estimates = sam.mask_decoder(
                 image_embeddings=features,
                 image_pe=positions,

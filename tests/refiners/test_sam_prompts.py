@@ -40,10 +40,12 @@ def plain_decode(sam, image, labels, probabilities, settings):
         mine = [region for region in regions if region[0] == label]
         if not mine:
             continue
-        shape = predictor.transform.get_preprocess_shape(*labels.shape, side)
-        prompt = F.interpolate(small[None, label : label + 1], size=shape, mode='bilinear')[0]
-        prompt = settings.mask_scale * prompt * (prompt > settings.coarse_threshold)
-        prompt = F.pad(prompt, (0, side - shape[1], 0, side - shape[0]))
+        prompt = None
+        if settings.mask_scale is not None:
+            shape = predictor.transform.get_preprocess_shape(*labels.shape, side)
+            prompt = F.interpolate(small[None, label : label + 1], size=shape, mode='bilinear')[0]
+            prompt = settings.mask_scale * prompt * (prompt > settings.coarse_threshold)
+            prompt = F.pad(prompt, (0, side - shape[1], 0, side - shape[0]))
         boxes = torch.tensor([box for _, _, box, _ in mine])
         points = torch.tensor([[point] for *_, point in mine])
         _, iou, low_res = predictor.predict_torch(
@@ -134,6 +136,17 @@ def test_refinement_equals_its_definition(size, seen, seed):
     # Something happened: pixels changed, masks were kept, others were not.
     assert (refined.labels != labels).any()
     assert 0 < len(expected[2]) < len(SETTINGS.regions(labels, scores).classes)
+
+
+def test_masks_without_a_mask_input_equal_their_definition():
+    settings = replace(SETTINGS, mask_scale=None)
+    sam, image, labels, scores = case(*SIZES[0], 0)
+    refined = settings(sam, image, labels, scores, with_scores=True)
+    expected = plain_refinement(sam, image, labels, scores.probabilities, settings)
+    assert_same(refined.labels, expected[0])
+    assert_same(refined.scores, expected[1])
+    other = SETTINGS(sam, image, labels, scores, with_scores=True)
+    assert not torch.equal(refined.scores, other.scores)
 
 
 @pytest.mark.parametrize('values', [1, 5000])
