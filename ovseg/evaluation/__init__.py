@@ -1,14 +1,17 @@
 """Evaluation: pixel counts, the scores made of them, and the protocol that gives them a meaning."""
 
 from ovseg.evaluation.areas import Areas, confusion_matrix, count_areas, summarise
+from ovseg.evaluation.boundary import BoundaryIoUMetric, boundary_region
 from ovseg.evaluation.iou import IoUReport, OVIoUMetric
 from ovseg.evaluation.protocol import EvaluationProtocol
 
 __all__ = [
     'Areas',
+    'BoundaryIoUMetric',
     'EvaluationProtocol',
     'IoUReport',
     'OVIoUMetric',
+    'boundary_region',
     'confusion_matrix',
     'count_areas',
     'summarise',

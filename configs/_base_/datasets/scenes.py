@@ -17,5 +17,5 @@ test_dataloader = dict(
         ],
     ),
 )
-test_evaluator = dict(type='OVIoUMetric')
+test_evaluator = [dict(type='OVIoUMetric'), dict(type='BoundaryIoUMetric')]
 test_cfg = dict(type='TestLoop')

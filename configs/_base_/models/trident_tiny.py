@@ -1,0 +1,17 @@
+# Trident on the tiny CLIP, the tiny DINO and the tiny SAM that ship with ovseg
+# (configs/trident/README.md, which compares settings), with their own statistics and temperature.
+_base_ = './trident.py'
+
+model = dict(
+    clip=dict(model='tiny_clip_scenes', pretrained='embedded'),
+    companion=dict(model='tiny_dino_scenes'),
+    sam=dict(model='tiny_sam_scenes'),
+    # The tiny CLIP's patches keep their words only with the last block's residual and MLP.
+    proxy=dict(beta=1.0, residual=True, ffn=True),
+    # Pictures are small: 20 pixels at half size are a seventh of the smallest object.
+    refinement=dict(coarse_threshold=0.3, min_area=20, mask_scale=None),
+    data_preprocessor=None,
+    text=dict(templates='a(n) {}', logit_scale=None),
+    # Windows as large as the pictures in training, joined on cells of 4 pixels.
+    test_cfg=dict(crop_size=(32, 32), stride=(4, 4), window_batch=256),
+)
