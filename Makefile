@@ -13,7 +13,7 @@ WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; 
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png \
 		"$(WORDS)" \
-		--out-dir outputs/demo
+		--model trident-tiny --out-dir outputs/demo
 
 test: $(VENV)/.ready-tests
 	$(BIN)/python -m pytest

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.segmentors.trident import Trident
 
 _STATM = Path('/proc/self/statm')
 _SECONDS_BETWEEN_SAMPLES = 0.002
@@ -64,6 +65,10 @@ class StageClock:
         model.refiners = [_TimedRefiner(refiner, self, 'refiners') for refiner in model.refiners]
         if model.pixel_refiner is not None:
             model.pixel_refiner = _TimedRefiner(model.pixel_refiner, self, 'pixel refiner')
+        if isinstance(model, Trident):
+            model.correlation = _TimedPart(model.correlation, self, 'correlation', 'rows')
+            if model.refinement is not None:
+                model.refinement = _TimedPart(model.refinement, self, 'refinement', '__call__')
 
     def seconds(self, name: str) -> float:
         """Seconds of what was measured under ``name``."""
@@ -72,18 +77,39 @@ class StageClock:
     def stages(self) -> dict[str, float]:
         """Seconds of each stage of a watched model, in order; nested ones are taken out."""
         seconds = self._seconds
-        return {
-            'encoder': seconds['encoder'],
+        stages = {
+            'encoder': seconds['encoder'] - seconds['correlation'],
+            'SAM correlation': seconds['correlation'],
             'scores': seconds['score'] - seconds['refiners'],
             'refiners': seconds['refiners'],
             'pixel refiner': seconds['pixel refiner'],
-            'upsample + argmax': seconds['label'] - seconds['score'] - seconds['pixel refiner'],
+            'SAM refinement': seconds['refinement'],
+            'upsample + argmax': seconds['label']
+            - sum(seconds[part] for part in ('score', 'pixel refiner', 'refinement')),
         }
+        # Only Trident has these.
+        return {name: took for name, took in stages.items() if took or 'SAM' not in name}
 
     def _now(self) -> float:
         if self._device.type == 'cuda':
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
+
+
+class _TimedPart:
+    """A part of a model one of whose methods is timed; all else is the part's own."""
+
+    def __init__(self, part: Any, clock: StageClock, stage: str, method: str) -> None:
+        self._part = part
+        self._timed = clock.wrap(stage, getattr(part, method))
+        if method != '__call__':
+            setattr(self, method, self._timed)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._part, name)
 
 
 class _TimedRefiner:

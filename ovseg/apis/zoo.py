@@ -264,6 +264,13 @@ _ENTRIES = (
             "are with SAM 2's masks."
         ),
     ),
+    ModelEntry(
+        name='trident-tiny',
+        config='trident/trident_tiny_images.py',
+        weights='shipped with ovseg: the tiny CLIP, the tiny DINO and the tiny SAM',
+        licence='Apache-2.0 (part of ovseg)',
+        note='The best masks on drawings, with sharp outlines.',
+    ),
     _trident(
         'vit-b16',
         'OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai)',

@@ -156,3 +156,13 @@ def test_a_pixel_refiner_has_a_stage_of_its_own():
     assert torch.equal(labels, expected)
     stages = clock.stages()
     assert stages['pixel refiner'] > 0 and stages['upsample + argmax'] > 0
+
+
+def test_sams_parts_have_stages_of_their_own(tmp_path, capsys):
+    path = tmp_path / 'figures.json'
+    config = ROOT / 'configs/trident/trident_tiny_images.py'
+    code = benchmark.main([str(config), *QUICK, '--device', 'cpu', '--json', str(path)])
+    assert (code, capsys.readouterr().err) == (0, '')
+    stages = json.loads(path.read_text())['results'][0]['stages']
+    assert min(stages['SAM correlation']) > 0 and min(stages['SAM refinement']) > 0
+    assert min(stages['encoder']) > 0 and min(stages['upsample + argmax']) > 0

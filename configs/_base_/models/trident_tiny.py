@@ -4,11 +4,13 @@ _base_ = './trident.py'
 
 model = dict(
     clip=dict(model='tiny_clip_scenes', pretrained='embedded'),
-    companion=dict(model='tiny_dino_scenes'),
+    # Patches of 8 pixels on cells of 4.
+    companion=dict(model='tiny_dino_scenes', scale=2),
     sam=dict(model='tiny_sam_scenes'),
     # The tiny CLIP's patches keep their words only with the last block's residual and MLP.
-    proxy=dict(beta=1.0, residual=True, ffn=True),
+    proxy=dict(residual=True, ffn=True),
     # Pictures are small: 20 pixels at half size are a seventh of the smallest object.
+    # The tiny SAM's own mask inputs are logits, not the released code's scaled probabilities.
     refinement=dict(coarse_threshold=0.3, min_area=20, mask_scale=None),
     data_preprocessor=None,
     text=dict(templates='a(n) {}', logit_scale=None),
