@@ -29,6 +29,7 @@ def test_a_wheel_holds_configs_class_words_and_the_tiny_weights(built):
         '.mim/model-index.yml',
         'vocabulary/names/ade847.json',
         'weights/tiny_clip_scenes.safetensors',
+        'weights/tiny_sam_scenes.safetensors',
         'py.typed',
     ):
         assert (built / 'ovseg' / part).is_file(), part
