@@ -1,4 +1,4 @@
-"""Second and last round of the embedded tiny SAM: the frame that it is used with."""
+"""Second round of the embedded tiny SAM: the frame that it is used with."""
 
 _base_ = './tiny_sam_scenes_small.py'
 
