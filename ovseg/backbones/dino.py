@@ -23,6 +23,8 @@ Quantity = Literal['queries', 'keys', 'values', 'queries+keys', 'tokens']
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 EMBEDDED_DINOS = ('tiny_dino_scenes',)
 _HOST = 'https://dl.fbaipublicfiles.com/dino'
+# Where configs name a file: in a teacher, or in the companion of ProxyCLIP and Trident.
+_KEY = 'dino.pretrained (or companion.pretrained)'
 # name of the published weights -> (timm architecture, address below _HOST)
 PUBLISHED: dict[str, tuple[str, str]] = {
     name: (f'vit_{size}_patch{patch}_224', f'{file}/{file}.pth')
@@ -87,7 +89,7 @@ def load_dino(model: str | Mapping[str, Any], pretrained: str | Path | None = No
         raise UserError("dino.pretrained must name a file, or 'random', for a dino.model of yours")
     path = pretrained
     if path is None:
-        path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', 'dino.pretrained')
+        path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', _KEY)
     load_strictly(vit, read_state_dict(path), path)
     return LoadedDINO(_frozen(vit), mean, std, Path(path).name)
 

@@ -48,7 +48,9 @@ def load_dinov2(model: str | Mapping[str, Any], pretrained: str | Path | None = 
             raise UserError(
                 "dinov2.pretrained must name a file, or 'random', for a dinov2.model of yours"
             )
-        path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}') if pretrained is None else pretrained
+        path = pretrained
+        if pretrained is None:
+            path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', 'companion.pretrained')
         load_strictly(vit, from_published(read_state_dict(path)), path)
         weights = Path(path).name
     return LoadedDINO(

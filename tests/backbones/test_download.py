@@ -8,6 +8,7 @@ import torch
 
 from ovseg.backbones import download, load_clip
 from ovseg.backbones.dino import load_dino
+from ovseg.backbones.dinov2 import load_dinov2
 from ovseg.backbones.found import FOUND
 from ovseg.backbones.sam import load_sam
 from ovseg.errors import UserError
@@ -33,7 +34,12 @@ MISSING = {
     'dino': (
         lambda: load_dino('dino_vitb16'),
         'https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth',
-        'dino.pretrained',
+        'dino.pretrained (or companion.pretrained)',
+    ),
+    'dinov2': (
+        lambda: load_dinov2('dinov2_vitb14'),
+        'dinov2_vitb14/dinov2_vitb14_pretrain.pth',
+        'companion.pretrained',
     ),
     'sam': (
         lambda: load_sam('vit_b'),
