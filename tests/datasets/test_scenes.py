@@ -308,7 +308,8 @@ def test_configs_build(name):
     from ovseg.registry import DATASETS
 
     config = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
-    assert config.test_evaluator.type == 'OVIoUMetric'
+    metrics = [metric.type for metric in config.test_evaluator]
+    assert metrics == ['OVIoUMetric', 'BoundaryIoUMetric']
     data = DATASETS.build({**config.test_dataloader.dataset, 'num_scenes': 2})
     assert data[0]['inputs'].shape == (3, 192, 192)
 
