@@ -25,9 +25,9 @@ from ovseg.parity.trident_refinement import (
     check_units_regions,
     compare_refinement,
 )
-from ovseg.segmentors.trident import Trident, whole_patches
+from ovseg.segmentors.trident import Trident
 from ovseg.segmentors.upsample import output_rows
-from ovseg.segmentors.windows import cut_windows, window_boxes
+from ovseg.segmentors.windows import cut_windows, whole_patches, window_boxes
 from ovseg.text import Classifier, build_classifier
 from ovseg.vocabulary import Rejection, build_vocabulary
 

@@ -6,8 +6,10 @@ import math
 from dataclasses import fields, replace
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from ovseg.backbones.dense import DenseFeatures
+from ovseg.errors import UserError
 from ovseg.segmentors.windows import Box
 
 
@@ -61,6 +63,49 @@ def splice_maps(
         total[:, rows, columns] += window
         count[rows, columns] += 1
     return (total / count)[None]
+
+
+def join_windows(
+    maps: Tensor,
+    boxes: list[Box],
+    size: tuple[int, int],
+    patch: tuple[int, int],
+    stride: tuple[int, int],
+) -> Tensor:
+    """Window maps joined to one map of the image, the mean where they overlap.
+
+    Args:
+        maps: (n, C, h, w) on the companion's grid.
+        boxes: where the windows lie, (y1, x1, y2, x2) in pixels.
+        size: (height, width) of the image in pixels, multiples of the patch.
+        patch: pixels per patch of CLIP.
+        stride: between windows in pixels.
+
+    Returns:
+        (1, C, height / cell, width / cell). A cell is CLIP's patch, divided by the whole factor by
+        which the companion's grid is finer, and as fine as the stride needs. Maps that are no whole
+        multiple of CLIP's grid are first resized to the nearest one.
+
+    Source: Trident (arXiv 2411.09219) and its released code, whose strides are multiples of the
+    patch.
+    """
+    y1, x1, y2, x2 = boxes[0]
+    rows, columns = (y2 - y1) // patch[0], (x2 - x1) // patch[1]
+    height, width = maps.shape[2:]
+    if width % columns or height % rows:
+        factor = max(1, round(height / rows))
+        maps = F.interpolate(
+            maps, size=(rows * factor, columns * factor), mode='bilinear', align_corners=False
+        )
+    else:
+        factor = width // columns
+    if any(side % factor for side in patch):
+        raise UserError(
+            f"the companion's grid is {factor} times as fine as CLIP's, which does not divide the "
+            f'patch {patch}; choose another companion'
+        )
+    finest = tuple(side // factor for side in patch)
+    return splice_maps(maps, boxes, size, splice_cell(finest, stride))
 
 
 def splice_features(

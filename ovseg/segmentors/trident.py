@@ -22,10 +22,10 @@ from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
 from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding
-from ovseg.segmentors.splicing import splice_cell, splice_maps
+from ovseg.segmentors.splicing import join_windows
 from ovseg.segmentors.training_free import TrainingFreeSegmentor, build_part
 from ovseg.segmentors.upsample import ScoreMaps, output_rows
-from ovseg.segmentors.windows import Box, cut_windows, window_boxes
+from ovseg.segmentors.windows import Box, cut_windows, whole_patches, window_boxes
 from ovseg.text import Classifier
 
 _Settings = TypeVar('_Settings', ProxyAttention, SAMCorrelation)
@@ -339,80 +339,6 @@ class _Probabilities:
         """(K, stop - start, W) class probabilities of some rows."""
         scores = output_rows(self._maps, self.size, start, stop)[None]
         return self._classifier.probabilities(scores, are_probabilities=self._given)[0]
-
-
-def whole_patches(
-    size: tuple[int, int], patch: tuple[int, int], crop: tuple[int, int]
-) -> tuple[int, int]:
-    """(height, width) to which an image is stretched, so that patches fill it.
-
-    The longer side goes up to a multiple of the patch, the other in proportion and then up, too;
-    no side stays below the window. Sides that are multiples already stay in any case.
-
-    Args:
-        size: (height, width) of the image in pixels.
-        patch: pixels per patch, (height, width).
-        crop: (height, width) of a window, multiples of the patch.
-
-    Source: Trident's released code; its rule for small images crashes where both sides are
-    multiples, ours stretches these, too.
-
-    Example:
-        >>> whole_patches((448, 627), (16, 16), (336, 336))
-        (464, 640)
-    """
-    sides = list(size)
-    if any(side % unit for side, unit in zip(size, patch, strict=True)):
-        longest = max(size)
-        unit = patch[size.index(longest)]
-        target = -(-longest // unit) * unit
-        # As floats in this order: the rounding decides the size.
-        sides = [int(side * target / longest) for side in size]
-        sides = [-(-side // unit) * unit for side, unit in zip(sides, patch, strict=True)]
-    return tuple(max(side, window) for side, window in zip(sides, crop, strict=True))
-
-
-def join_windows(
-    maps: Tensor,
-    boxes: list[Box],
-    size: tuple[int, int],
-    patch: tuple[int, int],
-    stride: tuple[int, int],
-) -> Tensor:
-    """Window maps joined to one map of the image, the mean where they overlap.
-
-    Args:
-        maps: (n, C, h, w) on the companion's grid.
-        boxes: where the windows lie, (y1, x1, y2, x2) in pixels.
-        size: (height, width) of the image in pixels, multiples of the patch.
-        patch: pixels per patch of CLIP.
-        stride: between windows in pixels.
-
-    Returns:
-        (1, C, height / cell, width / cell). A cell is CLIP's patch, divided by the whole factor by
-        which the companion's grid is finer, and as fine as the stride needs. Maps that are no whole
-        multiple of CLIP's grid are first resized to the nearest one.
-
-    Source: Trident (arXiv 2411.09219) and its released code, whose strides are multiples of the
-    patch.
-    """
-    y1, x1, y2, x2 = boxes[0]
-    rows, columns = (y2 - y1) // patch[0], (x2 - x1) // patch[1]
-    height, width = maps.shape[2:]
-    if width % columns or height % rows:
-        factor = max(1, round(height / rows))
-        maps = F.interpolate(
-            maps, size=(rows * factor, columns * factor), mode='bilinear', align_corners=False
-        )
-    else:
-        factor = width // columns
-    if any(side % factor for side in patch):
-        raise UserError(
-            f"the companion's grid is {factor} times as fine as CLIP's, which does not divide the "
-            f'patch {patch}; choose another companion'
-        )
-    finest = tuple(side // factor for side in patch)
-    return splice_maps(maps, boxes, size, splice_cell(finest, stride))
 
 
 def _settings(kind: type[_Settings], key: str, config: Mapping[str, Any] | None) -> _Settings:

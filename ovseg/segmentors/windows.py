@@ -7,6 +7,37 @@ from torch import Tensor, stack
 Box = tuple[int, int, int, int]
 
 
+def whole_patches(
+    size: tuple[int, int], patch: tuple[int, int], crop: tuple[int, int]
+) -> tuple[int, int]:
+    """(height, width) to which an image is stretched, so that patches fill it.
+
+    The longer side goes up to a multiple of the patch, the other in proportion and then up, too;
+    no side stays below the window. Sides that are multiples already stay in any case.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        patch: pixels per patch, (height, width).
+        crop: (height, width) of a window, multiples of the patch.
+
+    Source: Trident's released code; its rule for small images crashes where both sides are
+    multiples, ours stretches these, too.
+
+    Example:
+        >>> whole_patches((448, 627), (16, 16), (336, 336))
+        (464, 640)
+    """
+    sides = list(size)
+    if any(side % unit for side, unit in zip(size, patch, strict=True)):
+        longest = max(size)
+        unit = patch[size.index(longest)]
+        target = -(-longest // unit) * unit
+        # As floats in this order: the rounding decides the size.
+        sides = [int(side * target / longest) for side in size]
+        sides = [-(-side // unit) * unit for side, unit in zip(sides, patch, strict=True)]
+    return tuple(max(side, window) for side, window in zip(sides, crop, strict=True))
+
+
 def window_boxes(
     size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]
 ) -> list[Box]:

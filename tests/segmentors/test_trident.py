@@ -12,7 +12,8 @@ from ovseg.attention import LastBlockSpec
 from ovseg.backbones import CLIPViTEncoder
 from ovseg.errors import UserError
 from ovseg.registry import MODELS as REGISTRY
-from ovseg.segmentors.trident import join_windows, whole_patches
+from ovseg.segmentors.splicing import join_windows
+from ovseg.segmentors.windows import whole_patches
 
 DINO = {'img_size': 32, 'patch_size': 8, 'embed_dim': 16, 'depth': 2, 'num_heads': 2}
 REFINEMENT = {'coarse_threshold': 0.0, 'min_area': 4, 'iou_threshold': 0.0}
