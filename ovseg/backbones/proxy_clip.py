@@ -98,7 +98,7 @@ class ProxyCLIPEncoder(CompanionedCLIP):
     Raises:
         UserError: a steepness that is not positive; see also :class:`CLIPViTEncoder`.
 
-    Source: ProxyCLIP (arXiv 2408.04883) section 3.
+    Source: ProxyCLIP (arXiv 2408.04883).
     """
 
     def __init__(

@@ -25,7 +25,7 @@ def boundary_region(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.b
         mask: (H, W) bool.
         width: in pixels, at least 1. The border of the image counts as outline.
 
-    Source: Boundary IoU (arXiv 2103.16562) section 4.
+    Source: Boundary IoU (arXiv 2103.16562).
 
     Example:
         >>> boundary_region(np.ones((3, 4), dtype=bool), 1).astype(int)

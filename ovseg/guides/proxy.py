@@ -21,7 +21,7 @@ class ProxyAttention:
         residual: the block's input is added to the attention's output; published False.
         ffn: the block's own MLP follows; published False.
 
-    Source: ProxyCLIP (arXiv 2408.04883) section 3.3.
+    Source: ProxyCLIP (arXiv 2408.04883).
     """
 
     beta: float = 1.2
@@ -92,7 +92,7 @@ def proxy_affinity(features: Tensor, mean: Tensor, beta: float = 1.2, gamma: flo
     Returns:
         (B, h*w, h*w), patches row-major.
 
-    Source: ProxyCLIP (arXiv 2408.04883) section 3.3, equations 5 to 7.
+    Source: ProxyCLIP (arXiv 2408.04883) and its released code.
     """
     units = F.normalize(features, dim=1).flatten(2)
     logits = units.transpose(1, 2) @ units

@@ -27,7 +27,7 @@ class SAMCorrelation:
         keep_negative_thresholds: False puts 0.6 in place of a threshold below 0 (published for
             ADE20K and Cityscapes).
 
-    Source: Trident (arXiv 2411.09219) section 3.3; the two constants are the released code's.
+    Source: Trident (arXiv 2411.09219); the two constants are the released code's.
     """
 
     cosine_factor: float = 1.2
@@ -134,7 +134,7 @@ def aggregate(
         queries_at_once: rows of the matrix that are held at once; the result does not depend on it.
         with_mixed: also finish SAM's own attention on the way, for its mask decoder.
 
-    Source: Trident (arXiv 2411.09219) section 3.3.
+    Source: Trident (arXiv 2411.09219).
     """
     inside = valid_patches(frame_grid, tuple(features.shape[2:])).to(features.device)
     flat = features[0].flatten(1).T

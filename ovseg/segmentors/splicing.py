@@ -41,7 +41,7 @@ def splice_maps(
     Returns:
         (1, C, height / cell, width / cell).
 
-    Source: the splicing of Trident (arXiv 2411.09219) section 3.2, on the patch grid.
+    Source: the splicing of Trident (arXiv 2411.09219), on the patch grid.
 
     Example:
         >>> left, right = torch.zeros(1, 1, 2), torch.ones(1, 1, 2)
