@@ -62,9 +62,13 @@ class StageClock:
         model.encode_images = self.wrap('encoder', model.encode_images)
         model.score = self.wrap('score', model.score)
         model.segment_encoding = self.wrap('label', model.segment_encoding)
-        model.refiners = [_TimedRefiner(refiner, self, 'refiners') for refiner in model.refiners]
+        model.refiners = [
+            _TimedPart(refiner, self, 'refiners', '__call__') for refiner in model.refiners
+        ]
         if model.pixel_refiner is not None:
-            model.pixel_refiner = _TimedRefiner(model.pixel_refiner, self, 'pixel refiner')
+            model.pixel_refiner = _TimedPart(
+                model.pixel_refiner, self, 'pixel refiner', 'prepare', '__call__'
+            )
         if isinstance(model, Trident):
             model.correlation = _TimedPart(model.correlation, self, 'correlation', 'rows')
             if model.refinement is not None:
@@ -97,35 +101,17 @@ class StageClock:
 
 
 class _TimedPart:
-    """A part of a model one of whose methods is timed; all else is the part's own."""
+    """A part of a model some of whose methods are timed; all else is the part's own."""
 
-    def __init__(self, part: Any, clock: StageClock, stage: str, method: str) -> None:
+    def __init__(self, part: Any, clock: StageClock, stage: str, *methods: str) -> None:
         self._part = part
-        self._timed = clock.wrap(stage, getattr(part, method))
-        if method != '__call__':
-            setattr(self, method, self._timed)
+        self._timed = {name: clock.wrap(stage, getattr(part, name)) for name in methods}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._timed(*args, **kwargs)
+        return self._timed['__call__'](*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._part, name)
-
-
-class _TimedRefiner:
-    """A refiner whose calls are timed; all else is the refiner's own."""
-
-    def __init__(self, refiner: Any, clock: StageClock, stage: str) -> None:
-        self._refiner = refiner
-        self._call = clock.wrap(stage, refiner)
-        if hasattr(refiner, 'prepare'):
-            self.prepare = clock.wrap(stage, refiner.prepare)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._refiner, name)
+        return self._timed.get(name) or getattr(self._part, name)
 
 
 class MemoryPeak:

@@ -18,6 +18,7 @@ from ovseg.backbones.dino import load_dino
 from ovseg.backbones.sam import load_sam
 from ovseg.backbones.sam_encoder import resize_to_multiple
 from ovseg.guides.sam_correlation import SAMCorrelation, correlation_rows, valid_patches
+from ovseg.parity.attention_cases import LABELS, ONE_LEVEL, PIXEL_SUM, PROBABILITIES
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.parity.trident_files import golden_trident, read_golden, save_clip, spatial
 from ovseg.parity.trident_refinement import (
@@ -32,11 +33,7 @@ from ovseg.text import Classifier, build_classifier
 from ovseg.vocabulary import Rejection, build_vocabulary
 
 FEATURES = Tolerance(atol=1e-4, rtol=1e-4)
-PROBABILITIES = Tolerance(atol=1e-3)
-LABELS = Tolerance(share=0.001)
 COUNT = Tolerance(rtol=1e-4)
-ONE_LEVEL = Tolerance(atol=1.0)  # one uint8 level, where another build of OpenCV rounds otherwise
-PIXEL_SUM = Tolerance(atol=0.05)
 # Small, so that the cases' attentions go through several blocks.
 _BLOCK_MEGABYTES = 4.0
 

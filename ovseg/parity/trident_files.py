@@ -12,15 +12,9 @@ import torch
 from torch import Tensor
 
 from ovseg.backbones.clip import build_architecture
+from ovseg.parity.attention_cases import PREPROCESSOR
 from ovseg.segmentors.trident import Trident
 
-# The statistics that the released code normalises with: CLIP's, rounded to three digits.
-PREPROCESSOR = {
-    'type': 'SegDataPreProcessor',
-    'mean': [122.771, 116.746, 104.094],
-    'std': [68.501, 66.632, 70.323],
-    'bgr_to_rgb': True,
-}
 _HALVED = 'CityscapesDataset'
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
+from ovseg.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,7 @@ class InferenceSettings:
         Raises:
             UserError: unknown field, or values that do not fit.
         """
-        known = [field.name for field in fields(cls)]
-        for name in config or {}:
-            if name not in known:
-                raise UserError(
-                    f"test_cfg has no setting '{name}' (known: {', '.join(known)})."
-                    f'{nearest(name, known)}'
-                )
-        return cls(**(config or {}))
+        return read_settings(cls, config, 'test_cfg')
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain data."""

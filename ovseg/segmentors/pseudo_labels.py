@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.upsample import ScoreMaps, input_rows, output_strips
+from ovseg.settings import read_settings
 
 UNLABELLED = -1
 _STRIP_BYTES = 128 * 2**20
@@ -76,7 +77,9 @@ class PseudoLabelSettings:
         for name in ('clip_guided', 'self_training'):
             object.__setattr__(self, name, _window(name, getattr(self, name)))
         if isinstance(self.distill, Mapping):
-            object.__setattr__(self, 'distill', _fill(Distillation, self.distill, '.distill'))
+            object.__setattr__(
+                self, 'distill', read_settings(Distillation, self.distill, 'pseudo_labels.distill')
+            )
         if self.distill is not None and (self.clip_guided or self.self_training):
             raise UserError(
                 'pseudo_labels.distill replaces labels: set clip_guided=None and self_training=None'
@@ -98,7 +101,7 @@ class PseudoLabelSettings:
         Raises:
             UserError: unknown field, or values that do not fit.
         """
-        return _fill(cls, config or {}, '')
+        return read_settings(cls, config, 'pseudo_labels')
 
     @property
     def needs_teacher(self) -> bool:
@@ -116,17 +119,6 @@ class PseudoLabelSettings:
             if window and window[0] <= iteration and (window[1] is None or iteration <= window[1]):
                 return name
         return None
-
-
-def _fill(kind: type, config: Mapping[str, Any], where: str) -> Any:
-    known = [field.name for field in fields(kind)]
-    for name in config:
-        if name not in known:
-            raise UserError(
-                f"pseudo_labels{where} has no setting '{name}' (known: {', '.join(known)})."
-                + nearest(name, known)
-            )
-    return kind(**config)
 
 
 def _window(name: str, value: Sequence[int | None] | None) -> Window | None:

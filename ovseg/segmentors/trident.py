@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ovseg.backbones.companions import Companion
 from ovseg.backbones.sam import load_sam
 from ovseg.backbones.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
 from ovseg.backbones.sam_image import SAMImage
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
 from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
@@ -26,9 +26,8 @@ from ovseg.segmentors.splicing import join_windows
 from ovseg.segmentors.training_free import TrainingFreeSegmentor, build_part
 from ovseg.segmentors.upsample import ScoreMaps, output_rows
 from ovseg.segmentors.windows import Box, cut_windows, whole_patches, window_boxes
+from ovseg.settings import read_settings
 from ovseg.text import Classifier
-
-_Settings = TypeVar('_Settings', ProxyAttention, SAMCorrelation)
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ class Trident(TrainingFreeSegmentor):
         sam = dict(sam)
         blocks = {'block_megabytes': sam.pop('block_megabytes')} if 'block_megabytes' in sam else {}
         self.sam = SAMEncoder(load_sam(**sam), **blocks)
-        self.proxy = _settings(ProxyAttention, 'proxy', proxy)
-        self.correlation = _settings(SAMCorrelation, 'correlation', correlation)
+        self.proxy = read_settings(ProxyAttention, proxy, 'model.proxy')
+        self.correlation = read_settings(SAMCorrelation, correlation, 'model.correlation')
         self.sam_columns = sam_columns
         self.refinement: SAMPrompts | None = (
             None if refinement is None else build_part({'type': 'SAMPrompts', **refinement})
@@ -339,18 +338,6 @@ class _Probabilities:
         """(K, stop - start, W) class probabilities of some rows."""
         scores = output_rows(self._maps, self.size, start, stop)[None]
         return self._classifier.probabilities(scores, are_probabilities=self._given)[0]
-
-
-def _settings(kind: type[_Settings], key: str, config: Mapping[str, Any] | None) -> _Settings:
-    """The settings that a part of the config names."""
-    known = [field.name for field in fields(kind)]
-    for name in config or {}:
-        if name not in known:
-            raise UserError(
-                f"model.{key} has no setting '{name}' (known: {', '.join(known)})."
-                f'{nearest(name, known)}'
-            )
-    return kind(**(config or {}))
 
 
 def _columns(image: Any, count: int, axis: int) -> list[Any]:

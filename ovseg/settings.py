@@ -1,0 +1,32 @@
+"""Frozen settings from what a config says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from ovseg.errors import UserError, nearest
+
+_Settings = TypeVar('_Settings')
+
+
+def read_settings(kind: type[_Settings], config: Mapping[str, Any] | None, where: str) -> _Settings:
+    """Returns a dataclass filled with the fields that a config names.
+
+    Args:
+        kind: the dataclass.
+        config: fields by name, or None for the defaults.
+        where: the config's key, for messages.
+
+    Raises:
+        UserError: a name that is no field; see also the class's own checks.
+    """
+    known = [field.name for field in fields(kind)]
+    for name in config or {}:
+        if name not in known:
+            raise UserError(
+                f"{where} has no setting '{name}' (known: {', '.join(known)})."
+                f'{nearest(name, known)}'
+            )
+    return kind(**(config or {}))
