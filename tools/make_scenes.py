@@ -1,11 +1,14 @@
-"""Write Scenes to disk in the layout of ADE20K, or its demo picture.
+"""Write Scenes to disk in the layout of ADE20K or COCO, or its demo picture.
 
     python tools/make_scenes.py data/scenes                  # folders as below
+    python tools/make_scenes.py data/scenes --instances      # objects one by one, too
     python tools/make_scenes.py --demo demo/scene.png        # one picture
 
 OUT/images/{training,validation,heldout,phrases}/00000000.png and the label maps in
-OUT/annotations/..., captions in OUT/captions.json, classes in OUT/classes.json. A scene is a
-function of split, number and seed: a second run goes on where the first one stopped.
+OUT/annotations/..., captions in OUT/captions.json, classes in OUT/classes.json; with --instances
+also OUT/annotations/instances_{training,validation,...}.json in COCO's format, with a box and the
+visible mask of every object. A scene is a function of split, number and seed: a second run goes on
+where the first one stopped.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from ovseg.datasets.scenes import CLASSES, PHRASE_CLASSES, class_labels, phrase_
 from ovseg.datasets.scenes_captions import describe
 from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
 from ovseg.datasets.scenes_draw import Picture, draw, whole
+from ovseg.datasets.scenes_instances import coco_annotation, coco_file, visible_objects
 from ovseg.datasets.scenes_world import CANVAS, Scene, sample_scene
 from ovseg.errors import UserError, run_cli
 from ovseg.visualization.writing import check_folder, written_whole
@@ -46,6 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--size', type=int, nargs=2, default=(CANVAS, CANVAS), metavar=('HEIGHT', 'WIDTH')
     )
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--instances', action='store_true', help='write COCO files of the objects')
     parser.add_argument('--demo', type=Path, metavar='FILE', help='write the demo picture')
     args = parser.parse_args(argv)
     if args.out is None and args.demo is None:
@@ -85,14 +90,14 @@ def claim(out: Path, size: Sequence[int], seed: int) -> None:
     write_json(path, wanted)
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object, indent: int | None = 1) -> None:
     """Writes JSON, whole or not at all."""
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+        temporary.write_text(json.dumps(content, indent=indent) + '\n', encoding='utf-8')
 
 
 def write_split(
-    out: Path, folder: str, count: int, size: Sequence[int], seed: int
+    out: Path, folder: str, count: int, size: Sequence[int], seed: int, instances: bool = False
 ) -> dict[str, str]:
     """Writes what is missing of a split.
 
@@ -102,6 +107,7 @@ def write_split(
         count: number of scenes.
         size: (height, width).
         seed: number of the whole data set.
+        instances: write the split's objects in COCO's format, too.
 
     Returns:
         The caption of each image, by its path below `out`.
@@ -111,6 +117,7 @@ def write_split(
         phrase_labels if split == 'phrases' else class_labels
     )
     captions = {}
+    pictures = []
     for index in tqdm(range(count), desc=folder, disable=count == 0):
         name = f'{folder}/{index:08d}.png'
         scene = sample_scene(split, index, seed, (size[0], size[1]))
@@ -121,6 +128,11 @@ def write_split(
         if not (image.is_file() and labels.is_file()):
             write_png(labels, label(scene, picture))
             write_png(image, picture.image)
+        if instances:
+            objects = [coco_annotation(*found) for found in visible_objects(scene, picture)]
+            pictures.append((name, picture.owner.shape, objects))
+    if pictures:
+        write_json(out / 'annotations' / f'instances_{folder}.json', coco_file(pictures), None)
     return captions
 
 
@@ -138,7 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         captions: dict[str, str] = {}
         for folder in FOLDERS:
             count = vars(args)[folder]
-            captions.update(write_split(args.out, folder, count, args.size, args.seed))
+            captions.update(
+                write_split(args.out, folder, count, args.size, args.seed, args.instances)
+            )
         write_json(args.out / 'captions.json', captions)
         write_json(args.out / 'classes.json', {'classes': CLASSES, 'phrases': PHRASE_CLASSES})
         print(f'{len(captions)} scenes in {args.out}')

@@ -5,6 +5,7 @@
 * `mmcv_extension`, with the ops of `mmcv_ops`, takes the place of mmcv's compiled extension if this
   mmcv has none; until mmcv itself falls back to torchvision.
 * `mmseg_datasets` imports mmseg's data sets silently; until onedl-mmsegmentation is silent.
+* `mmdet_datasets` does the same for mmdet's data sets and metrics, where a config asks for them.
 """
 
 from __future__ import annotations

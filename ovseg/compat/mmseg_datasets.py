@@ -7,26 +7,6 @@ at the level (DEBUG) which it asks for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from ovseg.compat.quiet_imports import import_without
 
-from mmengine import logging
-
-_LINE = 'Could not import OneDL'
-
-
-def _import_quietly(name: str) -> None:
-    print_log = logging.print_log
-
-    def print_all_but_that_line(msg: Any, *args: Any, **kwargs: Any) -> None:
-        if msg != _LINE:
-            print_log(msg, *args, **kwargs)
-
-    logging.print_log = print_all_but_that_line
-    try:
-        import_module(name)
-    finally:
-        logging.print_log = print_log
-
-
-_import_quietly('mmseg.datasets')
+import_without('Could not import OneDL', 'mmseg.datasets')
