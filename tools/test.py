@@ -25,7 +25,7 @@ from ovseg.engine.launch import (
 from ovseg.engine.runner import OVRunner
 from ovseg.engine.tta import RATIOS, augmented_pipeline
 from ovseg.errors import UserError, run_cli
-from ovseg.evaluation import EvaluationProtocol, IoUReport
+from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol, IoUReport
 from ovseg.evaluation.protocol import resize_of
 from ovseg.registry import MODELS
 from ovseg.visualization.writing import written_whole
@@ -90,8 +90,16 @@ def set_tta(config: Config) -> dict[str, str]:
 
     Args:
         config: changed in place.
+
+    Raises:
+        UserError: a detector whose config does not say how its predictions are merged.
     """
     dataset = config.test_dataloader.dataset
+    if _detects(config) and not (config.get('tta_pipeline') and config.get('tta_model')):
+        raise UserError(
+            f'--tta averages label maps, which a detector does not make; set tta_pipeline and '
+            f'tta_model (mmdet.DetTTAModel) in {config.filename}'
+        )
     if config.get('tta_pipeline') is not None:
         pipeline = config.tta_pipeline
         facts = {'augmentation': 'tta_pipeline of the config', 'resize': 'see augmentation'}
@@ -113,6 +121,16 @@ def set_tta(config: Config) -> dict[str, str]:
     return facts
 
 
+def _metrics_of(config: Config) -> list[ConfigDict]:
+    evaluators = config.test_evaluator
+    return evaluators if isinstance(evaluators, list) else [evaluators]
+
+
+def _detects(config: Config) -> bool:
+    """Whether what is evaluated are detections, not label maps."""
+    return any(str(metric.get('type')).endswith('CocoMetric') for metric in _metrics_of(config))
+
+
 def set_outputs(config: Config, args: argparse.Namespace) -> None:
     """Lets the run save label maps and painted pictures.
 
@@ -123,22 +141,23 @@ def set_outputs(config: Config, args: argparse.Namespace) -> None:
     Raises:
         UserError: no evaluator of the config can save label maps.
     """
-    evaluators = config.test_evaluator
     if args.out is not None:
-        metrics = evaluators if isinstance(evaluators, list) else [evaluators]
         savers = [
-            metric for metric in metrics if metric.get('type') in ('OVIoUMetric', 'IoUMetric')
+            metric
+            for metric in _metrics_of(config)
+            if metric.get('type') in ('OVIoUMetric', 'IoUMetric')
         ]
         if not savers:
             raise UserError(f'--out needs OVIoUMetric as test_evaluator in {config.filename}')
         savers[0].output_dir = args.out
     if args.show or args.show_dir is not None:
-        hook = {
-            'type': 'OverlayHook',
-            'folder': args.show_dir,
-            'show': args.show,
-            'wait_time': args.wait_time,
-        }
+        hook = {'show': args.show, 'wait_time': args.wait_time}
+        if _detects(config):
+            hook.update(type='mmdet.DetVisualizationHook', draw=True)
+            # A relative one would be taken as below the folder of the run.
+            hook['test_out_dir'] = args.show_dir and str(Path(args.show_dir).absolute())
+        else:
+            hook.update(type='OverlayHook', folder=args.show_dir)
         config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
 
@@ -153,8 +172,13 @@ def report_result(
         args: the command line.
         facts: arguments of :meth:`EvaluationProtocol.describe` that only the command line knows.
     """
-    reports = [getattr(metric, 'report', None) for metric in runner.test_evaluator.metrics]
-    report: IoUReport | None = next((found for found in reports if found is not None), None)
+    used = runner.test_evaluator.metrics
+    reports = [getattr(metric, 'report', None) for metric in used]
+    compared = [kind for metric in used for kind in getattr(metric, 'metrics', ())]
+    report: IoUReport | AveragePrecisionReport | None = next(
+        (found for found in reports if found is not None),
+        AveragePrecisionReport.from_metrics(metrics, compared),
+    )
     protocol = EvaluationProtocol.describe(
         runner.segmentor,
         runner.test_dataloader.dataset,
@@ -172,8 +196,11 @@ def report_result(
         text = json.dumps(result, indent=2, ensure_ascii=False, default=str)
         temporary.write_text(text + '\n', encoding='utf-8')
     print(protocol.table())
-    order = sorted(metrics, key=lambda name: name != (report.headline if report else ''))
-    print('  '.join(f'{name} {metrics[name]:.2f}' for name in order if metrics))
+    if isinstance(report, AveragePrecisionReport):
+        print(report.text())
+    else:
+        order = sorted(metrics, key=lambda name: name != (report.headline if report else ''))
+        print('  '.join(f'{name} {metrics[name]:.2f}' for name in order if metrics))
     print(f'written to {path}')
 
 

@@ -19,11 +19,14 @@ _PACKAGES = {
     'mmengine': ('onedl-mmengine', 'mmengine'),
     'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite'),
     'mmseg': ('onedl-mmsegmentation', 'mmsegmentation'),
+    'mmdet': ('onedl-mmdetection', 'mmdet'),
     'open_clip': ('open_clip_torch',),
 }
 _HEADLINES = {
     'mIoU': 'mIoU over classes that are labelled or predicted (as mmsegmentation)',
     'mIoU_present': 'mIoU_present over classes that are labelled',
+    'box AP': 'box AP: mean over classes and IoU thresholds 0.50 to 0.95 (COCO)',
+    'mask AP': 'mask AP: mean over classes and IoU thresholds 0.50 to 0.95 (COCO)',
 }
 # What a training-free segmentor's own `protocol()` says; other models leave these open.
 _FROM_MODEL = {
@@ -101,7 +104,7 @@ class EvaluationProtocol:
             model: the segmentor, unwrapped; what its ``protocol()`` says wins over what can be
                 seen from outside.
             dataset: an mmengine data set.
-            headline: ``'mIoU'`` or ``'mIoU_present'``.
+            headline: ``'mIoU'``, ``'mIoU_present'``, ``'box AP'`` or ``'mask AP'``.
             checkpoint: file or URL that was loaded.
             augmentation: what test-time augmentation did.
             precision: of the network's arithmetic.
@@ -114,6 +117,7 @@ class EvaluationProtocol:
         for name, key in (('window', 'crop_size'), ('stride', 'stride')):
             size = facts[name] or (settings.get(key) if facts['mode'] == 'slide' else None)
             facts[name] = tuple(size) if size is not None else None
+        said.setdefault('detections', _detections_of(settings))
         weights = [str(facts['weights'])] if facts['weights'] else []
         facts['weights'] = ' + '.join([*weights, *([checkpoint] if checkpoint else [])]) or 'none'
         for name in ('vocabulary', 'templates', 'synonyms', 'background'):
@@ -178,7 +182,23 @@ def _text(value: Any) -> str:
 
 def _data_of(dataset: Any) -> str:
     prefix = getattr(dataset, 'data_prefix', None) or {}
-    return str(prefix.get('img_path') or getattr(dataset, 'data_root', None) or 'generated')
+    images = prefix.get('img_path') or prefix.get('img')  # mmseg's key and mmdet's
+    place = str(images or getattr(dataset, 'data_root', None) or 'generated')
+    # A folder of detection data says nothing about which part of it was evaluated.
+    objects = getattr(dataset, 'ann_file', None) if prefix.get('img') else None
+    return f'{place}, objects of {objects}' if objects else place
+
+
+def _detections_of(settings: Mapping[str, Any]) -> str | None:
+    """Which detections of an image count, from a detector's ``test_cfg``."""
+    rule = settings.get('rcnn') or settings
+    if rule.get('max_per_img') is None:
+        return None
+    nms = rule.get('nms') or {}
+    return (
+        f'{rule["max_per_img"]} an image at most, score above {rule.get("score_thr", 0)}, '
+        f'{nms.get("type", "no nms")} at IoU {nms.get("iou_threshold", "-")}'
+    )
 
 
 def resize_of(dataset: Any) -> str:

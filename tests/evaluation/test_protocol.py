@@ -80,3 +80,21 @@ def test_resize_rule_is_found_wherever_it_stands():
     assert resize_of(built) == words
     built.pipeline = Compose([LoadImageFromFile()])
     assert resize_of(built) == resize_of({'pipeline': [plain]}) == 'none'
+
+
+class Objects(Data):
+    data_prefix = {'img': 'data/coco/val2017/'}
+    ann_file = 'data/coco/annotations/instances_val2017.json'
+
+
+@pytest.mark.parametrize('nested', [False, True])
+def test_a_detector_says_which_objects_and_which_detections_count(nested):
+    rule = {'score_thr': 0.05, 'max_per_img': 100, 'nms': {'type': 'nms', 'iou_threshold': 0.5}}
+    detector = nn.Module()
+    detector.test_cfg = {'rpn': {'max_per_img': 1000}, 'rcnn': rule} if nested else rule
+    protocol = EvaluationProtocol.describe(detector, Objects([1]), 'mask AP')
+    assert protocol.data == 'data/coco/val2017/, objects of ' + Objects.ann_file
+    assert protocol.model['detections'] == (
+        '100 an image at most, score above 0.05, nms at IoU 0.5'
+    )
+    assert protocol.headline.startswith('mask AP') and protocol.resize.startswith('scale 2048')
