@@ -2,8 +2,9 @@
 
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
+from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
-from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
 
 __all__ = [
