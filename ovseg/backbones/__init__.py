@@ -8,6 +8,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
+from ovseg.backbones.any_backbone import BackboneWithAttentionPool
 from ovseg.backbones.clip import LoadedCLIP, load_clip
 from ovseg.backbones.clip_resnet import CLIPResNetEncoder
 from ovseg.backbones.clip_vit import CLIPViTEncoder
@@ -15,12 +16,19 @@ from ovseg.backbones.companions import DINOCompanion, DINOv2Companion, SAMCompan
 from ovseg.backbones.corr_clip import CorrCLIPEncoder
 from ovseg.backbones.dense import DenseEncoder, DenseFeatures
 from ovseg.backbones.proxy_clip import ProxyCLIPEncoder
+from ovseg.backbones.text_aligned import TextAlignedFeatures
+from ovseg.backbones.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
+from ovseg.backbones.trained_clip_vit import CLIPVisionTransformer
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 
 __all__ = [
+    'BackboneWithAttentionPool',
+    'CLIPResNet',
     'CLIPResNetEncoder',
+    'CLIPResNetWithAttention',
     'CLIPViTEncoder',
+    'CLIPVisionTransformer',
     'CorrCLIPEncoder',
     'DINOCompanion',
     'DINOv2Companion',
@@ -29,6 +37,7 @@ __all__ = [
     'LoadedCLIP',
     'ProxyCLIPEncoder',
     'SAMCompanion',
+    'TextAlignedFeatures',
     'build_dense_encoder',
     'load_clip',
 ]

@@ -19,7 +19,7 @@ from ovseg.backbones.download import fetch_weights
 from ovseg.errors import UserError, nearest
 
 Activation = Literal['gelu', 'quick_gelu']
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     'gelu': nn.GELU,
     'quick_gelu': open_clip.transformer.QuickGELU,
 }
@@ -205,8 +205,8 @@ def override_vision(visual: nn.Module, activation: str | None, eps: float | None
     """
     if activation is None and eps is None:
         return
-    if activation is not None and activation not in _ACTIVATIONS:
-        raise UserError(f"clip.activation must be one of {list(_ACTIVATIONS)}, got '{activation}'")
+    if activation is not None and activation not in ACTIVATIONS:
+        raise UserError(f"clip.activation must be one of {list(ACTIVATIONS)}, got '{activation}'")
     if not isinstance(visual, open_clip.transformer.VisionTransformer):
         raise UserError(
             'clip.activation and clip.layer_norm_eps apply to vision transformers only; '
@@ -216,4 +216,4 @@ def override_vision(visual: nn.Module, activation: str | None, eps: float | None
         if eps is not None and isinstance(module, nn.LayerNorm):
             module.eps = eps
         if activation is not None and isinstance(module, nn.Sequential) and hasattr(module, 'gelu'):
-            module.gelu = _ACTIVATIONS[activation]()
+            module.gelu = ACTIVATIONS[activation]()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
+from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ovseg.backbones.attention_pool import attend, mean_and_positions
 from ovseg.backbones.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.backbones.position import resize_position_embedding
 from ovseg.errors import UserError
@@ -68,7 +68,11 @@ class CLIPResNetEncoder(nn.Module):
         flat = dense.flatten(2).transpose(1, 2)
         values = pool.v_proj(flat) if self.pooling == 'value' or 'tokens' in outputs else None
         is_value = self.pooling == 'value'
-        patch = pool.c_proj(values) if is_value else _attend_everywhere(pool, flat)
+        if is_value:
+            patch = pool.c_proj(values)
+        else:
+            tokens = mean_and_positions(dense)
+            patch = attend(pool, tokens, tokens)[:, 1:]
         return DenseFeatures(
             patch=patch.transpose(1, 2).unflatten(2, grid),
             keys=pool.k_proj(flat) if 'keys' in outputs else None,
@@ -98,22 +102,5 @@ class CLIPResNetEncoder(nn.Module):
         position = resize_position_embedding(
             pool.positional_embedding, (side, side), tuple(dense.shape[-2:]), 'always'
         )
-        tokens = dense.flatten(2).transpose(1, 2)
-        tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1) + position
-        return _multi_head(pool, tokens, tokens)[:, 0]
-
-
-def _attend_everywhere(pool: AttentionPool2d, tokens: Tensor) -> Tensor:
-    """All positions query the mean token and all positions: (B, N, C) -> (B, N, D)."""
-    tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1)
-    return _multi_head(pool, tokens, tokens)[:, 1:]
-
-
-def _multi_head(pool: AttentionPool2d, queries: Tensor, tokens: Tensor) -> Tensor:
-    def split(flat: Tensor) -> Tensor:
-        return flat.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
-
-    mixed = F.scaled_dot_product_attention(
-        split(pool.q_proj(queries)), split(pool.k_proj(tokens)), split(pool.v_proj(tokens))
-    )
-    return pool.c_proj(mixed.transpose(1, 2).flatten(2))
+        tokens = mean_and_positions(dense) + position
+        return attend(pool, tokens, tokens)[:, 0]

@@ -16,7 +16,11 @@ _ROUNDING_GUARD = 0.1
 
 
 def resize_position_embedding(
-    embedding: Tensor, trained_grid: tuple[int, int], grid: tuple[int, int], rule: ResizeRule
+    embedding: Tensor,
+    trained_grid: tuple[int, int],
+    grid: tuple[int, int],
+    rule: ResizeRule,
+    mode: Literal['bicubic', 'bilinear'] = 'bicubic',
 ) -> Tensor:
     """Returns the position embedding for a patch grid.
 
@@ -31,9 +35,10 @@ def resize_position_embedding(
             SCLIP, ClearCLIP, NACLIP, ProxyCLIP and Trident do: other numbers than by size.
             ``'dino'`` samples by these factors whenever the grids differ. ``'antialias'`` is
             ``'always'`` with antialiasing, as DINOv2 with registers has it.
+        mode: interpolation; DenseCLIP's trained towers resize bilinearly.
 
     Returns:
-        (1 + h*w, C): bicubic, align_corners False; the class part is unchanged.
+        (1 + h*w, C), with align_corners False; the class part is unchanged.
 
     Example:
         >>> import torch
@@ -59,7 +64,7 @@ def resize_position_embedding(
     planes = F.interpolate(
         planes.float(),
         **target,
-        mode='bicubic',
+        mode=mode,
         align_corners=False,
         antialias=rule == 'antialias',
     )

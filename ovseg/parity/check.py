@@ -11,6 +11,7 @@ from ovseg.errors import UserError
 from ovseg.parity import (
     clip_dinoiser,
     corrclip,
+    denseclip_backbones,
     maskclip,
     maskclip_plus,
     proxy_clip,
@@ -46,6 +47,10 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'corrclip_v2.pt': corrclip.check_version_2,
     'units.pt': trident.check_units,
     'stage_refine.pt': trident_refinement.check_stage_refine,
+    'backbones.pt': denseclip_backbones.check_backbones,
+    'clip_mapping_rn.pt': denseclip_backbones.check_resnet_mapping,
+    'clip_mapping_vit.pt': denseclip_backbones.check_vit_mapping,
+    'det_attnpool.pt': denseclip_backbones.check_detection_pool,
 }
 # How the names of files begin of which a method has any number.
 NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
