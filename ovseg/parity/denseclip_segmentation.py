@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.engine.tta import OVSegTTA
-from ovseg.heads.pixel_text_matching import join_score_map
+from ovseg.heads.pixel_text_matching import join_score_map, tokenize_names
 from ovseg.parity.denseclip_cases import (
     LABELS,
     case_of,
@@ -25,7 +25,7 @@ from ovseg.parity.denseclip_cases import (
     read_case,
     without_ignored,
 )
-from ovseg.parity.report import Report
+from ovseg.parity.report import EXACT, Report
 from ovseg.segmentors import DenseCLIP
 
 
@@ -45,6 +45,15 @@ def check_segmentor(report: Report, folder: Path) -> None:
         _check_training(report, model.train(), images, stored['token_embedding']['ids'])
 
 
+def check_tokens(report: Report, folder: Path) -> None:
+    """Token ids of the bare class names of ADE20K and COCO."""
+    for name in ('ade20k', 'coco'):
+        report.use(f'{name}_names')
+        theirs = report.content[f'{name}_texts_len5']
+        ours = tokenize_names(report.content[f'{name}_names'], theirs.shape[1])
+        report.compare(f'{name}_texts_len5', ours, theirs, EXACT)
+
+
 def build_case(content: dict[str, Any], **changes: Any) -> DenseCLIP:
     """The segmentor of a case with its weights.
 
@@ -54,6 +63,9 @@ def build_case(content: dict[str, Any], **changes: Any) -> DenseCLIP:
     """
     settings = without_ignored(content['config'])
     settings.pop('type')
+    for head in settings.values():
+        if isinstance(head, dict) and 'loss_decode' in head:
+            head['loss_decode']['avg_non_ignore'] = False  # as in mmseg 0.x
     names = settings.pop('class_names')
     # Upstream's published recipe trains the text encoder.
     settings.update(freeze_text_encoder=False, vocabulary=names, **changes)
@@ -135,10 +147,13 @@ def _check_tta(report: Report, model: DenseCLIP, image: Tensor, size: tuple[int,
             facts = {'ori_shape': size, 'flip': flip, 'flip_direction': 'horizontal'}
             samples.append([SegDataSample(metainfo=facts)])
     wrapper = OVSegTTA(model)
-    result = wrapper.test_step({'inputs': versions, 'data_samples': samples})[0]
-    probabilities = result.seg_logits.data.softmax(0)[None]
-    report.compare('tta.probs', probabilities, tta['probs'], close(tta['probs']))
-    report.compare('tta.pred', result.pred_sem_seg.data, tta['pred'], LABELS)
+    predictions = [
+        model.predict(picture, sample) for picture, sample in zip(versions, samples, strict=True)
+    ]
+    mean = torch.stack([parts[0].seg_logits.data.exp() for parts in predictions]).mean(0)
+    report.compare('tta.probs', mean[None], tta['probs'], close(tta['probs']))
+    merged = wrapper.merge_preds([[parts[0] for parts in predictions]])[0]
+    report.compare('tta.pred', merged.pred_sem_seg.data, tta['pred'], LABELS)
 
 
 def _check_training(report: Report, model: DenseCLIP, images: Tensor, ids: Tensor) -> None:

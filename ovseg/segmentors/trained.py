@@ -127,7 +127,7 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
         trained = {item.prompts for item in self.trained_vocabulary}
         new = next(item.name for item in vocabulary if item.prompts not in trained)
         raise UserError(
-            f"this {type(self).__name__} was trained for {len(names)} classes ({'; '.join(names)}) "
+            f'this {type(self).__name__} was trained for {len(names)} classes ({"; ".join(names)}) '
             f"and '{new}' is none of them: leave the words out to get these, or choose a model "
             'with an open vocabulary'
         )

@@ -1,4 +1,4 @@
-"""ADE20K for DenseCLIP: crops of 512 x 512 pixels for training, val with its shorter side at 512."""
+"""ADE20K for DenseCLIP: crops of 512 x 512 pixels; val with its shorter side at 512."""
 
 _base_ = '../protocols/maskclip_ade20k.py'
 
