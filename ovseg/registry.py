@@ -17,6 +17,7 @@ _LOCATIONS = {
         'ovseg.guides',
         'ovseg.heads',
         'ovseg.refiners',
+        'ovseg.text',
         'ovseg.pretraining',
         'mmseg.models',
     ],

@@ -15,6 +15,7 @@ from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
+from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 
 
@@ -22,14 +23,15 @@ def build_model(
     config: Config,
     checkpoint: str | Path | None = None,
     templates: str | Path | Sequence[str] | None = None,
-) -> TrainingFreeSegmentor | MaskCLIPPlusSegmentor:
+) -> TrainingFreeSegmentor | MaskCLIPPlusSegmentor | TrainedSegmentor:
     """The model of a config, on the CPU.
 
     Args:
         config: has a ``model`` of a training-free kind, or of one that was trained.
         checkpoint: for a training-free model CLIP weights instead of ``model.clip.pretrained``: a
             file or a tag; CLIP-DINOiser also takes the checkpoint of its two layers, the published
-            ``last.pt`` included. For a trained one its checkpoint. ``'random'`` for either:
+            ``last.pt`` included. For a trained one its checkpoint; the config may name one itself
+            (``load_from``). ``'random'`` for either:
             random weights in all its networks, for measuring time.
         templates: instead of ``model.text.templates`` of a training-free model.
 
@@ -42,8 +44,8 @@ def build_model(
         raise UserError(f'The config {config.filename} has no model to load.')
     with DefaultScope.overwrite_default_scope('ovseg'):
         kind = MODELS.get(settings.type)
-        if kind is not None and issubclass(kind, MaskCLIPPlusSegmentor):
-            return _build_trained(config, checkpoint, templates)
+        if kind is not None and issubclass(kind, (MaskCLIPPlusSegmentor, TrainedSegmentor)):
+            return _build_trained(config, checkpoint or config.get('load_from'), templates)
     if 'clip' not in settings:
         raise UserError(f'The config {config.filename} has no model with a clip to load.')
     is_dinoiser = kind is not None and issubclass(kind, CLIPDINOiser)
@@ -88,7 +90,7 @@ def _holds_layers(checkpoint: str | Path | None) -> bool:
 
 def _build_trained(
     config: Config, checkpoint: str | Path | None, templates: object
-) -> MaskCLIPPlusSegmentor:
+) -> MaskCLIPPlusSegmentor | TrainedSegmentor:
     if checkpoint is None:
         raise UserError(
             f'The model of {config.filename} is a trained one: give its checkpoint '
@@ -96,7 +98,7 @@ def _build_trained(
         )
     if templates is not None:
         raise UserError(
-            f'The model of {config.filename} was trained with its own templates: give no others.'
+            f'The model of {config.filename} was trained with its own words: give no templates.'
         )
     model = MODELS.build(config.model)
     if str(checkpoint) != 'random':

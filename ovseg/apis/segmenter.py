@@ -22,7 +22,8 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.scores import MeasuredClassifier
 from ovseg.apis.zoo import DEFAULT_MODEL, resolve_model
 from ovseg.errors import UserError
-from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
+from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 

@@ -18,8 +18,11 @@ from torch import Tensor, nn
 
 from ovseg.backbones.checkpoints import describe_mismatch
 from ovseg.backbones.download import fetch_url
+from ovseg.backbones.embedded import WEIGHTS
 from ovseg.errors import UserError, nearest
 
+# Weights that ship with ovseg: ovseg://NAME.
+_SHIPPED = 'ovseg://'
 _STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 _NUMPY_SCALARS = ('?', 'b', 'B', 'h', 'H', 'i', 'I', 'l', 'L', 'q', 'Q', 'e', 'f', 'd')
 
@@ -73,8 +76,9 @@ def read_checkpoint(
     refused, except the handful of harmless types that a Runner writes.
 
     Args:
-        filename: a file (``.safetensors`` or written by ``torch.save``) or an ``http(s)`` URL,
-            which is fetched into torch's own cache first.
+        filename: a file (``.safetensors`` or written by ``torch.save``); an ``http(s)`` URL, which
+            is fetched into torch's own cache first; or ``ovseg://NAME``, weights that ship with
+            ovseg.
         map_location: as in ``torch.load``.
 
     Raises:
@@ -82,7 +86,12 @@ def read_checkpoint(
         UserError: no checkpoint, damaged, or one that would run code.
     """
     text = str(filename)
-    path = fetch_url(text) if text.startswith(('http://', 'https://')) else Path(text).expanduser()
+    if text.startswith(_SHIPPED):
+        path = WEIGHTS / f'{text.removeprefix(_SHIPPED)}.safetensors'
+    elif text.startswith(('http://', 'https://')):
+        path = fetch_url(text)
+    else:
+        path = Path(text).expanduser()
     if not path.is_file():
         beside = [str(entry) for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise FileNotFoundError(
@@ -135,7 +144,7 @@ def install_safe_loading() -> None:
 
     loader = mmengine_checkpoint.CheckpointLoader
     loader.register_scheme('', read, force=True)
-    loader.register_scheme(('http://', 'https://'), read, force=True)
+    loader.register_scheme(('http://', 'https://', _SHIPPED), read, force=True)
     # Schemes such as torchvision:// and open-mmlab:// look up a URL and call these.
     mmengine_checkpoint.load_from_http = read
     mmengine_checkpoint.load_from_local = read

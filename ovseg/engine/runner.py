@@ -21,11 +21,13 @@ from ovseg.registry import RUNNERS
 
 @RUNNERS.register_module()
 class OVRunner(Runner):
-    """mmengine's Runner with four differences.
+    """mmengine's Runner with five differences.
 
     Checkpoints are never executed as pickles and load strictly; they are written whole or not at
-    all; a model without anything to train is not wrapped for data-parallel training, which would
-    refuse it; and processes started by a launcher on a machine without GPU talk over gloo.
+    all; a training that starts from one does not initialise its weights first, so the files that
+    initialisation would read are not needed; a model without anything to train is not wrapped for
+    data-parallel training, which would refuse it; and processes started by a launcher on a machine
+    without GPU talk over gloo.
     """
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -57,6 +59,11 @@ class OVRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
+
+    def _init_model_weights(self) -> None:
+        """Initialises the weights, unless a checkpoint brings all of them."""
+        if self._load_from is None:
+            super()._init_model_weights()
 
     def load_checkpoint(
         self,

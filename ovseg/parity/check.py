@@ -12,6 +12,7 @@ from ovseg.parity import (
     clip_dinoiser,
     corrclip,
     denseclip_backbones,
+    denseclip_segmentation,
     maskclip,
     maskclip_plus,
     proxy_clip,
@@ -45,6 +46,7 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'corrclip_v1.pt': corrclip.check_version_1,
     'corrclip_v1_weights.pt': corrclip.check_weights,
     'corrclip_v2.pt': corrclip.check_version_2,
+    'tokens.pt': denseclip_segmentation.check_tokens,
     'units.pt': trident.check_units,
     'stage_refine.pt': trident_refinement.check_stage_refine,
     'backbones.pt': denseclip_backbones.check_backbones,
@@ -58,6 +60,8 @@ NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'weights_dino': trident.check_dino_weights,
     'weights_sam': trident.check_sam_weights,
     'case_': trident.check_case,
+    'rn_seg_': denseclip_segmentation.check_segmentor,
+    'vit_seg_': denseclip_segmentation.check_segmentor,
 }
 # Several methods have a file of this name; a key that only one of them has tells whose it is.
 SHARED_NAME = 'weights.pt'

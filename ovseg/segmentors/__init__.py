@@ -2,15 +2,20 @@
 
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
+from ovseg.segmentors.dense_clip import DenseCLIP
+from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
-from ovseg.segmentors.training_free import ImageEncoding, TrainingFreeSegmentor
+from ovseg.segmentors.trained import TrainedSegmentor
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
 
 __all__ = [
     'CLIPDINOiser',
     'CorrCLIP',
+    'DenseCLIP',
     'ImageEncoding',
     'MaskCLIPPlusSegmentor',
+    'TrainedSegmentor',
     'TrainingFreeSegmentor',
     'Trident',
 ]

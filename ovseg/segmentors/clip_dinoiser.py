@@ -13,7 +13,8 @@ from ovseg.guides import DINOiserGuide, DINOTeacher
 from ovseg.losses import correlation_loss, foreground_loss
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import map_images
-from ovseg.segmentors.training_free import TrainingFreeSegmentor, build_part
+from ovseg.segmentors.prediction import build_part
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 
 
 @MODELS.register_module()

@@ -21,7 +21,8 @@ from ovseg.refiners.mask_vote import majority_labels
 from ovseg.registry import MODELS
 from ovseg.segmentors.dense_sampling import SampledFeatures
 from ovseg.segmentors.encoding import ImageEncoding, encode_windows, image_boxes
-from ovseg.segmentors.training_free import TrainingFreeSegmentor, build_part
+from ovseg.segmentors.prediction import build_part
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.upsample import RegionScores, ScoreMaps
 from ovseg.segmentors.windows import cut_windows
 from ovseg.text import Classifier, TextEncoder, build_classifier

@@ -19,6 +19,7 @@ from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
+from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
 from ovseg.segmentors.pseudo_labels import (
     PseudoLabelSettings,
     assign_labels,
@@ -30,14 +31,14 @@ from ovseg.segmentors.student_words import (
     student_classifier,
     with_learned_background,
 )
-from ovseg.segmentors.training_free import TrainingFreeSegmentor, _drop_frozen, build_part
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
 
 @MODELS.register_module()
-class MaskCLIPPlusSegmentor(BaseSegmentor):
+class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
     """A closed-vocabulary student in CLIP's text space, and the teacher that labels its images.
 
     The student is a backbone, a neck if wanted, and a :class:`~ovseg.heads.MaskCLIPPlusHead` around
@@ -71,19 +72,6 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
     """
 
     frozen_prefixes = ('teacher.',)
-    # The score maps of a student are no probabilities, and nothing refines them.
-    scores_are_probabilities = False
-
-    # From scores to labels in strips, paddings, flips and scores on request: one way for both.
-    predict = TrainingFreeSegmentor.predict
-    _fill = TrainingFreeSegmentor._fill
-    encode_image = TrainingFreeSegmentor.encode_image
-    encode_decode = TrainingFreeSegmentor.encode_decode
-    score_maps = TrainingFreeSegmentor.score_maps
-    segment_encoding = TrainingFreeSegmentor.segment_encoding
-    pixel_refiner = None
-    reads_originals = False
-    reads_names = False
 
     def __init__(
         self,
@@ -137,7 +125,7 @@ class MaskCLIPPlusSegmentor(BaseSegmentor):
         self._asked: Classifier | None = None
         self._check_categories()
         self._take_rows()
-        self.register_state_dict_post_hook(_drop_frozen)
+        self.register_state_dict_post_hook(drop_frozen)
 
     def _check_categories(self) -> None:
         classes = self.decode_head.num_classes

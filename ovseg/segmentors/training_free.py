@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
-from mmseg.structures import SegDataSample
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
@@ -25,21 +22,18 @@ from ovseg.guides import apply_guide
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.pixel_stage import PixelRefiner, PixelStage, refined_strips
-from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips
+from ovseg.segmentors.pixel_stage import PixelRefiner
+from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
+from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier, TextEncoder, build_classifier, classifier_from_rows
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
-# Keeps scores of a pixel without any from dividing by zero.
-_TINY = 1e-12
 # How far statistics in pixel values may be rounded and still mean the weights' own.
 _ROUNDED = 1e-4
-# Below any real log-probability; keeps classes that no row stands for finite.
-_SMALLEST_PROBABILITY = 1e-12
 
 
 @MODELS.register_module()
-class TrainingFreeSegmentor(BaseSegmentor):
+class TrainingFreeSegmentor(VocabularyPrediction, BaseSegmentor):
     """Segments with a frozen CLIP and a vocabulary that may change at any time.
 
     Args:
@@ -63,10 +57,6 @@ class TrainingFreeSegmentor(BaseSegmentor):
     """
 
     needs_checkpoint = False
-    # Whether encode_images wants the images at their own size, too (datasets: keep_original).
-    reads_originals = False
-    # Whether encode_images wants the images' file names, too.
-    reads_names = False
     frozen_prefixes = ('clip.', 'encoder.', 'guide.')
 
     def __init__(
@@ -129,7 +119,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.vocabulary_source: str = 'none'
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, rows=embeddings)
-        self.register_state_dict_post_hook(_drop_frozen)
+        self.register_state_dict_post_hook(drop_frozen)
 
     def _take_statistics(self, loaded: LoadedCLIP) -> None:
         """What pixels are normalised with, for undoing it; see :meth:`pixels`."""
@@ -257,20 +247,6 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         return self.encoder.pad(inputs) * self.pixel_std + self.pixel_mean
 
-    def encode_image(
-        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None, **beside: Any
-    ) -> ImageEncoding:
-        """Runs the encoder over one image.
-
-        Args:
-            inputs: (1, 3, H, W), from the data preprocessor.
-            originals: see :meth:`encode_images`; one image.
-            beside: what else this model's :meth:`encode_images` takes, for one image.
-        """
-        if len(inputs) != 1:
-            raise ValueError(f'encode_image takes one image, got a batch of {len(inputs)}')
-        return self.encode_images(inputs, originals, **beside)[0]
-
     def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
         """Scores the patches of an image for each row of the classifier, refined.
 
@@ -283,128 +259,12 @@ class TrainingFreeSegmentor(BaseSegmentor):
             scores = refiner(scores, encoding.features, classifier)
         return ScoreMaps(scores, encoding.boxes, encoding.input_size, encoding.margins)
 
-    def score_maps(
-        self, encoding: ImageEncoding, classifier: Classifier, size: tuple[int, int]
-    ) -> ScoreMaps:
-        """Scores as they are upsampled to an image of that size; see ``test_cfg.upsampling``.
-
-        Args:
-            encoding: from :meth:`encode_image`.
-            classifier: its rows are asked.
-            size: (height, width) of the labels in pixels.
-        """
-        scores = self.score(encoding, classifier)
-        if self.inference_settings.upsampling == 'direct':
-            return replace(scores, boxes=[(0, 0, *size)], input_size=size)
-        return scores
-
     @property
     def scores_are_probabilities(self) -> bool:
         """Whether the refined score maps hold probabilities instead of cosines."""
         return any(refiner.gives_probabilities for refiner in self.refiners)
 
-    def segment_encoding(
-        self,
-        encoding: ImageEncoding,
-        original_size: tuple[int, int],
-        classifier: Classifier | None = None,
-        with_scores: bool = False,
-        strip_megabytes: float | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Labels of an encoded image.
-
-        Args:
-            encoding: from :meth:`encode_image`.
-            original_size: (height, width) of the labels in pixels.
-            classifier: another one than the model's.
-            with_scores: also return class probabilities; their memory grows with the classes.
-            strip_megabytes: replaces the setting of ``test_cfg``.
-
-        Returns:
-            (H, W) int64 labels; with scores also (K, H, W) probabilities.
-        """
-        classifier = self.classifier if classifier is None else classifier.to(self.device)
-        given = self.scores_are_probabilities
-        strip_bytes = int((strip_megabytes or self.inference_settings.strip_megabytes) * 2**20)
-        size = tuple(original_size)
-        scores = self.score_maps(encoding, classifier, size)
-        stage = self.pixel_refiner and PixelStage(self.pixel_refiner, encoding.image)
-
-        def in_strips(decide: Any, collect: Any = None) -> tuple[Tensor, Tensor | None]:
-            strips = stage and refined_strips(scores, stage, size, strip_bytes)
-            return labels_in_strips(scores, size, decide, strip_bytes, collect, strips)
-
-        allowed = None
-        if classifier.rejection.min_area > 0:
-            allowed = classifier.large_classes(in_strips(classifier.best_classes)[0])
-
-        def collect(rows: Tensor) -> Tensor:
-            shares = classifier.probabilities(rows, are_probabilities=given, allowed=allowed)
-            if self.inference_settings.normalize_scores:
-                shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
-            return shares
-
-        labels, probabilities = in_strips(
-            lambda rows: classifier.decide(rows, are_probabilities=given, allowed=allowed),
-            collect if with_scores else None,
-        )
-        return (labels, probabilities) if with_scores else labels
-
     # mmseg -----------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def predict(
-        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
-        """Fills ``pred_sem_seg`` (1, H, W) and, if asked for, ``seg_logits`` (K, H, W).
-
-        Args:
-            inputs: (B, 3, H, W), from the data preprocessor.
-            data_samples: with ``ori_shape``, and ``img_padding_size`` and ``flip`` where they
-                apply; None means that the input size is the original size.
-        """
-        samples = data_samples or [
-            SegDataSample(metainfo={'ori_shape': tuple(inputs.shape[-2:])}) for _ in inputs
-        ]
-        images = [
-            _without_padding(image, sample) for image, sample in zip(inputs, samples, strict=True)
-        ]
-        beside: dict[str, list[Any]] = {}
-        if self.reads_originals:
-            beside['originals'] = [_original(sample) for sample in samples]
-        if self.reads_names:
-            beside['names'] = [_name(sample) for sample in samples]
-        if len({tuple(image.shape) for image in images}) == 1:
-            encodings = self.encode_images(torch.stack(images), **beside)
-        else:
-            encodings = [
-                self.encode_image(
-                    image[None], **{key: given[i : i + 1] for key, given in beside.items()}
-                )
-                for i, image in enumerate(images)
-            ]
-        for encoding, sample in zip(encodings, samples, strict=True):
-            self._fill(sample, encoding)
-        return samples
-
-    def _fill(self, sample: SegDataSample, encoding: ImageEncoding) -> None:
-        with_scores = self.inference_settings.save_logits
-        result = self.segment_encoding(encoding, sample.ori_shape[:2], with_scores=with_scores)
-        labels, probabilities = result if with_scores else (result, None)
-        axes = _flipped_axes(sample)
-        sample.pred_sem_seg = PixelData(data=labels.flip(axes)[None])
-        if probabilities is not None:
-            probabilities = probabilities.flip([axis + 1 for axis in axes])
-            logits = probabilities.clamp_min(_SMALLEST_PROBABILITY).log()
-            sample.seg_logits = PixelData(data=logits)
-
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Class scores at the input size, (B, K, H, W): mmseg's name for it."""
-        scores = []
-        for encoding in self.encode_images(inputs):
-            rows = input_rows(self.score(encoding, self.classifier), 0, encoding.input_size[0])
-            scores.append(self.classifier.class_scores(rows[None]))
-        return torch.cat(scores)
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features in the text space, (B, D, h, w)."""
@@ -448,62 +308,3 @@ class TrainingFreeSegmentor(BaseSegmentor):
             if self.vocabulary is None
             else self.vocabulary.rejection.describe(),
         }
-
-
-def build_part(config: Mapping[str, Any]) -> Any:
-    """Builds a part by its name in our scope, whatever the current default scope is.
-
-    Args:
-        config: with ``type``.
-    """
-    return MODELS.build({'_scope_': 'ovseg', **config})
-
-
-def _drop_frozen(module: TrainingFreeSegmentor, state: dict, prefix: str, metadata: Any) -> None:
-    """Frozen towers load in the constructor; a checkpoint holds only what was trained."""
-    for key in list(state):
-        if key.startswith(tuple(prefix + name for name in module.frozen_prefixes)):
-            del state[key]
-
-
-def _flipped_axes(sample: SegDataSample) -> list[int]:
-    """Axes of an (H, W) map along which the network's input was mirrored."""
-    if not sample.metainfo.get('flip', False):
-        return []
-    direction = sample.metainfo.get('flip_direction') or 'horizontal'
-    return {'vertical': [0], 'horizontal': [1], 'diagonal': [0, 1]}[direction]
-
-
-def _original(sample: SegDataSample) -> np.ndarray:
-    """The image at its own size, mirrored as the network's input was.
-
-    Raises:
-        UserError: the data pipeline dropped it.
-    """
-    if 'original_image' not in sample:
-        raise UserError(
-            'this model also reads images at their own size, which the data pipeline did not keep; '
-            'set keep_original=True in the data set of the config'
-        )
-    image = np.flip(sample.original_image, _flipped_axes(sample))
-    return np.ascontiguousarray(image)
-
-
-def _name(sample: SegDataSample) -> str | None:
-    """Path of the image.
-
-    Raises:
-        UserError: what is kept under that name is not mirrored as the network's input was.
-    """
-    if _flipped_axes(sample):
-        raise UserError(
-            'this model looks up files by the name of the image, which do not fit a mirrored one; '
-            'run without test-time augmentation'
-        )
-    return sample.metainfo.get('img_path')
-
-
-def _without_padding(image: Tensor, sample: SegDataSample) -> Tensor:
-    left, right, top, bottom = sample.metainfo.get('img_padding_size', (0, 0, 0, 0))
-    height, width = image.shape[-2:]
-    return image[..., top : height - bottom, left : width - right]

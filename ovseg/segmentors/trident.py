@@ -22,8 +22,9 @@ from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
 from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.segmentors.prediction import build_part
 from ovseg.segmentors.splicing import join_windows
-from ovseg.segmentors.training_free import TrainingFreeSegmentor, build_part
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.upsample import ScoreMaps, output_rows
 from ovseg.segmentors.windows import Box, cut_windows, whole_patches, window_boxes
 from ovseg.settings import read_settings

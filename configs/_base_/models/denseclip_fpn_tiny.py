@@ -1,0 +1,65 @@
+# DenseCLIP on the tiny CLIP that ships with ovseg: patches of 8 pixels, so the score map lies at
+# stride 8. A config gives it the words of the data set, and the neck the width of that level.
+norm_cfg = dict(type='BN')
+model = dict(
+    type='DenseCLIP',
+    pretrained=dict(model='tiny_clip_scenes', pretrained='embedded'),
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[122.7709383, 116.7460125, 104.09373615],
+        std=[68.5005327, 66.6321579, 70.32316305],
+        bgr_to_rgb=True,
+        seg_pad_val=255,
+        size_divisor=1,
+    ),
+    backbone=dict(
+        type='CLIPVisionTransformer',
+        patch_size=8,
+        width=128,
+        layers=3,
+        heads=4,
+        output_dim=128,
+        input_resolution=192,
+        out_indices=[0, 1, 2, 2],
+        get_embeddings=True,
+        activation='gelu',
+    ),
+    text_encoder=dict(
+        type='CLIPTextContextEncoder',
+        context_length=13,  # 5 tokens of a name, 8 learned ones
+        embed_dim=128,
+        transformer_width=96,
+        transformer_heads=4,
+        transformer_layers=2,
+        activation='gelu',
+    ),
+    context_decoder=dict(
+        type='ContextDecoder',
+        transformer_width=64,
+        transformer_heads=4,
+        transformer_layers=3,
+        visual_dim=128,
+        dropout=0.1,
+    ),
+    neck=dict(type='FPN', in_channels=[128, 128, 128, 128], out_channels=64, num_outs=4),
+    decode_head=dict(
+        type='FPNHead',
+        in_channels=[64, 64, 64, 64],
+        in_index=[0, 1, 2, 3],
+        feature_strides=[4, 8, 16, 32],
+        channels=64,
+        dropout_ratio=0.1,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0, avg_non_ignore=True),
+    ),
+    identity_head=dict(
+        type='IdentityHead',
+        loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4, avg_non_ignore=True),
+    ),
+    context_length=5,
+    token_embed_dim=96,
+    text_dim=128,
+    score_concat_index=1,
+    test_cfg=dict(mode='whole'),
+)
