@@ -35,7 +35,7 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
             of patch 16, 1 for one of patch 8.
         freeze_text_encoder: no gradients into the text tower. The released training keeps them,
             at learning rate 0, and so they count in the norm that gradients are clipped by.
-        pretrained: CLIP for both towers, in place of each one's own ``pretrained``.
+        pretrained: CLIP's weights for backbone and text encoder, where these name none.
         detector: ``train_cfg``, ``test_cfg``, ``data_preprocessor``, ``init_cfg`` of mmdet's
             RetinaNet.
 

@@ -8,14 +8,20 @@ from typing import Any, ClassVar
 
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import get_box_tensor
+from mmengine.config import ConfigDict
 from torch import Tensor
 
 from ovseg.errors import UserError
 from ovseg.heads.pixel_text_matching import PixelTextMatching, join_score_map
 from ovseg.losses import box_segmentation_loss
 
-# Arguments of the released configs that their code never reads, or reads one value of.
+# Arguments of the released configs that their code never reads.
 _WITHOUT_EFFECT = ('clip_head', 'text_adapter')
+# Whose names the parts have, whatever the current default scope is.
+_SCOPES = {
+    'backbone': 'ovseg',
+    **dict.fromkeys(('neck', 'bbox_head', 'rpn_head', 'roi_head', 'data_preprocessor'), 'mmdet'),
+}
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,10 @@ class TextAlignedDetector(PixelTextMatching):
     ) -> None:
         _refuse_without_effect(detector)
         if pretrained is not None:
-            backbone, text_encoder = (
-                _with_pretrained(name, part, pretrained)
-                for name, part in (('backbone', backbone), ('text_encoder', text_encoder))
-            )
-        super().__init__(backbone=backbone, neck=neck, **detector)
+            backbone = {'pretrained': pretrained, **backbone}
+            text_encoder = {'pretrained': pretrained, **text_encoder}
+        parts = {'backbone': backbone, 'neck': neck, **detector}
+        super().__init__(**{name: _for_mmdet(name, part) for name, part in parts.items()})
         self.init_matching(
             text_encoder=text_encoder,
             context_decoder=context_decoder,
@@ -78,7 +83,6 @@ class TextAlignedDetector(PixelTextMatching):
             text_dim=text_dim,
             freeze_text_encoder=freeze_text_encoder,
         )
-        self.tau = tau
         self.seg_loss = seg_loss
         self.score_concat_index = score_concat_index
 
@@ -160,9 +164,9 @@ def _refuse_without_effect(detector: Mapping[str, Any]) -> None:
             )
 
 
-def _with_pretrained(name: str, part: Mapping[str, Any], pretrained: Any) -> dict[str, Any]:
-    if part.get('pretrained') is not None:
-        raise UserError(
-            f'model.pretrained and model.{name}.pretrained are both set; leave one of them out'
-        )
-    return {**part, 'pretrained': pretrained}
+def _for_mmdet(name: str, part: Any) -> Any:
+    """A part's config as mmdet reads it: by attribute, and in its own scope."""
+    if not isinstance(part, Mapping):
+        return part
+    scope = _SCOPES.get(name)
+    return ConfigDict({'_scope_': scope, **part} if scope else part)

@@ -22,6 +22,18 @@ from ovseg.parity import (
 from ovseg.parity import training_free_attention as attention
 from ovseg.parity.report import Line, Report
 
+
+def _detection(name: str) -> Callable[[Report, Path], None]:
+    """A check of DenseCLIP's detectors; mmdet's models are imported when it runs."""
+
+    def check(report: Report, folder: Path) -> None:
+        from ovseg.parity import denseclip_detection
+
+        getattr(denseclip_detection, name)(report, folder)
+
+    return check
+
+
 # file name -> check(report, folder)
 CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'preprocess.pt': maskclip.check_preprocess,
@@ -53,6 +65,7 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'clip_mapping_rn.pt': denseclip_backbones.check_resnet_mapping,
     'clip_mapping_vit.pt': denseclip_backbones.check_vit_mapping,
     'det_attnpool.pt': denseclip_backbones.check_detection_pool,
+    'det_seg_target.pt': _detection('check_box_target'),
 }
 # How the names of files begin of which a method has any number.
 NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
@@ -62,6 +75,8 @@ NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'case_': trident.check_case,
     'rn_seg_': denseclip_segmentation.check_segmentor,
     'vit_seg_': denseclip_segmentation.check_segmentor,
+    'retina_det_': _detection('check_detector'),
+    'maskrcnn_det_': _detection('check_detector'),
 }
 # Several methods have a file of this name; a key that only one of them has tells whose it is.
 SHARED_NAME = 'weights.pt'
