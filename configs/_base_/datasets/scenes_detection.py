@@ -1,6 +1,6 @@
 """Boxes of the ten kinds of objects in Scenes.
 
-    python tools/make_scenes.py data/scenes --instances --training 4000 --validation 300
+    python tools/make_scenes.py data/scenes --instances --training 2000 --validation 200
 """
 
 data_root = 'data/scenes/'
@@ -10,7 +10,7 @@ classes = [
 ]
 metainfo = dict(classes=classes)
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(

@@ -10,9 +10,9 @@ mask_rcnn = dict(
         mask_head=dict(in_channels=64, num_convs=2, conv_out_channels=64, num_classes=10),
     ),
     train_cfg=dict(
-        rpn=dict(sampler=dict(num=128)),
+        rpn=dict(sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=200, max_per_img=100),
-        rcnn=dict(sampler=dict(num=64)),
+        rcnn=dict(sampler=dict(num=32)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=50)),
 )

@@ -1,7 +1,7 @@
 # A training of minutes on a CPU; with the runtime, whose hooks it sets.
 _base_ = '../detection_runtime.py'
 
-max_iters = 1000
+max_iters = 500
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='TrainableParamsConstructor',
@@ -10,7 +10,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0, norm_type=2),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
     dict(type='PolyLR', power=0.9, eta_min=1e-6, by_epoch=False, begin=0, end=max_iters),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
