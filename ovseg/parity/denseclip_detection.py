@@ -118,7 +118,9 @@ def _check_forward(report: Report, model: Detector) -> None:
     pyramid = model.extract_feat(images)
     compare_tensors(report, 'neck', {f'out{i}': level for i, level in enumerate(pyramid)})
     if isinstance(model, DenseCLIPRetinaNet):
-        for name, levels in zip(('cls_scores', 'bbox_preds'), model.bbox_head(pyramid), strict=True):
+        for name, levels in zip(
+            ('cls_scores', 'bbox_preds'), model.bbox_head(pyramid), strict=True
+        ):
             compare_tensors(report, name, {f'l{i}': level for i, level in enumerate(levels)})
     else:
         _check_proposals(report, model, pyramid, _samples(images))

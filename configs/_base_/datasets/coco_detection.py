@@ -1,6 +1,20 @@
 """COCO 2017 boxes: training at (1333, 800) with mirrored images, 5000 validation images."""
 
 data_root = 'data/coco/'
+# What CLIP is shown, in the order of the labels.
+classes = [
+    *('person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck'),
+    *('boat', 'traffic light', 'fire hydrant', 'stop sign', 'parking meter', 'bench'),
+    *('bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra'),
+    *('giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee', 'skis'),
+    *('snowboard', 'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard'),
+    *('surfboard', 'tennis racket', 'bottle', 'wine glass', 'cup', 'fork', 'knife'),
+    *('spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange', 'broccoli', 'carrot'),
+    *('hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant', 'bed'),
+    *('dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote', 'keyboard'),
+    *('cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book'),
+    *('clock', 'vase', 'scissors', 'teddy bear', 'hair drier', 'toothbrush'),
+]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),

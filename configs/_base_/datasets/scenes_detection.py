@@ -1,6 +1,6 @@
 """Boxes of the ten kinds of objects in Scenes.
 
-    python tools/make_scenes.py data/scenes --instances --training 2000 --validation 200
+python tools/make_scenes.py data/scenes --instances --training 2000 --validation 200
 """
 
 data_root = 'data/scenes/'

@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/mask_rcnn_denseclip_r101.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/detection_1x.py',
+]
+model = dict(
+    vocabulary=_base_.classes,
+    neck=dict(in_channels=[256, 512, 1024, 2048 + len(_base_.classes)]),
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))

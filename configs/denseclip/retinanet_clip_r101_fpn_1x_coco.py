@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/models/retinanet_clip_r101.py',
+    '../_base_/datasets/coco_detection.py',
+    '../_base_/schedules/detection_clip_1x.py',
+]
