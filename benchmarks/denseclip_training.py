@@ -34,6 +34,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
@@ -290,6 +291,7 @@ def report_inference(figures: dict[str, list[dict[str, float]]]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     args = parse_args(argv)
+    MMLogger.get_current_instance().setLevel('ERROR')  # It lists every frozen parameter.
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.memory_of:
