@@ -208,7 +208,16 @@ class PixelTextMatching:
 
         Args:
             features: of the images.
+
+        Raises:
+            UserError: the backbone gave its levels only.
         """
+        if not isinstance(features, TextAlignedFeatures):
+            raise UserError(
+                'model.backbone gives no embeddings in the text space: set get_embeddings=True of '
+                'CLIPVisionTransformer, take CLIPResNetWithAttention, or put the backbone into '
+                'BackboneWithAttentionPool'
+            )
         text = self.adapt_text(features)
         return Matching(text, score_map(features.dense_embedding, text))
 
