@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sys
 
@@ -78,11 +79,10 @@ def scalars(folder):
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(config, whole, tmp_path):
-    parts = tmp_path / 'parts'
-    assert run_tool('train', config, '--work-dir', parts) == 0
     # As if the run had been killed after its second iteration.
-    for step in range(3, STEPS + 1):
-        (parts / f'iter_{step}.pth').unlink()
+    parts = tmp_path / 'parts'
+    parts.mkdir()
+    shutil.copy(whole / 'iter_2.pth', parts)
     (parts / 'last_checkpoint').write_text(str(parts / 'iter_2.pth'))
     assert run_tool('train', config, '--work-dir', parts, '--resume') == 0
     expected = read_checkpoint(whole / f'iter_{STEPS}.pth')
@@ -146,6 +146,21 @@ def test_the_demo_and_the_python_interface_take_the_trained_model(config, whole,
     assert len(segment(image).names) == 17
     with pytest.raises(UserError, match="'elephant' is none of them"):
         segment(image, 'elephant')
+
+
+def test_a_checkpoint_needs_no_clip_and_a_fresh_start_names_what_is_missing(
+    config, whole, tmp_path, capsys
+):
+    gone = ('--cfg-options', f'model.pretrained={tmp_path / "gone.pt"}')
+    assert run_tool('train', config, '--work-dir', tmp_path / 'fresh', *gone) != 0
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: ') and f'{tmp_path / "gone.pt"} does not exist' in error
+    start = whole / f'iter_{STEPS - 1}.pth'
+    assert run_tool('train', config, '--work-dir', tmp_path, '--resume', start, *gone) == 0
+    resumed, expected = (
+        read_checkpoint(folder / f'iter_{STEPS}.pth')['state_dict'] for folder in (tmp_path, whole)
+    )
+    assert all(torch.equal(resumed[name], value) for name, value in expected.items())
 
 
 def test_tensorboard_is_written_when_asked_for(config, tmp_path):
