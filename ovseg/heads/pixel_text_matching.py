@@ -185,11 +185,6 @@ class PixelTextMatching:
             tuple((w.data_ptr(), version_of(w), w.dtype, w.device) for w in weights),
         )
 
-    def train(self, mode: bool = True) -> PixelTextMatching:
-        """Sets the mode; a kept text embedding goes, as averaged weights are swapped in unseen."""
-        self._kept_text = None
-        return super().train(mode)
-
     def visual_memory(self, features: TextAlignedFeatures) -> Tensor:
         """What the context decoder sees of the images: (B, 1 + h*w, D), the global part first."""
         dense = features.dense_embedding.flatten(2).transpose(1, 2)
