@@ -11,6 +11,7 @@ from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
 from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
 from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.imagenet_subset import DrawnImagesDataset
+from ovseg.datasets.labelled_folder import LabelledFolderDataset
 from ovseg.datasets.loading import LoadSegLabels
 from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
 from ovseg.datasets.scenes import (
@@ -40,6 +41,7 @@ __all__ = [
     'Context60Dataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
+    'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
     'LoadScene',
