@@ -92,8 +92,8 @@ def set_tta(config: Config) -> dict[str, str]:
         config: changed in place.
 
     Raises:
-        UserError: ``tta_ratios`` of the config are no sizes; or a detector whose config does not say
-            how its predictions are merged.
+        UserError: ``tta_ratios`` of the config are no sizes, or a detector has no settings for how
+            its predictions are merged.
     """
     dataset = config.test_dataloader.dataset
     if _detects(config) and not (config.get('tta_pipeline') and config.get('tta_model')):
