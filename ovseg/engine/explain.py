@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def explained(config: Config) -> Iterator[None]:
     try:
         yield
     except (UserError, FileNotFoundError) as error:
-        text = _from_worker(str(error))
+        text = _from_worker(str(error)) or _missing_annotations(error, config)
         if text is None:
             raise
         raise UserError(text) from error
@@ -59,6 +60,22 @@ def _from_worker(text: str) -> str | None:
     if 'Original Traceback' not in text:
         return None
     return text.strip().splitlines()[-1].partition(': ')[2]
+
+
+def _missing_annotations(error: Exception, config: Config) -> str | None:
+    """Names the data set of mmdet whose annotations are missing, which only opens them."""
+    missing = getattr(error, 'filename', None)
+    for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = (config.get(part) or {}).get('dataset') or {}
+        if missing and missing == os.path.join(
+            dataset.get('data_root') or '', dataset.get('ann_file') or ''
+        ):
+            return (
+                f'the annotations {missing} do not exist; set {part}.dataset.data_root and '
+                '.ann_file to a file in the format of COCO, or make it first (for Scenes: '
+                'tools/make_scenes.py data/scenes --instances)'
+            )
+    return None
 
 
 def _explain(text: str, config: Config) -> str | None:

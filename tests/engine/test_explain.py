@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
@@ -52,3 +54,13 @@ def test_errors_of_loader_processes_lose_their_traceback():
     with pytest.raises(UserError) as error, explained(Config({})):
         raise UserError(text)
     assert str(error.value) == 'a.png: is cut off'
+
+
+def test_missing_annotations_are_named_with_their_data_set():
+    dataset = {'data_root': 'data/mine/', 'ann_file': 'objects.json'}
+    config = Config({'train_dataloader': {'dataset': dataset}})
+    message = 'data/mine/objects.json do not exist; set train_dataloader.dataset.data_root'
+    with pytest.raises(UserError, match=message), explained(config):
+        Path('data/mine/objects.json').read_text()
+    with pytest.raises(FileNotFoundError), explained(config):
+        Path('data/mine/other.json').read_text()
