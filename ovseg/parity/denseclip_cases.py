@@ -16,7 +16,7 @@ LABELS = Tolerance(share=0.001)
 _TOKENS = 'text_encoder.token_embedding.weight'
 _ROWS = f'{_TOKENS}[ids]'
 # Arguments that upstream takes and ignores.
-_IGNORED = ('style', 'outdim', 'clip_head')
+_IGNORED = ('style', 'outdim', 'clip_head', 'text_adapter')
 
 
 def close(reference: Tensor, rtol: float = 1e-4) -> Tolerance:

@@ -128,10 +128,8 @@ def _check_forward(report: Report, model: Detector) -> None:
         sample.pred_instances for sample in model.predict(images, _samples(images), rescale=False)
     ]
     for number, (found, wanted) in enumerate(zip(detected, content['dets'], strict=True)):
-        ours = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
-        path, theirs = f'dets.{number}', wanted['bboxes_scores']
-        report.compare(f'{path}.bboxes_scores', ours, theirs, close(theirs))
-        report.compare(f'{path}.labels', found.labels, wanted['labels'], EXACT)
+        _compare_boxes(report, f'dets.{number}.bboxes_scores', found, wanted['bboxes_scores'])
+        report.compare(f'dets.{number}.labels', found.labels, wanted['labels'], EXACT)
     if isinstance(model, DenseCLIPMaskRCNN):
         _check_masks(report, model, pyramid, detected)
 
@@ -146,8 +144,14 @@ def _check_proposals(
     for number, (found, wanted) in enumerate(
         zip(proposals, report.content['proposals'], strict=True)
     ):
-        ours = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
-        report.compare(f'proposals.{number}', ours, wanted, close(wanted))
+        _compare_boxes(report, f'proposals.{number}', found, wanted)
+
+
+def _compare_boxes(report: Report, path: str, found: InstanceData, wanted: Tensor) -> None:
+    """Boxes in pixels and scores in [0, 1], each with the tolerance of its own range."""
+    boxes, scores = wanted[:, :4], wanted[:, 4]
+    report.compare(path, found.bboxes, boxes, close(boxes))
+    report.compare(f'{path}.scores', found.scores, scores, close(scores))
 
 
 def _check_masks(
