@@ -96,6 +96,12 @@ class PixelTextMatching:
         self.prompting, self.tau = prompting, tau
         self._kept_text: tuple[tuple, Tensor] | None = None
         decoded = text_dim if prompting == 'post' else token_embed_dim
+        given = context_decoder.get('text_dim', decoded)
+        if given != decoded:
+            raise UserError(
+                f'model.context_decoder.text_dim is {given}, but what it decodes has {decoded} '
+                'channels; leave it out'
+            )
         self.context_decoder = _build({**context_decoder, 'text_dim': decoded})
         if self.context_decoder.visual_dim != text_dim:
             raise UserError(

@@ -305,15 +305,15 @@ def test_pre_prompting_cannot_do_without_text_encoder():
         (dict(prompting='both'), r"model.prompting must be one of \['post', 'pre'\], got 'both'"),
         (
             dict(context_decoder=dict(DECODER, visual_dim=10)),
-            'reads 10 channels of the image and 10 of the text, but model.text_dim is 12',
+            'context_decoder.visual_dim is 10, but model.text_dim is 12',
         ),
         (
             dict(context_decoder=dict(DECODER, text_dim=16)),
-            'reads 12 channels of the image and 16 of the text',
+            'context_decoder.text_dim is 16, but what it decodes has 12 channels',
         ),
         (
             dict(context_decoder=dict(DECODER, text_dim=12), prompting='pre'),
-            'and 12 of the text, .* and what it decodes has 16',
+            'context_decoder.text_dim is 12, but what it decodes has 16 channels',
         ),
         (
             dict(token_embed_dim=20),
