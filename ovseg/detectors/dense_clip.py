@@ -20,7 +20,8 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
 
     Args:
         backbone: config of one that gives
-            :class:`~ovseg.backbones.text_aligned.TextAlignedFeatures`.
+            :class:`~ovseg.backbones.text_aligned.TextAlignedFeatures`; the released detectors' has
+            ``position='crop'``.
         neck: config of mmdet's FPN; the level ``score_concat_index`` has K channels more.
         bbox_head: config of mmdet's RetinaHead.
         text_encoder: config of ``CLIPTextContextEncoder``.

@@ -12,7 +12,11 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from ovseg.errors import UserError
-from ovseg.heads.pixel_text_matching import PixelTextMatching, join_score_map
+from ovseg.heads.pixel_text_matching import (
+    PixelTextMatching,
+    check_neck_widths,
+    join_score_map,
+)
 from ovseg.losses import box_segmentation_loss
 
 # Arguments of the released configs that their code never reads.
@@ -95,6 +99,7 @@ class TextAlignedDetector(PixelTextMatching):
         features = self.backbone(inputs)
         score_map = self.match(features).score_map / self.tau
         levels = join_score_map(features.levels, score_map, self.score_concat_index)
+        check_neck_widths(self.neck, levels, self.score_concat_index, len(self.vocabulary))
         pyramid = self.neck(tuple(levels))
         return EncodedImages(pyramid, score_map, (inputs.shape[2], inputs.shape[3]))
 

@@ -294,6 +294,29 @@ def join_score_map(levels: Sequence[Tensor], scores: Tensor, index: int) -> list
     return joined
 
 
+def check_neck_widths(
+    neck: nn.Module, levels: Sequence[Tensor], index: int, num_classes: int
+) -> None:
+    """Stops before a neck whose configured widths are not those of the levels.
+
+    Args:
+        neck: one of mmseg or mmdet.
+        levels: (B, C_i, h_i, w_i) each, with the score map.
+        index: of the level that the score map was joined to.
+        num_classes: channels of the score map.
+
+    Raises:
+        UserError: the widths differ.
+    """
+    wanted = getattr(neck, 'in_channels', None)
+    widths = [level.shape[1] for level in levels]
+    if wanted is not None and list(wanted) != widths:
+        raise UserError(
+            f'model.neck.in_channels is {list(wanted)}, but the levels have {widths} channels: '
+            f'level {index} counts one for each of the {num_classes} classes'
+        )
+
+
 def tokenize_names(names: Sequence[str], context_length: int) -> Tensor:
     """Tokens of bare names, (K, N1) int64: start, name, end, zeros.
 

@@ -8,8 +8,12 @@ from typing import Any
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ovseg.errors import UserError
-from ovseg.heads.pixel_text_matching import Matching, PixelTextMatching, join_score_map
+from ovseg.heads.pixel_text_matching import (
+    Matching,
+    PixelTextMatching,
+    check_neck_widths,
+    join_score_map,
+)
 from ovseg.registry import MODELS
 from ovseg.segmentors.prediction import build_part
 from ovseg.segmentors.trained import TrainedSegmentor
@@ -106,19 +110,11 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         levels = join_score_map(features.levels, matching.score_map, self.score_concat_index)
         plain = list(features.levels)
         if self.with_neck:
-            self._check_widths(levels)
+            check_neck_widths(
+                self.neck, levels, self.score_concat_index, len(self.trained_vocabulary)
+            )
             levels = plain = list(self.neck(levels))
         return ([matching.text, *levels] if self.text_head else levels), matching, plain
-
-    def _check_widths(self, levels: list[Tensor]) -> None:
-        wanted = getattr(self.neck, 'in_channels', None)
-        widths = [level.shape[1] for level in levels]
-        if wanted is not None and list(wanted) != widths:
-            raise UserError(
-                f'model.neck.in_channels is {list(wanted)}, but the levels have {widths} channels: '
-                f'level {self.score_concat_index} counts one for each of the '
-                f'{len(self.trained_vocabulary)} classes'
-            )
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of the decode head, of the score map and of auxiliary heads.

@@ -12,7 +12,18 @@ import torch
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import DefaultScope
-from tiny_detectors import KINDS, MASK_RCNN, NAMES, RETINANET, SIZE, build, images, samples, total
+from tiny_detectors import (
+    CONFIGS,
+    KINDS,
+    MASK_RCNN,
+    NAMES,
+    RETINANET,
+    SIZE,
+    build,
+    images,
+    samples,
+    total,
+)
 
 from ovseg.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
 from ovseg.errors import UserError
@@ -207,6 +218,14 @@ def test_a_level_of_another_grid_is_refused(kind):
     model = build(kind, score_concat_index=2)
     with pytest.raises(UserError, match='model.score_concat_index=2, but .* set it to 3'):
         model.loss(images(), samples())
+
+
+@each_kind
+def test_a_neck_that_does_not_count_the_classes_is_refused(kind):
+    neck = {**CONFIGS[kind]['neck'], 'in_channels': [16, 32, 64, 128]}
+    message = r'model.neck.in_channels is \[16, 32, 64, 128\], but .* 131\] channels: level 3'
+    with pytest.raises(UserError, match=message):
+        build(kind, neck=neck).loss(images(), samples())
 
 
 def test_a_batch_larger_than_the_position_table_is_refused():
