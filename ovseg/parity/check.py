@@ -15,6 +15,7 @@ from ovseg.parity import (
     denseclip_segmentation,
     maskclip,
     maskclip_plus,
+    ovseg_maskformer,
     proxy_clip,
     trident,
     trident_refinement,
@@ -53,6 +54,11 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'clip_mapping_rn.pt': denseclip_backbones.check_resnet_mapping,
     'clip_mapping_vit.pt': denseclip_backbones.check_vit_mapping,
     'det_attnpool.pt': denseclip_backbones.check_detection_pool,
+    'maskformer_weights.pt': ovseg_maskformer.check_weights,
+    'maskformer_forward.pt': ovseg_maskformer.check_forward,
+    'matcher_losses.pt': ovseg_maskformer.check_matcher,
+    'resnet_deeplab_backbone.pt': ovseg_maskformer.check_resnet,
+    'train_forward.pt': ovseg_maskformer.check_training,
 }
 # How the names of files begin of which a method has any number.
 NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
