@@ -5,6 +5,7 @@ from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.dense_clip import DenseCLIP
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
+from ovseg.segmentors.ovseg import OVSeg
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
@@ -15,6 +16,7 @@ __all__ = [
     'DenseCLIP',
     'ImageEncoding',
     'MaskCLIPPlusSegmentor',
+    'OVSeg',
     'TrainedSegmentor',
     'TrainingFreeSegmentor',
     'Trident',
