@@ -4,7 +4,6 @@ from ovseg.guides.correlation import patch_correlation, pool_by_affinity
 from ovseg.guides.dino_teacher import DINOTeacher
 from ovseg.guides.dinoiser import DINOiserGuide
 from ovseg.guides.guide import Guidance, Guide, apply_guide
-from ovseg.guides.mask_proposals import ImageProposals, ProposalSource, RegionProposals
 from ovseg.guides.region_maps import RegionFolder, SAMRegions
 
 __all__ = [
@@ -12,10 +11,7 @@ __all__ = [
     'DINOiserGuide',
     'Guidance',
     'Guide',
-    'ImageProposals',
-    'ProposalSource',
     'RegionFolder',
-    'RegionProposals',
     'SAMRegions',
     'apply_guide',
     'patch_correlation',

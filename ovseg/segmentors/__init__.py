@@ -4,6 +4,7 @@ from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.dense_clip import DenseCLIP
 from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.segmentors.mask_proposals import RegionProposals
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.ovseg import OVSeg
 from ovseg.segmentors.trained import TrainedSegmentor
@@ -17,6 +18,7 @@ __all__ = [
     'ImageEncoding',
     'MaskCLIPPlusSegmentor',
     'OVSeg',
+    'RegionProposals',
     'TrainedSegmentor',
     'TrainingFreeSegmentor',
     'Trident',

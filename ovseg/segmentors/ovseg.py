@@ -16,7 +16,6 @@ from ovseg.backbones.clip import load_clip_weights
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
 from ovseg.backbones.ovseg_format import from_ovseg, to_ovseg
 from ovseg.errors import UserError
-from ovseg.guides.mask_proposals import ImageProposals, ProposalSource, pad_to_divisor
 from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.inference import InferenceSettings
@@ -27,6 +26,7 @@ from ovseg.segmentors.mask_maps import (
     select_queries,
     sum_of_masks,
 )
+from ovseg.segmentors.mask_proposals import ImageProposals, ProposalSource, pad_to_divisor
 from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
 from ovseg.segmentors.region_crops import RegionSettings
 from ovseg.segmentors.region_embeddings import embed_regions
@@ -65,7 +65,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
     """Names mask proposals by two classifiers against the same words.
 
     Proposals come from ``backbone`` and ``proposals`` (a MaskFormer that embeds its queries in the
-    text space, trained here), or from any :class:`~ovseg.guides.mask_proposals.ProposalSource`,
+    text space, trained here), or from any :class:`~ovseg.segmentors.mask_proposals.ProposalSource`,
     such as SAM's automatic masks; these have no embeddings, so CLIP alone names them.
 
     Args:

@@ -96,8 +96,9 @@ class RegionProposals(nn.Module):
         originals: Sequence[np.ndarray] | None = None,
         names: Sequence[str | None] | None = None,
     ) -> list[ImageProposals]:
-        """See :class:`ProposalSource`; the smallest id of a map, what no region claimed, is left
-        out where there are others.
+        """See :class:`ProposalSource`.
+
+        The smallest id of a map, what no region claimed, is left out where there are others.
         """
         size = (inputs.shape[2], inputs.shape[3])
         found = []
