@@ -91,8 +91,8 @@ class MaskPromptedViT(VisionTransformer):
         """
         kept = None if masks is None else self.kept_patches(masks)
         tokens = self.ln_pre(self.embed(images, kept))
-        for _, tokens in self.run_blocks(tokens, kept):
-            pass
+        for _, leaving in self.run_blocks(tokens, kept):
+            tokens = leaving
         pooled, _ = self._pool(tokens)
         return pooled if self.proj is None else pooled @ self.proj
 

@@ -15,6 +15,7 @@ from ovseg.parity import (
     denseclip_segmentation,
     maskclip,
     maskclip_plus,
+    ovseg_regions,
     proxy_clip,
     trident,
     trident_refinement,
@@ -53,6 +54,12 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'clip_mapping_rn.pt': denseclip_backbones.check_resnet_mapping,
     'clip_mapping_vit.pt': denseclip_backbones.check_vit_mapping,
     'det_attnpool.pt': denseclip_backbones.check_detection_pool,
+    'class_names.pt': ovseg_regions.check_class_names,
+    'clip_visual.pt': ovseg_regions.check_visual,
+    'text_features.pt': ovseg_regions.check_text,
+    'crop_preprocess.pt': ovseg_regions.check_crops,
+    'mask_clip_forward.pt': ovseg_regions.check_forward,
+    'adapter_semantic_inference.pt': ovseg_regions.check_inference,
 }
 # How the names of files begin of which a method has any number.
 NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
