@@ -1,8 +1,7 @@
-"""Parity with OVSeg's second stage: words, region crops, mask-adapted CLIP, ensemble."""
+"""Parity with OVSeg's second stage: region crops, mask-adapted CLIP, ensemble."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +11,9 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovseg.backbones.clip import build_architecture, load_clip_weights
-from ovseg.backbones.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
-from ovseg.datasets.coco import PIXEL_VALUES
-from ovseg.parity.report import EXACT, Report, Tolerance
+from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
+from ovseg.parity.ovseg_clip import FEATURES, LOGITS, mask_prompted, read_visual
+from ovseg.parity.report import EXACT, Report
 from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
 from ovseg.segmentors.region_crops import (
     RegionSettings,
@@ -36,44 +34,9 @@ from ovseg.segmentors.region_scores import (
     with_no_object,
 )
 from ovseg.segmentors.upsample import ScoreMaps
-from ovseg.text import TextEncoder, build_classifier
-from ovseg.vocabulary import Vocabulary
-from ovseg.vocabulary.protocols import protocol_words
-from ovseg.vocabulary.templates import fill_template, get_templates
 
-FEATURES = Tolerance(atol=2e-5, rtol=1e-4)
-LOGITS = Tolerance(atol=1e-3, rtol=1e-4)  # cosines times 100
-_WEIGHTS = 'clip_visual.pt'
-_TOKENS = 'token_embedding.weight'
 _MEMORY_MEGABYTES = 0.2  # small, so that the cases go through several batches
 _STRIP_BYTES = 2**16
-_PROTOCOLS = {
-    'ade20k_150': 'ade20k',
-    'ade20k_full_847': 'ade847',
-    'coco_stuff_171': 'coco_stuff164k',
-    'pascal_voc_20': 'voc20',
-    'pascal_context_59': 'context59',
-    'pascal_context_459': 'context459',
-}
-# Of the converter, which is not part of the package.
-_OBJECT_IDS = Path('tools/dataset_converters/ade847_object_ids.json')
-
-
-def check_class_names(report: Report, folder: Path) -> None:
-    """Words of the published protocols, and the ids of their labels."""
-    for key, dataset in _PROTOCOLS.items():
-        _, prompts, _ = protocol_words(dataset, 'ovseg')
-        theirs = [name.strip() for name in report.content[key]]  # as they are put into templates
-        report.compare(key, [list(words) for words in prompts], [[name] for name in theirs], EXACT)
-    ids = [value + 1 for value in PIXEL_VALUES]
-    key = 'coco_stuff_171_dataset_id'
-    report.compare(key, ids, list(report.content[key]), EXACT)
-    key, path = 'ade20k_full_847_object_id', Path(__file__).parents[2] / _OBJECT_IDS
-    if path.is_file():
-        ids = json.loads(path.read_text(encoding='utf-8'))
-        report.compare(key, ids, list(report.content[key]), EXACT)
-    else:
-        report.leave(key, f'{_OBJECT_IDS} is not installed with the package')
 
 
 def check_visual(report: Report, folder: Path) -> None:
@@ -85,37 +48,6 @@ def check_visual(report: Report, folder: Path) -> None:
         ours = own.pop(name.removeprefix('visual.'), torch.empty(0))
         report.compare(f'state_dict.{name}', ours, value.float(), EXACT)
     report.compare('state_dict', sorted(own), [], EXACT)
-
-
-@torch.inference_mode()
-def check_text(report: Report, folder: Path) -> None:
-    """Templates, tokens, sentences and text rows."""
-    content, inputs, outputs = report.content, report.content['inputs'], report.content['outputs']
-    report.use('config', 'state_dict', 'token_embedding_row_index', 'token_embedding_rows')
-    report.use('inputs.class_names', 'inputs.templates_predefined', 'inputs.non_object_embedding')
-    clip, tokenizer = _text_model(content)
-    encoder = TextEncoder(clip, tokenizer, cache_dir=None)
-    names = [name.strip() for name in inputs['class_names']]
-    vocabulary = Vocabulary.parse([[name] for name in names])
-    templates = get_templates('vild-14')
-    report.compare('inputs.templates_vild', list(templates), inputs['templates_vild'], EXACT)
-    sentences = [fill_template(template, name) for template in templates for name in names]
-    shape = (len(templates), len(names))
-    ids = tokenizer(sentences).unflatten(0, shape)
-    report.compare('inputs.token_ids_vild', ids, inputs['token_ids_vild'], EXACT)
-    raw = encoder.encode(sentences).unflatten(0, shape)
-    key = 'raw_text_features_vild'
-    report.compare(f'outputs.{key}', raw, outputs[key], FEATURES)
-    rows = {
-        name: build_classifier(vocabulary, encoder, given, 'joined', logit_scale=LOGIT_SCALE).weight
-        for name, given in (('vild', 'vild-14'), ('predefined', inputs['templates_predefined']))
-    }
-    for name, ours in rows.items():
-        key = f'text_features_{name}'
-        report.compare(f'outputs.{key}', ours, outputs[key], FEATURES)
-    key = 'text_features_with_non_object'
-    ours = with_no_object(rows['vild'], inputs['non_object_embedding'])
-    report.compare(f'outputs.{key}', ours, outputs[key], FEATURES)
 
 
 def check_crops(report: Report, folder: Path) -> None:
@@ -187,7 +119,7 @@ def check_forward(report: Report, folder: Path) -> None:
     """Tokens of every block with mask prompts, and embeddings with and without."""
     content, inputs = report.content, report.content['inputs']
     report.use('config', 'inputs', 'text_features_with_non_object')
-    tower = mask_prompted(_weights(folder))
+    tower = mask_prompted(read_visual(folder))
     factor = inputs['upsample']
     images = _enlarged(inputs['regions_small'].float(), factor)
     masks = _enlarged(inputs['region_masks_small'], factor)
@@ -209,7 +141,7 @@ def check_forward(report: Report, folder: Path) -> None:
     for key, (value, tolerance) in ours.items():
         report.compare(f'outputs.{key}', value, theirs[key], tolerance)
     for depth, wanted in theirs['features_by_prompt_depth'].items():
-        value = mask_prompted(_weights(folder), int(depth))(images, masks)
+        value = mask_prompted(read_visual(folder), int(depth))(images, masks)
         report.compare(f'outputs.features_by_prompt_depth.{depth}', value, wanted, FEATURES)
 
 
@@ -242,7 +174,7 @@ def check_inference(report: Report, folder: Path) -> None:
     text = inputs['text_features_with_non_object']
     with_row = with_no_object(text[:-1], inputs['non_object_embedding'])
     report.compare('inputs.text_features_with_non_object', with_row, text, FEATURES)
-    case = _Inference(content, mask_prompted(_weights(folder)))
+    case = _Inference(content, mask_prompted(read_visual(folder)))
     theirs = content['intermediates']
     prompted, plain, matted = (
         case.regions(mask_prompts, matting)
@@ -257,17 +189,13 @@ def check_inference(report: Report, folder: Path) -> None:
         logits = cosine_logits(found.embeddings, text)
         report.compare(f'intermediates.{key}', logits, theirs[key], LOGITS)
     probabilities = region_probabilities(cosine_logits(prompted.embeddings, text), len(text) - 1)
-    report.compare('intermediates.clip_probs', probabilities, theirs['clip_probs'], _SHARPENED)
+    report.compare('intermediates.clip_probs', probabilities, theirs['clip_probs'], FEATURES)
     for key, wanted in content['outputs']['semseg'].items():
         found = plain if key.endswith('no_prompt') else prompted
         ours = case.score_maps(case.fused(key, found, text, inputs['mask_cls_logits']))
-        report.compare(f'outputs.semseg.{key}', ours, wanted, _SHARPENED)
+        report.compare(f'outputs.semseg.{key}', ours, wanted, FEATURES)
     for key, wanted in content['outputs']['demo'].items():
-        report.compare(f'outputs.demo.{key}', case.demo(key, prompted), wanted, _SHARPENED)
-
-
-# Behind a softmax of logits that may differ by 1e-3.
-_SHARPENED = Tolerance(atol=2e-5, rtol=1e-3)
+        report.compare(f'outputs.demo.{key}', case.demo(key, prompted), wanted, FEATURES)
 
 
 class _Inference:
@@ -315,59 +243,6 @@ class _Inference:
         picked = one_mask_a_class(fused.scores, picking)
         masks = self.inputs['mask_logits'][fused.queries].sigmoid() > self.config['mask_thr']
         return sum_of_masks(masks, picked)
-
-
-def mask_prompted(content: Mapping[str, Any], depth: int | None = None) -> MaskPromptedViT:
-    """The tower of a golden ``clip_visual.pt``.
-
-    Args:
-        content: of the file.
-        depth: only the first prompts; None for all.
-    """
-    state = dict(content['state_dict'])
-    prompts = state['visual.mask_embedding'][:depth]
-    tower = MaskPromptedViT(
-        build_architecture(_model_config(content['config'])).visual, len(prompts)
-    )
-    load_mask_prompted(tower, {**state, 'visual.mask_embedding': prompts}, _WEIGHTS)
-    return tower.eval()
-
-
-def _text_model(content: Mapping[str, Any]) -> tuple[Any, open_clip.SimpleTokenizer]:
-    """The golden text tower beside a random vision tower."""
-    clip = build_architecture(_model_config(content['config'])).eval()
-    state = clip.state_dict()
-    state[_TOKENS] = torch.zeros_like(state[_TOKENS])
-    state[_TOKENS][content['token_embedding_row_index']] = content['token_embedding_rows'].float()
-    state.update({name: value.float() for name, value in content['state_dict'].items()})
-    load_clip_weights(clip, state, 'text_features.pt')
-    return clip, open_clip.SimpleTokenizer(context_length=clip.context_length)
-
-
-def _model_config(golden: Mapping[str, Any]) -> dict[str, Any]:
-    """An open_clip model config of a golden file's dimensions."""
-    return {
-        'embed_dim': golden['embed_dim'],
-        'vision_cfg': {
-            'image_size': golden['image_resolution'],
-            'patch_size': golden['vision_patch_size'],
-            'width': golden['vision_width'],
-            'layers': golden['vision_layers'],
-            'head_width': golden['vision_width'] // golden['vision_heads'],
-        },
-        'text_cfg': {
-            'context_length': golden['context_length'],
-            'vocab_size': golden['vocab_size'],
-            'width': golden['text_width'],
-            'heads': golden['text_heads'],
-            'layers': golden['text_layers'],
-        },
-        'quick_gelu': golden['quick_gelu'],
-    }
-
-
-def _weights(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / _WEIGHTS, map_location='cpu', weights_only=True)
 
 
 def _sub_index(text: str) -> tuple[slice, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,8 +93,8 @@ class Crops:
     """N regions of an image, in the order of the valid masks.
 
     Attributes:
-        images: (N, 3, S, S), normalised.
-        masks: (N, 1, S, S), 0 or 1, or probabilities with matting.
+        images: (N, 3, S, S), normalised, float32.
+        masks: (N, 1, S, S), float32, 0 or 1, or probabilities with matting.
         boxes: (N, 4) int64, where each was cut, (x1, y1, x2, y2) in pixels, ends exclusive.
         valid: (Q,) bool, masks that have a pixel above the threshold; N of them.
     """
@@ -138,8 +138,9 @@ def crop_regions(image: Tensor, masks: Tensor, settings: RegionSettings) -> Crop
     tight, valid = mask_boxes(masks, settings.threshold)
     boxes = expand_boxes(tight[valid], settings.expand_ratio, tuple(image.shape[1:]))
     shape = (len(boxes), 4, settings.size, settings.size)
-    regions = torch.empty(shape, dtype=_dtype(masks), device=image.device)
-    crops = masked_crops(image, masks[valid], boxes, settings)
+    regions = torch.empty(shape, device=image.device)
+    shown = (masks[query] for query in valid.nonzero().flatten().tolist())
+    crops = masked_crops(image, shown, boxes, settings)
     # A region at a time: beyond a crop its own edge repeats, so the resize is one of the crop
     # alone, and a formula for crops of all sizes at once was three times slower on a CPU.
     for region, (crop, mask) in zip(regions, crops, strict=True):
@@ -151,31 +152,30 @@ def crop_regions(image: Tensor, masks: Tensor, settings: RegionSettings) -> Crop
 
 
 def masked_crops(
-    image: Tensor, masks: Tensor, boxes: Tensor, settings: RegionSettings
+    image: Tensor, masks: Iterable[Tensor], boxes: Tensor, settings: RegionSettings
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields what boxes show of masks, before it is resized.
 
     Args:
         image: (3, H, W) RGB in [0, 255].
-        masks: (N, H, W), probabilities.
+        masks: N times (H, W), probabilities.
         boxes: (N, 4) int64, (x1, y1, x2, y2) in pixels, ends exclusive.
         settings: see :class:`RegionSettings`.
 
     Yields:
         The crop (3, h, w), normalised, and its mask (h, w), 0 or 1, or probabilities with matting.
     """
-    dtype = _dtype(masks)
     mean, std, fill = (
-        torch.tensor(colour, dtype=dtype, device=image.device).view(3, 1, 1)
+        torch.tensor(colour, device=image.device).view(3, 1, 1)
         for colour in (settings.mean, settings.std, settings.fill_colour)
     )
-    normalised, filling = (image.to(dtype) - mean) / std, (fill - mean) / std
+    normalised, filling = (image.float() - mean) / std, (fill - mean) / std
     # The boxes leave the device in one transfer.
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.tolist(), strict=True):
         shown = mask[y1:y2, x1:x2]
         if not settings.matting:
             shown = shown > settings.threshold
-        shown = shown.to(dtype)
+        shown = shown.float()
         yield torch.lerp(filling, normalised[:, y1:y2, x1:x2], shown), shown
 
 
@@ -222,10 +222,6 @@ def expand_boxes(boxes: Tensor, ratio: float, size: tuple[int, int]) -> Tensor:
     ends = torch.cat([centres - 0.5 * sides, centres + 0.5 * sides], dim=1).long()
     height, width = size
     return ends.clamp(min=0).minimum(ends.new_tensor([width, height, width, height]))
-
-
-def _dtype(masks: Tensor) -> torch.dtype:
-    return masks.dtype if masks.is_floating_point() else torch.float32
 
 
 def _check_colour(name: str, value: Sequence[float]) -> None:
