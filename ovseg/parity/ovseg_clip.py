@@ -29,7 +29,7 @@ def mask_prompted(content: Mapping[str, Any], depth: int | None = None) -> MaskP
     state = dict(content['state_dict'])
     prompts = state['visual.mask_embedding'][:depth]
     tower = MaskPromptedViT(
-        build_architecture(_model_config(content['config'])).visual, len(prompts)
+        build_architecture(model_config(content['config'])).visual, len(prompts)
     )
     load_mask_prompted(tower, {**state, 'visual.mask_embedding': prompts}, _WEIGHTS)
     return tower.eval()
@@ -44,7 +44,7 @@ def text_model(content: Mapping[str, Any]) -> tuple[Any, open_clip.SimpleTokeniz
     Returns:
         open_clip's model and its tokenizer.
     """
-    clip = build_architecture(_model_config(content['config'])).eval()
+    clip = build_architecture(model_config(content['config'])).eval()
     state = clip.state_dict()
     state[_TOKENS] = torch.zeros_like(state[_TOKENS])
     state[_TOKENS][content['token_embedding_row_index']] = content['token_embedding_rows'].float()
@@ -58,8 +58,12 @@ def read_visual(folder: Path) -> dict[str, Any]:
     return torch.load(folder / _WEIGHTS, map_location='cpu', weights_only=True)
 
 
-def _model_config(golden: Mapping[str, Any]) -> dict[str, Any]:
-    """An open_clip model config of a golden file's dimensions."""
+def model_config(golden: Mapping[str, Any]) -> dict[str, Any]:
+    """An open_clip model config of a golden file's dimensions.
+
+    Args:
+        golden: its ``config``.
+    """
     return {
         'embed_dim': golden['embed_dim'],
         'vision_cfg': {
