@@ -25,7 +25,7 @@ def failures(folder, change=lambda content: None):
     change(content)
     torch.save(content, folder / GOLDEN.name)
     (report,) = check_path(folder / GOLDEN.name)
-    assert len(report.lines) > 35
+    assert len(report.lines) >= 35
     return [line.name for line in report.lines if line.status != 'ok']
 
 
@@ -39,10 +39,10 @@ def test_crops_agree_with_the_reference(tmp_path):
         (lambda c: c['cases'][0]['valid'].logical_not_(), 'cases.0.valid'),
         (lambda c: c['cases'][1]['crop_xyxy'][0].add_(1), 'cases.1.crop_xyxy'),
         (lambda c: c['cases'][1]['regions_sub'][1].mul_(1.001), 'cases.1.regions_sub'),
-        (lambda c: c['cases'][2]['unnorm_regions_sub'][2].add_(0.1), 'cases.2.unnorm_regions_sub'),
+        (lambda c: c['cases'][2]['unnorm_regions_sub'][0].add_(0.1), 'cases.2.unnorm_regions_sub'),
         (lambda c: c['cases'][2]['region_masks_sum'].mul_(1.001), 'cases.2.region_masks_sum'),
         (lambda c: c['cases'][0]['crops_normalised'][1].add_(1), 'cases.0.crops_normalised.1'),
-        (lambda c: c['cases'][0]['crop_masks'][2].add_(1), 'cases.0.crop_masks.2'),
+        (lambda c: c['cases'][0]['crop_masks'][0].add_(1), 'cases.0.crop_masks.0'),
         (lambda c: c['cases'][0].update(novelty=1), 'cases.0.novelty'),
     ],
 )
