@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from open_clip.transformer import VisionTransformer
@@ -103,6 +105,17 @@ def test_names_are_those_of_open_clip_and_the_prompts():
     for name, value in visual.named_parameters():
         assert tower.get_parameter(name) is value
     assert not MaskPromptedViT(visual).mask_embedding.any()
+
+
+def test_a_copy_is_a_tower_of_its_own():
+    tower, _ = prompted()
+    images, masks = regions()
+    expected = tower(images, masks)
+    other = copy.deepcopy(tower)
+    torch.nn.init.zeros_(other.proj)
+    torch.nn.init.zeros_(other.mask_embedding)
+    assert not other(images, masks).any()
+    assert torch.equal(tower(images, masks), expected)
 
 
 def test_the_embedded_clip_takes_prompts():
