@@ -9,8 +9,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        size_divisor=32,
-        test_cfg=dict(size_divisor=32),
+        size_divisor=32,  # in training; after it the segmentor pads, as CLIP wants images without
     ),
     backbone=dict(
         type='SwinTransformer',
