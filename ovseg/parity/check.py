@@ -16,6 +16,8 @@ from ovseg.parity import (
     maskclip,
     maskclip_plus,
     ovseg_maskformer,
+    ovseg_regions,
+    ovseg_words,
     proxy_clip,
     trident,
     trident_refinement,
@@ -59,6 +61,12 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'matcher_losses.pt': ovseg_maskformer.check_matcher,
     'resnet_deeplab_backbone.pt': ovseg_maskformer.check_resnet,
     'train_forward.pt': ovseg_maskformer.check_training,
+    'class_names.pt': ovseg_words.check_class_names,
+    'clip_visual.pt': ovseg_regions.check_visual,
+    'text_features.pt': ovseg_words.check_text,
+    'crop_preprocess.pt': ovseg_regions.check_crops,
+    'mask_clip_forward.pt': ovseg_regions.check_forward,
+    'adapter_semantic_inference.pt': ovseg_regions.check_inference,
 }
 # How the names of files begin of which a method has any number.
 NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {
