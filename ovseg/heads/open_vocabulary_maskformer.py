@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ovseg.errors import UserError
 from ovseg.heads.maskformer_settings import decoder_settings, loss_settings, mlp
 from ovseg.registry import MODELS
+from ovseg.text.cosine import cosine_logits, with_no_object
 
 _MASK_LAYERS = 3
 # Levels of the backbone: strides 4, 8, 16 and 32.
@@ -61,7 +62,6 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         class_channels: width inside the MLP that gives embeddings.
         class_layers: of that MLP.
         norm_groups: of the pixel decoder's group norms.
-        temperature: factor of the cosines.
         class_weight: of the cross entropy, and of the class in matching.
         mask_weight: of the focal loss, and in matching.
         dice_weight: of the Dice loss, and in matching.
@@ -91,7 +91,6 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         class_channels: int = 1024,
         class_layers: int = 2,
         norm_groups: int = 32,
-        temperature: float = 100.0,
         class_weight: float = 1.0,
         mask_weight: float = 20.0,
         dice_weight: float = 1.0,
@@ -124,7 +123,6 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         self.cls_embed = mlp(hidden_channels, class_channels, embed_dim, class_layers)
         self.non_object_embedding = nn.Parameter(torch.empty(1, embed_dim))
         nn.init.normal_(self.non_object_embedding, std=embed_dim**-0.5)
-        self.temperature = temperature
         self.no_object_weight = no_object_weight
         self.ignore_index = ignore_index
 
@@ -153,7 +151,7 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         return Proposals(mask_logits[-1], embeddings[-1])
 
     def classify(self, embeddings: Tensor, text_features: Tensor) -> Tensor:
-        """Class logits: cosines with the words and with "no object", times the temperature.
+        """Class logits: cosines with the words and with "no object", times 100.
 
         Args:
             embeddings: (..., E), not normalised.
@@ -171,8 +169,7 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
                 f'proposals.embed_dim is {self.non_object_embedding.shape[-1]}; '
                 'choose the CLIP that the proposals were trained with'
             )
-        words = torch.cat([text_features, _normalised(self.non_object_embedding)])
-        return self.temperature * _normalised(embeddings) @ words.T
+        return cosine_logits(embeddings, with_no_object(text_features, self.non_object_embedding))
 
     def predict(
         self, features: Sequence[Tensor], text_features: Tensor, image_size: tuple[int, int]
@@ -304,10 +301,6 @@ def class_masks(labels: Tensor, ignore_index: int = 255) -> InstanceData:
     classes = labels.unique()
     classes = classes[classes != ignore_index].long()
     return InstanceData(labels=classes, masks=(labels == classes[:, None, None]).long())
-
-
-def _normalised(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=-1, keepdim=True)
 
 
 def _check_widths(

@@ -1,4 +1,4 @@
-"""Parity with OVSeg's MaskFormer: weights, forward pass, matching, losses and gradients."""
+"""Parity with OVSeg's MaskFormer: weights, backbones, and from images to score maps."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.structures import InstanceData, PixelData
 from mmseg.models.backbones import ResNetV1c, SwinTransformer
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ovseg.backbones.ovseg_format import backbone_from_ovseg, from_ovseg, to_ovseg
 from ovseg.engine.checkpoint import load_state_strict
-from ovseg.heads.maskformer_settings import FOCAL_ALPHA, FOCAL_GAMMA
-from ovseg.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer, class_masks
+from ovseg.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer
+from ovseg.parity.ovseg_clip import FEATURES, LOGITS, mask_prompted, read_visual
 from ovseg.parity.report import EXACT, Report, Tolerance
+from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries
+from ovseg.segmentors.region_crops import RegionSettings
+from ovseg.segmentors.region_embeddings import embed_regions
+from ovseg.segmentors.region_scores import (
+    EnsembleSettings,
+    fuse,
+    proposal_probabilities,
+    region_probabilities,
+)
+from ovseg.text.cosine import cosine_logits
 
-FEATURES = Tolerance(atol=2e-5, rtol=1e-4)
-LOGITS = Tolerance(atol=1e-3, rtol=1e-4)
-LOSSES = Tolerance(rtol=1e-5)
-GRADIENTS = Tolerance(atol=2e-5, rtol=1e-3)
 # Sums of some ten thousand pixels.
 _SUMS = Tolerance(rtol=1e-6, atol=1e-2)
 _WEIGHTS = 'maskformer_weights.pt'
 _FORWARD = 'maskformer_forward.pt'
-_PARTS = {'loss_ce': 'loss_cls', 'loss_mask': 'loss_mask', 'loss_dice': 'loss_dice'}
+# Small, so that a picture is made of several strips.
+_STRIP_BYTES = 2**16
 
 
 def check_weights(report: Report, folder: Path) -> None:
@@ -48,7 +53,7 @@ def check_weights(report: Report, folder: Path) -> None:
 
 @torch.inference_mode()
 def check_forward(report: Report, folder: Path) -> None:
-    """Everything between images and proposals, for images of different sizes padded together."""
+    """Everything from images of different sizes, padded together, to proposals and score maps."""
     content, theirs = report.content, report.content['intermediates']
     report.use('config', 'inputs')
     model = golden_maskformer(folder).eval()
@@ -82,7 +87,7 @@ def check_forward(report: Report, folder: Path) -> None:
     for name, value in ours.items():
         report.compare(f'intermediates.{name}', value, theirs[name], FEATURES)
     report.compare('intermediates.pred_logits', logits, theirs['pred_logits'], LOGITS)
-    report.leave('outputs.sem_seg', 'the second stage is checked with the segmentor')
+    _check_segmentation(report, folder, proposals.mask_logits, logits, tuple(images.shape[-2:]))
 
 
 @torch.inference_mode()
@@ -109,69 +114,6 @@ def check_resnet(report: Report, folder: Path) -> None:
         report.compare(f'outputs.{name}', level, theirs, FEATURES)
 
 
-def check_matcher(report: Report, folder: Path) -> None:
-    """Costs, matching, losses and their gradients, for given predictions."""
-    content, config = report.content, report.content['config']
-    report.use('config.num_classes', 'config.no_object_weight', 'config.weights')
-    report.use(*(f'config.cost_{name}' for name in ('class', 'mask', 'dice')))
-    report.compare('config.focal_alpha', FOCAL_ALPHA, config['focal_alpha'], EXACT)
-    report.compare('config.focal_gamma', FOCAL_GAMMA, config['focal_gamma'], EXACT)
-    inputs = content['inputs']
-    report.use(*(f'inputs.{name}' for name in inputs if not name.startswith('target_')))
-    head = _head_for(config, inputs['pred_logits'])
-    targets = [class_masks(labels, inputs['ignore_label']) for labels in inputs['gt_sem_seg']]
-    for index, target in enumerate(targets):
-        labels, masks = inputs['target_labels'][index], inputs['target_masks'][index]
-        report.compare(f'inputs.target_labels.{index}', target.labels, labels, EXACT)
-        report.compare(f'inputs.target_masks.{index}', target.masks.bool(), masks, EXACT)
-    # Ours lists the layers as they run, theirs the last one first.
-    layers = [*inputs['aux_outputs'], inputs]
-    logits = torch.stack([layer['pred_logits'] for layer in layers]).requires_grad_()
-    masks = torch.stack([layer['pred_masks'] for layer in layers]).requires_grad_()
-    losses = head.losses(logits, masks, targets)
-    _compare_matching(report, head, logits.detach(), masks.detach(), targets)
-    weights = config['weights']
-    for name, theirs in content['outputs']['losses_unweighted'].items():
-        ours = losses[_our_loss(name)].detach() / weights[name]
-        report.compare(f'outputs.losses_unweighted.{name}', ours, theirs, LOSSES)
-    total = sum(losses.values())
-    wanted = content['outputs']['total_weighted']
-    report.compare('outputs.total_weighted', total.detach(), wanted, LOSSES)
-    total.backward()
-    for name, tensor in (('pred_logits', logits), ('pred_masks', masks)):
-        theirs = content['outputs'][f'grad_{name}']
-        report.compare(f'outputs.grad_{name}', tensor.grad[-1], theirs, GRADIENTS)
-
-
-def check_training(report: Report, folder: Path) -> None:
-    """One training step of backbone and head: weighted losses, and every parameter's gradient."""
-    content = report.content
-    report.use('config', 'inputs')
-    model = golden_maskformer(folder, **content['config']).train()
-    images = pad_images(content['inputs']['images'], _config(folder))
-    labels = content['inputs']['gt_sem_seg']
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=map_[None])) for map_ in labels]
-    text = content['inputs']['text_features_with_non_object'][:-1]
-    losses = model['proposals'].loss(model['backbone'](images), text, samples)
-    for name, theirs in content['outputs']['losses_weighted'].items():
-        ours = losses[_our_loss(name)].detach()
-        report.compare(f'outputs.losses_weighted.{name}', ours, theirs, LOSSES)
-    total = sum(losses.values())
-    report.compare('outputs.total', total.detach(), content['outputs']['total'], LOSSES)
-    total.backward()
-    # The names of parameters are those of their gradients.
-    gradients = to_ovseg({name: value.grad for name, value in model.named_parameters()})
-    for name, theirs in content['outputs']['grad_norms'].items():
-        ours = gradients[name].norm().to(torch.float64)
-        wanted = torch.as_tensor(theirs, dtype=torch.float64)
-        report.compare(f'outputs.grad_norms.{name}', ours, wanted, GRADIENTS)
-    trained = [name for name, _ in model.named_parameters()]
-    count = len(content['outputs']['grad_norms'])
-    report.compare('outputs.grad_norms', len(trained), count, EXACT)
-    for name, theirs in content['outputs']['grads'].items():
-        report.compare(f'outputs.grads.{name}', gradients[name], theirs, GRADIENTS)
-
-
 def golden_maskformer(
     folder: Path, dropout: float = 0.0, drop_path: float = 0.0, **_: Any
 ) -> nn.ModuleDict:
@@ -182,7 +124,7 @@ def golden_maskformer(
         dropout: of the decoder.
         drop_path: of the backbone.
     """
-    config = _config(folder)
+    config = read_config(folder)
     swin = {key: value for key, value in config['swin'].items() if key != 'ape'}
     backbone = SwinTransformer(
         **{**swin, 'strides': (swin['patch_size'], 2, 2, 2)},
@@ -226,7 +168,8 @@ def pad_images(images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
     return preprocessor({'inputs': list(images), 'data_samples': samples}, training=True)['inputs']
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Sizes of the model whose weights a golden folder holds."""
     return torch.load(folder / _FORWARD, map_location='cpu', weights_only=True)['config']
 
 
@@ -235,6 +178,26 @@ def _float(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         key: value.float() if value.is_floating_point() else value for key, value in state.items()
     }
+
+
+def _check_segmentation(
+    report: Report, folder: Path, masks: Tensor, logits: Tensor, padded_size: tuple[int, int]
+) -> None:
+    """Score maps of every image at the size wanted, through the mask-adapted CLIP."""
+    config, inputs = report.content['config'], report.content['inputs']
+    tower = mask_prompted(read_visual(folder))
+    regions = RegionSettings(threshold=config['mask_thr'], size=tower.image_size[0])
+    ensemble = EnsembleSettings(weight=config['clip_ensemble_weight'])
+    text = inputs['text_features_with_non_object'][:-1]
+    for index, theirs in enumerate(report.content['outputs']['sem_seg']):
+        image, size = inputs['images'][index], tuple(inputs['out_sizes'][index])
+        maps = mask_maps(masks[index], padded_size, tuple(image.shape[1:]))
+        found = embed_regions(tower, image, maps, regions)
+        second = region_probabilities(cosine_logits(found.embeddings, text), len(text))
+        fused = fuse(proposal_probabilities(logits[index]), second, found.valid, ensemble)
+        maps = select_queries(maps, fused.queries)
+        _, ours = segment_masks(maps, fused.scores, size, _STRIP_BYTES, with_scores=True)
+        report.compare(f'outputs.sem_seg.{index}', ours, theirs, FEATURES)
 
 
 @contextmanager
@@ -252,63 +215,3 @@ def _outputs_of(head: nn.Module) -> Iterator[dict[str, Any]]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _head_for(config: Mapping[str, Any], logits: Tensor) -> OpenVocabularyMaskFormer:
-    """A head that only matches and measures; its own widths do not matter."""
-    return OpenVocabularyMaskFormer(
-        in_channels=(4, 4, 4, 4),
-        embed_dim=4,
-        num_queries=logits.shape[1],
-        feat_channels=4,
-        mask_channels=4,
-        hidden_channels=4,
-        num_heads=1,
-        feedforward_channels=4,
-        num_layers=1,
-        class_channels=4,
-        norm_groups=1,
-        class_weight=config['cost_class'],
-        mask_weight=config['cost_mask'],
-        dice_weight=config['cost_dice'],
-        no_object_weight=config['no_object_weight'],
-    )
-
-
-def _compare_matching(
-    report: Report,
-    head: OpenVocabularyMaskFormer,
-    logits: Tensor,
-    masks: Tensor,
-    targets: Sequence[InstanceData],
-) -> None:
-    theirs = report.content['intermediates']
-    report.use('intermediates.aux_match')  # pairs of layers and images, compared one by one below
-    for image, target in enumerate(targets):
-        shrunk = F.interpolate(target.masks[:, None].float(), masks.shape[-2:], mode='nearest')
-        small = InstanceData(labels=target.labels, masks=shrunk[:, 0].long())
-        last = InstanceData(scores=logits[-1, image], masks=masks[-1, image])
-        names = ('cost_class', 'cost_mask', 'cost_dice')
-        for name, cost in zip(names, head.assigner.match_costs, strict=True):
-            ours = cost(last, small) / cost.weight
-            wanted = theirs['costs'][image][name]
-            report.compare(f'intermediates.costs.{image}.{name}', ours, wanted, FEATURES)
-        for layer in range(len(logits)):
-            found = InstanceData(scores=logits[layer, image], masks=masks[layer, image])
-            assigned = head.assigner.assign(found, small).gt_inds
-            queries = (assigned > 0).nonzero().squeeze(1)
-            matched = assigned[queries] - 1
-            if layer == len(logits) - 1:
-                paths = [f'match_src.{image}', f'match_tgt.{image}']
-                wanted = [theirs['match_src'][image], theirs['match_tgt'][image]]
-            else:
-                paths = [f'aux_match.{layer}.{image}.{side}' for side in ('src', 'tgt')]
-                wanted = [theirs['aux_match'][layer][image][side] for side in ('src', 'tgt')]
-            for path, ours, value in zip(paths, (queries, matched), wanted, strict=True):
-                report.compare(f'intermediates.{path}', ours, value, EXACT)
-
-
-def _our_loss(name: str) -> str:
-    """``loss_ce_2`` -> ``d2.loss_cls``, ``loss_ce`` -> ``loss_cls``."""
-    part, _, layer = name.rpartition('_')
-    return f'd{layer}.{_PARTS[part]}' if layer.isdigit() else _PARTS[name]

@@ -16,9 +16,19 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.settings import read_settings
+from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
 
-# Of both classifiers, in training and after it; CLIP's own temperature is not read.
-LOGIT_SCALE = 100.0
+__all__ = [
+    'LOGIT_SCALE',
+    'EnsembleSettings',
+    'ProposalScores',
+    'cosine_logits',
+    'fuse',
+    'one_mask_a_class',
+    'proposal_probabilities',
+    'region_probabilities',
+    'with_no_object',
+]
 
 
 @dataclass(frozen=True)
@@ -64,30 +74,6 @@ class ProposalScores:
 
     scores: Tensor
     queries: Tensor
-
-
-def with_no_object(rows: Tensor, no_object: Tensor) -> Tensor:
-    """Text rows (K + 1, E) with "no object" as the last.
-
-    Args:
-        rows: (K, E), unit vectors.
-        no_object: (1, E) or (E,), learned, of any length; it is normalised.
-    """
-    no_object = no_object.reshape(1, -1)
-    return torch.cat([rows, no_object / no_object.norm(dim=-1, keepdim=True)])
-
-
-def cosine_logits(embeddings: Tensor, rows: Tensor) -> Tensor:
-    """Cosines times 100, (..., K).
-
-    Args:
-        embeddings: (..., E), of any length but zero: there is no epsilon.
-        rows: (K, E), unit vectors.
-    """
-    with torch.autocast(embeddings.device.type, enabled=False):
-        embeddings = embeddings.float()
-        units = embeddings / embeddings.norm(dim=-1, keepdim=True)
-        return LOGIT_SCALE * units @ rows.float().T
 
 
 def proposal_probabilities(logits: Tensor) -> Tensor:
