@@ -61,7 +61,6 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'maskformer_forward.pt': ovseg_maskformer.check_forward,
     'matcher_losses.pt': ovseg_maskformer_training.check_matcher,
     'resnet_deeplab_backbone.pt': ovseg_maskformer.check_resnet,
-    'train_forward.pt': ovseg_maskformer.check_training,
     'train_forward.pt': ovseg_maskformer_training.check_training,
     'class_names.pt': ovseg_words.check_class_names,
     'clip_visual.pt': ovseg_regions.check_visual,
