@@ -52,6 +52,7 @@ setup(
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         'tests': read_requirements('tests.txt'),
+        'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend
     },
     cmdclass={'build_py': BuildWithConfigs},
     classifiers=[

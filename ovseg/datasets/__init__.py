@@ -13,6 +13,7 @@ from ovseg.datasets.colour_distortion import SSDPhotoMetricDistortion
 from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
 from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.imagenet_subset import DrawnImagesDataset
+from ovseg.datasets.labelled_folder import LabelledFolderDataset
 from ovseg.datasets.loading import LoadSegLabels
 from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
 from ovseg.datasets.scenes import (
@@ -43,6 +44,7 @@ __all__ = [
     'Context60Dataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
+    'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
     'LoadScene',

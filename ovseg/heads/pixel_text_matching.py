@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -96,6 +96,12 @@ class PixelTextMatching:
         self.prompting, self.tau = prompting, tau
         self._kept_text: tuple[tuple, Tensor] | None = None
         decoded = text_dim if prompting == 'post' else token_embed_dim
+        given = context_decoder.get('text_dim', decoded)
+        if given != decoded:
+            raise UserError(
+                f'model.context_decoder.text_dim is {given}, but what it decodes has {decoded} '
+                'channels; leave it out'
+            )
         self.context_decoder = _build({**context_decoder, 'text_dim': decoded})
         if self.context_decoder.visual_dim != text_dim:
             raise UserError(
@@ -166,6 +172,16 @@ class PixelTextMatching:
             self._kept_text = (state, self.text_encoder(self.tokens, self.contexts))
         return self._kept_text[1]
 
+    def train(self, mode: bool = True) -> Any:
+        """Also forgets the kept text: hooks that average weights write them uncounted before."""
+        self._kept_text = None
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # A weight that moved away and back may lie where it lay, with other digits.
+        self._kept_text = None
+        return super()._apply(fn, recurse)
+
     def _text_state(self) -> tuple:
         """Changes with any weight, its place or its precision."""
         weights = [self.contexts, *self.text_encoder.parameters()]
@@ -174,11 +190,6 @@ class PixelTextMatching:
             autocast and torch.get_autocast_dtype(self.contexts.device.type),
             tuple((w.data_ptr(), version_of(w), w.dtype, w.device) for w in weights),
         )
-
-    def train(self, mode: bool = True) -> PixelTextMatching:
-        """Sets the mode; a kept text embedding goes, as averaged weights are swapped in unseen."""
-        self._kept_text = None
-        return super().train(mode)
 
     def visual_memory(self, features: TextAlignedFeatures) -> Tensor:
         """What the context decoder sees of the images: (B, 1 + h*w, D), the global part first."""
@@ -203,7 +214,16 @@ class PixelTextMatching:
 
         Args:
             features: of the images.
+
+        Raises:
+            UserError: the backbone gave its levels only.
         """
+        if not isinstance(features, TextAlignedFeatures):
+            raise UserError(
+                'model.backbone gives no embeddings in the text space: set get_embeddings=True of '
+                'CLIPVisionTransformer, take CLIPResNetWithAttention, or put the backbone into '
+                'BackboneWithAttentionPool'
+            )
         text = self.adapt_text(features)
         return Matching(text, score_map(features.dense_embedding, text))
 
