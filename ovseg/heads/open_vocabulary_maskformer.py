@@ -252,7 +252,12 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         """
         self._expect_classes(class_logits.shape[-1] - 1, targets)
         metas: list[dict] = [{}] * len(targets)
-        found = self.loss_by_feat(class_logits, mask_logits, list(targets), metas)
+        # Half precision rounds sure probabilities to 1, and the matching takes logarithms of the
+        # rest.
+        with torch.autocast(mask_logits.device.type, enabled=False):
+            found = self.loss_by_feat(
+                class_logits.float(), mask_logits.float(), list(targets), metas
+            )
         return {name: value.squeeze() for name, value in found.items()}
 
     def _expect_classes(self, count: int, targets: Sequence[InstanceData]) -> None:
