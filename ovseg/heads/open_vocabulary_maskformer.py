@@ -150,6 +150,14 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         embeddings, mask_logits = self._read_out(hidden[-1:], mask_features)
         return Proposals(mask_logits[-1], embeddings[-1])
 
+    def forward_layers(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings (L, B, Q, E) and mask logits (L, B, Q, h, w) after each decoder layer.
+
+        Args:
+            features: see :meth:`forward`.
+        """
+        return self._read_out(*self._decode(features))
+
     def classify(self, embeddings: Tensor, text_features: Tensor) -> Tensor:
         """Class logits: cosines with the words and with "no object", times 100.
 
@@ -234,7 +242,7 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         labels = [sample.gt_sem_seg.data.squeeze(0) for sample in data_samples]
         targets = [class_masks(map_, self.ignore_index) for map_ in labels]
         _check_levels(features, tuple(labels[0].shape))
-        embeddings, mask_logits = self._read_out(*self._decode(features))
+        embeddings, mask_logits = self.forward_layers(features)
         return self.losses(self.classify(embeddings, text_features), mask_logits, targets)
 
     def losses(
@@ -252,7 +260,12 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
         """
         self._expect_classes(class_logits.shape[-1] - 1, targets)
         metas: list[dict] = [{}] * len(targets)
-        found = self.loss_by_feat(class_logits, mask_logits, list(targets), metas)
+        # Half precision rounds sure probabilities to 1, and the matching takes logarithms of the
+        # rest.
+        with torch.autocast(mask_logits.device.type, enabled=False):
+            found = self.loss_by_feat(
+                class_logits.float(), mask_logits.float(), list(targets), metas
+            )
         return {name: value.squeeze() for name, value in found.items()}
 
     def _expect_classes(self, count: int, targets: Sequence[InstanceData]) -> None:

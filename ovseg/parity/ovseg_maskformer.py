@@ -61,7 +61,7 @@ def check_forward(report: Report, folder: Path) -> None:
     images = pad_images(content['inputs']['images'], content['config'])
     with _outputs_of(head) as seen:
         levels = backbone(images)
-        embeddings, mask_logits = head._read_out(*head._decode(levels))
+        embeddings, mask_logits = head.forward_layers(levels)
     text = content['inputs']['text_features_with_non_object']
     logits = head.classify(embeddings[-1], text[:-1])
     proposals = head(levels, tuple(images.shape[-2:]))

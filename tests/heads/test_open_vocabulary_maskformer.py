@@ -304,3 +304,14 @@ def test_the_count_of_classes_is_averaged_over_processes(head, monkeypatch):
     for name in ('loss_mask', 'loss_dice'):
         assert (together[name] / alone[name]).item() == pytest.approx(0.5)
     assert together['loss_cls'] == alone['loss_cls']
+
+
+def test_losses_are_measured_in_single_precision_under_autocast(head):
+    logits, masks, target = perfect(4)
+    half = masks.to(torch.bfloat16)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = head.losses(logits, half, [target])
+    wanted = head.losses(logits, half.float(), [target])
+    for name, value in wanted.items():
+        assert found[name].dtype == torch.float32
+        torch.testing.assert_close(found[name], value)

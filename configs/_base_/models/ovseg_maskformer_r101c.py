@@ -1,9 +1,5 @@
 # OVSeg's MaskFormer on a ResNet-101 with a stem of three convolutions, for the text space of CLIP's
 # ViT-B/16, as released: frozen norms, stem and first stage do not train.
-#
-# The released training starts from detectron2's DeepLab/R-103.pkl. Its keys are renamed by
-# ovseg.backbones.ovseg_format.backbone_from_ovseg; the result is named in backbone.init_cfg as
-# dict(type='Pretrained', checkpoint=...). Without it the frozen parts are random.
 _base_ = './ovseg_maskformer_swin-b.py'
 
 model = dict(
@@ -20,6 +16,8 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True,
         frozen_stages=1,
+        # ImageNet; detectron2's DeepLab/R-103.pkl after tools/convert_detectron2_backbone.py.
+        init_cfg=dict(type='Pretrained', checkpoint='pretrained/R-103.pth'),
     ),
     proposals=dict(in_channels=[256, 512, 1024, 2048], embed_dim=512),
 )
