@@ -12,6 +12,7 @@ from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context45
 from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.imagenet_subset import DrawnImagesDataset
 from ovseg.datasets.loading import LoadSegLabels
+from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
 from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
 from ovseg.datasets.scenes import (
     LoadScene,
@@ -45,6 +46,7 @@ __all__ = [
     'LoadScene',
     'LoadSceneLabels',
     'LoadSegLabels',
+    'MaskCaptionPairs',
     'PackWithOriginal',
     'RandomBrightness',
     'SceneCaptionsDataset',
