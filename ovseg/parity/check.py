@@ -15,6 +15,7 @@ from ovseg.parity import (
     denseclip_segmentation,
     maskclip,
     maskclip_plus,
+    ovseg_finetune,
     proxy_clip,
     trident,
     trident_refinement,
@@ -52,6 +53,7 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'backbones.pt': denseclip_backbones.check_backbones,
     'clip_mapping_rn.pt': denseclip_backbones.check_resnet_mapping,
     'clip_mapping_vit.pt': denseclip_backbones.check_vit_mapping,
+    'clip_finetune.pt': ovseg_finetune.check_finetune,
     'det_attnpool.pt': denseclip_backbones.check_detection_pool,
 }
 # How the names of files begin of which a method has any number.
