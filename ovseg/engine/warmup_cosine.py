@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mmengine.optim.scheduler import LRSchedulerMixin, _ParamScheduler
+from mmengine.optim.scheduler import _ParamScheduler
+from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 
 from ovseg.errors import UserError
 from ovseg.registry import PARAM_SCHEDULERS
