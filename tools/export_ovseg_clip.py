@@ -3,7 +3,8 @@ r"""Write a CLIP adapted to masked regions in the formats of OVSeg.
     python tools/export_ovseg_clip.py CONFIG CHECKPOINT OUT.pt
     python tools/export_ovseg_clip.py CONFIG CHECKPOINT OUT.pth --into OVSEG.pth
 
-CHECKPOINT is one that tools/train.py wrote from CONFIG, which names the CLIP it was trained from.
+CHECKPOINT is one that tools/train.py wrote. CONFIG names the CLIP that it was trained from: use the
+one that lies in the training's work folder, which has the options of the command line in it, too.
 The first form writes the whole CLIP as OVSeg's fork of open_clip saves it; `pretrained=OUT.pt`
 loads it here, too, if it has no mask prompts. The second one copies OVSEG.pth with this CLIP in
 place of its own: with mask prompts if they were tuned, else with those that OVSEG.pth has.
@@ -82,15 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out', type=Path)
     parser.add_argument('--into', type=Path, help='OVSeg checkpoint whose CLIP is replaced')
-    parser.add_argument(
-        '--fine-tuned', help='replaces model.fine_tuned of the config, if training did, too'
-    )
     args = parser.parse_args(argv)
     config = Config.fromfile(str(find_config(args.config)))
     if config.get('model', {}).get('type') != 'MaskAdaptation':
         raise UserError(f'{args.config} is no config of a MaskAdaptation')
-    if args.fine_tuned is not None:
-        config.model.fine_tuned = args.fine_tuned
     with DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(config.model)
     assert isinstance(model, MaskAdaptation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 from zlib import crc32
@@ -13,9 +13,10 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.backbones.checkpoints import load_strictly, read_state_dict
+from ovseg.backbones.checkpoints import load_strictly
 from ovseg.backbones.clip import load_clip
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
+from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import UserError
 from ovseg.pretraining.clip_contrast import contrastive_loss
 from ovseg.pretraining.gathering import gather_batch
@@ -31,6 +32,7 @@ _CLIP = 'clip.'
 _VISUAL = 'visual.'
 _PROMPTS = 'visual.mask_embedding'
 _SCALE = 'logit_scale'
+_CHECKSUM = 'frozen_clip_checksum'
 _PROMPT_STD = 0.02
 _LARGEST_SCALE = 100.0
 
@@ -43,7 +45,7 @@ class MaskAdaptation(BaseModel):
     learns. ``'mask_prompts'`` is its mask prompt tuning: nothing of CLIP learns, only the tokens
     that replace blank patches. The temperature learns in both;
     :class:`~ovseg.engine.LogitScaleHook` keeps it in bounds after each step. Checkpoints hold what
-    learned and nothing else.
+    learned, and of the rest a checksum.
 
     Args:
         clip: arguments of :func:`~ovseg.backbones.load_clip`.
@@ -82,7 +84,7 @@ class MaskAdaptation(BaseModel):
             if value not in known:
                 raise UserError(f'model.{name} must be one of {", ".join(known)}, got {value!r}')
         loaded = load_clip(**clip)
-        self.clip, self.name = loaded.model, loaded.name
+        self.clip = loaded.model
         if train == 'mask_prompts':
             self.clip.visual = MaskPromptedViT(self.clip.visual, prompt_depth)
             nn.init.normal_(self.clip.visual.mask_embedding, std=_PROMPT_STD)
@@ -101,12 +103,17 @@ class MaskAdaptation(BaseModel):
         for name, value in (('mean', loaded.mean), ('std', loaded.std)):
             shaped = torch.tensor(value, dtype=torch.float32).view(1, 3, 1, 1)
             self.register_buffer(name, shaped, persistent=False)
-        self.register_state_dict_post_hook(drop_frozen)
+        self.register_buffer(_CHECKSUM, _checksum(self.clip.named_parameters()))
+        self.register_state_dict_post_hook(_drop_all_but_checksum)
 
     @property
     def frozen_prefixes(self) -> tuple[str, ...]:
-        """Names of what does not learn; checkpoints leave it out."""
-        return tuple(name for name, value in self.named_parameters() if not value.requires_grad)
+        """Names of what does not learn; of it, checkpoints hold only a checksum.
+
+        A checkpoint so stops where a config puts it on another CLIP than it was trained with.
+        """
+        frozen = (name for name, value in self.named_parameters() if not value.requires_grad)
+        return (*frozen, _CHECKSUM)
 
     def forward(
         self,
@@ -183,25 +190,52 @@ class MaskAdaptation(BaseModel):
 
     def _load_image_tower(self, path: str | Path) -> None:
         """Replaces image tower and temperature; the text tower of the file must be the same."""
-        state = {name.removeprefix(_CLIP): value for name, value in read_state_dict(path).items()}
+        given = state_of(read_checkpoint(path), path)
+        state = {name.removeprefix(_CLIP): value for name, value in given.items()}
         own = self.clip.state_dict()
-        has_prompts = _PROMPTS in own
-        if _PROMPTS in state and not has_prompts:
+        if not any(name.startswith(_VISUAL) and name != _PROMPTS for name in state):
             raise UserError(
-                f'model.fine_tuned={str(path)!r} has mask prompts, which fine-tuning without masks '
+                f"model.fine_tuned='{path}' holds no image tower; give a fine-tuned CLIP"
+            )
+        text = {name: value for name, value in own.items() if _is_text(name)}
+        same = all(
+            torch.equal(value.to(text[name]), text[name])
+            for name, value in state.items()
+            if name in text
+        )
+        checksum = state.pop(_CHECKSUM, None)
+        if not same or (checksum is not None and checksum != _checksum(text.items())):
+            raise UserError(
+                f"model.fine_tuned='{path}' has another text tower than model.clip; name the CLIP "
+                'that it was tuned from'
+            )
+        if _PROMPTS in own:
+            state.setdefault(_PROMPTS, own[_PROMPTS])
+        elif _PROMPTS in state:
+            raise UserError(
+                f"model.fine_tuned='{path}' has mask prompts, which fine-tuning without masks "
                 'would leave behind; give a CLIP without, or none'
             )
-        if has_prompts:
-            state.setdefault(_PROMPTS, own[_PROMPTS])
-        for name, value in state.items():
-            is_text = not name.startswith(_VISUAL) and name != _SCALE
-            if is_text and name in own and not torch.equal(value.to(own[name]), own[name]):
-                raise UserError(
-                    f"model.fine_tuned={str(path)!r} has another text tower ('{name}') than "
-                    'model.clip; name the CLIP that it was tuned from'
-                )
-        text = {name: value for name, value in own.items() if not name.startswith(_VISUAL)}
         load_strictly(self.clip, {**text, **state}, path)
+
+
+def _is_text(name: str) -> bool:
+    return not name.startswith(_VISUAL) and name != _SCALE
+
+
+def _checksum(named: Iterable[tuple[str, Tensor]]) -> Tensor:
+    """A number that tells weights apart; of parameters, only of those that do not learn."""
+    total = 0
+    for _, value in sorted(named, key=lambda item: item[0]):
+        if not (isinstance(value, nn.Parameter) and value.requires_grad):
+            total = crc32(value.detach().cpu().contiguous().numpy().tobytes(), total)
+    return torch.tensor(total)
+
+
+def _drop_all_but_checksum(module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
+    checksum = state[prefix + _CHECKSUM]
+    drop_frozen(module, state, prefix, metadata)
+    state[prefix + _CHECKSUM] = checksum
 
 
 def _stacked(rows: Sequence[Tensor] | Tensor) -> Tensor:
