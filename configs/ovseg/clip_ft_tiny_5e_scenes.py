@@ -12,7 +12,6 @@ model = dict(
     train='image_tower',
     clip=dict(model='tiny_clip_scenes', pretrained='embedded'),
     template='a(n) {}',  # as in the captions that it was trained with
-    same_nouns='positives',  # there are few nouns, so a batch has each several times
 )
 train_dataloader = dict(
     batch_size=64,

@@ -26,7 +26,6 @@ from ovseg.text import TextEncoder
 from ovseg.vocabulary.templates import fill_template, get_templates
 
 Trained = Literal['image_tower', 'mask_prompts']
-SameNouns = Literal['negatives', 'positives']
 
 _CLIP = 'clip.'
 _VISUAL = 'visual.'
@@ -55,13 +54,10 @@ class MaskAdaptation(BaseModel):
             published order is fine-tuning, then prompt tuning from it.
         prompt_depth: blocks that see mask prompts, for ``'mask_prompts'``.
         template: sentence that a noun is put into, such as ``'a photo of a {}.'``; published: none.
-        same_nouns: what two regions of one noun in a batch are to each other. ``'negatives'``, as
-            published, pushes them apart; ``'positives'`` does not, see
-            :func:`~ovseg.pretraining.contrastive_loss`, for data of few nouns.
 
     Raises:
-        UserError: an unknown `train` or `same_nouns`, no vision transformer for mask prompts, or
-            weights that do not fit.
+        UserError: an unknown `train`, no vision transformer for mask prompts, or weights that do
+            not fit.
 
     Source: OVSeg (arXiv 2210.04150) sections 3.2 and 3.3; initialisation and temperature from its
     open_clip_training.
@@ -74,15 +70,12 @@ class MaskAdaptation(BaseModel):
         fine_tuned: str | Path | None = None,
         prompt_depth: int = 3,
         template: str = '{}',
-        same_nouns: SameNouns = 'negatives',
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ('train', train, get_args(Trained)),
-            ('same_nouns', same_nouns, get_args(SameNouns)),
-        ):
-            if value not in known:
-                raise UserError(f'model.{name} must be one of {", ".join(known)}, got {value!r}')
+        if train not in get_args(Trained):
+            raise UserError(
+                f'model.train must be one of {", ".join(get_args(Trained))}, got {train!r}'
+            )
         loaded = load_clip(**clip)
         self.clip = loaded.model
         if train == 'mask_prompts':
@@ -95,7 +88,6 @@ class MaskAdaptation(BaseModel):
         learning.requires_grad_(True)
         self.clip.logit_scale.requires_grad_(True)
         self.train_part = train
-        self.same_nouns = same_nouns
         (self.template,) = get_templates([template])
         # Without a cache on disk: nouns are few, and the memory below holds them.
         self._text = TextEncoder(self.clip, loaded.tokenizer, cache_dir=None)
@@ -145,8 +137,9 @@ class MaskAdaptation(BaseModel):
             raise ValueError(f"MaskAdaptation has modes 'loss' and 'tensor', got '{mode}'")
         said = torch.tensor([crc32(noun.encode()) for noun in caption], device=regions.device)
         regions, nouns, said = gather_batch(regions), gather_batch(nouns), gather_batch(said)
-        apart = self.same_nouns == 'negatives'
-        meaning = torch.arange(len(said), device=said.device) if apart else said
+        # Two regions of one noun are each other's negatives, as published. It is the loss that they
+        # would have as positives, too: their nouns' features are equal, and so are their logits.
+        meaning = torch.arange(len(said), device=said.device)
         scale = self.clip.logit_scale.exp()
         with torch.autocast(regions.device.type, enabled=False):
             loss = contrastive_loss(regions, nouns, scale, meaning)
