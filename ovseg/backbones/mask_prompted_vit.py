@@ -91,8 +91,8 @@ class MaskPromptedViT(VisionTransformer):
         """
         kept = None if masks is None else self.kept_patches(masks)
         tokens = self.ln_pre(self.embed(images, kept))
-        for _, tokens in self.run_blocks(tokens, kept):
-            pass
+        for _, leaving in self.run_blocks(tokens, kept):
+            tokens = leaving
         pooled, _ = self._pool(tokens)
         return pooled if self.proj is None else pooled @ self.proj
 
@@ -107,7 +107,10 @@ class MaskPromptedViT(VisionTransformer):
         """
         size = tuple(self.image_size)
         if masks.ndim != 4 or tuple(masks.shape[1:]) != (1, *size):
-            raise UserError(f'region masks must be (N, 1, *{size}), got {tuple(masks.shape)}')
+            raise UserError(
+                f'region masks must be (N, 1, {size[0]}, {size[1]}) for this CLIP, got '
+                f'{tuple(masks.shape)}; set the size of the crops'
+            )
         # Not the average that is rounded up in the released code: the same, without a division.
         largest = F.max_pool2d(masks.float(), tuple(self.patch_size))
         return (largest > 0).flatten(1)[..., None]

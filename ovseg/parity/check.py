@@ -16,6 +16,8 @@ from ovseg.parity import (
     maskclip,
     maskclip_plus,
     ovseg_finetune,
+    ovseg_regions,
+    ovseg_words,
     proxy_clip,
     trident,
     trident_refinement,
@@ -55,6 +57,12 @@ CHECKS: dict[str, Callable[[Report, Path], None]] = {
     'clip_mapping_vit.pt': denseclip_backbones.check_vit_mapping,
     'clip_finetune.pt': ovseg_finetune.check_finetune,
     'det_attnpool.pt': denseclip_backbones.check_detection_pool,
+    'class_names.pt': ovseg_words.check_class_names,
+    'clip_visual.pt': ovseg_regions.check_visual,
+    'text_features.pt': ovseg_words.check_text,
+    'crop_preprocess.pt': ovseg_regions.check_crops,
+    'mask_clip_forward.pt': ovseg_regions.check_forward,
+    'adapter_semantic_inference.pt': ovseg_regions.check_inference,
 }
 # How the names of files begin of which a method has any number.
 NUMBERED_CHECKS: dict[str, Callable[[Report, Path], None]] = {

@@ -13,21 +13,17 @@ from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, SimpleTokenizer
 from PIL import Image
 from torch import Tensor
 
-from ovseg.backbones.clip import build_architecture
 from ovseg.datasets import MaskCaptionPairs
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.engine.warmup_cosine import WarmupCosineLR
-from ovseg.errors import UserError
+from ovseg.parity.ovseg_clip import FEATURES, model_config, read_visual, text_model
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.pretraining import MaskAdaptation
 
-FEATURES = Tolerance(atol=2e-5, rtol=1e-4)
 LOSSES = Tolerance(rtol=1e-5)
 # Sums over all tokens in another order.
 GRADIENTS = Tolerance(atol=2e-5, rtol=1e-3)
 RATES = Tolerance(atol=1e-12, rtol=1e-6)
-_CLIP_FILES = ('clip_visual.pt', 'text_features.pt')
-_TOKENS = 'token_embedding.weight'
 _PROMPTS = 'visual.mask_embedding'
 # Of views every eighth pixel is stored, of prompts' gradients every ninth patch and eighth value.
 _VIEW_STEP = 8
@@ -37,13 +33,13 @@ _PROMPT_STEPS = (9, 8)
 def check_finetune(report: Report, folder: Path) -> None:
     """Both trainings on one batch, and the schedule of the learning rate."""
     content = report.content
-    config, state = golden_clip(folder)
-    with _files(content, state, config) as (pairs, clip_file):
+    config, state, prompts = _golden_clip(folder)
+    with _files(content, state) as (pairs, clip_file):
         batch = _read_batch(pairs, config['image_resolution'])
         _check_batch(report, batch)
-        clip = {'model': clip_architecture(config), 'pretrained': str(clip_file)}
+        clip = {'model': model_config(config), 'pretrained': str(clip_file)}
         tuning = MaskAdaptation(clip, 'mask_prompts', prompt_depth=config['mask_prompt_depth'])
-        tuning.clip.visual.mask_embedding.data.copy_(state[_PROMPTS])
+        tuning.clip.visual.mask_embedding.data.copy_(prompts)
         _check_training(report, 'mpt', tuning, batch)
         _check_training(report, 'ft', MaskAdaptation(clip, 'image_tower'), batch)
     inputs = content['inputs']
@@ -52,60 +48,19 @@ def check_finetune(report: Report, folder: Path) -> None:
     _check_schedule(report)
 
 
-def golden_clip(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The tiny CLIP of OVSeg's golden files: sizes, and both towers' weights by OpenAI's names.
-
-    Args:
-        folder: of the golden files.
-
-    Raises:
-        UserError: a file of the CLIP is missing.
-    """
-    missing = [name for name in _CLIP_FILES if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f'{folder} lacks {" and ".join(missing)}, which hold the CLIP of the cases')
-    visual, text = (
-        torch.load(folder / name, map_location='cpu', weights_only=True) for name in _CLIP_FILES
-    )
-    config = visual['config']
-    rows = text['token_embedding_rows'].float()
-    table = torch.zeros(config['vocab_size'], rows.shape[1])
-    table[text['token_embedding_row_index']] = rows
-    state = {**visual['state_dict'], **text['state_dict'], _TOKENS: table}
-    state['logit_scale'] = torch.tensor(visual['logit_scale'])
-    return config, {name: value.float() for name, value in state.items()}
-
-
-def clip_architecture(config: dict[str, Any]) -> dict[str, Any]:
-    """The open_clip model config of a golden file's sizes.
-
-    Args:
-        config: of the golden file.
-    """
-    return {
-        'embed_dim': config['embed_dim'],
-        'quick_gelu': config['quick_gelu'],
-        'vision_cfg': {
-            'image_size': config['image_resolution'],
-            'layers': config['vision_layers'],
-            'width': config['vision_width'],
-            'patch_size': config['vision_patch_size'],
-            'head_width': config['vision_width'] // config['vision_heads'],
-        },
-        'text_cfg': {
-            'context_length': config['context_length'],
-            'vocab_size': config['vocab_size'],
-            'width': config['text_width'],
-            'heads': config['text_heads'],
-            'layers': config['text_layers'],
-        },
-    }
+def _golden_clip(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Tensor]:
+    """Sizes of the golden CLIP, the weights of both its towers, and its mask prompts."""
+    visual = read_visual(folder)
+    text = torch.load(folder / 'text_features.pt', map_location='cpu', weights_only=True)
+    state = text_model(text)[0].state_dict()
+    tower = {name: value.float() for name, value in visual['state_dict'].items()}
+    prompts = tower.pop(_PROMPTS)
+    state.update(tower, logit_scale=torch.tensor(visual['logit_scale']))
+    return visual['config'], state, prompts
 
 
 @contextmanager
-def _files(
-    content: dict[str, Any], state: dict[str, Tensor], config: dict[str, Any]
-) -> Iterator[tuple[Path, Path]]:
+def _files(content: dict[str, Any], state: dict[str, Tensor]) -> Iterator[tuple[Path, Path]]:
     """The pairs as published files, and the CLIP without mask prompts as a weight file."""
     images, captions = content['inputs']['images_uint8_hwc'], content['inputs']['captions']
     with tempfile.TemporaryDirectory() as name:
@@ -114,9 +69,7 @@ def _files(
             Image.fromarray(image.numpy()).save(folder / f'{number}.png')
         table = folder / 'pairs.csv'
         write_pairs(table, [Pair(f'{n}.png', caption) for n, caption in enumerate(captions)])
-        clip = build_architecture(clip_architecture(config))
-        # Rows of the tokens, positions and so on in the order of the model.
-        torch.save({key: state[key] for key in clip.state_dict()}, folder / 'clip.pt')
+        torch.save(state, folder / 'clip.pt')
         yield table, folder / 'clip.pt'
 
 

@@ -56,6 +56,8 @@ def mask_probabilities(maps: ScoreMaps) -> Tensor:
     Args:
         maps: of :func:`mask_maps`.
     """
+    if not maps.maps.shape[1]:  # which torch's resize refuses
+        return maps.maps.new_empty(0, *maps.input_size)
     return input_rows(maps, 0, maps.input_size[0]).sigmoid()
 
 

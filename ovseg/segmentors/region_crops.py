@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,8 +93,8 @@ class Crops:
     """N regions of an image, in the order of the valid masks.
 
     Attributes:
-        images: (N, 3, S, S), normalised.
-        masks: (N, 1, S, S), 0 or 1, or probabilities with matting.
+        images: (N, 3, S, S), normalised, float32.
+        masks: (N, 1, S, S), float32, 0 or 1, or probabilities with matting.
         boxes: (N, 4) int64, where each was cut, (x1, y1, x2, y2) in pixels, ends exclusive.
         valid: (Q,) bool, masks that have a pixel above the threshold; N of them.
     """
@@ -135,33 +135,48 @@ def crop_regions(image: Tensor, masks: Tensor, settings: RegionSettings) -> Crop
             f'masks of {tuple(masks.shape[1:])} pixels do not fit an image of '
             f'{tuple(image.shape[1:])}; resize them first'
         )
-    dtype = masks.dtype if masks.is_floating_point() else torch.float32
     tight, valid = mask_boxes(masks, settings.threshold)
     boxes = expand_boxes(tight[valid], settings.expand_ratio, tuple(image.shape[1:]))
-    side = settings.size
-    images = image.new_empty((len(boxes), 3, side, side), dtype=dtype)
-    region_masks = image.new_empty((len(boxes), 1, side, side), dtype=dtype)
+    shape = (len(boxes), 4, settings.size, settings.size)
+    regions = torch.empty(shape, device=image.device)
+    shown = (masks[query] for query in valid.nonzero().flatten().tolist())
+    crops = masked_crops(image, shown, boxes, settings)
+    # A region at a time: beyond a crop its own edge repeats, so the resize is one of the crop
+    # alone, and a formula for crops of all sizes at once was three times slower on a CPU.
+    for region, (crop, mask) in zip(regions, crops, strict=True):
+        region[:3] = F.interpolate(
+            crop[None], size=settings.size, mode='bicubic', align_corners=False
+        )[0]
+        region[3:] = F.interpolate(mask[None, None], size=settings.size, mode='nearest')[0]
+    return Crops(regions[:, :3], regions[:, 3:], boxes, valid)
+
+
+def masked_crops(
+    image: Tensor, masks: Iterable[Tensor], boxes: Tensor, settings: RegionSettings
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields what boxes show of masks, before it is resized.
+
+    Args:
+        image: (3, H, W) RGB in [0, 255].
+        masks: N times (H, W), probabilities.
+        boxes: (N, 4) int64, (x1, y1, x2, y2) in pixels, ends exclusive.
+        settings: see :class:`RegionSettings`.
+
+    Yields:
+        The crop (3, h, w), normalised, and its mask (h, w), 0 or 1, or probabilities with matting.
+    """
     mean, std, fill = (
-        image.new_tensor(colour, dtype=dtype).view(3, 1, 1)
+        torch.tensor(colour, device=image.device).view(3, 1, 1)
         for colour in (settings.mean, settings.std, settings.fill_colour)
     )
-    # Bicubic weights add up to 1: the fill stays what it is, and only differences from it are
-    # masked and resized.
-    filling = (fill - mean) / std
-    difference = (image.to(dtype) - mean) / std - filling
-    # A region at a time: its border repeats its own edge, so the resize is one of the crop alone,
-    # and a formula that takes crops of all sizes at once was three times slower on a CPU. The boxes
-    # come from the device in one transfer.
-    queries = valid.nonzero().flatten().tolist()
-    for row, (query, (x1, y1, x2, y2)) in enumerate(zip(queries, boxes.tolist(), strict=True)):
-        mask = masks[query, y1:y2, x1:x2]
+    normalised, filling = (image.float() - mean) / std, (fill - mean) / std
+    # The boxes leave the device in one transfer.
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.tolist(), strict=True):
+        shown = mask[y1:y2, x1:x2]
         if not settings.matting:
-            mask = mask > settings.threshold
-        mask = mask.to(dtype)
-        region = (difference[:, y1:y2, x1:x2] * mask)[None]
-        images[row] = F.interpolate(region, size=side, mode='bicubic', align_corners=False)[0]
-        region_masks[row] = F.interpolate(mask[None, None], size=side, mode='nearest')[0]
-    return Crops(images.add_(filling), region_masks, boxes, valid)
+            shown = shown > settings.threshold
+        shown = shown.float()
+        yield torch.lerp(filling, normalised[:, y1:y2, x1:x2], shown), shown
 
 
 def mask_boxes(masks: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

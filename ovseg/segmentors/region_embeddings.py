@@ -81,9 +81,9 @@ def crop_proposals(image: Tensor, maps: ScoreMaps, settings: RegionSettings) -> 
     # A resize makes no value larger than the largest: most queries need not be made full-size.
     hopeful = (logits.flatten(1).amax(1).sigmoid() >= settings.threshold).nonzero().flatten()
     at_once = _per_batch(settings, height * width * _MASK_COPIES, logits)
+    # Without queries, still one part without regions: it knows the shapes and checks the image.
     parts = [
         crop_regions(image, mask_probabilities(select_queries(maps, queries)), settings)
-        # One part at least, if of no queries, to know what the tensors of no region are.
         for queries in hopeful.split(at_once)
     ]
     valid = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)

@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from ovseg.errors import UserError
 from ovseg.parity import check_path
-from ovseg.parity.ovseg_finetune import clip_architecture
+from ovseg.parity.ovseg_clip import model_config
 
 CONFIG = {
     'embed_dim': 16,
@@ -66,7 +65,7 @@ def outputs(clip, regions, nouns, learning):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('ovseg')
     torch.manual_seed(0)
-    clip = open_clip.CLIP(**clip_architecture(CONFIG))
+    clip = open_clip.CLIP(**model_config(CONFIG))
     with torch.no_grad():
         for value in clip.parameters():
             value.copy_(value.half().float())
@@ -89,6 +88,7 @@ def folder(tmp_path_factory):
     }
     torch.save(
         {
+            'config': CONFIG,
             'state_dict': text,
             'token_embedding_row_index': rows,
             'token_embedding_rows': state['token_embedding.weight'][rows].half(),
@@ -184,5 +184,5 @@ def test_a_changed_quantity_fails_and_is_named(folder, tmp_path, name):
 
 def test_missing_weights_are_named(folder, tmp_path):
     (tmp_path / 'clip_finetune.pt').symlink_to(folder / 'clip_finetune.pt')
-    with pytest.raises(UserError, match='clip_visual.pt and text_features.pt'):
+    with pytest.raises(FileNotFoundError, match='clip_visual.pt'):
         list(check_path(tmp_path / 'clip_finetune.pt'))
