@@ -1,8 +1,5 @@
-# The tiny CLIP learns masked regions of Scenes, within minutes on a CPU. Pairs first:
-#   python tools/make_scenes.py data/scenes
-#   python tools/make_mask_caption_pairs.py data/scenes data/scenes/captions.json \
-#       data/ovseg_pairs/scenes --regions data/scenes/annotations/training --every-id \
-#       --words "star; heart; ..." --clip tiny_clip_scenes embedded --templates a
+# The tiny CLIP learns masked regions of Scenes, within minutes on a CPU. How its pairs are made stands
+# in docs/mask_adaptation.md.
 _base_ = [
     '../_base_/datasets/ovseg_pairs.py',
     '../_base_/schedules/ovseg_clip_5e.py',

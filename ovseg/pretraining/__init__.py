@@ -1,4 +1,4 @@
-"""Training of the embedded models: each as its original is trained, on Scenes."""
+"""Training of the embedded models, each as its original is trained, and of CLIP on regions."""
 
 from __future__ import annotations
 

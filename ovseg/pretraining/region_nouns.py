@@ -76,7 +76,8 @@ class RegionNamer:
             std=(1.0, 1.0, 1.0),
         )
         self._templates = get_templates(templates)
-        self._text = TextEncoder(clip.model, clip.tokenizer, name=clip.name)
+        self._text = TextEncoder(clip.model, clip.tokenizer, cache_dir=None)
+        self._rows: dict[str, Tensor] = {}
         self._batch_size = batch_size
 
     @torch.inference_mode()
@@ -111,5 +112,8 @@ class RegionNamer:
         return F.normalize(self._visual(images.to(device)).float(), dim=-1).cpu()
 
     def _read(self, noun: str) -> Tensor:
-        sentences = [fill_template(template, noun) for template in self._templates]
-        return average_sentences(self._text.encode(sentences), 'normalize_mean_normalize')
+        if noun not in self._rows:
+            sentences = [fill_template(template, noun) for template in self._templates]
+            encoded = self._text.encode(sentences)
+            self._rows[noun] = average_sentences(encoded, 'normalize_mean_normalize')
+        return self._rows[noun]

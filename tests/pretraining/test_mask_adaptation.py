@@ -279,3 +279,20 @@ def test_decay_is_for_matrices_and_tables_only(clip, pairs, tmp_path):
         if value.requires_grad:
             assert decay.pop(id(value)) == (0.2 if value.ndim > 1 else 0.0), name
     assert not decay
+
+
+@pytest.mark.parametrize('part', ['image_tower', 'mask_prompts'])
+def test_in_mixed_precision_the_loss_and_the_nouns_stay_in_float32(clip, part):
+    model = MaskAdaptation(clip, part)
+    nouns = model(**batch(), mode='tensor')[1]
+    again = MaskAdaptation(clip, part)
+    again.load_state_dict(model.state_dict(), strict=False)
+    exact = model(**batch())['loss']
+    with torch.autocast('cpu', torch.bfloat16):
+        regions, mixed_nouns = again(**batch(), mode='tensor')
+        loss = again(**batch())['loss']
+    assert loss.dtype == regions.dtype == torch.float32
+    assert torch.equal(nouns, mixed_nouns)
+    torch.testing.assert_close(loss, exact, rtol=0.05, atol=0.05)
+    assert loss != exact
+    loss.backward()
