@@ -1,5 +1,5 @@
-# The tiny CLIP learns masked regions of Scenes, within minutes on a CPU. How its pairs are made stands
-# in docs/mask_adaptation.md.
+# The tiny CLIP learns masked regions of Scenes, within minutes on a CPU. How its pairs are made
+# stands in docs/mask_adaptation.md.
 _base_ = [
     '../_base_/datasets/ovseg_pairs.py',
     '../_base_/schedules/ovseg_clip_5e.py',
