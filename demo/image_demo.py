@@ -5,6 +5,7 @@ Examples::
     python demo/image_demo.py photo.jpg "cat, kitten; sofa; wall"
     python demo/image_demo.py photos/ words.txt --model maskclip-vit-b16 --out-dir masks
     python demo/image_demo.py "photos/**/*.jpg" "dog; grass" --background "sky, wall" --save coco
+    python demo/image_demo.py photos/ --model my_trained.py --checkpoint iter_8000.pth
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('image', metavar='IMAGE|FOLDER|GLOB', help='what to segment')
     parser.add_argument(
         'words',
+        nargs='?',
         metavar='WORDS',
-        help='what to look for: classes by ";", synonyms by ",", or a .txt or .json file',
+        help='what to look for: classes by ";", synonyms by ",", or a .txt or .json file; a '
+        'trained model has classes of its own and needs none',
     )
     parser.add_argument('extra', nargs='*', help=argparse.SUPPRESS)
     parser.add_argument(
@@ -66,7 +69,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='KINDS',
         help=f'any of {",".join(KINDS_OF_FILES)} (default: %(default)s)',
     )
-    return parser.parse_args(argv)
+    # Words may stand behind options, too, although they may also be left out.
+    return parser.parse_intermixed_args(argv)
 
 
 @dataclass
@@ -109,7 +113,7 @@ def segment_images(args: argparse.Namespace) -> int:
         raise UserError(f'--save names nothing to save: use {", ".join(KINDS_OF_FILES)}.')
     check_folder(args.out_dir)
     images = find_images(args.image)
-    vocabulary = build_vocabulary(args.words)
+    vocabulary = None if args.words is None else build_vocabulary(args.words)
     segmenter = OpenVocabSegmenter(
         args.model, args.checkpoint, device=args.device, templates=args.template_set
     )
@@ -118,6 +122,7 @@ def segment_images(args: argparse.Namespace) -> int:
         'threshold': args.threshold,
         'scores': 'scores' in kinds,
     }
+    segmenter.prepare(vocabulary, args.background, args.threshold)
     stems = unique_stems(images)
     if len(images) == 1:
         result = segmenter.segment(images[0], vocabulary, **settings)
@@ -159,7 +164,9 @@ def explain_other_forms(args: argparse.Namespace) -> None:
     Raises:
         UserError: what to write instead.
     """
-    if args.words.endswith('.py') or args.words.endswith(('.pth', '.pt')):
+    if args.words is None:
+        return
+    if args.words.endswith(('.py', '.pth', '.pt')):
         checkpoint = f' --checkpoint {args.extra[0]}' if args.extra else ''
         raise UserError(
             "the form IMAGE CONFIG CHECKPOINT is mmsegmentation's, here words come second: write "

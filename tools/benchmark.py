@@ -57,7 +57,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='of a synthetic image, before resizing (default: 480 640)',
     )
     parser.add_argument('--image', help='a picture instead of the synthetic one')
-    parser.add_argument('--classes', type=int, default=20, help='default: %(default)s')
+    parser.add_argument(
+        '--classes',
+        type=int,
+        default=20,
+        help='default: %(default)s; a model whose classes training fixed keeps its own',
+    )
     parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
     parser.add_argument('--repeat', type=int, default=5, help='default: %(default)s')
     parser.add_argument('--device', help='default: a GPU if there is one')
@@ -158,20 +163,23 @@ class Subject:
         # A trained model has a classifier of its own, and asks its teacher for other words.
         is_trained = settings.model.get('teacher') is not None
         frozen = settings.model.teacher if is_trained else settings.model
-        frozen.setdefault('text', {})['cache_dir'] = None
-        if not is_trained:
+        takes_words = 'clip' in frozen
+        if takes_words:
+            frozen.setdefault('text', {})['cache_dir'] = None
+        if takes_words and not is_trained:
             settings.model.vocabulary = None
         self._model = build_model(settings, args.pretrained, args.templates).to(self._device).eval()
         self._images = [image] * args.batch_size
         self._resize = ResizeRule.from_config(settings)
         self._clock = StageClock(self._device)
         start = time.perf_counter()
-        self._model.set_vocabulary([f'object number {index}' for index in range(args.classes)])
+        if takes_words:
+            self._model.set_vocabulary([f'object number {index}' for index in range(args.classes)])
         self.figures = Figures(
             name=name,
             image=tuple(image.shape[:2]),
             input=self._resize.size_for(image.shape[:2]),
-            classes=args.classes,
+            classes=len(self._model.vocabulary),
             batch_size=args.batch_size,
             device=_device_name(self._device),
             text_seconds=time.perf_counter() - start,

@@ -90,18 +90,24 @@ def set_tta(config: Config) -> dict[str, str]:
 
     Args:
         config: changed in place.
+
+    Raises:
+        UserError: ``tta_ratios`` of the config are no sizes.
     """
     dataset = config.test_dataloader.dataset
     if config.get('tta_pipeline') is not None:
         pipeline = config.tta_pipeline
         facts = {'augmentation': 'tta_pipeline of the config', 'resize': 'see augmentation'}
     else:
+        ratios = config.get('tta_ratios', RATIOS)
+        _check_ratios(ratios)
         pipeline = augmented_pipeline(
             dataset.pipeline,
             dataset.get('resize'),
+            ratios,
             keep_original=dataset.pop('keep_original', False),
         )
-        sizes = ', '.join(str(ratio) for ratio in RATIOS)
+        sizes = ', '.join(str(ratio) for ratio in ratios)
         words = f'mean of probabilities over sizes {sizes} and mirror images'
         facts = {'augmentation': words, 'resize': resize_of(dataset)}
     dataset.pipeline = pipeline
@@ -111,6 +117,15 @@ def set_tta(config: Config) -> dict[str, str]:
     wrapper.module = config.model
     config.model = wrapper
     return facts
+
+
+def _check_ratios(ratios: Any) -> None:
+    is_list = isinstance(ratios, (list, tuple)) and len(ratios) > 0
+    if not is_list or not all(isinstance(r, (int, float)) and r > 0 for r in ratios):
+        raise UserError(
+            f'tta_ratios must be a list of sizes relative to the protocol, such as [0.5, 1.0], '
+            f'got {ratios!r}'
+        )
 
 
 def set_outputs(config: Config, args: argparse.Namespace) -> None:

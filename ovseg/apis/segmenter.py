@@ -136,7 +136,8 @@ class OpenVocabSegmenter:
                 together.
             words: what to look for: ``'cat, kitten; sofa'`` (classes by ``;``, synonyms by ``,``),
                 a list, the path of a ``.txt`` or ``.json`` file, a data set's METAINFO, or a
-                :class:`~ovseg.vocabulary.Vocabulary`.
+                :class:`~ovseg.vocabulary.Vocabulary`. None for the words given at the start, or
+                else for the model's own: those of its training or of its config.
             background: words for "none of these"; pixels that they win are background.
             threshold: pixels whose best class has a smaller probability, in [0, 1], are background.
             scores: keep the probabilities of all classes; memory grows with their number.
@@ -158,6 +159,24 @@ class OpenVocabSegmenter:
             for encoded in self._encode_chunk(chunk):
                 results.append(self._decide(encoded, vocabulary, classifier, scores))
         return results
+
+    def prepare(
+        self,
+        words: Any = None,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        """Encodes words ahead of the first image, so that what cannot be asked for is said now.
+
+        Args:
+            words: as in :meth:`segment`.
+            background: as in :meth:`segment`.
+            threshold: as in :meth:`segment`.
+
+        Raises:
+            UserError: no words, or words that cannot be read or that the model does not know.
+        """
+        self._classifier(self._read_words(words, background, threshold))
 
     def encode(
         self, image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage]

@@ -308,6 +308,13 @@ _ENTRIES = (
         cityscapes=47.6,
         ade20k=26.7,
     ),
+    ModelEntry(
+        name='denseclip-tiny',
+        config='denseclip/denseclip_fpn_tiny_scenes.py',
+        weights='shipped with ovseg: a tiny CLIP with a Semantic FPN, trained on labels of scenes',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Knows the 17 classes of its training only: call it without words.',
+    ),
 )
 
 

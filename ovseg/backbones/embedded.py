@@ -62,15 +62,30 @@ def write_embedded(path: str | Path, facts: Mapping[str, Any], state: Mapping[st
         UserError: a weight is not finite in float16.
     """
     path = Path(path).with_suffix('')
-    half = {key: value.detach().cpu().half().contiguous() for key, value in state.items()}
-    for key, value in half.items():
-        if not torch.isfinite(value).all():
-            raise UserError(f'{key} of the checkpoint is not finite in float16')
+    half = in_half_precision(state)
     with written_whole(path.with_suffix('.safetensors')) as temporary:
         save_file(half, temporary)
     with written_whole(path.with_suffix('.json')) as temporary:
         temporary.write_text(json.dumps(dict(facts), indent=2) + '\n', encoding='utf-8')
     return path.with_suffix('.safetensors').stat().st_size
+
+
+def in_half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors on the CPU, numbers with a fraction in float16.
+
+    Args:
+        state: tensors by name.
+
+    Raises:
+        UserError: a weight is not finite in float16.
+    """
+    half = {}
+    for key, value in state.items():
+        value = value.detach().cpu().contiguous()
+        half[key] = value.half() if value.is_floating_point() else value
+        if not torch.isfinite(half[key]).all():
+            raise UserError(f'{key} of the checkpoint is not finite in float16')
+    return half
 
 
 def fill_and_freeze(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -11,6 +11,7 @@ from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
 from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
 from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.imagenet_subset import DrawnImagesDataset
+from ovseg.datasets.labelled_folder import LabelledFolderDataset
 from ovseg.datasets.loading import LoadSegLabels
 from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
 from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
@@ -41,6 +42,7 @@ __all__ = [
     'Context60Dataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
+    'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
     'LoadScene',

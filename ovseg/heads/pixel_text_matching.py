@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ovseg.backbones.text_aligned import TextAlignedFeatures
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.text.fingerprint import version_of
 from ovseg.vocabulary import Vocabulary, build_vocabulary
 
 Prompting = Literal['post', 'pre']
@@ -95,14 +96,11 @@ class PixelTextMatching:
         self.prompting, self.tau = prompting, tau
         self._kept_text: tuple[tuple, Tensor] | None = None
         decoded = text_dim if prompting == 'post' else token_embed_dim
-        if prompting == 'pre':
-            context_decoder = {'text_dim': token_embed_dim, **context_decoder}
-        self.context_decoder = _build(context_decoder)
-        if (self.context_decoder.visual_dim, self.context_decoder.text_dim) != (text_dim, decoded):
+        self.context_decoder = _build({**context_decoder, 'text_dim': decoded})
+        if self.context_decoder.visual_dim != text_dim:
             raise UserError(
-                f'model.context_decoder reads {self.context_decoder.visual_dim} channels of the '
-                f'image and {self.context_decoder.text_dim} of the text, but model.text_dim is '
-                f'{text_dim} and what it decodes has {decoded}; set context_decoder.visual_dim'
+                f'model.context_decoder.visual_dim is {self.context_decoder.visual_dim}, but '
+                f'model.text_dim is {text_dim}; set both to the text space of the backbone'
             )
         if prompting == 'post':
             self.gamma = nn.Parameter(torch.full((text_dim,), _FIRST_GAMMA))
@@ -127,7 +125,9 @@ class PixelTextMatching:
                 'image; keep it'
             )
         self.text_encoder = None
-        self.register_buffer('text_embeddings', torch.zeros(len(self.vocabulary), text_dim))
+        # Not a number until a checkpoint brings them.
+        missing = torch.full((len(self.vocabulary), text_dim), float('nan'))
+        self.register_buffer('text_embeddings', missing)
 
     def _check_text_encoder(self, context_length: int, width: int, text_dim: int) -> int:
         encoder = self.text_encoder
@@ -166,13 +166,23 @@ class PixelTextMatching:
             self._kept_text = (state, self.text_encoder(self.tokens, self.contexts))
         return self._kept_text[1]
 
+    def train(self, mode: bool = True) -> Any:
+        """Also forgets the kept text: hooks that average weights write them uncounted before."""
+        self._kept_text = None
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # A weight that moved away and back may lie where it lay, with other digits.
+        self._kept_text = None
+        return super()._apply(fn, recurse)
+
     def _text_state(self) -> tuple:
         """Changes with any weight, its place or its precision."""
         weights = [self.contexts, *self.text_encoder.parameters()]
         autocast = torch.is_autocast_enabled(self.contexts.device.type)
         return (
             autocast and torch.get_autocast_dtype(self.contexts.device.type),
-            tuple((w.data_ptr(), w._version, w.dtype, w.device) for w in weights),
+            tuple((w.data_ptr(), version_of(w), w.dtype, w.device) for w in weights),
         )
 
     def visual_memory(self, features: TextAlignedFeatures) -> Tensor:
@@ -198,7 +208,16 @@ class PixelTextMatching:
 
         Args:
             features: of the images.
+
+        Raises:
+            UserError: the backbone gave its levels only.
         """
+        if not isinstance(features, TextAlignedFeatures):
+            raise UserError(
+                'model.backbone gives no embeddings in the text space: set get_embeddings=True of '
+                'CLIPVisionTransformer, take CLIPResNetWithAttention, or put the backbone into '
+                'BackboneWithAttentionPool'
+            )
         text = self.adapt_text(features)
         return Matching(text, score_map(features.dense_embedding, text))
 
@@ -229,13 +248,20 @@ def score_map(dense: Tensor, text: Tensor) -> Tensor:
         text: (B, K, D).
 
     Returns:
-        (B, K, h, w).
+        (B, K, h, w), in single precision at least.
 
     Example:
         >>> score_map(torch.ones(1, 4, 2, 3), torch.ones(1, 5, 4)).shape
         torch.Size([1, 5, 2, 3])
     """
-    return torch.einsum('bchw,bkc->bkhw', F.normalize(dense, dim=1), F.normalize(text, dim=2))
+    with torch.autocast(dense.device.type, enabled=False):
+        # Half precision rounds the smallest norm to 0, and cosines by more than tau forgives.
+        dense, text = F.normalize(_single(dense), dim=1), F.normalize(_single(text), dim=2)
+        return torch.einsum('bchw,bkc->bkhw', dense, text)
+
+
+def _single(values: Tensor) -> Tensor:
+    return values.float() if values.dtype.itemsize < torch.float32.itemsize else values
 
 
 def join_score_map(levels: Sequence[Tensor], scores: Tensor, index: int) -> list[Tensor]:

@@ -35,6 +35,7 @@ class VocabularyPrediction:
 
     Attributes:
         inference_settings: the ``test_cfg``.
+        refiners: refine scores on the encoder's grid, in order.
         pixel_refiner: refines scores at the image's own size, or None.
         reads_originals: whether ``encode_images`` wants the images at their own size, too (data
             sets: ``keep_original``).
@@ -45,6 +46,7 @@ class VocabularyPrediction:
     inference_settings: InferenceSettings
     classifier: Classifier
     device: torch.device
+    refiners: Sequence[Any] = ()
     pixel_refiner: PixelRefiner | None = None
     reads_originals = False
     reads_names = False

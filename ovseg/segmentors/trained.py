@@ -125,11 +125,16 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
     def _refuse_words(self, vocabulary: Vocabulary) -> Classifier:
         names = self.trained_vocabulary.names
         trained = {item.prompts for item in self.trained_vocabulary}
-        new = next(item.name for item in vocabulary if item.prompts not in trained)
+        new = next(label for label, item in enumerate(vocabulary) if item.prompts not in trained)
+        if new == vocabulary.background_index:
+            raise UserError(
+                f'this {type(self).__name__} knows its {len(names)} trained classes only, so words '
+                'for the background mean nothing to it: give a threshold instead'
+            )
         raise UserError(
             f'this {type(self).__name__} was trained for {len(names)} classes ({"; ".join(names)}) '
-            f"and '{new}' is none of them: leave the words out to get these, or choose a model "
-            'with an open vocabulary'
+            f"and '{vocabulary[new].name}' is none of them: leave the words out to get these, or "
+            'choose a model with an open vocabulary'
         )
 
     @property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from open_clip.transformer import TextTransformer
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ovseg.attention.last_block import finish_block
 from ovseg.backbones.clip import ACTIVATIONS, Activation
 from ovseg.backbones.clip_initialisation import (
     Pretrained,
@@ -82,15 +84,44 @@ class ContextTextEncoder(TextTransformer):
             contexts: (B, N2, W), with N1 + N2 = ``context_length``.
 
         Returns:
-            (B, K, D), not normalised.
+            (B, K, D), not normalised. All names have start and contexts in common, 9 of the 13
+            published positions, and no position sees a later one: these are computed once a set.
         """
-        names, sets = len(tokens), len(contexts)
-        words = self.token_embedding(tokens).expand(sets, -1, -1, -1)
-        between = contexts[:, None].expand(-1, names, -1, -1)
-        sentences = torch.cat([words[:, :, :1], between, words[:, :, 1:]], dim=2).flatten(0, 1)
-        hidden = sentences + self.positional_embedding
+        names, sets, first = len(tokens), len(contexts), 1 + contexts.shape[1]
+        words = self.token_embedding(tokens)
+        positions = self.positional_embedding
+        shared = torch.cat([words[:1, :1].expand(sets, -1, -1), contexts], 1) + positions[:first]
+        own = (words[:, 1:] + positions[first:]).expand(sets, -1, -1, -1).flatten(0, 1)
         for block in self.transformer.resblocks:
-            hidden = block(hidden, attn_mask=self.attn_mask)
-        end = (tokens.argmax(1) + contexts.shape[1]).repeat(sets)
-        chosen = hidden[torch.arange(len(hidden), device=hidden.device), end]
+            shared, own = _run_block(block, shared, own)
+        end = tokens.argmax(1).repeat(sets) - 1
+        chosen = own[torch.arange(len(own), device=own.device), end]
         return (self.ln_final(chosen) @ self.text_projection).unflatten(0, (sets, names))
+
+
+def _run_block(block: nn.Module, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """A causal block over sentences that begin alike; their beginning is computed once.
+
+    Args:
+        block: open_clip's ``ResidualAttentionBlock``.
+        shared: (B, M, W), the beginnings.
+        own: (B * K, N, W), how each beginning goes on in K ways.
+    """
+    heads, ways = block.attn.num_heads, len(own) // len(shared)
+
+    def project(tokens: Tensor) -> tuple[Tensor, ...]:
+        flat = F.linear(block.ln_1(tokens), block.attn.in_proj_weight, block.attn.in_proj_bias)
+        return tuple(part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in flat.chunk(3, -1))
+
+    def finish(mixed: Tensor, tokens: Tensor) -> Tensor:
+        return finish_block(block, mixed.transpose(1, 2).flatten(2), tokens, ffn=True)[0]
+
+    query, key, value = project(shared)
+    shared = finish(F.scaled_dot_product_attention(query, key, value, is_causal=True), shared)
+    before = [part.repeat_interleave(ways, dim=0) for part in (key, value)]
+    query, *after = project(own)
+    key, value = (torch.cat(parts, dim=2) for parts in zip(before, after, strict=True))
+    # A token sees the whole beginning, and of its own way what stands before it.
+    length, seen = query.shape[2], key.shape[2]
+    mask = torch.ones(length, seen, dtype=torch.bool, device=own.device).tril(seen - length)
+    return shared, finish(F.scaled_dot_product_attention(query, key, value, attn_mask=mask), own)

@@ -56,7 +56,7 @@ def weights_fingerprint(clip: nn.Module) -> str:
 
 def weights_stamp(clip: nn.Module) -> tuple[tuple[int, int], ...]:
     """Cheap mark that changes when a weight is replaced or written in place."""
-    return tuple((value.data_ptr(), _version(value)) for _, value in text_state(clip))
+    return tuple((value.data_ptr(), version_of(value)) for _, value in text_state(clip))
 
 
 def tokenizer_fingerprint(tokenizer: Any, context_length: int) -> str:
@@ -67,6 +67,7 @@ def tokenizer_fingerprint(tokenizer: Any, context_length: int) -> str:
     return digest.hexdigest()
 
 
-def _version(value: Tensor) -> int:
+def version_of(value: Tensor) -> int:
+    """How often a tensor was written in place."""
     # Tensors made under inference_mode count no versions; nothing trains them either.
     return 0 if value.is_inference() else value._version

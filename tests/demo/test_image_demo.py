@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis import OpenVocabSegmenter
 from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
@@ -458,7 +459,6 @@ def test_unknown_model_suggests_the_nearest(demo, tmp_path):
         (('photo.png', 'cat', '--threshold', '7'), 'threshold'),
         (('photo.png', 'cat', '--out-dir', 'photo.png'), 'Cannot write to the folder photo.png'),
         (('photo.png', 'cat', '--template-set', 'openai80'), "'openai-80'"),
-        (('photo.png',), 'WORDS'),
     ],
 )
 def test_options_that_mean_nothing_are_explained(demo, tmp_path, arguments, message):
@@ -467,3 +467,90 @@ def test_options_that_mean_nothing_are_explained(demo, tmp_path, arguments, mess
     assert code == 2
     assert message in err
     assert written(tmp_path) == ['photo.png']
+
+
+# Models with classes of their own ---------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Config and checkpoint of a tiny DenseCLIP."""
+    return write_dense_clip(tmp_path_factory.mktemp('trained'))
+
+
+def test_a_trained_model_needs_no_words(demo, tmp_path, trained):
+    config, checkpoint = trained
+    save_noise(tmp_path / 'photo.png')
+    code, out, err = demo('photo.png', '--checkpoint', checkpoint, model=config)
+    assert (code, err) == (0, '')
+    facts = json.loads((tmp_path / 'outputs' / 'photo.json').read_text())
+    assert facts['vocabulary'] == list(CLASSES) and facts['background_index'] is None
+    assert all(found['name'] in out for found in facts['classes'])
+
+
+def test_some_of_the_trained_classes_may_be_asked_for_behind_options(demo, tmp_path, trained):
+    config, checkpoint = trained
+    save_noise(tmp_path / 'photo.png')
+    code, _, err = demo('photo.png', '--checkpoint', checkpoint, 'wall; cat', model=config)
+    assert (code, err) == (0, '')
+    facts = json.loads((tmp_path / 'outputs' / 'photo.json').read_text())
+    assert facts['vocabulary'] == ['wall', 'cat']
+
+
+def test_unsure_pixels_of_a_trained_model_become_background(demo, tmp_path, trained):
+    config, checkpoint = trained
+    save_noise(tmp_path / 'photo.png')
+    words = ('photo.png', '--checkpoint', checkpoint, '--threshold')
+    assert demo(*words, '0.999999', model=config)[0] == 0
+    facts = json.loads((tmp_path / 'outputs' / 'photo.json').read_text())
+    assert facts['vocabulary'] == ['background', *CLASSES]
+    labels = np.asarray(Image.open(tmp_path / 'outputs' / 'photo_labels.png'))
+    assert (labels == 0).mean() > 0.5
+    assert demo(*words, '0', model=config)[0] == 0
+    labels = np.asarray(Image.open(tmp_path / 'outputs' / 'photo_labels.png'))
+    assert (labels != 0).all()
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (
+            ['cat; zebra'],
+            "error: this DenseCLIP was trained for 3 classes (cat; red sofa; wall) and 'zebra' is "
+            'none of them: leave the words out to get these, or choose a model with an open '
+            'vocabulary\n',
+        ),
+        (
+            ['--background', 'sky'],
+            'error: this DenseCLIP knows its 3 trained classes only, so words for the background '
+            'mean nothing to it: give a threshold instead\n',
+        ),
+    ],
+    ids=['class', 'background'],
+)
+def test_what_a_trained_model_never_learned_is_refused(demo, tmp_path, trained, words, message):
+    config, checkpoint = trained
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    for seed in range(2):
+        save_noise(photos / f'{seed}.png', seed=seed)
+    code, out, err = demo('photos', *words, '--checkpoint', checkpoint, model=config)
+    assert (code, out, err) == (2, '', message)
+    assert written(tmp_path) == ['photos']
+
+
+def test_a_model_without_classes_of_its_own_needs_words(demo, tmp_path):
+    save_noise(tmp_path / 'photo.png')
+    code, out, err = demo('photo.png')
+    assert (code, out) == (2, '')
+    assert err == (
+        "error: No words were given: say what to look for, such as 'cat, kitten; sofa; wall'.\n"
+    )
+    assert written(tmp_path) == ['photo.png']
+
+
+def test_a_trained_model_without_its_checkpoint(demo, tmp_path, trained):
+    save_noise(tmp_path / 'photo.png')
+    code, _, err = demo('photo.png', model=trained[0])
+    assert code == 2
+    assert 'is a trained one: give its checkpoint' in err

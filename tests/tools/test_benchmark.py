@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from PIL import Image
+from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis.profiling import MemoryPeak, StageClock
 
@@ -50,6 +51,17 @@ def test_figures_of_one_config(tmp_path, capsys):
         assert 0.5 * whole < stages <= whole
     assert figures['images_per_second'] == pytest.approx(1 / figures['seconds_per_image'])
     assert figures['model_megabytes'] > 1
+
+
+def test_a_trained_model_keeps_its_own_classes(tmp_path, capsys):
+    config, checkpoint = write_dense_clip(tmp_path)
+    path = tmp_path / 'figures.json'
+    words = [str(config), *QUICK, '--pretrained', str(checkpoint), '--json', str(path)]
+    assert benchmark.main([*words, '--classes', '40']) == 0
+    assert f'{len(CLASSES)} classes' in capsys.readouterr().out
+    (figures,) = json.loads(path.read_text())['results']
+    assert figures['classes'] == len(CLASSES) and figures['input'] == [43, 64]
+    assert figures['encoder_megabytes'] > 0
 
 
 def test_refiners_are_timed_as_a_stage_of_their_own(tmp_path, capsys):

@@ -96,6 +96,19 @@ def test_augmentation_averages_and_says_so(config, tmp_path):
     assert augmented['protocol']['resize'] == plain['protocol']['resize'] == RESIZE
 
 
+def test_the_config_says_at_which_sizes(config, tmp_path, capsys):
+    with config.open('a', encoding='utf-8') as file:
+        file.write('tta_ratios = [0.5, 2.0]\n')
+    words = ('test', config, '--work-dir', tmp_path / 'work', '--tta')
+    assert run_tool(*words) == 0
+    facts = read_result(tmp_path / 'work')['protocol']
+    wanted = 'mean of probabilities over sizes 0.5, 2.0 and mirror images'
+    assert facts['augmentation'] == wanted and facts['resize'] == RESIZE
+    assert wanted.split(' and ')[0] in ' '.join(capsys.readouterr().out.split())
+    assert run_tool(*words, '--cfg-options', 'tta_ratios=[0.5,-1]') == 2
+    assert 'tta_ratios must be a list of sizes' in capsys.readouterr().err
+
+
 def test_a_trained_model_is_tested_with_its_checkpoint(data, tmp_path, capsys):
     config = write_config(tmp_path / 'linear.py', data, tmp_path / 'work', trains=True)
     weight = (torch.tensor(COLORS, dtype=torch.float32) / 25)[:, :, None, None]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -110,12 +111,17 @@ def test_the_demo_and_the_python_interface_take_a_trained_student(config, whole,
     checkpoint = str(whole / 'iter_6.pth')
     assert image_demo.main([*words, '--checkpoint', checkpoint]) == 0
     assert len(list(tmp_path.glob('scene*'))) == 3
+    # Without words it looks for the classes that it was trained for.
+    own = [words[0], *words[2:4], '--checkpoint', checkpoint, '--out-dir', str(tmp_path / 'own')]
+    assert image_demo.main(own) == 0
+    facts = json.loads((tmp_path / 'own' / 'scene.json').read_text(encoding='utf-8'))
+    assert len(facts['vocabulary']) == 17
     segment = OpenVocabSegmenter(config, checkpoint, device='cpu')
     result = segment(image, 'sky; grass; star', scores=True)
     assert result.labels.shape == result.image.shape[:2] and result.labels.max() <= 2
     assert result.scores.shape[0] == 3
     assert len(segment(image).names) == 17
-    with pytest.raises(UserError, match='was trained with its own templates'):
+    with pytest.raises(UserError, match='was trained with its own words'):
         OpenVocabSegmenter(config, checkpoint, templates='single')
 
 

@@ -25,3 +25,7 @@ train_dataloader = dict(
 val_dataloader = {{_base_.test_dataloader}}
 val_evaluator = {{_base_.test_evaluator}}
 val_cfg = dict(type='ValLoop')
+# Sizes of --tta, each also mirrored, as released.
+tta_ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+# For single pictures (demo/image_demo.py).
+inference = dict(scale=(2048, 512), keep_ratio=True)

@@ -1,0 +1,10 @@
+# Ours: no number of this setting is published.
+_base_ = [
+    '../_base_/models/denseclip_fpn_swin-t.py',
+    '../_base_/datasets/denseclip_ade20k.py',
+    '../_base_/schedules/denseclip_80k.py',
+]
+model = dict(
+    vocabulary=dict(dataset='ade20k', protocol='mmseg_metainfo'),
+    neck=dict(in_channels=[96, 192, 384, 768 + 150]),
+)
