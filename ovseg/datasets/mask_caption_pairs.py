@@ -17,6 +17,8 @@ from ovseg.datasets.region_views import PUBLISHED_BLANK, centred_view, kept_pixe
 from ovseg.errors import UserError
 from ovseg.registry import DATASETS
 
+# Images looked at for the blank colour before training; a region can fill its whole image.
+_PROBED = 64
 MaskFrom = Literal['file', 'colour', 'none']
 
 
@@ -32,8 +34,8 @@ class MaskCaptionPairs(Dataset):
             image, whatever colour the surroundings have. ``'colour'``: the pixels of the view that
             have not exactly the colour `blank`, as published. That works only with images that
             were stored without loss and painted with that colour: OVSeg's own inference paints
-            with another one, and images painted with it give masks of ones, from which mask
-            prompts learn nothing. ``'none'``: no mask, for fine-tuning without mask prompts.
+            with another one, and images painted with it would give masks of ones, from which mask
+            prompts learn nothing; where none of the first images has the colour, this stops. ``'none'``: no mask, for fine-tuning without mask prompts.
         size: side of a view in pixels.
         scale: share of the region's area that a view of training shows.
         ratio: width divided by height of what it shows.
@@ -42,7 +44,7 @@ class MaskCaptionPairs(Dataset):
 
     Raises:
         FileNotFoundError: no table.
-        UserError: a table that does not fit, or an unknown `mask_from`.
+        UserError: a table that does not fit, an unknown `mask_from`, or images without `blank`.
 
     Source: OVSeg (arXiv 2210.04150) section 3.2; scale, interpolation and colour from its
     open_clip_training.
@@ -77,6 +79,8 @@ class MaskCaptionPairs(Dataset):
         self.ratio = tuple(ratio)
         self.blank = tuple(blank)
         self.augment = augment
+        if mask_from == 'colour':
+            self._find_blank(pairs)
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -107,6 +111,16 @@ class MaskCaptionPairs(Dataset):
             kept = kept_pixels(pixels, self.blank) if mask is None else np.array(mask) > 0
             sample['masks'] = torch.from_numpy(kept)[None]
         return sample
+
+    def _find_blank(self, table: str | Path) -> None:
+        probed = self.pairs[:_PROBED]
+        images = (np.array(self._read(pair.filepath, 'RGB')) for pair in probed)
+        if all(kept_pixels(image, self.blank).all() for image in images):
+            raise UserError(
+                f'none of the first {len(probed)} images of {table} has a pixel of the colour '
+                f"{self.blank}, so mask_from='colour' would find no mask; set dataset.blank to the "
+                "colour around the regions, or use mask files with mask_from='file'"
+            )
 
     def _mask_beside(self, pair: Pair, image: Image.Image) -> Image.Image:
         mask = self._read(pair.mask, 'L')

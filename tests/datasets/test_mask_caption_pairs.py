@@ -49,12 +49,20 @@ def test_masks_by_colour_count_mixed_borders_as_kept(tmp_path):
     assert kept.sum() > 100
 
 
-def test_masks_by_colour_are_all_ones_on_images_painted_with_another_colour(tmp_path):
+def test_masks_by_colour_stop_at_images_painted_with_another_colour(tmp_path):
     table = make_pairs(tmp_path, fill=CLIP_MEAN)
-    assert MaskCaptionPairs(table, mask_from='colour', size=20)[0]['masks'].all()
-    assert not MaskCaptionPairs(table, mask_from='file', size=20)[0]['masks'].all()
-    other = MaskCaptionPairs(table, mask_from='colour', size=20, blank=CLIP_MEAN, augment=False)
-    assert not other[0]['masks'].all()
+    with pytest.raises(UserError, match='none of the first 2 images'):
+        MaskCaptionPairs(table, mask_from='colour', size=20)
+    for settings in (dict(mask_from='file'), dict(mask_from='colour', blank=CLIP_MEAN)):
+        kept = MaskCaptionPairs(table, size=20, augment=False, **settings)[0]['masks']
+        assert kept[0, :10, :10].all() and not kept.all()
+
+
+def test_a_region_may_fill_its_image_if_others_do_not(tmp_path):
+    table = make_pairs(tmp_path, with_masks=False)
+    Image.new('RGB', (40, 40), (1, 2, 3)).save(tmp_path / 'a.png')
+    data = MaskCaptionPairs(table, mask_from='colour', size=20)
+    assert data[0]['masks'].all() and not data[1]['masks'].all()
 
 
 def test_fine_tuning_reads_no_masks(tmp_path):
