@@ -33,9 +33,10 @@ class MaskCaptionPairs(Dataset):
         mask_from: where the mask of a region comes from. ``'file'``: the mask stored beside the
             image, whatever colour the surroundings have. ``'colour'``: the pixels of the view that
             have not exactly the colour `blank`, as published. That works only with images that
-            were stored without loss and painted with that colour: OVSeg's own inference paints
-            with another one, and images painted with it would give masks of ones, from which mask
-            prompts learn nothing; where none of the first images has the colour, this stops. ``'none'``: no mask, for fine-tuning without mask prompts.
+            were stored without loss and painted with that colour. OVSeg's own inference paints
+            with another one: such images would give masks of ones, from which mask prompts learn
+            nothing, so this stops where none of the first images has the colour. ``'none'``: no
+            mask, for fine-tuning without mask prompts.
         size: side of a view in pixels.
         scale: share of the region's area that a view of training shows.
         ratio: width divided by height of what it shows.
