@@ -15,6 +15,7 @@ from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.imagenet_subset import DrawnImagesDataset
 from ovseg.datasets.labelled_folder import LabelledFolderDataset
 from ovseg.datasets.loading import LoadSegLabels
+from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
 from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
 from ovseg.datasets.scenes import (
     LoadScene,
@@ -50,6 +51,7 @@ __all__ = [
     'LoadScene',
     'LoadSceneLabels',
     'LoadSegLabels',
+    'MaskCaptionPairs',
     'PackWithOriginal',
     'RandomBrightness',
     'SSDPhotoMetricDistortion',
