@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ovseg.errors import UserError
 from ovseg.guides.region_maps import RegionSource
 from ovseg.registry import MODELS
 from ovseg.segmentors.mask_maps import mask_maps
@@ -99,10 +100,15 @@ class RegionProposals(nn.Module):
         """See :class:`ProposalSource`.
 
         The smallest id of a map, what no region claimed, is left out where there are others.
+
+        Raises:
+            UserError: no images at their own size.
         """
+        if originals is None:
+            raise UserError('regions are found in images at their own size: give originals')
         size = (inputs.shape[2], inputs.shape[3])
         found = []
-        for number, image in enumerate(originals or ()):
+        for number, image in enumerate(originals):
             map_ = self.regions.regions(image, None if names is None else names[number])
             ids = np.unique(map_)
             ids = ids[1:] if len(ids) > 1 else ids

@@ -41,6 +41,7 @@ from ovseg.segmentors.region_scores import (
 from ovseg.segmentors.upsample import ScoreMaps, labels_in_strips, output_strips
 from ovseg.segmentors.words import OpenVocabulary
 from ovseg.text import Classifier
+from ovseg.vocabulary import Vocabulary
 
 _CLIP = 'clip.'
 
@@ -129,6 +130,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         self.backbone = None if backbone is None else build_part(backbone)
         self.proposals = build_part(proposals)
         self._check_source()
+        self.words_wait = self._random_clip
         self.init_words(loaded, vocabulary, text)
         self.register_state_dict_post_hook(drop_frozen)
 
@@ -144,6 +146,17 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
                 f'model.proposals={type(self.proposals).__name__} gives masks that only CLIP can '
                 'name; set model.ensemble=dict(weight=0.0)'
             )
+
+    def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
+        """The classifier of a vocabulary, one row a class unless the best synonym counts.
+
+        Rows share the softmax of both stages: a class of two synonyms would get half of it twice.
+
+        Args:
+            vocabulary: the classes.
+            rows: see :meth:`set_vocabulary`.
+        """
+        return super().build_classifier(vocabulary, rows).folded()
 
     @classmethod
     def needs_checkpoint(cls, config: Mapping[str, Any]) -> bool:
@@ -256,8 +269,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             encoding: from :meth:`encode_images`.
             classifier: its rows are asked.
         """
-        rows = classifier.folded()
-        found = self.score_proposals(encoding, rows)
+        found = self.score_proposals(encoding, classifier)
         maps = select_queries(encoding.proposals.maps, found.queries)
         sums = sum_of_masks(mask_probabilities(maps), found.scores)
         return ScoreMaps(sums[None], encoding.boxes, encoding.input_size)
@@ -280,7 +292,8 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             strip_megabytes: replaces the setting of ``test_cfg``.
 
         Returns:
-            (H, W) int64 labels; with scores also (K, H, W) sums of masks, at least 0.
+            (H, W) int64 labels; with scores also (K, H, W): sums of masks, at least 0, as published
+            where rows are classes and none is rejected; else their shares, which are probabilities.
         """
         asked = self.classifier if classifier is None else classifier.to(self.device)
         found = self.score_proposals(encoding, asked)
@@ -292,20 +305,23 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             return (labels, scores) if with_scores else labels
         # The rule that decides wants all rows at once: shorter strips keep them within bounds.
         masks, rows = found.scores.shape
-        strips = output_strips(maps, size, int(budget * masks / (masks + 2 * rows)), torch.sigmoid)
+        strip_bytes = int(budget * masks / (masks + 2 * rows))
 
-        def sums(strip: Tensor) -> Tensor:
-            return sum_of_masks(strip[0], found.scores)[None]
+        def in_strips(decide: Any, collect: Any = None) -> tuple[Tensor, Tensor | None]:
+            strips = (
+                (start, stop, sum_of_masks(part, found.scores))
+                for start, stop, part in output_strips(maps, size, strip_bytes, torch.sigmoid)
+            )
+            return labels_in_strips(maps, size, decide, budget, collect, strips)
 
-        labels, scores = labels_in_strips(
-            maps,
-            size,
-            lambda strip: asked.decide(sums(strip), are_probabilities=True),
-            budget,
-            (lambda strip: asked.probabilities(sums(strip), are_probabilities=True))
+        allowed = None
+        if asked.rejection.min_area > 0:
+            allowed = asked.large_classes(in_strips(asked.best_classes)[0])
+        labels, scores = in_strips(
+            lambda sums: asked.decide(sums, are_probabilities=True, allowed=allowed),
+            (lambda sums: asked.probabilities(sums, are_probabilities=True, allowed=allowed))
             if with_scores
             else None,
-            strips,
         )
         return (labels, scores) if with_scores else labels
 
@@ -336,10 +352,10 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         """
         if self.backbone is None:
             raise UserError(f'{type(self.proposals).__name__} has nothing to train')
-        rows = self.classifier.folded()
-        if len(rows.weight) != self.num_classes:
+        rows = self.classifier.weight
+        if len(rows) != self.num_classes:
             raise UserError("training needs one text row a class: set model.text.combine='mean'")
-        return self.proposals.loss(self.backbone(inputs), rows.weight, data_samples)
+        return self.proposals.loss(self.backbone(inputs), rows, data_samples)
 
     def train(self, mode: bool = True) -> OVSeg:
         """Sets the mode of what trains; CLIP never does."""
@@ -374,13 +390,15 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
 
     def _take_clip(self, state: dict[str, Tensor]) -> None:
         visual = {name: value for name, value in state.items() if name.startswith('visual.')}
+        if not self.mask_prompts:  # plain CLIP on the regions, whatever it was tuned with
+            visual.pop('visual.mask_embedding', None)
         load_mask_prompted(self.clip.visual, visual, 'the checkpoint', not self.mask_prompts)
         held = self.clip.visual.state_dict(prefix='visual.')
         text = {name: value for name, value in state.items() if not name.startswith('visual.')}
         load_clip_weights(self.clip, {**text, **held}, 'the checkpoint')
         self.clip_weights = 'of the checkpoint'
-        if self.vocabulary is not None:
-            self._classifier = self.build_classifier(self.vocabulary)
+        self.words_wait = False
+        self.forget_rows()
 
     def to_published(self) -> dict[str, Tensor]:
         """The state dict in the published format, CLIP's weights included."""

@@ -22,7 +22,11 @@ class OpenVocabulary:
         vocabulary_source: where they come from, in words.
         text_settings: arguments of :func:`~ovseg.text.build_classifier`.
         text_encoder: CLIP's text tower.
+        words_wait: whether words are encoded when they are first asked for, instead of at once:
+            CLIP's weights are still to come.
     """
+
+    words_wait = False
 
     def init_words(
         self, loaded: LoadedCLIP, vocabulary: Any, text: Mapping[str, Any] | None
@@ -47,6 +51,7 @@ class OpenVocabulary:
         )
         self.vocabulary: Vocabulary | None = None
         self._classifier: Classifier | None = None
+        self._rows: str | None = None
         self.vocabulary_source: str = 'none'
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, rows=embeddings)
@@ -63,12 +68,15 @@ class OpenVocabulary:
 
         Raises:
             ValueError: the words cannot be read; the old vocabulary stays.
+
+        Where ``words_wait``, words that CLIP cannot read are found at the first prediction.
         """
         vocabulary = build_vocabulary(source)
         if rejection is not None:
             vocabulary = vocabulary.with_rejection(rejection)
-        classifier = self.build_classifier(vocabulary, rows)
-        self.vocabulary, self._classifier = vocabulary, classifier
+        waits = self.words_wait and rows is None
+        classifier = None if waits else self.build_classifier(vocabulary, rows)
+        self.vocabulary, self._classifier, self._rows = vocabulary, classifier, rows
         self.vocabulary_source = (
             f'{source["dataset"]}/{source["protocol"]}'
             if isinstance(source, Mapping) and 'protocol' in source
@@ -95,13 +103,21 @@ class OpenVocabulary:
         Raises:
             UserError: no vocabulary was set.
         """
-        if self._classifier is None:
+        if self.vocabulary is None:
             raise UserError(
                 'the model has no vocabulary; set model.vocabulary in the config or call '
                 'set_vocabulary("cat; sofa")'
             )
-        self._classifier = self._classifier.to(self.device)
+        # What is kept from a prediction must also serve a loss, which inference tensors cannot.
+        with torch.inference_mode(False):
+            if self._classifier is None:
+                self._classifier = self.build_classifier(self.vocabulary, self._rows)
+            self._classifier = self._classifier.to(self.device)
         return self._classifier
+
+    def forget_rows(self) -> None:
+        """Has the words encoded anew when they are next asked for: CLIP has other weights now."""
+        self._classifier = None
 
     @property
     def device(self) -> torch.device:
