@@ -1,6 +1,6 @@
-# OVSeg's MaskFormer on COCO-Stuff, 8 GPUs x 4 images; CLIP's text tower gives the targets and stays as
-# it is. Validation looks at what is trained, the proposals' own classes on COCO-Stuff; afterwards the
-# configs of the data sets test the checkpoint: README.md.
+# OVSeg's MaskFormer on COCO-Stuff, 8 GPUs x 4 images; CLIP's text tower gives the targets and stays
+# as it is. Validation looks at what is trained, the proposals' own classes on COCO-Stuff. How the
+# result is tested on other data sets stands in README.md.
 _base_ = [
     '../_base_/models/ovseg_maskformer_swin-b.py',
     '../_base_/datasets/ovseg_coco_stuff164k.py',

@@ -1,5 +1,5 @@
-# SAM's automatic masks instead of MaskFormer's, named by plain CLIP. Nothing is trained: weights are
-# fetched at first use.
+# SAM's automatic masks instead of MaskFormer's, named by plain CLIP. Nothing is trained: weights
+# are fetched at first use.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(

@@ -243,6 +243,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             return inputs
         return (inputs * own.std + own.mean).round().clamp(0, 255)
 
+    @torch.no_grad()
     def score_proposals(self, encoding: ProposalEncoding, classifier: Classifier) -> ProposalScores:
         """Scores of the masks that count, one column for each row of the classifier.
 
