@@ -52,6 +52,7 @@ setup(
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         'tests': read_requirements('tests.txt'),
+        'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend
     },
     cmdclass={'build_py': BuildWithConfigs},

@@ -29,7 +29,7 @@ _LOCATIONS = {
     'VISUALIZERS': ['mmseg.visualization'],
     'OPTIMIZERS': ['mmseg.engine'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['ovseg.engine', 'mmseg.engine'],
-    'PARAM_SCHEDULERS': ['mmseg.engine'],
+    'PARAM_SCHEDULERS': ['ovseg.engine', 'mmseg.engine'],
     'TASK_UTILS': ['mmseg.models', 'mmseg.structures'],
 }
 

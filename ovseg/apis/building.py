@@ -15,6 +15,7 @@ from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
+from ovseg.segmentors.ovseg import OVSeg
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 
@@ -23,7 +24,7 @@ def build_model(
     config: Config,
     checkpoint: str | Path | None = None,
     templates: str | Path | Sequence[str] | None = None,
-) -> TrainingFreeSegmentor | MaskCLIPPlusSegmentor | TrainedSegmentor:
+) -> TrainingFreeSegmentor | MaskCLIPPlusSegmentor | TrainedSegmentor | OVSeg:
     """The model of a config, on the CPU.
 
     Args:
@@ -33,7 +34,7 @@ def build_model(
             ``last.pt`` included. For a trained one its checkpoint; the config may name one itself
             (``load_from``). ``'random'`` for either:
             random weights in all its networks, for measuring time.
-        templates: instead of ``model.text.templates`` of a training-free model.
+        templates: instead of ``model.text.templates`` of a model that takes any words.
 
     Raises:
         UserError: the config has no such model, or weights or templates do not fit.
@@ -51,6 +52,9 @@ def build_model(
     is_dinoiser = kind is not None and issubclass(kind, CLIPDINOiser)
     has_layers = is_dinoiser and _holds_layers(checkpoint)
     is_random = str(checkpoint) == 'random'
+    if kind is not None and issubclass(kind, OVSeg) and kind.needs_checkpoint(settings):
+        checkpoint = _expect(config, checkpoint or config.get('load_from'))
+        has_layers = not is_random
     if has_layers or (is_dinoiser and is_random):
         kind.expect_checkpoint(settings)
     if is_random:
@@ -88,14 +92,19 @@ def _holds_layers(checkpoint: str | Path | None) -> bool:
     return any(str(name).endswith('obj_proj.weight') for name in state)
 
 
-def _build_trained(
-    config: Config, checkpoint: str | Path | None, templates: object
-) -> MaskCLIPPlusSegmentor | TrainedSegmentor:
+def _expect(config: Config, checkpoint: str | Path | None) -> str | Path:
     if checkpoint is None:
         raise UserError(
             f'The model of {config.filename} is a trained one: give its checkpoint '
             '(--checkpoint FILE, or checkpoint=FILE in Python).'
         )
+    return checkpoint
+
+
+def _build_trained(
+    config: Config, checkpoint: str | Path | None, templates: object
+) -> MaskCLIPPlusSegmentor | TrainedSegmentor:
+    checkpoint = _expect(config, checkpoint)
     if templates is not None:
         raise UserError(
             f'The model of {config.filename} was trained with its own words: give no templates.'

@@ -15,6 +15,7 @@ from ovseg.errors import UserError
 
 # Backbones halve the image up to five times: a shorter side would vanish on the way.
 _SHORTEST_SIDE = 32
+_RESIZES = ('Resize', 'AntialiasedResize')
 
 
 @dataclass(frozen=True)
@@ -25,28 +26,36 @@ class ResizeRule:
         scale: (longest, shortest) side in pixels that the image must fit into, or exactly
             (width, height) without ``keep_ratio``; None: the image keeps its size.
         keep_ratio: keep the image's proportions.
+        antialias: resize as ``AntialiasedResize`` does.
     """
 
     scale: tuple[int, int] | None
     keep_ratio: bool = True
+    antialias: bool = False
 
     @classmethod
     def from_config(cls, config: Config) -> ResizeRule:
         """The rule of ``inference = dict(scale=..., keep_ratio=...)``, else of the test pipeline.
 
+        ``type='AntialiasedResize'`` beside them names that transform instead of mmcv's ``Resize``.
+
         Raises:
-            UserError: ``inference.scale`` is not a pair of lengths.
+            UserError: ``inference.scale`` is not a pair of lengths, or another transform.
         """
         settings = config.get('inference')
         if settings is None:
             pipeline = config.get('test_pipeline') or []
-            settings = next((step for step in pipeline if step.get('type') == 'Resize'), None)
+            settings = next((step for step in pipeline if step.get('type') in _RESIZES), None)
         if settings is None:
             return cls(None)
         scale = settings.get('scale')
         if not isinstance(scale, Sequence) or len(scale) != 2 or min(scale) < 1:
             raise UserError(f'inference.scale must be two lengths in pixels, but is {scale!r}.')
-        return cls((int(scale[0]), int(scale[1])), bool(settings.get('keep_ratio', True)))
+        kind = settings.get('type', 'Resize')
+        if kind not in _RESIZES:
+            raise UserError(f'inference.type must be {" or ".join(_RESIZES)}, but is {kind!r}.')
+        keep_ratio = bool(settings.get('keep_ratio', True))
+        return cls((int(scale[0]), int(scale[1])), keep_ratio, kind == 'AntialiasedResize')
 
     def size_for(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) after resizing an image of (height, width).
@@ -67,11 +76,12 @@ class ResizeRule:
         return max(height, _SHORTEST_SIDE), max(width, _SHORTEST_SIDE)
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """The image (H, W, 3) uint8 resized by OpenCV's bilinear rule."""
+        """The image (H, W, 3) uint8 resized by OpenCV's bilinear rule, or Pillow's antialiased."""
         height, width = self.size_for(image.shape[:2])
         if (height, width) == image.shape[:2]:
             return image
-        return mmcv.imresize(image, (width, height), interpolation='bilinear', backend='cv2')
+        backend = 'pillow' if self.antialias else 'cv2'
+        return mmcv.imresize(image, (width, height), interpolation='bilinear', backend=backend)
 
 
 def to_batch(images: Sequence[np.ndarray], rule: ResizeRule, preprocessor: nn.Module) -> Tensor:

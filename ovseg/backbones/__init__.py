@@ -15,6 +15,7 @@ from ovseg.backbones.clip_vit import CLIPViTEncoder
 from ovseg.backbones.companions import DINOCompanion, DINOv2Companion, SAMCompanion
 from ovseg.backbones.corr_clip import CorrCLIPEncoder
 from ovseg.backbones.dense import DenseEncoder, DenseFeatures
+from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
 from ovseg.backbones.proxy_clip import ProxyCLIPEncoder
 from ovseg.backbones.text_aligned import TextAlignedFeatures
 from ovseg.backbones.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
@@ -35,6 +36,7 @@ __all__ = [
     'DenseEncoder',
     'DenseFeatures',
     'LoadedCLIP',
+    'MaskPromptedViT',
     'ProxyCLIPEncoder',
     'SAMCompanion',
     'TextAlignedFeatures',

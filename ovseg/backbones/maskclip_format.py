@@ -8,13 +8,13 @@ dict of 2-D tensors, beside a copy of CLIP under ``clip``), ``*_clip_text.pth`` 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ovseg.backbones.checkpoints import check_finite, load_strictly, read_tensors
+from ovseg.backbones.key_names import inverse, rename
 from ovseg.errors import UserError
 
 # (OpenAI's name under `visual.`, MaskCLIP's name under `backbone.`); {} is a number that stays.
@@ -46,16 +46,6 @@ _VIT_PROJECTIONS = ('proj',)
 _RESNET_PROJECTIONS = ('q_proj', 'k_proj', 'v_proj', 'c_proj')
 
 
-def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
-    for source, target in names:
-        pattern = re.escape(source).replace(r'\{\}', r'(\d+)').replace(r'\*', r'(.+)')
-        match = re.fullmatch(pattern, key)
-        if match:
-            parts = iter(match.groups())
-            return re.sub(r'\{\}|\*', lambda _, parts=parts: next(parts), target)
-    return None
-
-
 def to_maskclip(clip_state: dict[str, Tensor]) -> dict[str, Tensor]:
     """MaskCLIP's segmentor keys for the vision tower of an OpenAI-format state dict.
 
@@ -83,7 +73,7 @@ def to_maskclip(clip_state: dict[str, Tensor]) -> dict[str, Tensor]:
             kernel = value[:, :, None, None] if value.ndim == 2 else value
             state[f'decode_head.{key.removeprefix("attnpool.")}'] = kernel
         else:
-            name = _rename(key, names)
+            name = rename(key, names)
             if name is None:
                 raise UserError(f"MaskCLIP's format has no name for 'visual.{key}'")
             if key == 'class_embedding':
@@ -104,7 +94,7 @@ def from_maskclip(state: dict[str, Tensor]) -> dict[str, Tensor]:
         UserError: a key that is not of the format.
     """
     names = _VIT_NAMES if 'backbone.cls_token' in state else _RESNET_NAMES
-    inverse = [(theirs, ours) for ours, theirs in names]
+    back = inverse(names)
     visual: dict[str, Tensor] = {}
     for key, value in state.items():
         part, _, rest = key.partition('.')
@@ -115,7 +105,7 @@ def from_maskclip(state: dict[str, Tensor]) -> dict[str, Tensor]:
         elif part == 'decode_head' and rest.split('.')[0] in _RESNET_PROJECTIONS:
             matrix = value[:, :, 0, 0] if value.ndim == 4 else value
             visual[f'visual.attnpool.{rest}'] = matrix
-        elif part == 'backbone' and (name := _rename(rest, inverse)) is not None:
+        elif part == 'backbone' and (name := rename(rest, back)) is not None:
             if rest == 'cls_token':
                 value = value[0, 0]
             elif rest == 'pos_embed':

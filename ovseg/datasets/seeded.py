@@ -38,8 +38,9 @@ class SeededSamplesDataset(Dataset):
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Finishes the data set's own lazy initialisation."""
-        self.dataset.full_init()
+        """Finishes the data set's own lazy initialisation, if it has one."""
+        if hasattr(self.dataset, 'full_init'):
+            self.dataset.full_init()
 
     def set_epoch(self, epoch: int) -> None:
         """Tells the round of training.

@@ -7,6 +7,7 @@ from ovseg.engine.checkpoint import (
     read_checkpoint,
     unwrap,
 )
+from ovseg.engine.logit_scale import LogitScaleHook
 from ovseg.engine.overlays import OverlayHook
 from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.runner import OVRunner
@@ -14,8 +15,10 @@ from ovseg.engine.sample_seeds import SampleSeedHook
 from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
+from ovseg.engine.warmup_cosine import WarmupCosineLR
 
 __all__ = [
+    'LogitScaleHook',
     'OVRunner',
     'OVSegTTA',
     'OverlayHook',
@@ -23,6 +26,7 @@ __all__ = [
     'SampleSeedHook',
     'TrainableParamsConstructor',
     'VocabularyCheckHook',
+    'WarmupCosineLR',
     'augmented_pipeline',
     'check_classes',
     'install_safe_loading',

@@ -23,6 +23,7 @@ from ovseg.errors import UserError, nearest
 
 # Weights that ship with ovseg: ovseg://NAME.
 _SHIPPED = 'ovseg://'
+_WRAPPERS = ('state_dict', 'model_state_dict', 'model')
 _STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 _NUMPY_SCALARS = ('?', 'b', 'B', 'h', 'H', 'i', 'I', 'l', 'L', 'q', 'Q', 'e', 'f', 'd')
 
@@ -154,14 +155,15 @@ def state_of(content: Mapping[str, Any], origin: object) -> dict[str, Tensor]:
     """The flat ``name -> tensor`` mapping of a checkpoint's content.
 
     Args:
-        content: from :func:`read_checkpoint`; unwraps ``state_dict`` or ``model_state_dict`` and
-            strips ``module.``.
+        content: from :func:`read_checkpoint`; unwraps ``state_dict``, ``model_state_dict`` or
+            detectron2's ``model`` and strips ``module.``.
         origin: named in errors.
 
     Raises:
         UserError: there are no weights in it, or NaN or infinite ones.
     """
-    state = content.get('state_dict', content.get('model_state_dict', content))
+    wrapped = (content.get(name) for name in _WRAPPERS)
+    state = next((inner for inner in wrapped if isinstance(inner, Mapping)), content)
     is_state = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
     if not is_state or not state:
         raise UserError(f'{origin} holds no weights; give a checkpoint with a state dict')

@@ -4,7 +4,9 @@ from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.dense_clip import DenseCLIP
 from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.segmentors.mask_proposals import RegionProposals
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
+from ovseg.segmentors.ovseg import OVSeg
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
@@ -15,6 +17,8 @@ __all__ = [
     'DenseCLIP',
     'ImageEncoding',
     'MaskCLIPPlusSegmentor',
+    'OVSeg',
+    'RegionProposals',
     'TrainedSegmentor',
     'TrainingFreeSegmentor',
     'Trident',

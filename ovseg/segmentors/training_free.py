@@ -15,7 +15,6 @@ from ovseg.backbones import DenseFeatures, LoadedCLIP, build_dense_encoder, load
 from ovseg.backbones.maskclip_format import (
     load_maskclip_visual,
     read_maskclip_files,
-    read_text_embeddings,
 )
 from ovseg.errors import UserError
 from ovseg.guides import apply_guide
@@ -25,15 +24,15 @@ from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.pixel_stage import PixelRefiner
 from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
 from ovseg.segmentors.upsample import ScoreMaps
-from ovseg.text import Classifier, TextEncoder, build_classifier, classifier_from_rows
-from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+from ovseg.segmentors.words import OpenVocabulary
+from ovseg.text import Classifier
 
 # How far statistics in pixel values may be rounded and still mean the weights' own.
 _ROUNDED = 1e-4
 
 
 @MODELS.register_module()
-class TrainingFreeSegmentor(VocabularyPrediction, BaseSegmentor):
+class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
     """Segments with a frozen CLIP and a vocabulary that may change at any time.
 
     Args:
@@ -106,19 +105,7 @@ class TrainingFreeSegmentor(VocabularyPrediction, BaseSegmentor):
                 "test_cfg.upsampling='direct' does not go with encoder.padding='centred', whose "
                 'map reaches beyond the image; choose another padding'
             )
-        self.text_settings = dict(text or {})
-        embeddings = self.text_settings.pop('embeddings', None)
-        self.text_encoder = TextEncoder(
-            self.clip,
-            loaded.tokenizer,
-            cache_dir=self.text_settings.pop('cache_dir', 'default'),
-            name=loaded.name,
-        )
-        self.vocabulary: Vocabulary | None = None
-        self._classifier: Classifier | None = None
-        self.vocabulary_source: str = 'none'
-        if vocabulary is not None:
-            self.set_vocabulary(vocabulary, rows=embeddings)
+        self.init_words(loaded, vocabulary, text)
         self.register_state_dict_post_hook(drop_frozen)
 
     def _take_statistics(self, loaded: LoadedCLIP) -> None:
@@ -140,72 +127,6 @@ class TrainingFreeSegmentor(VocabularyPrediction, BaseSegmentor):
             settings.setdefault('mean', self.pixel_mean.flatten().tolist())
             settings.setdefault('std', self.pixel_std.flatten().tolist())
         return settings
-
-    # Words -----------------------------------------------------------------------------------
-
-    def set_vocabulary(
-        self, source: Any, rejection: Rejection | None = None, rows: str | None = None
-    ) -> None:
-        """Changes the classes; takes effect with the next prediction.
-
-        Args:
-            source: anything :func:`~ovseg.vocabulary.build_vocabulary` takes.
-            rejection: replaces the source's rejection rule.
-            rows: a ``*_clip_text.pth`` file with one row a class, instead of the text tower.
-
-        Raises:
-            ValueError: the words cannot be read; the old vocabulary stays.
-        """
-        vocabulary = build_vocabulary(source)
-        if rejection is not None:
-            vocabulary = vocabulary.with_rejection(rejection)
-        classifier = self.build_classifier(vocabulary, rows)
-        self.vocabulary, self._classifier = vocabulary, classifier
-        self.vocabulary_source = (
-            f'{source["dataset"]}/{source["protocol"]}'
-            if isinstance(source, Mapping) and 'protocol' in source
-            else f'{len(vocabulary)} classes given by the user'
-        )
-
-    def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
-        """Returns the classifier of a vocabulary under this method's text settings.
-
-        Args:
-            vocabulary: the classes.
-            rows: see :meth:`set_vocabulary`.
-        """
-        if rows is not None:
-            return classifier_from_rows(
-                vocabulary, read_text_embeddings(rows), self.text_encoder.logit_scale, str(rows)
-            )
-        return build_classifier(vocabulary, self.text_encoder, **self.text_settings)
-
-    @property
-    def classifier(self) -> Classifier:
-        """The classifier of the present vocabulary, on the model's device.
-
-        Raises:
-            UserError: no vocabulary was set.
-        """
-        if self._classifier is None:
-            raise UserError(
-                'the model has no vocabulary; set model.vocabulary in the config or call '
-                'set_vocabulary("cat; sofa")'
-            )
-        self._classifier = self._classifier.to(self.device)
-        return self._classifier
-
-    @property
-    def device(self) -> torch.device:
-        """Where the encoder's parameters are."""
-        return next(self.clip.parameters()).device
-
-    @property
-    def num_classes(self) -> int:
-        """K, the number of classes of the present vocabulary, background included."""
-        return 0 if self.vocabulary is None else len(self.vocabulary)
-
-    out_channels = num_classes
 
     # Image -----------------------------------------------------------------------------------
 
@@ -301,10 +222,5 @@ class TrainingFreeSegmentor(VocabularyPrediction, BaseSegmentor):
             'mode': settings.mode,
             'window': settings.crop_size if settings.mode != 'whole' else None,
             'stride': settings.stride if settings.mode != 'whole' else None,
-            'vocabulary': self.vocabulary_source,
-            'templates': self.text_settings.get('templates', 'openai-80'),
-            'synonyms': self.text_settings.get('combine', 'mean'),
-            'background': 'none'
-            if self.vocabulary is None
-            else self.vocabulary.rejection.describe(),
+            **self.words_protocol(),
         }

@@ -100,7 +100,13 @@ def _window_rows(
     return rows[..., left : left + size[1]]
 
 
-def output_rows(scores: ScoreMaps, output_size: tuple[int, int], start: int, stop: int) -> Tensor:
+def output_rows(
+    scores: ScoreMaps,
+    output_size: tuple[int, int],
+    start: int,
+    stop: int,
+    activation: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Rows of the score map at the output size: windows -> input size -> output size.
 
     Both resizes are bilinear, one after the other, as mmseg's ``EncoderDecoder`` has them: one
@@ -111,23 +117,26 @@ def output_rows(scores: ScoreMaps, output_size: tuple[int, int], start: int, sto
         output_size: (H, W) in pixels.
         start: first row.
         stop: one past the last row.
+        activation: applied to each value at the input size, between the two resizes.
 
     Returns:
         (P, stop - start, W).
     """
+
+    def read(first: int, last: int) -> Tensor:
+        rows = input_rows(scores, first, last)
+        return rows if activation is None else activation(rows)
+
     if output_size == scores.input_size:
-        return input_rows(scores, start, stop)
-    return read_resized(
-        lambda first, last: input_rows(scores, first, last),
-        scores.input_size[0],
-        output_size,
-        start,
-        stop,
-    )
+        return read(start, stop)
+    return read_resized(read, scores.input_size[0], output_size, start, stop)
 
 
 def output_strips(
-    scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int
+    scores: ScoreMaps,
+    output_size: tuple[int, int],
+    strip_bytes: int,
+    activation: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Strips of :func:`output_rows` that cover the output, from top to bottom.
 
@@ -135,6 +144,7 @@ def output_strips(
         scores: the windows' maps.
         output_size: (H, W) in pixels.
         strip_bytes: about how many bytes a strip and its temporaries may take.
+        activation: see :func:`output_rows`.
 
     Yields:
         ``(start, stop, rows)`` with rows (P, stop - start, W).
@@ -143,7 +153,7 @@ def output_strips(
     rows_at_once = _rows_per_strip(scores, output_size, strip_bytes)
     for start in range(0, height, rows_at_once):
         stop = min(start + rows_at_once, height)
-        yield start, stop, output_rows(scores, output_size, start, stop)
+        yield start, stop, output_rows(scores, output_size, start, stop, activation)
 
 
 def _rows_per_strip(scores: ScoreMaps, output_size: tuple[int, int], strip_bytes: int) -> int:

@@ -62,6 +62,21 @@ def protocol_words(dataset: str, protocol: str) -> tuple[tuple[str, ...], Words,
     return tuple(names), prompts, has_background
 
 
+def by_label(dataset: str, names: tuple[str, ...], prompts: Words) -> tuple[tuple[str, ...], Words]:
+    """Classes of :func:`protocol_words`, in the order of the data set's labels.
+
+    A protocol with names of its own has them in that order already, the data set's names.
+
+    Args:
+        dataset: stem of a file in ``names``.
+        names: of the classes.
+        prompts: of the classes.
+    """
+    labels, _, _ = protocol_words(dataset, METAINFO)
+    pairs = dict(zip(names, prompts, strict=True))
+    return labels, tuple(pairs[name] for name in labels)
+
+
 @cache
 def _load(path: Path) -> dict[str, Words]:
     """All lists of one file, with ``same as X`` resolved."""

@@ -21,10 +21,10 @@ from ovseg.vocabulary.parsing import (
     parse_string,
     read_file,
 )
-from ovseg.vocabulary.protocols import protocol_words
+from ovseg.vocabulary.protocols import by_label, protocol_words
 from ovseg.vocabulary.rejection import BACKGROUND, Rejection
 
-_PROTOCOL_KEYS = ('dataset', 'protocol', 'rejection')
+_PROTOCOL_KEYS = ('dataset', 'protocol', 'rejection', 'in_label_order')
 
 
 class Vocabulary:
@@ -93,6 +93,7 @@ class Vocabulary:
         dataset: str,
         protocol: str,
         rejection: Rejection | Mapping[str, Any] | str | None = None,
+        in_label_order: bool = False,
     ) -> Vocabulary:
         """The words that a published method feeds to CLIP for a data set.
 
@@ -100,11 +101,15 @@ class Vocabulary:
             dataset: such as ``voc20``; a file of ``ovseg/vocabulary/names``.
             protocol: the method whose words they are, such as ``maskclip``.
             rejection: the rule; by default ``class_zero`` where label 0 is the background.
+            in_label_order: classes that the method lists in another order than the data set
+                (OVSeg's of ``context59``) are put in that of its labels.
 
         Raises:
             UserError: an unknown data set or protocol (the known ones are listed).
         """
         names, prompts, has_background = protocol_words(dataset, protocol)
+        if in_label_order:
+            names, prompts = by_label(dataset, names, prompts)
         classes = [
             VocabularyClass(name, words, BACKGROUND_COLOR if _is_background(index, name) else None)
             for index, (name, words) in enumerate(zip(names, prompts, strict=True))
@@ -218,7 +223,7 @@ def build_vocabulary(
 
     Args:
         cfg: whatever ``Vocabulary.parse`` takes, ``dict(dataset=..., protocol=...)`` for
-            published words (with ``rejection`` if wanted), or None.
+            published words (with ``rejection`` and ``in_label_order`` if wanted), or None.
         rejection: replaces the entry's own rule.
 
     Returns:
@@ -234,7 +239,8 @@ def build_vocabulary(
                     + nearest(str(key), _PROTOCOL_KEYS)
                 )
         rule = cfg.get('rejection') if rejection is None else rejection
-        return Vocabulary.from_protocol(cfg['dataset'], cfg['protocol'], rule)
+        in_order = bool(cfg.get('in_label_order', False))
+        return Vocabulary.from_protocol(cfg['dataset'], cfg['protocol'], rule, in_order)
     return Vocabulary.parse(cfg, rejection)
 
 

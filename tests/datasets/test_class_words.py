@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ovseg.vocabulary import build_vocabulary
 from ovseg.vocabulary.protocols import list_protocols, protocol_words
 
 COUNTS = {
@@ -69,3 +70,12 @@ def test_words_in_another_order_than_the_labels_keep_their_own_names():
     assert list(names) == [prompts[0] for prompts in words]
     assert names != protocol_words('context59', 'mmseg_metainfo')[0]
     assert protocol_words('context59', 'maskclip')[0] == protocol_words('context59', 'sclip')[0]
+
+
+@pytest.mark.parametrize('protocol', ['ovseg', 'maskclip'])
+def test_words_are_put_in_the_order_of_the_labels_on_request(protocol):
+    entry = {'dataset': 'context59', 'protocol': protocol}
+    ordered = build_vocabulary({**entry, 'in_label_order': True})
+    assert ordered.names == protocol_words('context59', 'mmseg_metainfo')[0]
+    given = {item.name: item.prompts for item in build_vocabulary(entry)}
+    assert {item.name: item.prompts for item in ordered} == given

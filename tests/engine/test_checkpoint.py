@@ -155,7 +155,7 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path):
         read_checkpoint(tmp_path / 'iter_400.pth')
 
 
-@pytest.mark.parametrize('form', ['plain', 'wrapped', 'parallel', 'safetensors'])
+@pytest.mark.parametrize('form', ['plain', 'wrapped', 'detectron2', 'parallel', 'safetensors'])
 def test_loads_every_form_of_a_state_dict(tmp_path, form):
     source, model = Model(), Model()
     state = trained_part(source)
@@ -164,6 +164,8 @@ def test_loads_every_form_of_a_state_dict(tmp_path, form):
         save_file(state, path)
     elif form == 'parallel':
         path = save(tmp_path, {f'module.{name}': value for name, value in state.items()})
+    elif form == 'detectron2':
+        path = save(tmp_path, {'model': OrderedDict(state), 'iteration': 7, 'optimizer': {}})
     else:
         path = save(tmp_path, state if form == 'plain' else {'state_dict': state})
     tower = model.tower.weight.clone()

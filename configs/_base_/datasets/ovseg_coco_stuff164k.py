@@ -1,0 +1,29 @@
+"""COCO-Stuff 164k train for OVSeg with Swin-B: crops of 640 x 640 pixels of many sizes."""
+
+train_dataloader = dict(
+    batch_size=4,  # on each of 8 GPUs
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='COCOStuff164kDataset',
+        data_root='data/coco_stuff164k',
+        data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadSegLabels'),
+            dict(
+                type='RandomChoiceResize',
+                # Half the crop to twice the crop; the longer side at most 2560.
+                scales=[(2560, 64 * tenths) for tenths in range(5, 21)],
+                resize_type='AntialiasedResize',
+            ),
+            dict(type='RandomCrop', crop_size=(640, 640)),
+            dict(type='SSDPhotoMetricDistortion'),
+            dict(type='RandomFlip', prob=0.5),
+            # Grey before normalisation, not zero after it.
+            dict(type='Pad', size=(640, 640), pad_val=dict(img=128, seg=255)),
+            dict(type='PackSegInputs'),
+        ],
+    ),
+)

@@ -1,0 +1,13 @@
+# OVSeg with Swin-B and ViT-L/14 as released: the checkpoint brings CLIP's weights, too.
+_base_ = './ovseg_maskformer_swin-b.py'
+
+model = dict(
+    clip=dict(model='ViT-L-14-quickgelu', pretrained='random'),
+    mask_prompts=3,
+    regions=dict(threshold=0.4),
+    ensemble=dict(weight=0.7),
+    # "joined": a class with synonyms is one prompt, "a photo of a road, route."
+    text=dict(templates='vild-14', combine='joined', logit_scale=100),
+)
+# Of the data set, or of any images.
+resize = dict(type='AntialiasedResize', scale=(2560, 640))

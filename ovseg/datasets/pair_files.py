@@ -1,0 +1,81 @@
+"""Files of region-noun pairs: images, masks beside them, and a tab-separated table of both."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from ovseg.errors import UserError, nearest
+from ovseg.visualization.writing import written_whole
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row of a table; its fields are the table's columns.
+
+    Attributes:
+        filepath: image of the region, its surroundings painted over; relative to the folder of
+            the table unless it is absolute.
+        title: the noun.
+        mask: grey image of the same size, 0 where the surroundings are; empty in tables as OVSeg
+            published them, which have no such column.
+    """
+
+    filepath: str
+    title: str
+    mask: str = ''
+
+
+COLUMNS = tuple(field.name for field in fields(Pair))
+_NEEDED = ('filepath', 'title')
+
+
+def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
+    """Writes a table, whole or not at all.
+
+    Args:
+        path: of the ``.csv``.
+        pairs: its rows.
+    """
+    with written_whole(path) as temporary, temporary.open('w', encoding='utf-8', newline='') as out:
+        table = csv.writer(out, delimiter='\t', lineterminator='\n')
+        table.writerow(COLUMNS)
+        table.writerows(astuple(pair) for pair in pairs)
+
+
+def read_pairs(path: str | Path) -> list[Pair]:
+    """Reads a table.
+
+    Args:
+        path: tab-separated, with the columns ``filepath`` and ``title``, and ``mask`` if masks lie
+            beside the images. Other columns are left alone.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: a column is missing, a row is incomplete, or there are no rows.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        beside = [str(entry) for entry in path.parent.glob('*')]
+        raise FileNotFoundError(
+            f'{path} does not exist; give the table of the region-noun pairs (see '
+            f'tools/make_mask_caption_pairs.py).{nearest(str(path), beside)}'
+        )
+    with path.open(encoding='utf-8', newline='') as file:
+        table = csv.DictReader(file, delimiter='\t')
+        names = table.fieldnames or []
+        if missing := [name for name in _NEEDED if name not in names]:
+            raise UserError(
+                f'{path} has no column {" and no column ".join(missing)}; its first line should '
+                f'read {" <tab> ".join(COLUMNS)}'
+            )
+        pairs = []
+        for row in table:
+            if not row['filepath'] or not (row['title'] or '').strip():
+                raise UserError(f'{path}, line {table.line_num}: an image or a title is missing')
+            pairs.append(Pair(row['filepath'], row['title'], row.get('mask') or ''))
+    if not pairs:
+        raise UserError(f'{path} has no rows; make the pairs anew')
+    return pairs

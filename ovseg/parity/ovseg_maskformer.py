@@ -1,0 +1,217 @@
+"""Parity with OVSeg's MaskFormer: weights, backbones, and from images to score maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmseg.models.backbones import ResNetV1c, SwinTransformer
+from mmseg.models.data_preprocessor import SegDataPreProcessor
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ovseg.backbones.ovseg_format import backbone_from_ovseg, from_ovseg, to_ovseg
+from ovseg.engine.checkpoint import load_state_strict
+from ovseg.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer
+from ovseg.parity.ovseg_clip import FEATURES, LOGITS, mask_prompted, read_visual
+from ovseg.parity.report import EXACT, Report, Tolerance
+from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries
+from ovseg.segmentors.region_crops import RegionSettings
+from ovseg.segmentors.region_embeddings import embed_regions
+from ovseg.segmentors.region_scores import (
+    EnsembleSettings,
+    fuse,
+    proposal_probabilities,
+    region_probabilities,
+)
+from ovseg.text.cosine import cosine_logits
+
+# Sums of some ten thousand pixels.
+_SUMS = Tolerance(rtol=1e-6, atol=1e-2)
+_WEIGHTS = 'maskformer_weights.pt'
+_FORWARD = 'maskformer_forward.pt'
+# Small, so that a picture is made of several strips.
+_STRIP_BYTES = 2**16
+
+
+def check_weights(report: Report, folder: Path) -> None:
+    """Published keys and values, loaded and saved again."""
+    theirs = report.content['state_dict']
+    saved = to_ovseg(golden_maskformer(folder).state_dict())
+    for key, value in theirs.items():
+        wanted = value.float() if value.is_floating_point() else value
+        report.compare(f'state_dict.{key}', saved.get(key, torch.empty(0)), wanted, EXACT)
+    every = report.content['all_checkpoint_keys']
+    filled = {key: theirs.get(key, torch.zeros(1)) for key in every}
+    back = to_ovseg(from_ovseg(filled))
+    report.compare('all_checkpoint_keys', sorted(back), sorted(every), EXACT)
+    report.compare('state_dict', sorted(set(saved) - set(every)), [], EXACT)
+
+
+@torch.inference_mode()
+def check_forward(report: Report, folder: Path) -> None:
+    """Everything from images of different sizes, padded together, to proposals and score maps."""
+    content, theirs = report.content, report.content['intermediates']
+    report.use('config', 'inputs')
+    model = golden_maskformer(folder).eval()
+    backbone, head = model['backbone'], model['proposals']
+    images = pad_images(content['inputs']['images'], content['config'])
+    with _outputs_of(head) as seen:
+        levels = backbone(images)
+        embeddings, mask_logits = head.forward_layers(levels)
+    text = content['inputs']['text_features_with_non_object']
+    logits = head.classify(embeddings[-1], text[:-1])
+    proposals = head(levels, tuple(images.shape[-2:]))
+    ours = {
+        'res2_image0_sub': levels[0][:1, :, ::3, ::3],
+        'res3_image0_sub': levels[1][:1, :, ::2, ::2],
+        'res4': levels[2],
+        'res5': levels[3],
+        'mask_features_image0_sub': seen['pixel_decoder'][0][:1, :, ::3, ::3],
+        'pos_embed_image0': seen['decoder_pe'][:1],
+        'decoder_hidden': seen['transformer_decoder'],
+        'class_embed': embeddings,
+        'class_embed_aux': embeddings[:-1],
+        'mask_embed': seen['mask_embed'],
+        'pred_masks': proposals.mask_logits,
+        'pred_masks_aux_image0': mask_logits[:-1, 0],
+    }
+    report.compare(
+        'intermediates.batched_shape', list(images.shape), theirs['batched_shape'], EXACT
+    )
+    sums = images.double().sum((1, 2, 3))
+    report.compare('intermediates.batched_sum', sums, theirs['batched_sum'], _SUMS)
+    for name, value in ours.items():
+        report.compare(f'intermediates.{name}', value, theirs[name], FEATURES)
+    report.compare('intermediates.pred_logits', logits, theirs['pred_logits'], LOGITS)
+    _check_segmentation(report, folder, proposals.mask_logits, logits, tuple(images.shape[-2:]))
+
+
+@torch.inference_mode()
+def check_resnet(report: Report, folder: Path) -> None:
+    """The ResNet with DeepLab stem, frozen norms and multi-grid."""
+    content, config = report.content, report.content['config']
+    report.use('config', 'state_dict', 'inputs')
+    backbone = ResNetV1c(
+        depth=config['depth'],
+        stem_channels=config['stem_out_channels'],
+        base_channels=config['width_per_group'],
+        strides=(1, 2, 2, 2),
+        dilations=(1, 1, 1, 1),
+        multi_grid=tuple(config['res5_multi_grid']),
+        style='caffe' if config['stride_in_1x1'] else 'pytorch',
+        norm_cfg={'type': 'BN', 'requires_grad': False},
+        norm_eval=True,
+    )
+    backbone.eval()  # mmseg's gives nothing back
+    load_state_strict(backbone, backbone_from_ovseg(_float(content['state_dict'])), report.title)
+    for level, (name, theirs) in zip(
+        backbone(content['inputs']['x']), content['outputs'].items(), strict=True
+    ):
+        report.compare(f'outputs.{name}', level, theirs, FEATURES)
+
+
+def golden_maskformer(
+    folder: Path, dropout: float = 0.0, drop_path: float = 0.0, **_: Any
+) -> nn.ModuleDict:
+    """``backbone`` and ``proposals`` with the weights of a golden folder.
+
+    Args:
+        folder: with the files of the weights and of the forward pass, whose sizes count.
+        dropout: of the decoder.
+        drop_path: of the backbone.
+    """
+    config = read_config(folder)
+    swin = {key: value for key, value in config['swin'].items() if key != 'ape'}
+    backbone = SwinTransformer(
+        **{**swin, 'strides': (swin['patch_size'], 2, 2, 2)},
+        use_abs_pos_embed=config['swin']['ape'],
+        drop_path_rate=drop_path,
+    )
+    head = OpenVocabularyMaskFormer(
+        backbone.num_features,
+        embed_dim=config['embedding_dim'],
+        num_queries=config['num_queries'],
+        feat_channels=config['conv_dim'],
+        mask_channels=config['mask_dim'],
+        hidden_channels=config['hidden_dim'],
+        num_heads=config['nheads'],
+        feedforward_channels=config['ffn'],
+        num_layers=config['dec_layers'],
+        dropout=dropout,
+        class_channels=config['embed_hidden_dim'],
+        class_layers=config['embed_layers'],
+        norm_groups=config['gn_groups'],
+    )
+    model = nn.ModuleDict({'backbone': backbone, 'proposals': head})
+    state = torch.load(folder / _WEIGHTS, map_location='cpu', weights_only=True)['state_dict']
+    load_state_strict(model, from_ovseg(_float(state)), folder / _WEIGHTS)
+    return model
+
+
+def pad_images(images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
+    """Images (3, H, W) uint8 RGB, normalised and then padded with zeros to one size (B, 3, H, W).
+
+    Args:
+        images: of any sizes.
+        config: with the pixel statistics and the divisor of the size.
+    """
+    preprocessor = SegDataPreProcessor(
+        mean=config['pixel_mean'],
+        std=config['pixel_std'],
+        size_divisor=config['size_divisibility'],
+    )
+    samples = [SegDataSample() for _ in images]
+    return preprocessor({'inputs': list(images), 'data_samples': samples}, training=True)['inputs']
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Sizes of the model whose weights a golden folder holds."""
+    return torch.load(folder / _FORWARD, map_location='cpu', weights_only=True)['config']
+
+
+def _float(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The files keep float32 weights that float16 can hold as float16."""
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
+
+
+def _check_segmentation(
+    report: Report, folder: Path, masks: Tensor, logits: Tensor, padded_size: tuple[int, int]
+) -> None:
+    """Score maps of every image at the size wanted, through the mask-adapted CLIP."""
+    config, inputs = report.content['config'], report.content['inputs']
+    tower = mask_prompted(read_visual(folder))
+    regions = RegionSettings(threshold=config['mask_thr'], size=tower.image_size[0])
+    ensemble = EnsembleSettings(weight=config['clip_ensemble_weight'])
+    text = inputs['text_features_with_non_object'][:-1]
+    for index, theirs in enumerate(report.content['outputs']['sem_seg']):
+        image, size = inputs['images'][index], tuple(inputs['out_sizes'][index])
+        maps = mask_maps(masks[index], padded_size, tuple(image.shape[1:]))
+        found = embed_regions(tower, image, maps, regions)
+        second = region_probabilities(cosine_logits(found.embeddings, text), len(text))
+        fused = fuse(proposal_probabilities(logits[index]), second, found.valid, ensemble)
+        maps = select_queries(maps, fused.queries)
+        _, ours = segment_masks(maps, fused.scores, size, _STRIP_BYTES, with_scores=True)
+        report.compare(f'outputs.sem_seg.{index}', ours, theirs, FEATURES)
+
+
+@contextmanager
+def _outputs_of(head: nn.Module) -> Iterator[dict[str, Any]]:
+    """What the head's own modules gave last, by name."""
+    seen: dict[str, Any] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda _, inputs, output, name=name: seen.__setitem__(name, output)
+        )
+        for name, module in head.named_children()
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
