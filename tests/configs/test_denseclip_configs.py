@@ -254,8 +254,12 @@ def test_data_and_words_have_the_same_classes(name):
 
 def test_the_tiny_pair_differs_in_the_words_only():
     guided, plain = (config_of(name) for name in TINY)
-    for key in ('train_dataloader', 'test_dataloader', 'param_scheduler', 'optim_wrapper'):
+    for key in ('train_dataloader', 'test_dataloader', 'param_scheduler'):
         assert guided[key] == plain[key]
+    # Only the context decoder has parameters named norm.
+    keys = dict(guided.optim_wrapper.paramwise_cfg.custom_keys)
+    assert keys.pop('norm') and keys == dict(plain.optim_wrapper.paramwise_cfg.custom_keys)
+    assert guided.optim_wrapper.optimizer == plain.optim_wrapper.optimizer
     assert guided.model.decode_head == plain.model.decode_head
     shared = set(model_of(TINY[1]).state_dict())
     own = {key for key in model_of(TINY[0]).state_dict() if key not in shared}
