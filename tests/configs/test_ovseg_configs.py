@@ -1,0 +1,95 @@
+"""Configs of OVSeg: published settings, words in the order of the labels, and that they run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from scripts import ROOT
+from tiny_clip_models import VIT
+
+from ovseg.engine.vocabulary_check import check_classes
+from ovseg.registry import DATASETS, MODELS
+from ovseg.vocabulary import build_vocabulary
+
+FOLDER = ROOT / 'configs' / 'ovseg'
+WEIGHTS = {'ade20k': 0.7, 'ade847': 0.7, 'context59': 0.6, 'context459': 0.6, 'voc20': 0.45}
+# Model -> threshold of masks, longest and shortest side of test images.
+PUBLISHED = {'swin-b_vit-l14': (0.4, (2560, 640)), 'r101c_vit-b16': (0.5, (2048, 512))}
+CASES = [(model, data) for model in PUBLISHED for data in WEIGHTS]
+SMALL_BACKBONE = dict(
+    type='ResNetV1c', depth=18, stem_channels=8, base_channels=4, norm_cfg=dict(type='BN')
+)
+SMALL_PROPOSALS = dict(
+    type='OpenVocabularyMaskFormer',
+    in_channels=[4, 8, 16, 32],
+    embed_dim=VIT['embed_dim'],
+    num_queries=6,
+    feat_channels=8,
+    mask_channels=8,
+    hidden_channels=8,
+    num_heads=2,
+    feedforward_channels=16,
+    num_layers=1,
+    class_channels=16,
+    norm_groups=2,
+)
+
+
+def config_of(stem):
+    return Config.fromfile(FOLDER / f'{stem}.py')
+
+
+def small(config, **changes):
+    """The config's model with tiny random networks in it."""
+    config.model.clip = dict(model=VIT, pretrained='random')
+    config.model.text.update(cache_dir=None, templates='single')
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        return MODELS.build({**config.model, **changes}).eval()
+
+
+@pytest.mark.parametrize(('model', 'data'), CASES)
+def test_settings_are_the_published_ones(model, data):
+    config = config_of(f'ovseg_{model}_{data}')
+    threshold, scale = PUBLISHED[model]
+    assert config.model.ensemble.weight == WEIGHTS[data]
+    assert config.model.regions.threshold == threshold
+    assert config.model.mask_prompts == 3
+    assert config.model.text.templates == 'vild-14' and config.model.text.combine == 'joined'
+    assert tuple(config.test_dataloader.dataset.resize.scale) == scale
+    # The published checkpoint brings CLIP.
+    assert config.model.clip.pretrained == 'random'
+
+
+@pytest.mark.parametrize('data', WEIGHTS)
+def test_words_stand_in_the_order_of_the_labels(data):
+    config = config_of(f'ovseg_r101c_vit-b16_{data}')
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        classes = DATASETS.get(config.test_dataloader.dataset.type).METAINFO['classes']
+    check_classes(build_vocabulary(config.model.vocabulary).names, classes)
+
+
+@pytest.mark.parametrize('data', ['voc20', 'context59'])
+def test_a_config_with_small_networks_labels_an_image(data):
+    model = small(
+        config_of(f'ovseg_r101c_vit-b16_{data}'),
+        backbone=SMALL_BACKBONE,
+        proposals=SMALL_PROPOSALS,
+        mask_prompts=1,
+    )
+    model.from_published({f'clip.{name}': value for name, value in model.clip.state_dict().items()})
+    with torch.no_grad():
+        (encoding,) = model.encode_images(torch.randn(1, 3, 70, 100))
+        labels = model.segment_encoding(encoding, (35, 50))
+    assert labels.shape == (35, 50) and labels.min() >= 0 and labels.max() < model.num_classes
+
+
+@pytest.mark.parametrize('model', PUBLISHED)
+def test_the_training_configs_train_on_coco_stuff(model):
+    config = config_of(f'ovseg_maskformer_{model}_120k_coco_stuff164k')
+    assert len(build_vocabulary(config.model.vocabulary)) == 171
+    assert config.train_cfg.max_iters == 120000
+    built = small(config, backbone=SMALL_BACKBONE, proposals=SMALL_PROPOSALS)
+    trained = {name for name, value in built.named_parameters() if value.requires_grad}
+    assert trained and all(name.startswith(('backbone.', 'proposals.')) for name in trained)
