@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from scripts import ROOT
@@ -47,6 +48,13 @@ def small(config, **changes):
     config.model.text.update(cache_dir=None, templates='single')
     with DefaultScope.overwrite_default_scope('ovseg'):
         return MODELS.build({**config.model, **changes}).eval()
+
+
+def test_the_metafile_lists_every_config():
+    listed = yaml.safe_load((FOLDER / 'metafile.yaml').read_text(encoding='utf-8'))['Models']
+    assert [model['Name'] for model in listed] == sorted(path.stem for path in FOLDER.glob('*.py'))
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
+    assert 'configs/ovseg/metafile.yaml' in index['Import']
 
 
 @pytest.mark.parametrize(('model', 'data'), CASES)
