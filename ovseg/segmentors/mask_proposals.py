@@ -37,8 +37,8 @@ class ImageProposals:
     embeddings: Tensor | None = None
 
 
-class ProposalSource(Protocol):
-    """``images -> masks``.
+class ProposalStage(Protocol):
+    """``images -> masks``, as the segmentor asks for them: batches at the size of the network.
 
     Attributes:
         reads_originals: whether it wants the images at their own size, too.
@@ -97,7 +97,7 @@ class RegionProposals(nn.Module):
         originals: Sequence[np.ndarray] | None = None,
         names: Sequence[str | None] | None = None,
     ) -> list[ImageProposals]:
-        """See :class:`ProposalSource`.
+        """See :class:`ProposalStage`.
 
         The smallest id of a map, what no region claimed, is left out where there are others.
 

@@ -26,7 +26,7 @@ from ovseg.segmentors.mask_maps import (
     select_queries,
     sum_of_masks,
 )
-from ovseg.segmentors.mask_proposals import ImageProposals, ProposalSource, pad_to_divisor
+from ovseg.segmentors.mask_proposals import ImageProposals, ProposalStage, pad_to_divisor
 from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
 from ovseg.segmentors.region_crops import RegionSettings
 from ovseg.segmentors.region_embeddings import embed_regions
@@ -66,7 +66,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
     """Names mask proposals by two classifiers against the same words.
 
     Proposals come from ``backbone`` and ``proposals`` (a MaskFormer that embeds its queries in the
-    text space, trained here), or from any :class:`~ovseg.segmentors.mask_proposals.ProposalSource`,
+    text space, trained here), or from any :class:`~ovseg.segmentors.mask_proposals.ProposalStage`,
     such as SAM's automatic masks; these have no embeddings, so CLIP alone names them.
 
     Args:
@@ -203,7 +203,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         names: Sequence[str | None] | None,
     ) -> list[ImageProposals]:
         if self.backbone is None:
-            source: ProposalSource = self.proposals
+            source: ProposalStage = self.proposals
             return source.propose(inputs, originals, names)
         padded = pad_to_divisor(inputs)
         size, padded_size = tuple(inputs.shape[2:]), tuple(padded.shape[2:])
