@@ -52,14 +52,16 @@ def build_model(
     is_dinoiser = kind is not None and issubclass(kind, CLIPDINOiser)
     has_layers = is_dinoiser and _holds_layers(checkpoint)
     is_random = str(checkpoint) == 'random'
-    if kind is not None and issubclass(kind, OVSeg) and kind.needs_checkpoint(settings):
+    is_trained = kind is not None and issubclass(kind, OVSeg) and kind.needs_checkpoint(settings)
+    if is_trained:
         checkpoint = _expect(config, checkpoint or config.get('load_from'))
-        has_layers = not is_random
-    if has_layers or (is_dinoiser and is_random):
+    # A file for the model, not for its CLIP.
+    is_whole = has_layers or (is_trained and not is_random)
+    if is_dinoiser and (has_layers or is_random):
         kind.expect_checkpoint(settings)
     if is_random:
         _randomise(settings)
-    elif checkpoint is not None and not has_layers:
+    elif checkpoint is not None and not is_whole:
         settings.clip.pretrained = str(checkpoint)
     if templates is not None:
         is_one = isinstance(templates, (str, Path))
@@ -67,7 +69,7 @@ def build_model(
         settings.text = {**settings.get('text', {}), 'templates': chosen}
     with DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(settings)
-    if has_layers:
+    if is_whole:
         load_checkpoint_strict(model, checkpoint)
     return model
 

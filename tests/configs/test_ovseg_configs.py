@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import published_ovseg as published
 import pytest
 import torch
 import yaml
@@ -18,6 +21,10 @@ FOLDER = ROOT / 'configs' / 'ovseg'
 WEIGHTS = {'ade20k': 0.7, 'ade847': 0.7, 'context59': 0.6, 'context459': 0.6, 'voc20': 0.45}
 # Model -> threshold of masks, longest and shortest side of test images.
 PUBLISHED = {'swin-b_vit-l14': (0.4, (2560, 640)), 'r101c_vit-b16': (0.5, (2048, 512))}
+MANIFESTS = {
+    'swin-b_vit-l14': (published.swin_b_vit_l, 954),
+    'r101c_vit-b16': (published.r101c_vit_b, 983),
+}
 CASES = [(model, data) for model in PUBLISHED for data in WEIGHTS]
 SMALL_BACKBONE = dict(
     type='ResNetV1c', depth=18, stem_channels=8, base_channels=4, norm_cfg=dict(type='BN')
@@ -101,3 +108,18 @@ def test_the_training_configs_train_on_coco_stuff(model):
     built = small(config, backbone=SMALL_BACKBONE, proposals=SMALL_PROPOSALS)
     trained = {name for name, value in built.named_parameters() if value.requires_grad}
     assert trained and all(name.startswith(('backbone.', 'proposals.')) for name in trained)
+
+
+@pytest.mark.parametrize('model', PUBLISHED)
+def test_the_full_size_model_has_the_names_and_shapes_of_the_published_file(model, monkeypatch):
+    # Swin reads its drop rates from a tensor, which the meta device cannot.
+    monkeypatch.setattr(torch, 'linspace', partial(torch.linspace, device='cpu'))
+    config = config_of(f'ovseg_{model}_context59')
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('ovseg'):
+        built = MODELS.build(config.model)
+    found = {name: tuple(value.shape) for name, value in built.to_published().items()}
+    shapes, count = MANIFESTS[model]
+    assert len(found) == count
+    # One weight a class of the words at hand, and "no object".
+    assert found.pop('criterion.empty_weight') == (60,)
+    assert found == {k: v for k, v in shapes().items() if k != 'criterion.empty_weight'}
