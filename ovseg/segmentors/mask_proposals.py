@@ -15,6 +15,7 @@ from ovseg.errors import UserError
 from ovseg.guides.region_maps import RegionSource
 from ovseg.registry import MODELS
 from ovseg.segmentors.mask_maps import mask_maps
+from ovseg.segmentors.prediction import build_part
 from ovseg.segmentors.upsample import ScoreMaps
 
 # Sides of the images that a proposal network sees are multiples of this.
@@ -76,11 +77,7 @@ class RegionProposals(nn.Module):
 
     def __init__(self, regions: Mapping[str, Any] | RegionSource) -> None:
         super().__init__()
-        self.regions = (
-            MODELS.build({'_scope_': 'ovseg', **regions})
-            if isinstance(regions, Mapping)
-            else regions
-        )
+        self.regions = build_part(regions) if isinstance(regions, Mapping) else regions
 
     @property
     def reads_names(self) -> bool:
