@@ -7,6 +7,9 @@ at a registry's first look-up, so importing ovseg itself stays light.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine.registry import Registry
 from mmseg import registry as _mmseg
 
@@ -60,6 +63,16 @@ EVALUATOR = _child('EVALUATOR')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
 INFERENCERS = _child('INFERENCERS')
+
+
+def build_part(config: Mapping[str, Any]) -> Any:
+    """Builds a part by its name in our scope, whatever the current default scope is.
+
+    Args:
+        config: with ``type``.
+    """
+    return MODELS.build({'_scope_': 'ovseg', **config})
+
 
 __all__ = [
     'HOOKS',

@@ -14,7 +14,7 @@ from ovseg.backbones.companions import Companion
 from ovseg.backbones.dense import DenseFeatures, Margins
 from ovseg.errors import UserError
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 
 
 class CompanionedCLIP(nn.Module):
@@ -47,9 +47,7 @@ class CompanionedCLIP(nn.Module):
             )
         self.clip = CLIPViTEncoder(visual, 'value', mean=mean, std=std, **clip_settings)
         self.companion: Companion = (
-            companion
-            if isinstance(companion, nn.Module)
-            else MODELS.build({'_scope_': 'ovseg', **companion})
+            companion if isinstance(companion, nn.Module) else build_part(companion)
         )
         self.embed_dim = self.clip.embed_dim
         self.padding, self.position_resize = self.clip.padding, self.clip.position_resize

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ovseg.backbones.text_aligned import TextAlignedFeatures
 from ovseg.errors import UserError
-from ovseg.registry import MODELS
+from ovseg.registry import build_part
 from ovseg.text.fingerprint import version_of
 from ovseg.vocabulary import Vocabulary, build_vocabulary
 
@@ -102,7 +102,7 @@ class PixelTextMatching:
                 f'model.context_decoder.text_dim is {given}, but what it decodes has {decoded} '
                 'channels; leave it out'
             )
-        self.context_decoder = _build({**context_decoder, 'text_dim': decoded})
+        self.context_decoder = build_part({**context_decoder, 'text_dim': decoded})
         if self.context_decoder.visual_dim != text_dim:
             raise UserError(
                 f'model.context_decoder.visual_dim is {self.context_decoder.visual_dim}, but '
@@ -114,7 +114,7 @@ class PixelTextMatching:
         if text_encoder is None:
             self._init_exported(text_dim)
             return
-        self.text_encoder = _build(text_encoder)
+        self.text_encoder = build_part(text_encoder)
         learned = self._check_text_encoder(context_length, token_embed_dim, text_dim)
         tokens = tokenize_names(names, context_length)
         self.register_buffer('tokens', tokens, persistent=False)
@@ -350,7 +350,3 @@ def _shown(item: Any) -> str:
             'backgrounds without words out'
         )
     return item.prompts[0]
-
-
-def _build(config: Mapping[str, Any]) -> nn.Module:
-    return MODELS.build({'_scope_': 'ovseg', **config})

@@ -11,9 +11,8 @@ from torch import Tensor
 from ovseg.errors import UserError
 from ovseg.guides import DINOiserGuide, DINOTeacher
 from ovseg.losses import correlation_loss, foreground_loss
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import map_images
-from ovseg.segmentors.prediction import build_part
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 
 

@@ -18,10 +18,9 @@ from ovseg.guides.region_maps import RegionSource
 from ovseg.guides.region_scope import PADDING_REGION, resize_regions
 from ovseg.guides.retrieval import RetrievalBank, support_embeddings
 from ovseg.refiners.mask_vote import majority_labels
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.dense_sampling import SampledFeatures
 from ovseg.segmentors.encoding import ImageEncoding, encode_windows, image_boxes
-from ovseg.segmentors.prediction import build_part
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.upsample import RegionScores, ScoreMaps
 from ovseg.segmentors.windows import cut_windows

@@ -14,8 +14,7 @@ from ovseg.heads.pixel_text_matching import (
     check_neck_widths,
     join_score_map,
 )
-from ovseg.registry import MODELS
-from ovseg.segmentors.prediction import build_part
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.trained import TrainedSegmentor
 
 

@@ -13,9 +13,8 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.guides.region_maps import RegionSource
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.mask_maps import mask_maps
-from ovseg.segmentors.prediction import build_part
 from ovseg.segmentors.upsample import ScoreMaps
 
 # Sides of the images that a proposal network sees are multiples of this.

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ovseg.backbones.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
+from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
 from ovseg.segmentors.pseudo_labels import (
     PseudoLabelSettings,
     assign_labels,

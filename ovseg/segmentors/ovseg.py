@@ -16,7 +16,7 @@ from ovseg.backbones.clip import load_clip_weights
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
 from ovseg.backbones.ovseg_format import from_ovseg, to_ovseg
 from ovseg.errors import UserError
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.mask_maps import (
@@ -27,7 +27,7 @@ from ovseg.segmentors.mask_maps import (
     sum_of_masks,
 )
 from ovseg.segmentors.mask_proposals import ImageProposals, ProposalStage, pad_to_divisor
-from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
+from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
 from ovseg.segmentors.region_crops import RegionSettings
 from ovseg.segmentors.region_embeddings import embed_regions
 from ovseg.segmentors.region_scores import (

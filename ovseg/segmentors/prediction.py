@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
-from ovseg.registry import MODELS
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.pixel_stage import PixelRefiner, PixelStage, refined_strips
@@ -181,15 +180,6 @@ class VocabularyPrediction:
             rows = input_rows(self.score(encoding, self.classifier), 0, encoding.input_size[0])
             scores.append(self.classifier.class_scores(rows[None]))
         return torch.cat(scores)
-
-
-def build_part(config: Mapping[str, Any]) -> Any:
-    """Builds a part by its name in our scope, whatever the current default scope is.
-
-    Args:
-        config: with ``type``.
-    """
-    return MODELS.build({'_scope_': 'ovseg', **config})
 
 
 def drop_frozen(module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:

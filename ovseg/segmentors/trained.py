@@ -11,10 +11,10 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from ovseg.errors import UserError
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.prediction import VocabularyPrediction, build_part
+from ovseg.segmentors.prediction import VocabularyPrediction
 from ovseg.segmentors.student_encoder import StudentEncoder
 from ovseg.segmentors.student_words import student_classifier
 from ovseg.segmentors.upsample import ScoreMaps

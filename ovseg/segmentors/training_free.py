@@ -18,11 +18,11 @@ from ovseg.backbones.maskclip_format import (
 )
 from ovseg.errors import UserError
 from ovseg.guides import apply_guide
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.pixel_stage import PixelRefiner
-from ovseg.segmentors.prediction import VocabularyPrediction, build_part, drop_frozen
+from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
 from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.segmentors.words import OpenVocabulary
 from ovseg.text import Classifier

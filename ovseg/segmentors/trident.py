@@ -20,9 +20,8 @@ from ovseg.errors import UserError
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
 from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
-from ovseg.registry import MODELS
+from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding
-from ovseg.segmentors.prediction import build_part
 from ovseg.segmentors.splicing import join_windows
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.upsample import ScoreMaps, output_rows
