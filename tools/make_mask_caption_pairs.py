@@ -32,7 +32,7 @@ from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.guides.region_maps import RegionFolder
 from ovseg.guides.region_proposals import MapProposals, ProposalSource
 from ovseg.pretraining.region_nouns import NamedRegion, RegionNamer
-from ovseg.segmentors.prediction import build_part
+from ovseg.registry import build_part
 from ovseg.text.nouns import ListedNouns, NounSource, TaggedNouns
 from ovseg.visualization.writing import check_folder, written_whole
 from ovseg.vocabulary import Vocabulary
