@@ -96,7 +96,7 @@ class LoadSegLabels(BaseTransform):
             ignored |= raw == 0
             labels = raw - 1
         if results.get('label_map') is not None:
-            labels = _renumber(labels, results['label_map'])
+            labels = renumber(labels, results['label_map'])
         results['gt_seg_map'] = np.where(ignored, np.int32(ignore_index), labels)
         results['seg_fields'].append('gt_seg_map')
         return results
@@ -116,8 +116,13 @@ def _check_values(
         )
 
 
-def _renumber(labels: npt.NDArray[np.int32], label_map: dict[int, int]) -> npt.NDArray[np.int32]:
-    """Labels (H, W) with every key of ``label_map`` replaced by its value, all at once."""
+def renumber(labels: npt.NDArray[np.integer], label_map: dict[int, int]) -> npt.NDArray[np.integer]:
+    """Labels (H, W) with every key of ``label_map`` replaced by its value, all at once.
+
+    Example:
+        >>> renumber(np.array([[0, 1, 2]]), {0: 1, 1: 0}).tolist()
+        [[1, 0, 2]]
+    """
     renumbered = labels.copy()
     for old, new in label_map.items():
         renumbered[labels == old] = new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 
 from ovseg.datasets.base import LabelMapDataset
+from ovseg.datasets.loading import renumber
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.datasets.scenes_captions import describe
 from ovseg.datasets.scenes_draw import Picture, draw, whole
@@ -53,6 +55,16 @@ CLASSES = (*MATERIALS, *OBJECTS)
 PHRASE_PAIRS = (*HELDOUT.items(), *SEEN_PARTNER.items())
 HELDOUT_CLASSES = (*MATERIALS, *(f'{HELDOUT[kind]} {kind}' for kind in OBJECTS))
 PHRASE_CLASSES = (*MATERIALS, *(f'{color} {kind}' for kind, color in PHRASE_PAIRS))
+
+
+# Scenes looked at for each one without some classes, before that is given up.
+_LONGEST_SEARCH = 2000
+
+
+def class_names(scene: Scene) -> list[str]:
+    """Returns what is in a scene, also where something else hides it: names of ``CLASSES``."""
+    materials = [MATERIALS[region.material] for region in scene.regions]
+    return [*materials, *(OBJECTS[thing.kind] for thing in scene.things)]
 
 
 def class_labels(scene: Scene, picture: Picture) -> npt.NDArray[np.uint8]:
@@ -112,7 +124,10 @@ class LoadSceneLabels(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Moves the labels to where mmseg looks for them."""
-        results['gt_seg_map'] = results.pop('scene_labels')
+        labels = results.pop('scene_labels')
+        if results.get('label_map') is not None:  # of a part of the classes
+            labels = renumber(labels, results['label_map'])
+        results['gt_seg_map'] = labels
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 
@@ -133,11 +148,14 @@ class ScenesDataset(BaseSegDataset):
         seed: number of the whole data set.
         resize: arguments of ``Resize`` for the picture right after drawing, or None.
         keep_original: hand the picture on at its own size, too.
+        without: classes that no scene shows: the numbers of scenes with them are passed over, so a
+            model that learns from these scenes never sees them.
         pipeline: as in mmseg; the first step draws.
         kwargs: as in ``BaseSegDataset``.
 
     Raises:
-        UserError: an unknown split, or a number or size below 1.
+        UserError: an unknown split or class, a number or size below 1, or no scene without the
+            classes.
     """
 
     METAINFO: ClassVar[dict[str, Any]] = {
@@ -161,8 +179,15 @@ class ScenesDataset(BaseSegDataset):
             dict(type='PackSegInputs'),
         ),
         keep_original: bool = False,
+        without: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
+        unknown = sorted(set(without) - set(CLASSES))
+        if unknown:
+            raise UserError(
+                f"{type(self).__name__}: without names '{unknown[0]}', which is not a class of "
+                f'Scenes.{nearest(str(unknown[0]), CLASSES)}'
+            )
         if split not in SPLITS:
             raise UserError(
                 f"{type(self).__name__}: split must be one of {list(SPLITS)}, got '{split}'."
@@ -178,6 +203,7 @@ class ScenesDataset(BaseSegDataset):
         self.size = (int(size[0]), int(size[1]))
         self.zoom = zoom
         self.seed = seed
+        self.without = frozenset(without)
         self.resize = resize
         steps = list(pipeline)
         if resize is not None:
@@ -205,8 +231,25 @@ class ScenesDataset(BaseSegDataset):
                     'phrases': self.PHRASES,
                 },
             }
-            for index in range(self.num_scenes)
+            for index in self._numbers()
         ]
+
+    def _numbers(self) -> list[int]:
+        """The numbers of the scenes."""
+        if not self.without:
+            return list(range(self.num_scenes))
+        found: list[int] = []
+        for index in count():
+            scene = sample_scene(self.split, index, self.seed, self.size)
+            if not self.without & set(class_names(scene)):
+                found.append(index)
+            if len(found) == self.num_scenes:
+                return found
+            if index >= _LONGEST_SEARCH * (len(found) + 1):
+                raise UserError(
+                    f'{type(self).__name__}: hardly any scene is without {sorted(self.without)}; '
+                    'name fewer classes'
+                )
 
 
 @DATASETS.register_module()
