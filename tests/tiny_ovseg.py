@@ -64,6 +64,16 @@ def config(**settings: Any) -> dict[str, Any]:
     }
 
 
+def maskformer_config() -> dict[str, Any]:
+    """The model as its MaskFormer is trained: CLIP has text and is not asked about regions."""
+    return config(
+        clip={'model': 'tiny_clip_scenes', 'pretrained': 'embedded'},
+        proposals={**config()['proposals'], 'embed_dim': 128},
+        ensemble={'enabled': False},
+        mask_prompts=0,
+    )
+
+
 def build(seed: int = 0, **settings: Any) -> OVSeg:
     """The model, in evaluation mode.
 

@@ -15,18 +15,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ovseg.backbones.embedded import in_half_precision
+from ovseg.backbones.embedded import write_weights
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
 from ovseg.heads.pixel_text_matching import PixelTextMatching
 from ovseg.registry import MODELS
-from ovseg.visualization.writing import written_whole
 
 
 def load_trained(config_name: str, checkpoint: str) -> PixelTextMatching:
@@ -73,20 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='of the weights in the file; they are computed with in float32 (default: %(default)s)',
     )
     args = parser.parse_args(argv)
-    if args.out.suffix != '.safetensors':
-        raise UserError(f'{args.out} must end in .safetensors')
     model = load_trained(args.config, args.checkpoint)
     state = model.state_without_text_encoder()
-    if args.dtype == 'float16':
-        state = in_half_precision(state)
-    else:
-        state = {name: value.contiguous() for name, value in state.items()}
-    with written_whole(args.out) as temporary:
-        save_file(state, temporary)
+    size = write_weights(args.out, state, getattr(torch, args.dtype))
     print(
         f'{args.checkpoint}: {megabytes(model.state_dict()):.1f} MB of weights, of which the text '
         f'tower has {megabytes(model.text_encoder.state_dict()):.1f} MB\n'
-        f'{args.out}: {len(state)} tensors in {args.dtype}, {args.out.stat().st_size / 1e6:.1f} MB'
+        f'{args.out}: {len(state)} tensors in {args.dtype}, {size / 1e6:.1f} MB'
     )
     return 0
 

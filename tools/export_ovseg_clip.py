@@ -5,9 +5,10 @@ r"""Write a CLIP adapted to masked regions in the formats of OVSeg.
 
 CHECKPOINT is one that tools/train.py wrote. CONFIG names the CLIP that it was trained from: use the
 one that lies in the training's work folder, which has the options of the command line in it, too.
-The first form writes the whole CLIP as OVSeg's fork of open_clip saves it; `pretrained=OUT.pt`
-loads it here, too, if it has no mask prompts. The second one copies OVSEG.pth with this CLIP in
-place of its own: with mask prompts if they were tuned, else with those that OVSEG.pth has.
+The first form writes the whole CLIP as OVSeg's fork of open_clip saves it. The second one copies
+OVSEG.pth with this CLIP in place of its own: with mask prompts if they were tuned, else with those
+that OVSEG.pth has. The third one writes the image tower, all that is not as it was, in half
+precision. `model.adapted=OUT` loads the first and the third, as it loads CHECKPOINT itself.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from ovseg.backbones.adapted_clip import PROMPTS, image_tower
 from ovseg.backbones.checkpoints import describe_mismatch
+from ovseg.backbones.embedded import write_weights
 from ovseg.engine.checkpoint import load_state_strict, read_checkpoint, state_of
 from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
@@ -32,7 +35,6 @@ from ovseg.registry import MODELS
 from ovseg.visualization.writing import written_whole
 
 _INSIDE = 'clip_adapter.clip_model.'
-_PROMPTS = 'visual.mask_embedding'
 
 
 def open_clip_file(state: dict[str, Tensor], name: str, epoch: int) -> dict[str, Any]:
@@ -66,8 +68,8 @@ def put_into(ovseg: dict[str, Any], state: dict[str, Tensor], origin: object) ->
         key.removeprefix(_INSIDE): value for key, value in model.items() if key.startswith(_INSIDE)
     }
     # A checkpoint of the baseline has no prompts yet.
-    compared = {key: value for key, value in own.items() if key != _PROMPTS or key in state}
-    given = {key: value for key, value in state.items() if key != _PROMPTS or key in own}
+    compared = {key: value for key, value in own.items() if key != PROMPTS or key in state}
+    given = {key: value for key, value in state.items() if key != PROMPTS or key in own}
     if problems := describe_mismatch(compared, given):
         raise UserError(f'the CLIP in {origin} is another one: {problems}; check that both are one')
     for key, value in state.items():
@@ -84,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('out', type=Path)
     parser.add_argument('--into', type=Path, help='OVSeg checkpoint whose CLIP is replaced')
     args = parser.parse_args(argv)
+    if args.into is not None and args.out.suffix == '.safetensors':
+        raise UserError('--into writes a checkpoint of OVSeg: call OUT .pth')
     config = Config.fromfile(str(find_config(args.config)))
     if config.get('model', {}).get('type') != 'MaskAdaptation':
         raise UserError(f'{args.config} is no config of a MaskAdaptation')
@@ -93,6 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     content = read_checkpoint(args.checkpoint)
     load_state_strict(model, state_of(content, args.checkpoint), args.checkpoint)
     state = model.to_published()
+    prompts = 'with' if PROMPTS in state else 'without'
+    if args.out.suffix == '.safetensors':
+        tower = image_tower(state)
+        size = write_weights(args.out, tower)
+        print(f'{args.out}: image tower, {prompts} mask prompts, {size / 1e6:.1f} MB')
+        return 0
     if args.into is None:
         epoch = int(content.get('meta', {}).get('epoch', 0))
         exported = open_clip_file(state, Path(args.config).stem, epoch)
@@ -101,7 +111,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         put_into(exported, state, args.into)
     with written_whole(args.out) as temporary:
         torch.save(exported, temporary)
-    prompts = 'with' if _PROMPTS in state else 'without'
     print(f'{args.out}: CLIP of {len(state)} tensors, {prompts} mask prompts')
     return 0
 

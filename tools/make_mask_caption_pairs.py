@@ -1,12 +1,12 @@
 r"""Make region-noun pairs to adapt CLIP to masked regions, as OVSeg did.
 
     python tools/make_mask_caption_pairs.py data/coco/train2017 captions_train2017.json OUT \
-        --regions data/coco/region_maps
+        --maskformer work_dirs/ovseg_maskformer/ovseg_maskformer.py iter_120000.pth
 
-Every noun of a caption gets the region of its image that CLIP finds nearest. Regions come from maps
-in files (--regions) or from a source that a config file names as `regions = dict(type=...)`
-(--proposals). OUT/pairs.csv is the table, OUT/images and OUT/masks hold the regions. A second run
-goes on where the first one stopped.
+Every noun of a caption gets the region of its image that CLIP finds nearest. Regions come from a
+trained MaskFormer (--maskformer), from maps in files (--regions), or from a source that a config
+file names as `regions = dict(type=...)` (--proposals). OUT/pairs.csv is the table, OUT/images and
+OUT/masks hold the regions. A second run goes on where the first one stopped.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import load_rgb
+from ovseg.apis.proposals import ModelProposals
 from ovseg.backbones.clip import EMBEDDED_MODELS, load_clip
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
@@ -50,6 +51,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('captions', type=Path, help="COCO's JSON, or one of path to caption")
     parser.add_argument('out', type=Path, help='folder to write to')
     source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        '--maskformer', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='of an OVSeg, as trained'
+    )
     source.add_argument('--regions', type=Path, help='folder of region maps, NAME.png for NAME.jpg')
     source.add_argument('--proposals', type=Path, help='config file with `regions = dict(type=..)`')
     parser.add_argument(
@@ -91,6 +95,8 @@ def proposal_source(args: argparse.Namespace) -> ProposalSource:
     Raises:
         UserError: the config names none.
     """
+    if args.maskformer is not None:
+        return ModelProposals(*args.maskformer, args.device)
     if args.regions is not None:
         source = RegionFolder(args.regions)
     else:

@@ -62,30 +62,54 @@ def write_embedded(path: str | Path, facts: Mapping[str, Any], state: Mapping[st
         UserError: a weight is not finite in float16.
     """
     path = Path(path).with_suffix('')
-    half = in_half_precision(state)
-    with written_whole(path.with_suffix('.safetensors')) as temporary:
-        save_file(half, temporary)
+    size = write_weights(path.with_suffix('.safetensors'), state)
     with written_whole(path.with_suffix('.json')) as temporary:
         temporary.write_text(json.dumps(dict(facts), indent=2) + '\n', encoding='utf-8')
-    return path.with_suffix('.safetensors').stat().st_size
+    return size
 
 
-def in_half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of tensors on the CPU, numbers with a fraction in float16.
+def write_weights(
+    path: str | Path, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float16
+) -> int:
+    """Writes a safetensors file.
+
+    Args:
+        path: ends in ``.safetensors``.
+        state: tensors by name.
+        dtype: of numbers with a fraction.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        UserError: another suffix, or a weight that is not finite in float16.
+    """
+    path = Path(path)
+    if path.suffix != '.safetensors':
+        raise UserError(f'{path} must end in .safetensors')
+    with written_whole(path) as temporary:
+        save_file(in_precision(state, dtype), temporary)
+    return path.stat().st_size
+
+
+def in_precision(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Copies of tensors on the CPU, numbers with a fraction in another precision.
 
     Args:
         state: tensors by name.
+        dtype: of numbers with a fraction.
 
     Raises:
-        UserError: a weight is not finite in float16.
+        UserError: a weight is not finite in that precision.
     """
-    half = {}
+    copies = {}
     for key, value in state.items():
         value = value.detach().cpu().contiguous()
-        half[key] = value.half() if value.is_floating_point() else value
-        if not torch.isfinite(half[key]).all():
-            raise UserError(f'{key} of the checkpoint is not finite in float16')
-    return half
+        copies[key] = value.to(dtype) if value.is_floating_point() else value
+        if not torch.isfinite(copies[key]).all():
+            name = str(dtype).removeprefix('torch.')
+            raise UserError(f'{key} of the checkpoint is not finite in {name}')
+    return copies
 
 
 def fill_and_freeze(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

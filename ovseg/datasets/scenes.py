@@ -58,7 +58,7 @@ PHRASE_CLASSES = (*MATERIALS, *(f'{color} {kind}' for kind, color in PHRASE_PAIR
 
 
 # Scenes looked at for each one without some classes, before that is given up.
-_LONGEST_SEARCH = 2000
+_LONGEST_SEARCH = 1000
 
 
 def class_names(scene: Scene) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from zlib import crc32
 
 import torch
@@ -13,10 +13,15 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.backbones.checkpoints import load_strictly
+from ovseg.backbones.adapted_clip import (
+    CHECKSUM,
+    PROMPTS,
+    Adapted,
+    AdaptedCLIP,
+    frozen_checksum,
+)
 from ovseg.backbones.clip import load_clip
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
-from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import UserError
 from ovseg.pretraining.clip_contrast import contrastive_loss
 from ovseg.pretraining.gathering import gather_batch
@@ -25,13 +30,6 @@ from ovseg.segmentors.prediction import drop_frozen
 from ovseg.text import TextEncoder
 from ovseg.vocabulary.templates import fill_template, get_templates
 
-Trained = Literal['image_tower', 'mask_prompts']
-
-_CLIP = 'clip.'
-_VISUAL = 'visual.'
-_PROMPTS = 'visual.mask_embedding'
-_SCALE = 'logit_scale'
-_CHECKSUM = 'frozen_clip_checksum'
 _PROMPT_STD = 0.02
 _LARGEST_SCALE = 100.0
 
@@ -66,15 +64,15 @@ class MaskAdaptation(BaseModel):
     def __init__(
         self,
         clip: Mapping[str, Any],
-        train: Trained,
+        train: Adapted,
         fine_tuned: str | Path | None = None,
         prompt_depth: int = 3,
         template: str = '{}',
     ) -> None:
         super().__init__()
-        if train not in get_args(Trained):
+        if train not in get_args(Adapted):
             raise UserError(
-                f'model.train must be one of {", ".join(get_args(Trained))}, got {train!r}'
+                f'model.train must be one of {", ".join(get_args(Adapted))}, got {train!r}'
             )
         loaded = load_clip(**clip)
         self.clip = loaded.model
@@ -95,7 +93,7 @@ class MaskAdaptation(BaseModel):
         for name, value in (('mean', loaded.mean), ('std', loaded.std)):
             shaped = torch.tensor(value, dtype=torch.float32).view(1, 3, 1, 1)
             self.register_buffer(name, shaped, persistent=False)
-        self.register_buffer(_CHECKSUM, _checksum(self.clip.named_parameters()))
+        self.register_buffer(CHECKSUM, frozen_checksum(self.clip.named_parameters(), train))
         self.register_state_dict_post_hook(_drop_all_but_checksum)
 
     @property
@@ -105,7 +103,7 @@ class MaskAdaptation(BaseModel):
         A checkpoint so stops where a config puts it on another CLIP than it was trained with.
         """
         frozen = (name for name, value in self.named_parameters() if not value.requires_grad)
-        return (*frozen, _CHECKSUM)
+        return (*frozen, CHECKSUM)
 
     def forward(
         self,
@@ -183,52 +181,23 @@ class MaskAdaptation(BaseModel):
 
     def _load_image_tower(self, path: str | Path) -> None:
         """Replaces image tower and temperature; the text tower of the file must be the same."""
-        given = state_of(read_checkpoint(path), path)
-        state = {name.removeprefix(_CLIP): value for name, value in given.items()}
-        own = self.clip.state_dict()
-        if not any(name.startswith(_VISUAL) and name != _PROMPTS for name in state):
+        given = AdaptedCLIP.read(path)
+        if not given.has_tower:
             raise UserError(
                 f"model.fine_tuned='{path}' holds no image tower; give a fine-tuned CLIP"
             )
-        text = {name: value for name, value in own.items() if _is_text(name)}
-        same = all(
-            torch.equal(value.to(text[name]), text[name])
-            for name, value in state.items()
-            if name in text
-        )
-        checksum = state.pop(_CHECKSUM, None)
-        if not same or (checksum is not None and checksum != _checksum(text.items())):
-            raise UserError(
-                f"model.fine_tuned='{path}' has another text tower than model.clip; name the CLIP "
-                'that it was tuned from'
-            )
-        if _PROMPTS in own:
-            state.setdefault(_PROMPTS, own[_PROMPTS])
-        elif _PROMPTS in state:
+        if given.has_prompts and PROMPTS not in self.clip.state_dict():
             raise UserError(
                 f"model.fine_tuned='{path}' has mask prompts, which fine-tuning without masks "
                 'would leave behind; give a CLIP without, or none'
             )
-        load_strictly(self.clip, {**text, **state}, path)
-
-
-def _is_text(name: str) -> bool:
-    return not name.startswith(_VISUAL) and name != _SCALE
-
-
-def _checksum(named: Iterable[tuple[str, Tensor]]) -> Tensor:
-    """A number that tells weights apart; of parameters, only of those that do not learn."""
-    total = 0
-    for _, value in sorted(named, key=lambda item: item[0]):
-        if not (isinstance(value, nn.Parameter) and value.requires_grad):
-            total = crc32(value.detach().cpu().contiguous().numpy().tobytes(), total)
-    return torch.tensor(total)
+        given.put_into(self.clip)
 
 
 def _drop_all_but_checksum(module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
-    checksum = state[prefix + _CHECKSUM]
+    checksum = state[prefix + CHECKSUM]
     drop_frozen(module, state, prefix, metadata)
-    state[prefix + _CHECKSUM] = checksum
+    state[prefix + CHECKSUM] = checksum
 
 
 def _stacked(rows: Sequence[Tensor] | Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor
 
 from ovseg.backbones import DenseFeatures, load_clip
+from ovseg.backbones.adapted_clip import AdaptedCLIP
 from ovseg.backbones.clip import load_clip_weights
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
 from ovseg.backbones.ovseg_format import from_ovseg, to_ovseg
@@ -76,6 +78,9 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         proposals: config of an ``OpenVocabularyMaskFormer`` or of a proposal source.
         backbone: config of mmseg's for the MaskFormer, None for other sources.
         mask_prompts: depth of the mask prompts; 0 runs plain CLIP on the regions.
+        adapted: files of a CLIP adapted to masked regions, one or several in their order: what
+            ``MaskAdaptation`` trained or a fine-tuned CLIP that OVSeg published. Each replaces what
+            it has of `clip`'s image tower and mask prompts.
         regions: fields of :class:`~ovseg.segmentors.region_crops.RegionSettings`; ``size`` is
             CLIP's own.
         ensemble: fields of :class:`~ovseg.segmentors.region_scores.EnsembleSettings`.
@@ -100,6 +105,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         proposals: Mapping[str, Any],
         backbone: Mapping[str, Any] | None = None,
         mask_prompts: int = 3,
+        adapted: str | Sequence[str] | None = None,
         regions: Mapping[str, Any] | None = None,
         ensemble: Mapping[str, Any] | None = None,
         vocabulary: Any = None,
@@ -116,6 +122,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         self.mask_prompts = mask_prompts
         tower = MaskPromptedViT(self.clip.visual, max(mask_prompts, 1))
         self.clip.visual = tower.requires_grad_(False)
+        self._adapt(adapted)
         self.region_settings = RegionSettings.from_config(
             {
                 'size': tower.image_size[0],
@@ -134,6 +141,15 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         self.words_wait = self._random_clip
         self.init_words(loaded, vocabulary, text)
         self.register_state_dict_post_hook(drop_frozen)
+
+    def _adapt(self, adapted: str | Sequence[str] | None) -> None:
+        self.adapted = [adapted] if isinstance(adapted, str) else list(adapted or [])
+        found = [AdaptedCLIP.read(path) for path in self.adapted]
+        for file in found:
+            if file.has_prompts and not self.mask_prompts:  # plain CLIP, whatever it was tuned with
+                file = file.without_prompts()
+            file.put_into(self.clip)
+        self._has_prompts = any(file.has_prompts for file in found)
 
     def _check_source(self) -> None:
         embeds = hasattr(self.proposals, 'classify')
@@ -429,6 +445,11 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
                 "the checkpoint holds no CLIP and model.clip.pretrained is 'random'; name the "
                 'weights of CLIP in the config'
             )
+        elif self.ensemble.enabled and self.mask_prompts and not self._has_prompts:
+            raise UserError(
+                'the checkpoint holds no CLIP, so there are no mask prompts; name a file of them '
+                'in model.adapted, or set model.mask_prompts=0'
+            )
         return {name: value for name, value in own.items() if not name.startswith(_CLIP)}
 
     def _take_clip(self, state: dict[str, Tensor]) -> None:
@@ -455,6 +476,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             'model': self.clip_name,
             'weights': self.clip_weights,
             'proposals': repr(source) if self.backbone is None else type(source).__name__,
+            'adapted': [Path(path).name for path in self.adapted],
             'mask_prompts': self.mask_prompts,
             'regions': f'threshold {self.region_settings.threshold}, '
             f'fill {self.region_settings.fill}',

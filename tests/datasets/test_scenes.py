@@ -23,6 +23,7 @@ from ovseg.datasets.scenes import (
     PHRASE_CLASSES,
     PHRASE_PAIRS,
     class_labels,
+    class_names,
     phrase_labels,
 )
 from ovseg.datasets.scenes_captions import CAPTION_WORDS, describe, visible
@@ -253,6 +254,36 @@ def test_a_resized_picture_keeps_its_labels():
     ).all()
 
 
+def test_a_part_of_the_classes_has_its_own_numbers_and_the_rest_is_ignored():
+    part = ['water', 'sky', 'ball']
+    data = ScenesDataset(num_scenes=30, size=(96, 96), metainfo=dict(classes=part))
+    whole = ScenesDataset(num_scenes=30, size=(96, 96))
+    seen = set()
+    for sample, other in zip(data, whole, strict=True):
+        labels, every = (s['data_samples'].gt_sem_seg.data[0].numpy() for s in (sample, other))
+        names = np.array([*CLASSES])[every]
+        wanted = np.full(labels.shape, 255)
+        for number, name in enumerate(part):
+            wanted[names == name] = number
+        assert np.array_equal(labels, wanted)
+        seen |= set(np.unique(labels).tolist())
+    assert seen == {0, 1, 2, 255}
+
+
+def test_classes_can_be_left_out_of_all_pictures():
+    absent = ['sky', 'donut', 'leaf']
+    data = ScenesDataset('train', num_scenes=25, without=absent)
+    numbers = [recipe['scene']['index'] for recipe in (data.get_data_info(i) for i in range(25))]
+    assert numbers == sorted(set(numbers)) and numbers[-1] > 24
+    for number in range(numbers[-1] + 1):
+        held = set(class_names(sample_scene('train', number)))
+        assert (number in numbers) == (not held & set(absent))
+    labels = data[3]['data_samples'].gt_sem_seg.data
+    assert not np.isin(labels, [CLASSES.index(name) for name in absent]).any()
+    with pytest.raises(UserError, match='name fewer classes'):
+        ScenesDataset(without=CLASSES)
+
+
 def test_heldout_classes_are_the_phrases_of_their_objects():
     data = ScenesHeldoutDataset(num_scenes=2)
     assert data.metainfo['classes'] == HELDOUT_CLASSES
@@ -287,6 +318,7 @@ def test_phrases_are_classes_of_their_own():
     [
         (dict(split='vall'), "Did you mean 'val'"),
         (dict(num_scenes=0), 'must be positive'),
+        (dict(without=['kyte']), "Did you mean 'kite'"),
         (dict(size=(0, 10)), 'must be positive'),
     ],
 )

@@ -10,12 +10,27 @@ from torch.nn import functional as F
 
 from ovseg.engine.checkpoint import load_state_strict
 from ovseg.errors import UserError
+from ovseg.pretraining import MaskAdaptation
 from ovseg.segmentors.ovseg import OVSeg
 from ovseg.segmentors.region_scores import cosine_logits, region_probabilities
 from ovseg.vocabulary import Rejection
 
 SIZE, ORIGINAL = (50, 77), (61, 90)
 EMBEDDED = dict(model='tiny_clip_scenes', pretrained='embedded')
+
+
+def write_adapted(folder):
+    """Files of a fine-tuned image tower, and of mask prompts for it."""
+    files = []
+    for part, name in (('image_tower', 'tower.pth'), ('mask_prompts', 'prompts.pth')):
+        before = files[-1] if files else None
+        model = MaskAdaptation(EMBEDDED, part, fine_tuned=before, prompt_depth=2)
+        for value in model.parameters():
+            if value.requires_grad:
+                value.data.add_(0.25)
+        files.append(str(folder / name))
+        torch.save(model.state_dict(), files[-1])
+    return files
 
 
 def embedded(**settings):
@@ -248,8 +263,10 @@ def test_a_checkpoint_without_clip_needs_one_in_the_config():
     state = build(seed=1).state_dict()
     with pytest.raises(UserError, match="model.clip.pretrained is 'random'; name the weights"):
         load_state_strict(build(), state, 'the file')
-    model = embedded(seed=1)
-    other = embedded(seed=2)
+    model = embedded(seed=1, mask_prompts=0)
+    with pytest.raises(UserError, match='set model.mask_prompts=0'):
+        load_state_strict(embedded(seed=2), model.state_dict(), 'the file')
+    other = embedded(seed=2, mask_prompts=0)
     load_state_strict(other, model.state_dict(), 'the file')
     assert all(torch.equal(other.state_dict()[k], v) for k, v in model.state_dict().items())
     assert other.clip_weights == 'embedded'
@@ -261,6 +278,29 @@ def test_plain_clip_takes_the_checkpoint_of_a_prompted_one():
     assert torch.equal(plain.clip.visual.proj, theirs.clip.visual.proj)
     inputs, samples = prepared(plain, pictures())
     assert plain.predict(inputs, samples)[0].pred_sem_seg.data.shape == (1, *ORIGINAL)
+
+
+def test_adapted_files_replace_the_image_tower_and_the_mask_prompts(tmp_path):
+    """Fine-tuning, then mask prompts, each from the file that its training writes."""
+    tower, prompts = write_adapted(tmp_path)
+    plain = embedded(seed=1, mask_prompts=0)
+    tuned = embedded(seed=1, mask_prompts=0, adapted=tower)
+    both = embedded(seed=1, adapted=[tower, prompts])
+    assert torch.equal(tuned.clip.visual.proj, plain.clip.visual.proj + 0.25)
+    assert torch.equal(both.clip.visual.proj, tuned.clip.visual.proj)
+    assert both.clip.visual.mask_embedding.shape[0] == 2
+    assert both.clip.visual.mask_embedding.abs().min() > 0.1
+    assert torch.equal(both.classifier.weight, plain.classifier.weight)
+    assert not any(value.requires_grad for value in both.clip.parameters())
+    load_state_strict(both, plain.state_dict(), 'the file')
+    assert both.protocol()['adapted'] == ['tower.pth', 'prompts.pth']
+    inputs, samples = prepared(both, pictures())
+    assert both.predict(inputs, samples)[0].pred_sem_seg.data.shape == (1, *ORIGINAL)
+    # Mask prompts of a tower are for no other one.
+    with pytest.raises(UserError, match='has another tower than the CLIP of the config'):
+        embedded(adapted=prompts)
+    without = embedded(mask_prompts=0, adapted=[tower, prompts])
+    assert not without.clip.visual.mask_embedding.any()
 
 
 def test_a_saved_state_has_no_clip():

@@ -10,7 +10,10 @@ from tiny_clip_models import VIT
 from tool_runs import run_tool
 
 from ovseg.backbones import load_clip
+from ovseg.backbones.adapted_clip import AdaptedCLIP
+from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
 from ovseg.engine import read_checkpoint
+from ovseg.errors import UserError
 from ovseg.pretraining import MaskAdaptation
 
 INSIDE = 'clip_adapter.clip_model.'
@@ -104,6 +107,25 @@ def test_prompts_are_added_to_a_baseline_without(world, tmp_path):
     assert torch.equal(read_checkpoint(out)['model'][f'{INSIDE}visual.mask_embedding'], expected)
 
 
+@pytest.mark.parametrize('name', ['ft', 'mpt'])
+def test_the_image_tower_alone_says_what_it_was_adapted_from(world, tmp_path, name):
+    out = tmp_path / 'tower.safetensors'
+    assert run_tool('export_ovseg_clip', world / f'{name}.py', world / f'{name}.pth', out) == 0
+    expected = {k: v for k, v in read(world, name).items() if k.startswith('visual.')}
+    found = AdaptedCLIP.read(out)
+    assert found.state.keys() == expected.keys() | {'logit_scale'}
+    assert all(torch.allclose(found.state[k].float(), expected[k], atol=2e-3) for k in expected)
+    assert found.has_prompts == (name == 'mpt')
+    clip = load_clip(VIT, str(world / 'clip.pt')).model
+    clip.visual = MaskPromptedViT(clip.visual, 2)
+    found.put_into(clip)
+    assert torch.allclose(clip.visual.proj, expected['visual.proj'], atol=2e-3)
+    with torch.no_grad():
+        clip.text_projection.add_(1)
+    with pytest.raises(UserError, match='another text tower'):
+        found.put_into(clip)
+
+
 def test_what_does_not_fit_is_explained(world, tmp_path, capsys):
     out = tmp_path / 'out.pth'
     assert run_tool('export_ovseg_clip', world / 'ft.py', world / 'mpt.pth', out) == 2
@@ -114,6 +136,9 @@ def test_what_does_not_fit_is_explained(world, tmp_path, capsys):
     words = [world / 'ft.py', world / 'ft.pth', out, '--into']
     assert run_tool('export_ovseg_clip', *words, world / 'ft.pth') == 2
     assert "has no 'model'" in capsys.readouterr().err
+    tower = tmp_path / 'tower.safetensors'
+    assert run_tool('export_ovseg_clip', *words[:2], tower, '--into', world / 'ovseg.pth') == 2
+    assert 'call OUT .pth' in capsys.readouterr().err
     content = read_checkpoint(world / 'ovseg.pth')
     del content['model'][f'{INSIDE}visual.proj']
     torch.save(content, tmp_path / 'other.pth')

@@ -7,6 +7,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+import tiny_ovseg
+import torch
+from mmengine.config import Config
+from PIL import Image
 from scripts import load_script
 from tool_runs import run_tool
 
@@ -82,6 +86,20 @@ def test_regions_may_come_from_a_config(world):
     config.write_text('other = 1\n')
     arguments[2] = world / 'again'
     assert run_tool('make_mask_caption_pairs', *arguments, *options) == 2
+
+
+def test_regions_may_come_from_a_trained_maskformer(world):
+    settings = tiny_ovseg.maskformer_config()
+    torch.save(tiny_ovseg.build(seed=1, **settings).state_dict(), world / 'iter_2.pth')
+    config = world / 'maskformer.py'
+    Config({'model': settings, 'inference': {'scale': (64, 48)}}).dump(config)
+    arguments = [world / 'images', world / 'captions.json', world / 'out']
+    options = ['--words', WORDS, '--clip', 'tiny_clip_scenes', 'embedded', '--templates', 'single']
+    source = ['--maskformer', config, world / 'iter_2.pth', '--device', 'cpu']
+    assert run_tool('make_mask_caption_pairs', *arguments, *source, *options) == 0
+    assert titles(world) == ['star', 'sky', 'sphere']
+    masks = [np.array(Image.open(path)) for path in sorted((world / 'out/masks').iterdir())]
+    assert any(0 < mask.mean() < 255 for mask in masks)
 
 
 def test_a_second_run_goes_on(world, monkeypatch):
