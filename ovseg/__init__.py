@@ -16,6 +16,7 @@ __version__ = '0.1.0'
 _PUBLIC = {
     'OpenVocabSegmenter': 'ovseg.apis',
     'SegmentationResult': 'ovseg.apis',
+    'SegmentsResult': 'ovseg.apis',
     'list_models': 'ovseg.apis',
     'Vocabulary': 'ovseg.vocabulary',
     'Rejection': 'ovseg.vocabulary',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ovseg.apis.images import find_images, load_rgb
 from ovseg.apis.results import ClassArea, SegmentationResult
 from ovseg.apis.segmenter import EncodedImage, OpenVocabSegmenter
+from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.zoo import ModelEntry, list_models
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'ModelEntry',
     'OpenVocabSegmenter',
     'SegmentationResult',
+    'SegmentsResult',
     'find_images',
     'list_models',
     'load_rgb',

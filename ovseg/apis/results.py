@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from pycocotools import mask as coco_mask
 
+from ovseg.apis.coco import IMAGE_ID, category_of, image_record, mask_record
+from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
+from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
 from ovseg.errors import UserError, nearest
 from ovseg.visualization import class_shares, draw_overlay, save_label_png, written_whole
 from ovseg.visualization.legend import format_share
 
-KINDS_OF_FILES = ('labels', 'overlay', 'scores', 'json', 'coco')
+_ENDS = {
+    'labels': '_labels.png',
+    'overlay': '_overlay.png',
+    'scores': '_scores.npz',
+    'json': '.json',
+    'coco': '_coco.json',
+}
+KINDS_OF_FILES = tuple(_ENDS)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class ClassArea:
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentationResult:
+class SegmentationResult(ShownAsPicture):
     """Masks of one image, with the words that they stand for.
 
     Shown as the last line of a notebook cell, it is its overlay picture.
@@ -139,25 +145,6 @@ class SegmentationResult:
             legend=legend,
         )
 
-    def show(self) -> None:
-        """Show the overlay: in the notebook cell, or in the desktop's picture viewer."""
-        picture = Image.fromarray(self.overlay())
-        try:
-            shell = get_ipython()  # type: ignore[name-defined]  # IPython puts it there.
-        except NameError:
-            picture.show()
-        else:
-            from IPython.display import display
-
-            if shell is not None:
-                display(picture)
-
-    def _repr_png_(self) -> bytes:
-        """How notebooks show the object."""
-        buffer = io.BytesIO()
-        Image.fromarray(self.overlay()).save(buffer, format='PNG')
-        return buffer.getvalue()
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the image's name and size, and per class its area and score."""
         height, width = self.labels.shape
@@ -186,33 +173,24 @@ class SegmentationResult:
 
         Category ids are labels + 1, since COCO has no category 0. The background is left out.
         """
-        height, width = self.labels.shape
         annotations = []
         for area in self.areas():
             if area.index == self.background_index:
                 continue
-            # pycocotools reads columns first.
-            mask = np.asfortranarray(self.labels == area.index, dtype=np.uint8)
-            encoded = coco_mask.encode(mask)
             annotations.append(
                 {
                     'id': len(annotations) + 1,
-                    'image_id': 1,
-                    'category_id': area.index + 1,
-                    'segmentation': {
-                        'size': [height, width],
-                        'counts': encoded['counts'].decode('ascii'),
-                    },
-                    'area': area.pixels,
-                    'bbox': [float(side) for side in coco_mask.toBbox(encoded)],
+                    'image_id': IMAGE_ID,
+                    'category_id': category_of(area.index),
+                    **mask_record(self.labels == area.index),
                     'iscrowd': 0,
                     **({} if area.score is None else {'score': area.score}),
                 }
             )
         return {
-            'images': [{'id': 1, 'file_name': self.source, 'height': height, 'width': width}],
+            'images': [image_record(self.source, self.labels.shape)],
             'categories': [
-                {'id': index + 1, 'name': name}
+                {'id': category_of(index), 'name': name}
                 for index, name in enumerate(self.names)
                 if index != self.background_index
             ],
@@ -249,21 +227,11 @@ class SegmentationResult:
             UserError: a kind is unknown, scores are wanted but were not asked for when segmenting,
                 or the folder cannot be written to.
         """
-        check_kinds(what)
+        paths = file_paths(folder, stem or stem_of(self.source), _ENDS, what)
         if 'scores' in what and self.scores is None:
             raise UserError(
                 'The scores of this result were not kept: segment with scores=True to save them.'
             )
-        stem = stem or Path(self.source).stem or 'image'
-        folder = Path(folder)
-        ends = {
-            'labels': '_labels.png',
-            'overlay': '_overlay.png',
-            'scores': '_scores.npz',
-            'json': '.json',
-            'coco': '_coco.json',
-        }
-        paths = {kind: folder / f'{stem}{ends[kind]}' for kind in KINDS_OF_FILES if kind in what}
         for kind, path in paths.items():
             self._write(kind, path)
         return paths
@@ -271,31 +239,12 @@ class SegmentationResult:
     def _write(self, kind: str, path: Path) -> None:
         if kind == 'labels':
             save_label_png(self.labels, self.palette, path)
-            return
-        with written_whole(path) as temporary:
-            if kind == 'overlay':
-                Image.fromarray(self.overlay()).save(temporary, format='PNG')
-            elif kind == 'scores':
-                with temporary.open('wb') as file:
-                    np.savez_compressed(
-                        file, scores=self.scores.astype(np.float16), names=np.array(self.names)
-                    )
-            else:
-                content = self.to_dict() if kind == 'json' else self.to_coco()
-                text = json.dumps(content, ensure_ascii=False, indent=2)
-                temporary.write_text(text + '\n', encoding='utf-8')
-
-
-def check_kinds(kinds: Collection[str]) -> Sequence[str]:
-    """The kinds of files, in their usual order.
-
-    Raises:
-        UserError: one of them is unknown.
-    """
-    for kind in kinds:
-        if kind not in KINDS_OF_FILES:
-            raise UserError(
-                f'{kind!r} cannot be saved, use {", ".join(KINDS_OF_FILES)}.'
-                + nearest(kind, KINDS_OF_FILES)
-            )
-    return [kind for kind in KINDS_OF_FILES if kind in kinds]
+        elif kind == 'overlay':
+            write_picture(self.overlay(), path)
+        elif kind == 'scores':
+            with written_whole(path) as temporary, temporary.open('wb') as file:
+                np.savez_compressed(
+                    file, scores=self.scores.astype(np.float16), names=np.array(self.names)
+                )
+        else:
+            write_json(self.to_dict() if kind == 'json' else self.to_coco(), path)

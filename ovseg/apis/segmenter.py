@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,9 +20,12 @@ from ovseg.apis.images import ImageSource, load_rgb, name_of
 from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.scores import MeasuredClassifier
+from ovseg.apis.segments_result import SegmentsResult
+from ovseg.apis.tasks import check_segment_task, stuff_labels
 from ovseg.apis.zoo import DEFAULT_MODEL, resolve_model
 from ovseg.errors import UserError
 from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.segmentors.mask_segments import SegmentSettings
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
@@ -31,6 +34,7 @@ _CLASSIFIERS_KEPT = 16
 _SMALLEST_STRIP_MEGABYTES = 1.0
 _logger = logging.getLogger('ovseg')
 _Item = TypeVar('_Item')
+_Answer = TypeVar('_Answer')
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,19 +156,89 @@ class OpenVocabSegmenter:
         """
         vocabulary = self._read_words(words, background, threshold)
         classifier = self._classifier(vocabulary)
-        if not isinstance(image, (list, tuple)):
-            return self._decide(self.encode(image), vocabulary, classifier, scores)
-        results = []
-        for chunk in _chunks(image, self.batch_size):
-            for encoded in self._encode_chunk(chunk):
-                results.append(self._decide(encoded, vocabulary, classifier, scores))
-        return results
+        return self._answer(
+            image, lambda encoded: self._decide(encoded, vocabulary, classifier, scores)
+        )
+
+    def segments(
+        self,
+        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
+        words: Any = None,
+        *,
+        task: str = 'panoptic',
+        stuff: Any = None,
+        background: str | Sequence[str] | None = None,
+        score_threshold: float = SegmentSettings.score_threshold,
+        overlap_threshold: float = SegmentSettings.overlap_threshold,
+    ) -> SegmentsResult | list[SegmentsResult]:
+        """Segments in one image, or in each of a list: things one by one, each stuff as a whole.
+
+        It takes a model that proposes masks. Probability thresholds and smallest areas of the
+        vocabulary are rules for pixels and play no part here.
+
+        Args:
+            image: as in :meth:`segment`.
+            words: as in :meth:`segment`.
+            task: ``'panoptic'``, or ``'instance'`` for the things of the same segments alone.
+            stuff: which of the classes are no things, by name: ``'sky; grass'``, a list, a file.
+            background: words for "none of these"; masks that they win are no segments.
+            score_threshold: in [0, 1]; masks whose best class does not score above it are left
+                out. Published for probabilities of a trained model; the scores of OVSeg's two
+                classifiers together are smaller, so a lower one may be wanted.
+            overlap_threshold: in [0, 1]; a mask is left out if others take more of it than leaves
+                this share.
+
+        Returns:
+            A result, or a list of them in the order of the images.
+
+        Raises:
+            UserError: as in :meth:`segment`; a model without mask proposals; stuff that is none of
+                the classes; a threshold out of range.
+            FileNotFoundError: there is no such image.
+        """
+        self._check_segments(task)
+        settings = SegmentSettings(score_threshold, overlap_threshold)
+        vocabulary = self._read_words(words, background, None)
+        of_stuff = stuff_labels(stuff, vocabulary)
+        classifier = self._classifier(vocabulary)
+
+        def find(encoded: EncodedImage) -> SegmentsResult:
+            size = encoded.image.shape[:2]
+            found = self._in_strips(
+                lambda megabytes: self.model.find_segments(
+                    encoded.encoding,
+                    size,
+                    classifier,
+                    stuff=of_stuff,
+                    settings=settings,
+                    strip_megabytes=megabytes,
+                ),
+                size,
+                classifier.num_classes,
+            )
+            found = found.things() if task == 'instance' else found
+            return SegmentsResult(
+                image=encoded.image,
+                ids=found.ids.cpu().numpy(),
+                segments=found.segments,
+                names=tuple(vocabulary.names),
+                palette=tuple(vocabulary.palette),
+                task=task,
+                stuff=of_stuff,
+                background_index=vocabulary.background_index,
+                source=encoded.source,
+                model=self.name,
+            )
+
+        return self._answer(image, find)
 
     def prepare(
         self,
         words: Any = None,
         background: str | Sequence[str] | None = None,
         threshold: float | None = None,
+        task: str = 'semantic',
+        stuff: Any = None,
     ) -> None:
         """Encodes words ahead of the first image, so that what cannot be asked for is said now.
 
@@ -172,11 +246,27 @@ class OpenVocabSegmenter:
             words: as in :meth:`segment`.
             background: as in :meth:`segment`.
             threshold: as in :meth:`segment`.
+            task: ``'semantic'`` for :meth:`segment`, or one of :meth:`segments`.
+            stuff: as in :meth:`segments`.
 
         Raises:
-            UserError: no words, or words that cannot be read or that the model does not know.
+            UserError: no words, or words that cannot be read or that the model does not know; a
+                model that cannot do the task.
         """
-        self._classifier(self._read_words(words, background, threshold))
+        if task != 'semantic':
+            self._check_segments(task)
+        vocabulary = self._read_words(words, background, threshold)
+        stuff_labels(stuff, vocabulary)
+        self._classifier(vocabulary)
+
+    def _check_segments(self, task: str) -> None:
+        check_segment_task(task)
+        if not hasattr(self.model, 'find_segments'):
+            raise UserError(
+                f'The model {self.name} labels pixels and proposes no masks, so it finds no '
+                f'{task} segments: take a model with mask proposals, such as ovseg-tiny, or ask '
+                'for labels (--task semantic, or segment(...) in Python).'
+            )
 
     def encode(
         self, image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage]
@@ -222,6 +312,20 @@ class OpenVocabSegmenter:
         return self._classifiers[key]
 
     # Images ----------------------------------------------------------------------------------
+
+    def _answer(
+        self,
+        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
+        ask: Callable[[EncodedImage], _Answer],
+    ) -> _Answer | list[_Answer]:
+        """What ``ask`` says of an image, or of each of a list."""
+        if not isinstance(image, (list, tuple)):
+            return ask(self.encode(image))
+        return [
+            ask(encoded)
+            for chunk in _chunks(image, self.batch_size)
+            for encoded in self._encode_chunk(chunk)
+        ]
 
     def _encode_chunk(self, images: Sequence[ImageSource | EncodedImage]) -> list[EncodedImage]:
         """Encoded images in order; those of one size after resizing in one batch."""
@@ -316,22 +420,31 @@ class OpenVocabSegmenter:
     def _label(
         self, encoding: ImageEncoding, size: tuple[int, int], classifier: Classifier, scores: bool
     ) -> tuple[MeasuredClassifier, Tensor, Tensor | None]:
-        while True:
+        def label(megabytes: float) -> tuple[MeasuredClassifier, Tensor, Tensor | None]:
             measured = MeasuredClassifier(classifier)
+            result = self.model.segment_encoding(
+                encoding, size, classifier=measured, with_scores=scores, strip_megabytes=megabytes
+            )
+            return (measured, *(result if scores else (result, None)))
+
+        return self._in_strips(label, size, classifier.num_classes, scores)
+
+    def _in_strips(
+        self,
+        run: Callable[[float], _Answer],
+        size: tuple[int, int],
+        classes: int,
+        scores: bool = False,
+    ) -> _Answer:
+        """The result of ``run`` for a strip of so many megabytes: fewer when memory runs out."""
+        while True:
             try:
                 with torch.inference_mode():
-                    result = self.model.segment_encoding(
-                        encoding,
-                        size,
-                        classifier=measured,
-                        with_scores=scores,
-                        strip_megabytes=self._strip_megabytes,
-                    )
-                return (measured, *(result if scores else (result, None)))
+                    return run(self._strip_megabytes)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._shrink_strips(size, classifier.num_classes, scores, error)
+                self._shrink_strips(size, classes, scores, error)
 
     def _shrink_strips(
         self, size: tuple[int, int], classes: int, scores: bool, error: BaseException

@@ -6,8 +6,13 @@ import unicodedata
 from collections.abc import Sequence
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns: the first to the left, the others to the right.
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Aligned columns: the first ones to the left, the others to the right.
+
+    Args:
+        header: names of the columns.
+        rows: one text a column each.
+        left: how many columns are aligned to the left.
 
     Example:
         >>> print(text_table(('class', 'area'), [('cat', '40.0 %'), ('sofa', '9.0 %')]))
@@ -21,7 +26,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ruled = [header, ['-' * width for width in widths], *rows]
     return '\n'.join(
         '  '.join(
-            cell + ' ' * (width - _cells(cell)) if column == 0 else cell.rjust(width)
+            cell + ' ' * (width - _cells(cell)) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in ruled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from ovseg.segmentors.mask_maps import (
     sum_of_masks,
 )
 from ovseg.segmentors.mask_proposals import ImageProposals, ProposalStage, pad_to_divisor
+from ovseg.segmentors.mask_segments import Segments, SegmentSettings, find_segments
 from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
 from ovseg.segmentors.region_crops import RegionSettings
 from ovseg.segmentors.region_embeddings import embed_regions
@@ -341,6 +342,47 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             else None,
         )
         return (labels, scores) if with_scores else labels
+
+    @torch.no_grad()
+    def find_segments(
+        self,
+        encoding: ProposalEncoding,
+        original_size: tuple[int, int],
+        classifier: Classifier | None = None,
+        *,
+        stuff: Collection[int] = frozenset(),
+        settings: SegmentSettings | None = None,
+        strip_megabytes: float | None = None,
+    ) -> Segments:
+        """Segments of an encoded image: things one by one, each stuff as one.
+
+        The best row of a class is its score. Of the classifier's rejection only the background's
+        words are heard: their proposals are no segments.
+
+        Args:
+            encoding: from :meth:`encode_images`.
+            original_size: (height, width) of the id map in pixels.
+            classifier: another one than the model's.
+            stuff: classes that are no things.
+            settings: which proposals become segments.
+            strip_megabytes: replaces the setting of ``test_cfg``.
+        """
+        asked = self.classifier if classifier is None else classifier.to(self.device)
+        found = self.score_proposals(encoding, asked)
+        queries, rows = found.queries, found.scores
+        if self.ensemble.enabled:
+            # Without a region p2 is 1, and a mask that CLIP never saw would win over seen ones.
+            has_region = encoding.valid[queries]
+            queries, rows = queries[has_region], rows[has_region]
+        return find_segments(
+            select_queries(encoding.proposals.maps, queries),
+            asked.class_scores(rows.T[None])[0].T,
+            tuple(original_size),
+            int((strip_megabytes or self.inference_settings.strip_megabytes) * 2**20),
+            stuff=stuff,
+            background=asked.background_index,
+            settings=settings,
+        )
 
     # mmseg -----------------------------------------------------------------------------------
 

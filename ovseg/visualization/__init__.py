@@ -1,9 +1,19 @@
-"""Pictures for people: overlays with legends, label maps as files."""
+"""Pictures for people: overlays with legends, label and id maps as files."""
 
 from __future__ import annotations
 
 from ovseg.visualization.draw import class_shares, draw_overlay
 from ovseg.visualization.label_png import save_label_png
+from ovseg.visualization.panoptic_png import save_panoptic_png
+from ovseg.visualization.segments import draw_segments
 from ovseg.visualization.writing import check_folder, written_whole
 
-__all__ = ['check_folder', 'class_shares', 'draw_overlay', 'save_label_png', 'written_whole']
+__all__ = [
+    'check_folder',
+    'class_shares',
+    'draw_overlay',
+    'draw_segments',
+    'save_label_png',
+    'save_panoptic_png',
+    'written_whole',
+]

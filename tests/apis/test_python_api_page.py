@@ -27,7 +27,10 @@ def test_examples_of_the_python_api_page(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     'module',
-    ['apis.preprocess', 'apis.tables', 'apis.zoo', 'visualization.draw', 'visualization.legend'],
+    [
+        *('apis.preprocess', 'apis.tables', 'apis.zoo'),
+        *('visualization.draw', 'visualization.legend', 'visualization.segments'),
+    ],
 )
 def test_examples_of_docstrings(module):
     found = importlib.import_module(f'ovseg.{module}')

@@ -133,7 +133,7 @@ def test_an_interrupted_save_leaves_whole_files_only(tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('ovseg.apis.results.json.dumps', interrupt)
+    monkeypatch.setattr('ovseg.apis.files.json.dumps', interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_result().save(tmp_path, what=['labels', 'json'])
     assert [path.name for path in tmp_path.iterdir()] == ['photo_labels.png']

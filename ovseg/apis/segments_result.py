@@ -1,0 +1,221 @@
+"""What panoptic and instance segmentation give back: segments as tables, pictures and files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovseg.apis.coco import IMAGE_ID, category_of, image_record, mask_record
+from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
+from ovseg.apis.shown import ShownAsPicture
+from ovseg.apis.tables import text_table
+from ovseg.apis.tasks import check_segment_task
+from ovseg.segmentors.mask_segments import Segment
+from ovseg.visualization import draw_segments, save_panoptic_png
+from ovseg.visualization.legend import format_share
+
+KINDS_OF_SEGMENT_FILES = {
+    'panoptic': ('overlay', 'panoptic', 'instances'),
+    'instance': ('overlay', 'instances'),
+}
+_ENDS = {
+    'overlay': '_overlay.png',
+    'panoptic': '_panoptic.json',
+    'instances': '_instances.json',
+}
+_PANOPTIC_PNG = '_panoptic.png'
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentsResult(ShownAsPicture):
+    """Segments of one image, with the words that they stand for.
+
+    Shown as the last line of a notebook cell, it is its overlay picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, the image as it was read (upright).
+        ids: (H, W) int32, the id of each pixel's segment; 0 where there is none.
+        segments: in the order of their ids: 1, 2, ..., the surest first.
+        names: one name a class, in label order.
+        palette: one RGB colour a class.
+        task: ``'panoptic'``, or ``'instance'`` for things alone.
+        stuff: labels of the classes that are no things.
+        background_index: the class that means "none of these", or None.
+        source: what the image is called (a path), '' if it has no name.
+        model: which model made it.
+    """
+
+    image: np.ndarray
+    ids: np.ndarray
+    segments: tuple[Segment, ...]
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    task: str = 'panoptic'
+    stuff: frozenset[int] = frozenset()
+    background_index: int | None = None
+    source: str = ''
+    model: str = ''
+
+    def __post_init__(self) -> None:
+        check_segment_task(self.task)
+        if self.ids.shape != self.image.shape[:2]:
+            raise ValueError(f'ids are {self.ids.shape}, the image is {self.image.shape[:2]}.')
+        if len(self.names) != len(self.palette):
+            raise ValueError(f'{len(self.names)} names, but {len(self.palette)} colours.')
+        if [segment.id for segment in self.segments] != list(range(1, len(self.segments) + 1)):
+            raise ValueError('the ids of segments must be 1, 2, ... in this order.')
+
+    def __repr__(self) -> str:
+        height, width = self.ids.shape
+        first = ', '.join(f'{each.id} {self.names[each.label]}' for each in self.segments[:4])
+        count = len(self.segments)
+        found = f'{count} segment{"" if count == 1 else "s"}'
+        return f'SegmentsResult({height} x {width}, {found}{": " if count else ""}{first})'
+
+    def mask(self, number: int) -> np.ndarray:
+        """(H, W) bool: where a segment is.
+
+        Args:
+            number: its id.
+
+        Raises:
+            KeyError: no segment has this id.
+        """
+        if not 1 <= number <= len(self.segments):
+            raise KeyError(f'No segment has the id {number}; there are {len(self.segments)}.')
+        return self.ids == number
+
+    def table(self) -> str:
+        """Id, class, area share and score of each segment, as aligned text."""
+        rows = [
+            (
+                str(segment.id),
+                self.names[segment.label],
+                format_share(segment.area / self.ids.size),
+                f'{segment.score:.3f}',
+            )
+            for segment in self.segments
+        ]
+        return text_table(('id', 'class', 'area', 'score'), rows, left=2)
+
+    def overlay(self, opacity: float = 0.5, legend: bool = True) -> np.ndarray:
+        """The image with its segments painted over it, uint8 RGB (see ``draw_segments``)."""
+        return draw_segments(
+            self.image,
+            self.ids,
+            self.segments,
+            self.names,
+            self.palette,
+            opacity=opacity,
+            legend=legend,
+        )
+
+    def to_coco_panoptic(self, file_name: str | None = None) -> dict[str, Any]:
+        """A COCO panoptic annotation file of one image; scores come on top of the format.
+
+        Category ids are labels + 1. The background is left out.
+
+        Args:
+            file_name: of the PNG file with the ids; by default as :meth:`save` names it.
+        """
+        return {
+            'images': [image_record(self.source, self.ids.shape)],
+            'annotations': [
+                {
+                    'image_id': IMAGE_ID,
+                    'file_name': file_name or stem_of(self.source) + _PANOPTIC_PNG,
+                    'segments_info': [
+                        {
+                            'id': segment.id,
+                            'category_id': category_of(segment.label),
+                            'area': segment.area,
+                            'bbox': list(segment.box),
+                            'iscrowd': 0,
+                            'score': segment.score,
+                        }
+                        for segment in self.segments
+                    ],
+                }
+            ],
+            'categories': [
+                {
+                    'id': category_of(label),
+                    'name': self.names[label],
+                    'isthing': int(label not in self.stuff),
+                    'color': [int(channel) for channel in self.palette[label]],
+                }
+                for label in self._classes()
+            ],
+        }
+
+    def to_coco_instances(self) -> dict[str, Any]:
+        """A COCO annotation file of one image: the run-length encoded mask of each thing.
+
+        Category ids are labels + 1, annotation ids those of the segments.
+        """
+        return {
+            'images': [image_record(self.source, self.ids.shape)],
+            'categories': [
+                {'id': category_of(label), 'name': self.names[label]}
+                for label in self._classes()
+                if label not in self.stuff
+            ],
+            'annotations': [
+                {
+                    'id': segment.id,
+                    'image_id': IMAGE_ID,
+                    'category_id': category_of(segment.label),
+                    **mask_record(self.ids == segment.id),
+                    'iscrowd': 0,
+                    'score': segment.score,
+                }
+                for segment in self.segments
+                if segment.is_thing
+            ],
+        }
+
+    def _classes(self) -> list[int]:
+        return [label for label in range(len(self.names)) if label != self.background_index]
+
+    def save(
+        self, folder: str | Path, stem: str | None = None, what: Collection[str] | None = None
+    ) -> dict[str, Path]:
+        """Write files; each appears whole or not at all.
+
+        =========  ========================  ====================================================
+        kind       file                      content
+        =========  ========================  ====================================================
+        overlay    ``STEM_overlay.png``      the picture with its legend
+        panoptic   ``STEM_panoptic.json``    segments, in COCO's panoptic format, beside
+                   ``STEM_panoptic.png``     the ids, ``R + 256 G + 256^2 B``
+        instances  ``STEM_instances.json``   things, in COCO's format, run-length encoded masks
+        =========  ========================  ====================================================
+
+        Args:
+            folder: made if missing.
+            stem: how the files begin; by default the image's file name without its suffix.
+            what: kinds of files; by default the overlay, and what is named like the task.
+
+        Returns:
+            The paths written, by kind; of ``panoptic`` that of the JSON file.
+
+        Raises:
+            UserError: the task has no such kind, or the folder cannot be written to.
+        """
+        stem = stem or stem_of(self.source)
+        kinds = KINDS_OF_SEGMENT_FILES[self.task]
+        ends = {kind: _ENDS[kind] for kind in kinds}
+        paths = file_paths(folder, stem, ends, kinds[:2] if what is None else what)
+        for kind, path in paths.items():
+            if kind == 'overlay':
+                write_picture(self.overlay(), path)
+            elif kind == 'instances':
+                write_json(self.to_coco_instances(), path)
+            else:
+                png = save_panoptic_png(self.ids, path.with_suffix('.png'))
+                write_json(self.to_coco_panoptic(png.name), path)
+        return paths

@@ -1,0 +1,101 @@
+"""Colours over an image: regions painted, their outlines drawn, small pictures enlarged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+# Pictures are enlarged to this length before letters are set in or beside them.
+_SHORTEST_WITH_LETTERS = 480
+
+
+def check_picture(image: np.ndarray, regions: np.ndarray, name: str, opacity: float) -> None:
+    """Raise if an image, a map of it and an opacity do not fit each other.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        regions: (H, W).
+        name: what the map is called.
+        opacity: in [0, 1].
+
+    Raises:
+        ValueError: what does not fit.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f'image must be (H, W, 3) uint8, but is {image.shape} {image.dtype}.')
+    if regions.shape != image.shape[:2]:
+        raise ValueError(f'{name} are {regions.shape}, but the image is {image.shape[:2]}.')
+    if not 0 <= opacity <= 1:
+        raise ValueError(f'opacity must lie in [0, 1], but is {opacity}.')
+
+
+def enlarge(image: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image and map, by a whole factor if the longer side is under 480 pixels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        regions: (H, W) integers.
+    """
+    factor = math.ceil(_SHORTEST_WITH_LETTERS / max(regions.shape))
+    if factor <= 1:
+        return image, regions
+    size = (regions.shape[1] * factor, regions.shape[0] * factor)
+    image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    return image, regions.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def paint(
+    image: np.ndarray,
+    regions: np.ndarray,
+    palette: Sequence[Sequence[int]],
+    unpainted: int | None,
+    opacity: float,
+    outlines: Sequence[Sequence[int]] | None = None,
+) -> np.ndarray:
+    """The image with its regions mixed in and their outlines in pure colour.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        regions: (H, W) integers; those beyond the palette are not painted.
+        palette: RGB in [0, 255], one a region.
+        unpainted: the region that is not painted, or None.
+        opacity: of the paint, in [0, 1].
+        outlines: colours of the outlines, by default the palette.
+    """
+    num_regions = len(palette)
+    index = np.where((regions >= 0) & (regions < num_regions), regions, num_regions)
+    if unpainted is not None:
+        index[index == unpainted] = num_regions
+    fill = _colors(palette)[index]
+    is_painted = index < num_regions
+    mixed = cv2.addWeighted(image, 1 - opacity, fill, opacity, 0)
+    result = np.where(is_painted[..., None], mixed, image)
+    outline = _outline(index) & is_painted
+    result[outline] = _colors(palette if outlines is None else outlines)[index[outline]]
+    return result
+
+
+def _colors(palette: Sequence[Sequence[int]]) -> np.ndarray:
+    # One colour more, for everything that is not painted.
+    colors = np.zeros((len(palette) + 1, 3), np.uint8)
+    colors[:-1] = np.asarray(palette, np.uint8).reshape(len(palette), 3)
+    return colors
+
+
+def _outline(index: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels that touch another region, widened with the size of the picture."""
+    edge = np.zeros(index.shape, np.uint8)
+    across = index[:, 1:] != index[:, :-1]
+    down = index[1:] != index[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    thickness = round(max(index.shape) / 1000)
+    if thickness > 1:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * thickness - 1,) * 2)
+        edge = cv2.dilate(edge, kernel)
+    return edge.astype(bool)

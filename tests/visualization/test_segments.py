@@ -1,0 +1,119 @@
+"""Pictures of segments: shades, outlines, numbers, legends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ovseg.segmentors.mask_segments import Segment
+from ovseg.visualization import draw_segments
+from ovseg.visualization import segments as module
+
+NAMES = ('sky', 'star')
+PALETTE = ((0, 0, 255), (200, 100, 0))
+
+
+def segment(number: int, label: int, area: int, box: tuple[int, int, int, int]) -> Segment:
+    return Segment(number, label, 0.9, area, label == 1, box)
+
+
+def two_stars(side: int = 60) -> tuple[np.ndarray, np.ndarray, list[Segment]]:
+    """Grey image, sky below, two stars that touch above it, a corner of nothing."""
+    half = side // 2
+    ids = np.full((side, side), 1, np.int32)
+    ids[:half, :half], ids[:half, half:] = 2, 3
+    ids[-5:, -5:] = 0
+    found = [
+        segment(1, 0, half * side - 25, (0, half, side, half)),
+        segment(2, 1, half * half, (0, 0, half, half)),
+        segment(3, 1, half * half, (half, 0, half, half)),
+    ]
+    return np.full((side, side, 3), 100, np.uint8), ids, found
+
+
+def test_segments_of_a_class_have_shades_and_outlines_in_its_pure_colour():
+    image, ids, found = two_stars()
+    picture = draw_segments(image, ids, found, NAMES, PALETTE, legend=False)
+    assert picture.shape == image.shape
+    first, second = picture[3, 3].tolist(), picture[3, -3].tolist()
+    assert first == [150, 100, 50]
+    assert second != first and second[0] > second[1] > second[2]
+    assert picture[5, 29].tolist() == picture[5, 30].tolist() == [200, 100, 0]
+    assert (picture[-3:, -3:] == 100).all()
+    assert (image == 100).all()
+
+
+def test_each_number_stands_inside_its_segment_light_with_a_dark_rim():
+    image, ids, found = two_stars(200)
+    blank = draw_segments(image, ids, found, NAMES, PALETTE, opacity=0, legend=False)
+    for each in found:
+        inside = ids == each.id
+        assert (blank[inside] == 255).all(1).any(), each.id
+        assert (blank[inside] == 0).all(1).any(), each.id
+    # Both keep away from where the stars touch.
+    assert not (blank[:80, 95:105] == 255).all(2).any()
+
+
+@pytest.mark.parametrize('ground', [0, 255])
+def test_numbers_can_be_read_on_any_ground(ground):
+    image = np.full((400, 400, 3), ground, np.uint8)
+    ids = np.ones((400, 400), np.int32)
+    found = [segment(1, 0, 160000, (0, 0, 400, 400))]
+    picture = draw_segments(image, ids, found, NAMES, PALETTE, opacity=0, legend=False)
+    centre = picture[180:220, 180:220].astype(int)
+    assert (np.abs(centre - ground) > 200).all(2).sum() > 20
+
+
+def test_the_widest_place_is_inside_even_where_the_centre_is_not():
+    ring = np.ones((41, 41), bool)
+    ring[10:35, 10:35] = False
+    x, y, room = module.widest_place(ring)
+    assert ring[y, x] and room == pytest.approx(5, abs=1)
+    # A frame of the picture counts as the end of the segment.
+    assert module.widest_place(np.ones((9, 9), bool))[:2] == (4, 4)
+
+
+def test_the_legend_counts_things_and_names_what_is_left(monkeypatch):
+    listed = []
+    monkeypatch.setattr(
+        module, 'attach_legend', lambda picture, entries: listed.extend(entries) or picture
+    )
+    image, ids, found = two_stars()
+    draw_segments(image, ids, found, NAMES, PALETTE)
+    assert [(entry.name, entry.color) for entry in listed] == [
+        ('star x2', (200, 100, 0)),
+        ('sky', (0, 0, 255)),
+        ('no segment', None),
+    ]
+    assert [entry.share for entry in listed] == pytest.approx([0.5, 1775 / 3600, 25 / 3600])
+
+
+def test_small_pictures_are_enlarged_with_their_numbers():
+    image, ids, found = two_stars()
+    picture = draw_segments(image, ids, found, NAMES, PALETTE, opacity=0)
+    assert picture.shape[0] == 480 and picture.shape[1] > 480
+    for each in found:
+        inside = (ids == each.id).repeat(8, 0).repeat(8, 1)
+        assert (picture[:, :480][inside] == 255).all(1).any()
+
+
+def test_an_image_without_segments_is_shown_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    nothing = np.zeros((30, 40), np.int32)
+    assert (draw_segments(image, nothing, [], NAMES, PALETTE, legend=False) == image).all()
+    assert draw_segments(image, nothing, [], NAMES, PALETTE).shape[0] >= 360
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'ids': np.zeros((4, 5), int)}, r'ids are \(4, 5\), but the image is \(60, 60\)'),
+        ({'opacity': -1}, r'opacity must lie in \[0, 1\]'),
+        ({'segments': []}, 'ids reach from 0 to 3, but there are 0 segments'),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(changed, message):
+    image, ids, found = two_stars()
+    arguments = {'image': image, 'ids': ids, 'segments': found}
+    with pytest.raises(ValueError, match=message):
+        draw_segments(**{**arguments, **changed}, names=NAMES, palette=PALETTE)
