@@ -34,8 +34,8 @@ class MapProposals:
     Args:
         source: gives the map.
         unclaimed: id of what belongs to no region; ``'smallest'`` for the smallest of each map
-            where there are others, as :class:`~ovseg.guides.region_maps.RegionSource` has it; None if
-            every id is a region, as in a label map.
+            where there are others, as :class:`~ovseg.guides.region_maps.RegionSource` has it;
+            None if every id is a region, as in a label map.
 
     Example:
         >>> class Map:
