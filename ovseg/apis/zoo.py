@@ -109,8 +109,8 @@ def _ovseg(backbone: str, clip: str, file: str, note: str, **published: float) -
         name=f'ovseg-{backbone}',
         config=f'ovseg/ovseg_{backbone.replace("-vit", "_vit")}_images.py',
         weights=(
-            f"{file} (a MaskFormer and an adapted CLIP {clip}), from the authors' Google Drive; "
-            'their GETTING_STARTED.md (facebookresearch/ov-seg) has the link'
+            f"{file} (a MaskFormer and an adapted CLIP {clip}) from the authors' Google Drive, "
+            'linked in GETTING_STARTED.md of facebookresearch/ov-seg'
         ),
         licence='CC BY-NC 4.0 (facebookresearch/ov-seg): not for commercial use',
         published=published,
