@@ -22,7 +22,7 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.scores import MeasuredClassifier
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tasks import check_segment_task, stuff_labels
-from ovseg.apis.zoo import DEFAULT_MODEL, resolve_model
+from ovseg.apis.zoo import DEFAULT_MODEL, check_weights, resolve_model
 from ovseg.errors import UserError
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.mask_segments import SegmentSettings
@@ -97,6 +97,7 @@ class OpenVocabSegmenter:
     ) -> None:
         self.device = choose_device(device)
         self.name, self.config_path = resolve_model(model)
+        check_weights(model, checkpoint)
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
         config = Config.fromfile(self.config_path)
