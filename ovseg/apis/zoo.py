@@ -97,7 +97,7 @@ def _trident(
         name=f'trident-{backbone}',
         config=f'trident/trident_{backbone}_{weights}_images.py',
         weights=f'{clip}; DINO ViT-B/16 and SAM ViT-B, fetched from dl.fbaipublicfiles.com',
-        licence=(f'{licence}; DINO: Apache-2.0 (facebookresearch/dino); {_SAM_LICENCE}'),
+        licence=f'{licence}; DINO: Apache-2.0 (facebookresearch/dino); {_SAM_LICENCE}',
         published=published,
         source=_TRIDENT_README if published else '',
         note=note,
@@ -262,7 +262,7 @@ _ENTRIES = (
             'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), DINO ViT-B/8 (343 MB) '
             'and SAM ViT-H (2.6 GB) from their authors'
         ),
-        licence=(f'CC-BY-NC 4.0 (facebookresearch/MetaCLIP); {_DINO_LICENCE}; {_SAM_LICENCE}'),
+        licence=f'CC-BY-NC 4.0 (facebookresearch/MetaCLIP); {_DINO_LICENCE}; {_SAM_LICENCE}',
         published={
             'voc21': 74.8,
             'context60': 44.2,
@@ -329,6 +329,13 @@ _ENTRIES = (
         weights='shipped with ovseg: a tiny CLIP with a Semantic FPN, trained on labels of scenes',
         licence='Apache-2.0 (part of ovseg)',
         note='Knows the 17 classes of its training only: call it without words.',
+    ),
+    ModelEntry(
+        name='ovseg-tiny',
+        config='ovseg/ovseg_tiny_images.py',
+        weights='shipped with ovseg: a tiny MaskFormer, the tiny CLIP adapted to masked regions',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Masks first, then names, on drawings: the one to try --task instance with.',
     ),
     _ovseg(
         'swin-b-vit-l14',
