@@ -6,8 +6,9 @@
 
 Networks have random weights; nothing is downloaded. A random MaskFormer proposes masks without
 meaning, mostly everything or nothing. So it runs, and then its mask logits are replaced by seeded
-blobs, one a query, the same in every run: all masks are valid, and their crops have the sizes that
-objects have. The image is noise at the network's size; reading and resizing a file is left out.
+blobs, one a query, the same in every run: all masks are valid (or as many as --masks says), and
+their crops have the sizes that objects have. The image is noise at the network's size; reading and
+resizing a file is left out.
 
 The stages of an image are the backbone, the MaskFormer head (pixel decoder and transformer), what
 makes regions of masks (full-size masks, boxes, crops), CLIP's image tower on all regions, scores of
@@ -76,6 +77,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     sizes = {'type': int, 'nargs': 2, 'metavar': ('H', 'W')}
     parser.add_argument('--image', **sizes, default=(640, 853), help="at the network's size")
     parser.add_argument('--original', **sizes, action='append', help='several (default: 640 853)')
+    parser.add_argument('--masks', type=int, help='that are valid (default: all queries)')
     parser.add_argument('--classes', type=int, nargs='+', default=[150, 847])
     parser.add_argument('--text-classes', type=int, default=4, help='encoded (default: 4)')
     parser.add_argument('--repeat', type=int, default=1, help='images (default: 1)')
@@ -192,7 +194,7 @@ class Subject:
         self.figures = Figures(path.stem)
         random = torch.Generator().manual_seed(2)
         self._image = torch.randn(1, 3, *args.image, generator=random).to(self.device)
-        self._masks: int = self.model.proposals.num_queries
+        self._masks: int = args.masks or self.model.proposals.num_queries
         model, clock = self.model, self.clock
         model.backbone.forward = clock.wrap('backbone', model.backbone.forward)
         tower = model.clip.visual
@@ -209,10 +211,10 @@ class Subject:
         return replace(found, mask_logits=blobs.expand(batch, -1, -1, -1))
 
     def _warm_up(self) -> None:
-        everything, self._masks = self._masks, _FEW
+        wanted, self._masks = self._masks, _FEW
         with torch.inference_mode():
             self.model.encode_images(self._image)
-        self._masks = everything
+        self._masks = wanted
 
     @torch.inference_mode()
     def encode(self) -> Any:

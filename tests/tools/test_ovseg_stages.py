@@ -64,3 +64,10 @@ def test_blobs_are_valid_masks_of_many_sizes_and_always_the_same():
     assert areas.min() > 0 and areas.max() < 0.7
     assert areas.max() > 20 * areas.min() and 0.02 < areas.mean() < 0.3
     assert torch.equal(logits, stages.blob_logits(100, (160, 216)))
+
+
+def test_fewer_masks_are_fewer_regions(tmp_path):
+    Config({'model': tiny_ovseg.config(vocabulary=None)}).dump(tmp_path / 'tiny.py')
+    args = stages.parse_args([str(tmp_path / 'tiny.py'), '--image', '64', '91', '--masks', '4'])
+    subject = stages.Subject(args.config[0], args)
+    assert subject.encode().valid.sum() == subject.figures.regions == 4
