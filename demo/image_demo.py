@@ -6,6 +6,8 @@ Examples::
     python demo/image_demo.py photos/ words.txt --model maskclip-vit-b16 --out-dir masks
     python demo/image_demo.py "photos/**/*.jpg" "dog; grass" --background "sky, wall" --save coco
     python demo/image_demo.py photos/ --model my_trained.py --checkpoint iter_8000.pth
+    python demo/image_demo.py photo.jpg "cat; sofa; wall" --task panoptic --stuff wall \
+        --model my_ovseg.py --checkpoint ovseg.pth
 """
 
 from __future__ import annotations
@@ -13,21 +15,32 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
+from ovseg.apis.files import check_kinds
 from ovseg.apis.images import find_images
-from ovseg.apis.results import KINDS_OF_FILES, SegmentationResult, check_kinds
+from ovseg.apis.results import KINDS_OF_FILES, SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
+from ovseg.apis.segments_result import KINDS_OF_SEGMENT_FILES, SegmentsResult
 from ovseg.apis.tables import text_table
+from ovseg.apis.tasks import TASKS
 from ovseg.apis.zoo import DEFAULT_MODEL
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
+from ovseg.segmentors.mask_segments import SegmentSettings
 from ovseg.visualization import check_folder
 from ovseg.visualization.legend import format_share
-from ovseg.vocabulary import build_vocabulary
+from ovseg.vocabulary import Vocabulary, build_vocabulary
+
+KINDS = {'semantic': KINDS_OF_FILES, **KINDS_OF_SEGMENT_FILES}
+SAVED = {
+    'semantic': 'labels,overlay,json',
+    'panoptic': 'overlay,panoptic',
+    'instance': 'overlay,instances',
+}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -58,16 +71,30 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--background', metavar='WORDS', help='words for "none of these"')
     parser.add_argument(
+        '--task',
+        choices=TASKS,
+        default='semantic',
+        help='a class for each pixel; or segments, with a model that proposes masks: things one by '
+        'one with stuff (panoptic) or without (instance) (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--stuff',
+        metavar='WORDS',
+        help='which of the words are no things that one can count: "sky; grass" (segments only)',
+    )
+    parser.add_argument(
         '--threshold',
         type=float,
         metavar='P',
-        help='pixels whose best class has a smaller probability become background',
+        help='pixels whose best class has a smaller probability become background; masks that '
+        'score no more are no segments (default for segments: 0.8)',
     )
     parser.add_argument(
         '--save',
-        default='labels,overlay,json',
         metavar='KINDS',
-        help=f'any of {",".join(KINDS_OF_FILES)} (default: %(default)s)',
+        help='; '.join(
+            f'{task}: any of {",".join(KINDS[task])} (default: {SAVED[task]})' for task in TASKS
+        ),
     )
     # Words may stand behind options, too, although they may also be left out.
     return parser.parse_intermixed_args(argv)
@@ -78,62 +105,75 @@ class FolderSummary:
     """What was found over many images.
 
     Attributes:
+        task: what was asked.
         images: how many images were segmented.
         seen_in: per class name, in how many of them it is.
+        segments: per class name, how many segments it has in all.
         areas: per class name, the sum of its area shares.
         failures: one line for each image that could not be segmented.
     """
 
+    task: str = 'semantic'
     images: int = 0
     seen_in: Counter[str] = field(default_factory=Counter)
+    segments: Counter[str] = field(default_factory=Counter)
     areas: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
-    def add(self, result: SegmentationResult) -> None:
+    def add(self, result: SegmentationResult | SegmentsResult) -> None:
         """Count one image."""
         self.images += 1
-        for area in result.areas():
-            self.seen_in[area.name] += 1
-            self.areas[area.name] += area.share
+        if isinstance(result, SegmentationResult):
+            shares = Counter({area.name: area.share for area in result.areas()})
+        else:
+            shares = Counter()
+            for segment in result.segments:
+                name = result.names[segment.label]
+                shares[name] += segment.area / result.ids.size
+                self.segments[name] += 1
+        self.seen_in.update(shares.keys())
+        self.areas.update(shares)
 
     def table(self) -> str:
         """Per class: in how many images, and its mean share of the area of all images."""
+        counts_segments = self.task != 'semantic'
+        header = ('class', 'images', *(['segments'] * counts_segments), 'mean area')
         rows = [
-            (name, str(self.seen_in[name]), format_share(total / self.images))
+            (
+                name,
+                str(self.seen_in[name]),
+                *([str(self.segments[name])] * counts_segments),
+                format_share(total / self.images),
+            )
             for name, total in self.areas.most_common()
         ]
-        return text_table(('class', 'images', 'mean area'), rows)
+        return text_table(header, rows)
 
 
 def segment_images(args: argparse.Namespace) -> int:
     """Do what the command line says; returns the exit code."""
     explain_other_forms(args)
-    kinds = check_kinds([kind.strip() for kind in args.save.split(',') if kind.strip()])
-    if not kinds:
-        raise UserError(f'--save names nothing to save: use {", ".join(KINDS_OF_FILES)}.')
+    explain_other_tasks(args)
+    kinds = chosen_kinds(SAVED[args.task] if args.save is None else args.save, args.task)
     check_folder(args.out_dir)
     images = find_images(args.image)
     vocabulary = None if args.words is None else build_vocabulary(args.words)
     segmenter = OpenVocabSegmenter(
         args.model, args.checkpoint, device=args.device, templates=args.template_set
     )
-    settings = {
-        'background': args.background,
-        'threshold': args.threshold,
-        'scores': 'scores' in kinds,
-    }
-    segmenter.prepare(vocabulary, args.background, args.threshold)
+    ask = asking(segmenter, vocabulary, args, kinds)
     stems = unique_stems(images)
     if len(images) == 1:
-        result = segmenter.segment(images[0], vocabulary, **settings)
+        result = ask(images[0])
         paths = result.save(args.out_dir, stems[0], kinds)
         print(f'{images[0]}: {segmenter.name} on {segmenter.device}\n\n{result.table()}\n')
-        print('\n'.join(f'{kind:8s}{path}' for kind, path in paths.items()))
+        width = max(8, *(len(kind) + 1 for kind in paths))
+        print('\n'.join(f'{kind:{width}s}{path}' for kind, path in paths.items()))
         return EXIT_OK
-    summary = FolderSummary()
+    summary = FolderSummary(args.task)
     for path, stem in tqdm(list(zip(images, stems, strict=True)), unit='image'):
         try:
-            result = segmenter.segment(path, vocabulary, **settings)
+            result = ask(path)
             result.save(args.out_dir, stem, kinds)
         except Exception as error:  # One bad file must not end a long run.
             reason = str(error) if isinstance(error, (UserError, OSError)) else repr(error)
@@ -141,6 +181,35 @@ def segment_images(args: argparse.Namespace) -> int:
         else:
             summary.add(result)
     return report(summary, segmenter, args.out_dir, len(images))
+
+
+def asking(
+    segmenter: OpenVocabSegmenter,
+    vocabulary: Vocabulary | None,
+    args: argparse.Namespace,
+    kinds: Sequence[str],
+) -> Callable[[Path], SegmentationResult | SegmentsResult]:
+    """The question to each image; what cannot be asked at all is said at once."""
+    if args.task == 'semantic':
+        segmenter.prepare(vocabulary, args.background, args.threshold)
+        return lambda path: segmenter.segment(
+            path,
+            vocabulary,
+            background=args.background,
+            threshold=args.threshold,
+            scores='scores' in kinds,
+        )
+    segmenter.prepare(vocabulary, args.background, task=args.task, stuff=args.stuff)
+    threshold = {} if args.threshold is None else {'score_threshold': args.threshold}
+    SegmentSettings(**threshold)
+    return lambda path: segmenter.segments(
+        path,
+        vocabulary,
+        task=args.task,
+        stuff=args.stuff,
+        background=args.background,
+        **threshold,
+    )
 
 
 def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, out_dir: str, asked: int) -> int:
@@ -156,6 +225,41 @@ def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, out_dir: str, 
         return EXIT_OK
     print(f'error: {len(summary.failures)} of {asked} images failed:{failed}', file=sys.stderr)
     return EXIT_SOME_FAILED
+
+
+def chosen_kinds(save: str, task: str) -> list[str]:
+    """The kinds of files that a task saves.
+
+    Args:
+        save: their names, separated by commas.
+        task: what is asked.
+
+    Raises:
+        UserError: no kind, or one that this task does not have.
+    """
+    kinds = [kind.strip() for kind in save.split(',') if kind.strip()]
+    if not kinds:
+        raise UserError(f'--save names nothing to save: use {", ".join(KINDS[task])}.')
+    for kind in kinds:
+        others = [other for other in TASKS if kind in KINDS[other]]
+        if others and task not in others:
+            raise UserError(
+                f'--save {kind} belongs to --task {others[0]}; --task {task} saves '
+                f'{", ".join(KINDS[task])}.'
+            )
+    return check_kinds(kinds, KINDS[task])
+
+
+def explain_other_tasks(args: argparse.Namespace) -> None:
+    """Recognise options that the task does not read.
+
+    Raises:
+        UserError: what to write instead.
+    """
+    if args.stuff is not None and args.task == 'semantic':
+        raise UserError(
+            '--stuff means something to segments only: add --task panoptic or --task instance.'
+        )
 
 
 def explain_other_forms(args: argparse.Namespace) -> None:

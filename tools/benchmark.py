@@ -34,7 +34,7 @@ from ovseg.apis.images import load_rgb
 from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
-from ovseg.apis.zoo import resolve_model
+from ovseg.apis.zoo import check_weights, resolve_model
 from ovseg.errors import UserError, run_cli
 from ovseg.segmentors.training_free import ImageEncoding
 from ovseg.visualization import written_whole
@@ -158,6 +158,7 @@ class Subject:
     def __init__(self, config: str, args: argparse.Namespace, image: np.ndarray) -> None:
         self._device = choose_device(args.device)
         name, path = resolve_model(config)
+        check_weights(config, args.pretrained)
         settings = Config.fromfile(path)
         # The words' real time is wanted, and random weights should leave no traces in the cache.
         # A trained model has a classifier of its own, and asks its teacher for other words.

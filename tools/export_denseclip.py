@@ -1,6 +1,6 @@
 """Write a trained DenseCLIP without its text tower.
 
-    python tools/export_denseclip.py CHECKPOINT CONFIG OUT.safetensors [--dtype float32]
+    python tools/export_denseclip.py CONFIG CHECKPOINT OUT.safetensors [--dtype float32]
 
 What the text tower says about the classes does not depend on the image, so it is stored in its
 place. OUT is for the same config with model.text_encoder=None, such as
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('checkpoint')
     parser.add_argument('config')
+    parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path)
     parser.add_argument(
         '--dtype',

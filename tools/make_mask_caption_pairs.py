@@ -26,6 +26,7 @@ from tqdm import tqdm
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import load_rgb
 from ovseg.apis.proposals import ModelProposals
+from ovseg.backbones.adapted_clip import AdaptedCLIP
 from ovseg.backbones.clip import EMBEDDED_MODELS, load_clip
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
@@ -71,6 +72,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=('MODEL', 'PRETRAINED'),
         default=('ViT-L-14-quickgelu', 'openai'),
         help='default: %(default)s; to try it out: tiny_clip_scenes embedded',
+    )
+    parser.add_argument(
+        '--adapted', type=Path, help='checkpoint of a fine-tuning: its CLIP names regions better'
     )
     parser.add_argument('--templates', default='vild-14', help='default: %(default)s')
     parser.add_argument('--threshold', type=float, default=0.4, help='of soft masks')
@@ -124,6 +128,8 @@ def region_namer(args: argparse.Namespace) -> RegionNamer:
     if model in EMBEDDED_MODELS and pretrained != 'embedded':
         raise UserError(f"--clip {model} goes with 'embedded', got '{pretrained}'")
     clip = load_clip(model, pretrained)
+    if args.adapted is not None:
+        AdaptedCLIP.read(args.adapted).put_into(clip.model)
     clip.model.to(choose_device(args.device))
     return RegionNamer(clip, args.templates, args.threshold, args.fill)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +14,15 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ovseg.apis.building import build_model
-from ovseg.apis.devices import choose_device, is_out_of_memory
+from ovseg.apis.devices import choose_device
 from ovseg.apis.images import ImageSource, load_rgb, name_of
+from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.scores import MeasuredClassifier
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tasks import check_segment_task, stuff_labels
-from ovseg.apis.zoo import DEFAULT_MODEL, resolve_model
+from ovseg.apis.zoo import DEFAULT_MODEL, check_weights, resolve_model
 from ovseg.errors import UserError
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.mask_segments import SegmentSettings
@@ -31,8 +31,6 @@ from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
 _CLASSIFIERS_KEPT = 16
-_SMALLEST_STRIP_MEGABYTES = 1.0
-_logger = logging.getLogger('ovseg')
 _Item = TypeVar('_Item')
 _Answer = TypeVar('_Answer')
 
@@ -99,20 +97,24 @@ class OpenVocabSegmenter:
     ) -> None:
         self.device = choose_device(device)
         self.name, self.config_path = resolve_model(model)
+        check_weights(model, checkpoint)
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
-        self.batch_size = batch_size
         config = Config.fromfile(self.config_path)
         self.resize = ResizeRule.from_config(config)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
-        self._notices: set[str] = set()
-        self._strip_megabytes = self.model.inference_settings.strip_megabytes
+        self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
         self._vocabulary = self.model.vocabulary
         if vocabulary is not None:
             self._vocabulary = _with_rejection(build_vocabulary(vocabulary), background, None)
             self._classifier(self._vocabulary)
+
+    @property
+    def batch_size(self) -> int:
+        """How many images go through the encoder at once; falls where memory does not suffice."""
+        return self._memory.batch_size
 
     def __repr__(self) -> str:
         return f"OpenVocabSegmenter('{self.name}', device='{self.device}')"
@@ -204,7 +206,7 @@ class OpenVocabSegmenter:
 
         def find(encoded: EncodedImage) -> SegmentsResult:
             size = encoded.image.shape[:2]
-            found = self._in_strips(
+            found = self._memory.in_strips(
                 lambda megabytes: self.model.find_segments(
                     encoded.encoding,
                     size,
@@ -352,53 +354,11 @@ class OpenVocabSegmenter:
             beside: dict[str, list[Any]] = {'originals': [pixels[index] for index in indices]}
             if self.model.reads_names:
                 beside['names'] = names
-            encodings = self._encode_batch(inputs, beside)
+            encodings = self._memory.encode(inputs, beside)
             for index, path, encoding in zip(indices, names, encodings, strict=True):
                 name = '' if path is None else name_of(path)
                 encoded[index] = EncodedImage(pixels[index], encoding, name, self.model)
         return [encoded[index] for index in range(len(images))]
-
-    def _encode_batch(self, inputs: Tensor, beside: dict[str, list[Any]]) -> list[ImageEncoding]:
-        try:
-            with torch.inference_mode():
-                encodings = self.model.encode_images(inputs, **beside)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return self._encode_in_less_memory(inputs, beside, error)
-        for encoding in encodings:
-            if not torch.isfinite(encoding.features.patch).all():
-                raise UserError(
-                    f'The model {self.name} gave features that are not numbers: its weights hold '
-                    'NaN or infinity; load an intact file.'
-                )
-        return encodings
-
-    def _encode_in_less_memory(
-        self, inputs: Tensor, beside: dict[str, list[Any]], error: BaseException
-    ) -> list[ImageEncoding]:
-        _free(self.device)
-        if len(inputs) > 1:
-            half = len(inputs) // 2
-            self._say_once('Memory ran out: images go through the encoder in smaller batches.')
-            self.batch_size = half
-            first = {key: given[:half] for key, given in beside.items()}
-            rest = {key: given[half:] for key, given in beside.items()}
-            return self._encode_batch(inputs[:half], first) + self._encode_batch(
-                inputs[half:], rest
-            )
-        settings = self.model.inference_settings
-        if settings.mode != 'whole' and settings.window_batch > 1:
-            self._say_once('Memory ran out: windows go through the encoder in smaller batches.')
-            self.model.inference_settings = replace(
-                settings, window_batch=settings.window_batch // 2
-            )
-            return self._encode_batch(inputs, beside)
-        height, width = inputs.shape[-2:]
-        raise UserError(
-            f'The memory of {self.device} does not suffice for one image of {height} x {width} '
-            f'pixels with {self.name}: use a smaller model, or another device.'
-        ) from error
 
     def _decide(
         self, encoded: EncodedImage, vocabulary: Vocabulary, classifier: Classifier, scores: bool
@@ -427,42 +387,7 @@ class OpenVocabSegmenter:
             )
             return (measured, *(result if scores else (result, None)))
 
-        return self._in_strips(label, size, classifier.num_classes, scores)
-
-    def _in_strips(
-        self,
-        run: Callable[[float], _Answer],
-        size: tuple[int, int],
-        classes: int,
-        scores: bool = False,
-    ) -> _Answer:
-        """The result of ``run`` for a strip of so many megabytes: fewer when memory runs out."""
-        while True:
-            try:
-                with torch.inference_mode():
-                    return run(self._strip_megabytes)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._shrink_strips(size, classes, scores, error)
-
-    def _shrink_strips(
-        self, size: tuple[int, int], classes: int, scores: bool, error: BaseException
-    ) -> None:
-        _free(self.device)
-        if self._strip_megabytes / 4 < _SMALLEST_STRIP_MEGABYTES:
-            advice = 'do not ask for scores' if scores else 'use a smaller image or another device'
-            raise UserError(
-                f'The memory of {self.device} does not suffice for {classes} classes on '
-                f'{size[0]} x {size[1]} pixels: {advice}.'
-            ) from error
-        self._strip_megabytes /= 4
-        self._say_once('Memory ran out: the image is labelled in smaller strips.')
-
-    def _say_once(self, notice: str) -> None:
-        if notice not in self._notices:
-            self._notices.add(notice)
-            _logger.warning(notice)
+        return self._memory.in_strips(label, size, classifier.num_classes, scores)
 
 
 def _path_of(source: Any) -> str | None:
@@ -488,8 +413,3 @@ def _with_rejection(
 def _chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _free(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.empty_cache()

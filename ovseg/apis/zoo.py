@@ -20,6 +20,8 @@ _PROXYCLIP_SOURCE = "ProxyCLIP (ECCV 2024), quoted by Trident's main table"
 _CORRCLIP_README = 'CorrCLIP (ICCV 2025), README of zdk258/CorrCLIP, with region maps by SAM 2'
 _TRIDENT_README = 'Trident (ICCV 2025), README of YuHengsss/Trident'
 _OPENAI_LICENCE = 'MIT (openai/CLIP); its model card advises against untested deployment'
+_OVSEG_SOURCE = 'OVSeg (CVPR 2023), with an ensemble weight chosen for each data set'
+_SAM_LICENCE = 'SAM: Apache-2.0 (facebookresearch/segment-anything)'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 _LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
 
@@ -36,6 +38,8 @@ class ModelEntry:
         published: mIoU by data set as its authors (or others) published it; not measured here.
         source: who published these numbers.
         note: what a user should know before choosing it.
+        file: name of the weights that users fetch themselves and give as the checkpoint; '' where
+            ovseg ships or fetches them.
     """
 
     name: str
@@ -45,11 +49,12 @@ class ModelEntry:
     published: Mapping[str, float] = field(default_factory=dict)
     source: str = ''
     note: str = ''
+    file: str = ''
 
     @property
     def needs_download(self) -> bool:
-        """Whether the weights are fetched at first use (the others ship with ovseg)."""
-        return not self.weights.startswith('shipped')
+        """Whether ovseg fetches weights at first use (others ship with it, or users give them)."""
+        return not self.file and not self.weights.startswith('shipped')
 
     @property
     def config_path(self) -> Path:
@@ -92,13 +97,26 @@ def _trident(
         name=f'trident-{backbone}',
         config=f'trident/trident_{backbone}_{weights}_images.py',
         weights=f'{clip}; DINO ViT-B/16 and SAM ViT-B, fetched from dl.fbaipublicfiles.com',
-        licence=(
-            f'{licence}; DINO: Apache-2.0 (facebookresearch/dino); '
-            'SAM: Apache-2.0 (facebookresearch/segment-anything)'
-        ),
+        licence=f'{licence}; DINO: Apache-2.0 (facebookresearch/dino); {_SAM_LICENCE}',
         published=published,
         source=_TRIDENT_README if published else '',
         note=note,
+    )
+
+
+def _ovseg(backbone: str, clip: str, file: str, note: str, **published: float) -> ModelEntry:
+    return ModelEntry(
+        name=f'ovseg-{backbone}',
+        config=f'ovseg/ovseg_{backbone.replace("-vit", "_vit")}_images.py',
+        weights=(
+            f"{file} (a MaskFormer and an adapted CLIP {clip}) from the authors' Google Drive, "
+            'linked in GETTING_STARTED.md of facebookresearch/ov-seg'
+        ),
+        licence='CC BY-NC 4.0 (facebookresearch/ov-seg): not for commercial use',
+        published=published,
+        source=_OVSEG_SOURCE,
+        note=note,
+        file=file,
     )
 
 
@@ -244,10 +262,7 @@ _ENTRIES = (
             'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), DINO ViT-B/8 (343 MB) '
             'and SAM ViT-H (2.6 GB) from their authors'
         ),
-        licence=(
-            f'CC-BY-NC 4.0 (facebookresearch/MetaCLIP); {_DINO_LICENCE}; '
-            'SAM: Apache-2.0 (facebookresearch/segment-anything)'
-        ),
+        licence=f'CC-BY-NC 4.0 (facebookresearch/MetaCLIP); {_DINO_LICENCE}; {_SAM_LICENCE}',
         published={
             'voc21': 74.8,
             'context60': 44.2,
@@ -315,7 +330,65 @@ _ENTRIES = (
         licence='Apache-2.0 (part of ovseg)',
         note='Knows the 17 classes of its training only: call it without words.',
     ),
+    ModelEntry(
+        name='ovseg-tiny',
+        config='ovseg/ovseg_tiny_images.py',
+        weights='shipped with ovseg: a tiny MaskFormer, the tiny CLIP adapted to masked regions',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Masks first, then names, on drawings: the one to try --task instance with.',
+    ),
+    _ovseg(
+        'swin-b-vit-l14',
+        'ViT-L/14',
+        'ovseg_swinbase_vitL14_ft_mpt.pth',
+        'Its MaskFormer was trained on COCO-Stuff; also gives panoptic and instance segments.',
+        voc20=94.5,
+        context59=55.7,
+        context459=12.4,
+        ade20k=29.6,
+        ade847=9.0,
+    ),
+    _ovseg(
+        'r101c-vit-b16',
+        'ViT-B/16',
+        'ovseg_R101c_vitB16_ft_mpt.pth',
+        'The smaller one.',
+        voc20=92.6,
+        context59=53.3,
+        context459=11.0,
+        ade20k=24.8,
+        ade847=7.1,
+    ),
+    ModelEntry(
+        name='ovseg-sam-vit-l14',
+        config='ovseg/ovseg_sam_vit-l14_images.py',
+        weights=(
+            'OpenAI CLIP ViT-L/14, fetched by open_clip (tag openai), and SAM ViT-H (2.6 GB) from '
+            'its authors'
+        ),
+        licence=f'{_OPENAI_LICENCE}; {_SAM_LICENCE}',
+        note="SAM's masks, each named by plain CLIP; no number is published. Wants a GPU.",
+    ),
 )
+
+
+def check_weights(model: str | Path, checkpoint: str | Path | None) -> None:
+    """Stops where users have to bring the weights of a model and give none.
+
+    Args:
+        model: a zoo name; anything else passes.
+        checkpoint: what the user gave.
+
+    Raises:
+        UserError: the file to fetch, from where, and under which licence.
+    """
+    entry = next((entry for entry in _ENTRIES if entry.name == str(model)), None)
+    if entry is None or not entry.file or checkpoint is not None:
+        return
+    raise UserError(
+        f'ovseg cannot fetch the weights of {entry.name}: get {entry.weights}, and give it as '
+        f'--checkpoint {entry.file} (checkpoint= in Python); its licence is {entry.licence}.'
+    )
 
 
 def list_models() -> list[ModelEntry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,9 @@ class MapProposals:
 
     Args:
         source: gives the map.
-        unclaimed: id of what belongs to no region; None if every id is a region, as in a label map.
+        unclaimed: id of what belongs to no region; ``'smallest'`` for the smallest of each map
+            where there are others, as :class:`~ovseg.guides.region_maps.RegionSource` has it;
+            None if every id is a region, as in a label map.
 
     Example:
         >>> class Map:
@@ -43,7 +45,9 @@ class MapProposals:
         [[[0, 1, 0]], [[0, 0, 1]]]
     """
 
-    def __init__(self, source: RegionSource, unclaimed: int | None = 0) -> None:
+    def __init__(
+        self, source: RegionSource, unclaimed: int | Literal['smallest'] | None = 0
+    ) -> None:
         self.source = source
         self.unclaimed = unclaimed
 
@@ -52,5 +56,10 @@ class MapProposals:
     ) -> npt.NDArray[np.bool_]:
         """See :class:`ProposalSource`; in the order of the ids."""
         regions = self.source.regions(image, name)
-        ids = [number for number in np.unique(regions) if number != self.unclaimed]
-        return regions[None] == np.array(ids, regions.dtype).reshape(-1, 1, 1)
+        return regions == self._ids(regions)[:, None, None]
+
+    def _ids(self, regions: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        ids = np.unique(regions)
+        if self.unclaimed == 'smallest':
+            return ids[1:] if len(ids) > 1 else ids
+        return ids if self.unclaimed is None else ids[ids != self.unclaimed]

@@ -14,7 +14,6 @@ from mmengine.config import ConfigDict
 from mmengine.model import caffe2_xavier_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.heads.maskformer_settings import decoder_settings, loss_settings, mlp
@@ -178,25 +177,6 @@ class OpenVocabularyMaskFormer(MaskFormerHead):
                 'choose the CLIP that the proposals were trained with'
             )
         return cosine_logits(embeddings, with_no_object(text_features, self.non_object_embedding))
-
-    def predict(
-        self, features: Sequence[Tensor], text_features: Tensor, image_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """Class logits (B, Q, K + 1) and mask logits (B, Q, H, W) at the padded images' size.
-
-        Args:
-            features: see :meth:`forward`.
-            text_features: (K, E), normalised.
-            image_size: (height, width) of the padded images.
-
-        Raises:
-            UserError: see :meth:`forward` and :meth:`classify`.
-        """
-        proposals = self(features, image_size)
-        masks = F.interpolate(
-            proposals.mask_logits, size=image_size, mode='bilinear', align_corners=False
-        )
-        return self.classify(proposals.embeddings, text_features), masks
 
     def _decode(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Queries after each decoder layer (L, B, Q, C), and mask features (B, M, h, w)."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.guides.region_maps import RegionSource
+from ovseg.guides.region_proposals import MapProposals
 from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.mask_maps import mask_maps
 from ovseg.segmentors.upsample import ScoreMaps
@@ -103,15 +104,14 @@ class RegionProposals(nn.Module):
         if originals is None:
             raise UserError('regions are found in images at their own size: give originals')
         size = (inputs.shape[2], inputs.shape[3])
+        finder = MapProposals(self.regions, unclaimed='smallest')
         found = []
         for number, image in enumerate(originals):
-            map_ = self.regions.regions(image, None if names is None else names[number])
-            ids = np.unique(map_)
-            ids = ids[1:] if len(ids) > 1 else ids
-            masks = torch.from_numpy(map_ == ids[:, None, None]).to(inputs)
+            masks = finder.proposals(image, None if names is None else names[number])
+            certain = torch.from_numpy(masks).to(inputs)
             # To the network's size, where the masks are cut out; nearest keeps them certain.
-            masks = F.interpolate(masks[None], size=size, mode='nearest')[0]
-            found.append(ImageProposals(mask_maps((2 * masks - 1) * _CERTAIN, size, size)))
+            certain = F.interpolate(certain[None], size=size, mode='nearest')[0]
+            found.append(ImageProposals(mask_maps((2 * certain - 1) * _CERTAIN, size, size)))
         return found
 
 

@@ -25,10 +25,10 @@ from ovseg.segmentors.pseudo_labels import (
     assign_labels,
     distillation_loss,
 )
-from ovseg.segmentors.student_encoder import StudentEncoder
-from ovseg.segmentors.student_words import (
+from ovseg.segmentors.trained_encoder import TrainedEncoder
+from ovseg.segmentors.trained_words import (
     has_words,
-    student_classifier,
+    trained_classifier,
     with_learned_background,
 )
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
@@ -192,7 +192,7 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
             UserError: new words, but no teacher that could encode them.
         """
         head = self.decode_head
-        return student_classifier(
+        return trained_classifier(
             vocabulary,
             self._trained_words,
             head.text_embeddings,
@@ -238,7 +238,7 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
             inputs: (B, 3, H, W), from the data preprocessor.
             originals: not read; as in :class:`TrainingFreeSegmentor`.
         """
-        encoder = StudentEncoder(self._features, self.decode_head.channels)
+        encoder = TrainedEncoder(self._features, self.decode_head.channels)
         return encode_images(encoder, inputs, self.inference_settings)
 
     def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:

@@ -332,9 +332,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             )
             return labels_in_strips(maps, size, decide, budget, collect, strips)
 
-        allowed = None
-        if asked.rejection.min_area > 0:
-            allowed = asked.large_classes(in_strips(asked.best_classes)[0])
+        allowed = self.allowed_classes(asked, lambda best: in_strips(best)[0])
         labels, scores = in_strips(
             lambda sums: asked.decide(sums, are_probabilities=True, allowed=allowed),
             (lambda sums: asked.probabilities(sums, are_probabilities=True, allowed=allowed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -111,9 +111,7 @@ class VocabularyPrediction:
             strips = stage and refined_strips(scores, stage, size, strip_bytes)
             return labels_in_strips(scores, size, decide, strip_bytes, collect, strips)
 
-        allowed = None
-        if classifier.rejection.min_area > 0:
-            allowed = classifier.large_classes(in_strips(classifier.best_classes)[0])
+        allowed = self.allowed_classes(classifier, lambda best: in_strips(best)[0])
 
         def collect(rows: Tensor) -> Tensor:
             shares = classifier.probabilities(rows, are_probabilities=given, allowed=allowed)
@@ -126,6 +124,21 @@ class VocabularyPrediction:
             collect if with_scores else None,
         )
         return (labels, probabilities) if with_scores else labels
+
+    @staticmethod
+    def allowed_classes(
+        classifier: Classifier, labels_by: Callable[[Callable[[Tensor], Tensor]], Tensor]
+    ) -> Tensor | None:
+        """Which classes an image keeps under the rejection's ``min_area``; None for all.
+
+        Args:
+            classifier: its rule is asked.
+            labels_by: (H, W) labels of the image by a rule for strips of scores; asked only where
+                areas count.
+        """
+        if classifier.rejection.min_area <= 0:
+            return None
+        return classifier.large_classes(labels_by(classifier.best_classes))
 
     @torch.inference_mode()
     def predict(

@@ -15,8 +15,8 @@ from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.prediction import VocabularyPrediction
-from ovseg.segmentors.student_encoder import StudentEncoder
-from ovseg.segmentors.student_words import student_classifier
+from ovseg.segmentors.trained_encoder import TrainedEncoder
+from ovseg.segmentors.trained_words import trained_classifier
 from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
@@ -118,7 +118,7 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
             UserError: a class that was not trained.
         """
         rows = torch.eye(len(self.trained_vocabulary), device=self.device)
-        return student_classifier(
+        return trained_classifier(
             vocabulary, list(self.trained_vocabulary), rows, None, self._refuse_words
         )
 
@@ -161,7 +161,7 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
         Returns:
             Encodings whose features are the scores of the trained classes.
         """
-        encoder = StudentEncoder(self._forward, len(self.trained_vocabulary))
+        encoder = TrainedEncoder(self._forward, len(self.trained_vocabulary))
         return encode_images(encoder, inputs, self.inference_settings)
 
     def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:

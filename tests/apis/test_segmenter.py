@@ -77,7 +77,7 @@ def test_scores_are_probabilities_that_explain_the_labels(segment):
 
 def test_mean_scores_do_not_depend_on_strips(fresh_segment):
     whole = fresh_segment(noise(), WORDS)
-    fresh_segment._strip_megabytes = 0.01
+    fresh_segment._memory.strip_megabytes = 0.01
     assert np.allclose(fresh_segment(noise(), WORDS).mean_scores, whole.mean_scores)
 
 

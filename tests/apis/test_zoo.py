@@ -13,6 +13,8 @@ from ovseg.apis import zoo
 from ovseg.apis.preprocess import ResizeRule
 from ovseg.errors import UserError
 
+KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP', 'OVSeg')
+
 
 def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_come_from():
     entries = ovseg.list_models()
@@ -20,8 +22,7 @@ def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_com
     assert len({entry.name for entry in entries}) == len(entries)
     for entry in entries:
         config = Config.fromfile(entry.config_path)
-        kinds = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP')
-        assert config.model.type in kinds
+        assert config.model.type in KINDS
         # Classes that training fixed are known; all others are asked for.
         assert (config.model.get('vocabulary') is None) == (config.model.type != 'DenseCLIP')
         assert ResizeRule.from_config(config).scale is not None
@@ -37,7 +38,10 @@ def test_weights_named_in_the_zoo_are_those_of_the_config():
             assert config.load_from.startswith('ovseg://') and not entry.needs_download
             continue
         pretrained = config.model.clip.pretrained
-        if entry.needs_download:
+        if entry.file:
+            # The checkpoint brings CLIP, too.
+            assert pretrained == 'random' and not entry.needs_download
+        elif entry.needs_download:
             assert f'tag {pretrained})' in entry.weights
         else:
             assert pretrained == 'embedded'
@@ -46,6 +50,24 @@ def test_weights_named_in_the_zoo_are_those_of_the_config():
 def test_published_numbers_use_the_names_of_our_data_sets():
     names = {name for entry in ovseg.list_models() for name in entry.published}
     assert names <= set(NAMES)
+
+
+@pytest.mark.parametrize('name', ['ovseg-swin-b-vit-l14', 'ovseg-r101c-vit-b16'])
+def test_a_model_whose_weights_users_bring_says_which_file_and_its_licence(name):
+    entry = zoo.find_model(name)
+    with pytest.raises(UserError) as raised:
+        ovseg.OpenVocabSegmenter(name, device='cpu')
+    message = str(raised.value)
+    assert f'get {entry.file} ' in message and f'--checkpoint {entry.file}' in message
+    assert 'Google Drive' in message and 'not for commercial use' in message
+    assert '\n' not in message
+    zoo.check_weights(name, entry.file)  # given, it is asked for no more
+
+
+def test_weights_that_ovseg_has_or_finds_itself_are_not_asked_for():
+    for entry in ovseg.list_models():
+        if not entry.file:
+            zoo.check_weights(entry.name, None)
 
 
 def test_an_unknown_name_suggests_the_nearest():

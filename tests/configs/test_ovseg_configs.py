@@ -13,6 +13,9 @@ from mmengine.registry import DefaultScope
 from scripts import ROOT
 from tiny_clip_models import VIT
 
+from ovseg.apis.preprocess import ResizeRule, to_batch
+from ovseg.datasets.scenes_draw import draw, whole
+from ovseg.datasets.scenes_world import sample_scene
 from ovseg.engine.vocabulary_check import check_classes
 from ovseg.registry import DATASETS, MODELS
 from ovseg.vocabulary import build_vocabulary
@@ -98,6 +101,29 @@ def test_a_config_with_small_networks_labels_an_image(data):
         (encoding,) = model.encode_images(torch.randn(1, 3, 70, 100))
         labels = model.segment_encoding(encoding, (35, 50))
     assert labels.shape == (35, 50) and labels.min() >= 0 and labels.max() < model.num_classes
+
+
+def test_the_config_with_sams_masks_names_them_with_small_networks():
+    config = config_of('ovseg_sam_vit-l14_images')
+    assert config.model.proposals.regions == dict(type='SAMRegions', sam=dict(model='vit_h'))
+    config.model.proposals.regions.update(
+        sam=dict(model='tiny_sam_scenes'),
+        generator=dict(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0),
+    )
+    model = small(config)
+    assert model.mask_prompts == 0 and model.reads_originals and not model.reads_names
+    assert not model.needs_checkpoint(config.model)
+    model.set_vocabulary('sky; grass; star')
+    scene = sample_scene('val', 0)
+    image = draw(scene, whole(scene, 0.5)).image
+    inputs = to_batch([image], ResizeRule((96, 64)), model.data_preprocessor)
+    (encoding,) = model.encode_images(inputs, [image])
+    assert encoding.valid.sum() >= 2 and encoding.proposals.embeddings is None
+    labels = model.segment_encoding(encoding, image.shape[:2])
+    assert labels.shape == image.shape[:2] and labels.min() >= 0 and labels.max() < 3
+    # CLIP alone names them.
+    scores = model.score_proposals(encoding, model.classifier)
+    assert torch.allclose(scores.scores.sum(1), torch.ones(len(scores.queries)))
 
 
 @pytest.mark.parametrize('model', PUBLISHED)

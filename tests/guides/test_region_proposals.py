@@ -31,5 +31,15 @@ def test_in_a_label_map_every_id_is_a_region():
     assert masks.astype(int).tolist() == [[[1, 1, 0]], [[0, 0, 1]]]
 
 
+def test_the_smallest_of_several_ids_is_what_no_region_claimed():
+    finder = MapProposals(Given([[2, 2, 5], [7, 2, 5]]), unclaimed='smallest')
+    assert finder.proposals(IMAGE).astype(int).tolist() == [
+        [[0, 0, 1], [0, 0, 1]],
+        [[0, 0, 0], [1, 0, 0]],
+    ]
+    alone = MapProposals(Given([[2, 2, 2], [2, 2, 2]]), unclaimed='smallest')
+    assert alone.proposals(IMAGE).tolist() == [[[True] * 3] * 2]
+
+
 def test_a_map_without_regions_gives_none():
     assert MapProposals(Given([[0, 0, 0], [0, 0, 0]])).proposals(IMAGE).shape == (0, 2, 3)

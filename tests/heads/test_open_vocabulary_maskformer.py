@@ -162,13 +162,11 @@ def test_class_scores_are_cosines_times_100_with_no_object_last(head):
     torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-4)
 
 
-def test_predictions_come_at_the_padded_size(head, features):
+def test_proposals_of_a_batch_come_at_a_quarter_of_the_padded_size(head, features):
     with torch.no_grad():
-        logits, masks = head.eval().predict(features, words(3), SIZE)
-        proposals = head(features, SIZE)
-    assert logits.shape == (2, QUERIES, 4) and masks.shape == (2, QUERIES, *SIZE)
-    wanted = F.interpolate(proposals.mask_logits, SIZE, mode='bilinear', align_corners=False)
-    torch.testing.assert_close(masks, wanted)
+        proposals = head.eval()(features, SIZE)
+    assert proposals.mask_logits.shape == (2, QUERIES, SIZE[0] // 4, SIZE[1] // 4)
+    assert head.classify(proposals.embeddings, words(3)).shape == (2, QUERIES, 4)
 
 
 def test_the_number_of_words_may_differ_between_calls(head, features):

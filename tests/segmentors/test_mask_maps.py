@@ -57,7 +57,7 @@ def test_masks_are_cut_after_the_resize_and_before_the_sigmoid():
     assert mask_probabilities(nothing).shape == (0, *SIZE)
 
 
-@pytest.mark.parametrize('at_once', [1, 3, 7, 50, None])
+@pytest.mark.parametrize('at_once', [1, 3, 7, 50])
 def test_chunks_of_classes_have_the_labels_of_all_and_ties_go_to_the_first(at_once):
     torch.manual_seed(0)
     masks, scores = torch.rand(4, 6, 8), torch.rand(4, 40)
@@ -67,6 +67,15 @@ def test_chunks_of_classes_have_the_labels_of_all_and_ties_go_to_the_first(at_on
     scores[:, 17] = scores[:, 31] = 0
     expected = torch.einsum('qk,qhw->khw', scores, masks).argmax(0)
     assert torch.equal(best_classes(masks, scores, at_once), expected)
+
+
+def test_blocks_of_pixels_have_the_labels_of_all():
+    torch.manual_seed(0)
+    # More pixels and more classes than are compared at a time.
+    masks, scores = torch.rand(7, 50, 47), torch.rand(7, 300)
+    expected = torch.einsum('qk,qhw->khw', scores, masks).argmax(0)
+    assert len(expected.unique()) > 20
+    assert torch.equal(best_classes(masks, scores), expected)
 
 
 class LargestTensor(TorchDispatchMode):

@@ -16,6 +16,7 @@ from tool_runs import run_tool
 
 from ovseg.datasets import MaskCaptionPairs
 from ovseg.datasets.pair_files import read_pairs
+from ovseg.pretraining import MaskAdaptation
 
 WORDS = 'star; ball, sphere; sky'
 CAPTIONS = {
@@ -100,6 +101,18 @@ def test_regions_may_come_from_a_trained_maskformer(world):
     assert titles(world) == ['star', 'sky', 'sphere']
     masks = [np.array(Image.open(path)) for path in sorted((world / 'out/masks').iterdir())]
     assert any(0 < mask.mean() < 255 for mask in masks)
+
+
+def test_an_adapted_clip_may_name_the_regions(world):
+    adapted = MaskAdaptation(dict(model='tiny_clip_scenes', pretrained='embedded'), 'image_tower')
+    adapted.clip.visual.proj.data.neg_()  # what was nearest is farthest
+    torch.save(adapted.state_dict(), world / 'epoch_1.pth')
+    assert make(world) == 0 and make(world, '--adapted', world / 'epoch_1.pth', out='other') == 0
+    assert titles(world, 'other') == titles(world)
+    images = [sorted((world / out / 'images').iterdir()) for out in ('out', 'other')]
+    pairs = zip(*images, strict=True)
+    assert all(first.read_bytes() != second.read_bytes() for first, second in pairs)
+    assert make(world, '--adapted', world / 'nowhere.pth', out='third') == 2
 
 
 def test_a_second_run_goes_on(world, monkeypatch):

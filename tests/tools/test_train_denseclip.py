@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sys
 
 import pytest
 import torch
-from tool_runs import ROOT, read_result, run_script, run_tool
+from tool_runs import ROOT, free_port, read_result, run_script, run_tool
 
 from ovseg import OpenVocabSegmenter
 from ovseg.engine import read_checkpoint
@@ -64,12 +63,6 @@ def whole(config, tmp_path_factory):
     options = ('--cfg-options', 'visualizer.name=whole')
     assert run_tool('train', config, '--work-dir', folder, *options) == 0
     return folder
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return str(free.getsockname()[1])
 
 
 def scalars(folder):

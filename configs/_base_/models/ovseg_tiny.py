@@ -5,5 +5,5 @@ model = dict(
     adapted='ovseg://ovseg_clip_tiny_scenes',
     mask_prompts=2,
     regions=dict(threshold=0.4),
-    ensemble=dict(weight=0.4),
+    ensemble=dict(weight=0.0),  # the MaskFormer's own classes are those of its training
 )

@@ -10,7 +10,7 @@ from ovseg.backbones import DenseFeatures
 from ovseg.backbones.dense import NO_MARGINS, Margins
 
 
-class StudentEncoder:
+class TrainedEncoder:
     """Gives what ``encode_images`` asks of an encoder; its map is stretched over the image.
 
     Args:

@@ -1,4 +1,4 @@
-"""The words of a student: its trained rows, a learned background, and new rows from a teacher."""
+"""The words of a trained model: its own rows, a learned background, and new rows from a teacher."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def with_learned_background(source: Any) -> Any:
     return vocabulary.with_rejection('threshold')
 
 
-def student_classifier(
+def trained_classifier(
     vocabulary: Vocabulary,
     trained: Sequence[VocabularyClass],
     rows: Tensor,
     background: Tensor | None,
     encode: Callable[[Vocabulary], Classifier] | None,
 ) -> Classifier:
-    """The classifier of a vocabulary on a student's features.
+    """The classifier of a vocabulary on the features of a trained model.
 
     Classes with the words of a trained class get its row; if any has others, all are encoded anew.
 
     Args:
         vocabulary: the classes.
-        trained: the classes that the student learned, in the order of `rows`.
+        trained: the classes that it learned, in the order of `rows`.
         rows: (C, D) text rows.
         background: (1, D) learned row; it takes part where class 0 is a background without words.
         encode: the teacher's text tower, if there is one.
@@ -72,7 +72,7 @@ def student_classifier(
     elif encode is None:
         names = [item.name for item in trained]
         raise UserError(
-            f"the student was trained for {len(names)} classes and '{new[0]}' is none of them; "
+            f"the model was trained for {len(names)} classes and '{new[0]}' is none of them; "
             'without a teacher (model.teacher) it cannot take new words.' + nearest(new[0], names)
         )
     else:

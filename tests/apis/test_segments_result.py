@@ -1,0 +1,185 @@
+"""Segments as tables, pictures and COCO files, and the segmenter that finds them."""
+
+from __future__ import annotations
+
+import json
+
+import mmcv
+import numpy as np
+import pytest
+import tiny_ovseg
+import torch
+from mmengine.config import Config
+from PIL import Image
+from pycocotools.coco import COCO
+
+from ovseg import OpenVocabSegmenter, SegmentsResult
+from ovseg.errors import UserError
+from ovseg.segmentors.mask_segments import Segment
+
+WORDS = 'cat; sofa; wall; sky'
+
+
+def make_result(**changed) -> SegmentsResult:
+    ids = np.zeros((4, 5), np.int32)
+    ids[:, 2:], ids[0, 0], ids[3, :2] = 1, 2, 3
+    fields = {
+        'image': np.full((4, 5, 3), 90, np.uint8),
+        'ids': ids,
+        'segments': (
+            Segment(1, 2, 0.95, 12, False, (2, 0, 3, 4)),
+            Segment(2, 1, 0.9, 1, True, (0, 0, 1, 1)),
+            Segment(3, 1, 0.85, 2, True, (0, 3, 2, 1)),
+        ),
+        'names': ('background', 'cat', 'sky'),
+        'palette': ((0, 0, 0), (255, 0, 0), (0, 255, 0)),
+        'stuff': frozenset({2}),
+        'background_index': 0,
+        'source': 'folder/photo.jpg',
+    }
+    return SegmentsResult(**{**fields, **changed})
+
+
+def test_table_lists_each_segment():
+    assert make_result().table().splitlines() == [
+        'id  class    area  score',
+        '--  -----  ------  -----',
+        '1   sky    60.0 %  0.950',
+        '2   cat     5.0 %  0.900',
+        '3   cat    10.0 %  0.850',
+    ]
+    assert repr(make_result()) == 'SegmentsResult(4 x 5, 3 segments: 1 sky, 2 cat, 3 cat)'
+
+
+def test_panoptic_files_hold_ids_and_segments(tmp_path):
+    result = make_result()
+    paths = result.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'photo_overlay.png',
+        'photo_panoptic.json',
+        'photo_panoptic.png',
+    ]
+    assert (np.asarray(Image.open(paths['overlay'])) == result.overlay()).all()
+    content = json.loads(paths['panoptic'].read_text())
+    (annotation,) = content['annotations']
+    rgb = np.asarray(Image.open(tmp_path / annotation['file_name'])).astype(int)
+    ids = rgb @ [1, 256, 256**2]
+    assert (ids == result.ids).all()
+    assert annotation['image_id'] == content['images'][0]['id']
+    for each in annotation['segments_info']:
+        rows, columns = np.nonzero(ids == each['id'])
+        assert each['area'] == len(rows) and each['iscrowd'] == 0
+        left, top, width, height = each['bbox']
+        assert (left, top) == (columns.min(), rows.min())
+        assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
+    assert [each['category_id'] for each in annotation['segments_info']] == [3, 2, 2]
+    assert content['categories'] == [
+        {'id': 2, 'name': 'cat', 'isthing': 1, 'color': [255, 0, 0]},
+        {'id': 3, 'name': 'sky', 'isthing': 0, 'color': [0, 255, 0]},
+    ]
+
+
+def test_pycocotools_reads_the_things(tmp_path, capsys):
+    result = make_result()
+    path = result.save(tmp_path, 'x', what=['instances'])['instances']
+    assert path.name == 'x_instances.json'
+    coco = COCO(str(path))
+    capsys.readouterr()
+    assert [each['name'] for each in coco.loadCats(coco.getCatIds())] == ['cat']
+    things = coco.loadAnns(coco.getAnnIds(imgIds=coco.getImgIds()))
+    assert [each['id'] for each in things] == [2, 3]
+    for each in things:
+        assert (coco.annToMask(each).astype(bool) == result.mask(each['id'])).all()
+        assert each['area'] == result.segments[each['id'] - 1].area
+        assert tuple(each['bbox']) == result.segments[each['id'] - 1].box
+
+
+def test_the_kinds_of_files_are_those_of_the_task(tmp_path):
+    with pytest.raises(UserError, match="'panoptic' cannot be saved, use overlay, instances"):
+        make_result(task='instance').save(tmp_path, what=['panoptic'])
+    with pytest.raises(UserError, match="'labels' cannot be saved"):
+        make_result().save(tmp_path, what=['labels'])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyError, match='id 4; there are 3'):
+        make_result().mask(4)
+
+
+# The segmenter ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def segment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('model')
+    torch.save({'model': tiny_ovseg.build(seed=1).to_published()}, folder / 'tiny.pth')
+    inference = {'type': 'AntialiasedResize', 'scale': (128, 64)}
+    Config({'model': tiny_ovseg.config(), 'inference': inference}).dump(folder / 'tiny.py')
+    segment = OpenVocabSegmenter(folder / 'tiny.py', folder / 'tiny.pth', 'cpu')
+    logits = torch.full((4, 16, 24), -8.0)
+    for query in range(4):
+        logits[query, :, 6 * query : 6 * query + 6] = 8.0
+    tiny_ovseg.give_masks(segment.model, logits)
+    return segment
+
+
+@pytest.fixture(scope='module')
+def image():
+    coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return mmcv.imresize(coarse, (96, 64))
+
+
+def test_segments_of_images_encoded_or_not(segment, image):
+    asked = {'score_threshold': 0, 'overlap_threshold': 0}
+    result = segment.segments(image, WORDS, **asked)
+    assert result.ids.shape == (64, 96) and result.ids.dtype == np.int32
+    assert len(result.segments) == 4 and result.task == 'panoptic'
+    assert [(result.ids == each.id).sum() for each in result.segments] == [
+        each.area for each in result.segments
+    ]
+    for again in segment.segments([image, segment.encode(image)], WORDS, **asked):
+        assert (again.ids == result.ids).all()
+    assert segment.segments(image, WORDS, score_threshold=1.0).segments == ()
+
+
+def test_instances_are_the_things_of_the_panoptic_segments(segment, image):
+    asked = {'score_threshold': 0, 'overlap_threshold': 0}
+    names = {each.label for each in segment.segments(image, WORDS, **asked).segments}
+    stuff = [WORDS.split('; ')[label] for label in sorted(names)[:1]]
+    panoptic = segment.segments(image, WORDS, stuff=stuff, **asked)
+    instances = segment.segments(image, WORDS, stuff=stuff, task='instance', **asked)
+    things = [each for each in panoptic.segments if each.is_thing]
+    assert len(things) < len(panoptic.segments)
+    assert [each.box for each in instances.segments] == [each.box for each in things]
+    wanted = np.isin(panoptic.ids, [each.id for each in things])
+    assert ((instances.ids > 0) == wanted).all()
+
+
+def test_memory_that_runs_out_gives_smaller_strips(segment, image, monkeypatch):
+    find, tried = segment.model.find_segments, []
+
+    def in_little_memory(*args, strip_megabytes, **settings):
+        tried.append(strip_megabytes)
+        if len(tried) == 1:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated).')
+        return find(*args, strip_megabytes=strip_megabytes, **settings)
+
+    monkeypatch.setattr(segment.model, 'find_segments', in_little_memory)
+    assert segment.segments(image, WORDS).ids.shape == (64, 96)
+    assert tried[1] == tried[0] / 4
+
+
+@pytest.mark.parametrize(
+    ('asked', 'message'),
+    [
+        ({'stuff': 'sky; wal'}, "stuff 'wal' is none of .* Did you mean 'wall'"),
+        ({'task': 'panoptics'}, "got 'panoptics'. Did you mean 'panoptic'"),
+        ({'score_threshold': 7}, 'score_threshold must be a number from 0 to 1'),
+    ],
+)
+def test_what_cannot_be_asked_is_explained(segment, image, asked, message):
+    with pytest.raises(UserError, match=message):
+        segment.segments(image, WORDS, **asked)
+
+
+def test_a_model_without_proposals_says_what_to_do(image):
+    with pytest.raises(UserError, match='proposes no masks.*such as ovseg-tiny.*--task semantic'):
+        OpenVocabSegmenter(device='cpu').segments(image, WORDS)

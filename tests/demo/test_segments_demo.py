@@ -1,0 +1,74 @@
+"""Segments by the demo."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import tiny_ovseg
+import torch
+from mmengine.config import Config
+from PIL import Image
+from scripts import ROOT
+
+sys.path.insert(0, str(ROOT / 'demo'))
+import image_demo  # noqa: E402
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'model': tiny_ovseg.build(seed=1).to_published()}, 'tiny.pth')
+    inference = {'type': 'AntialiasedResize', 'scale': (128, 64)}
+    Config({'model': tiny_ovseg.config(), 'inference': inference}).dump('tiny.py')
+    (tmp_path / 'photos').mkdir()
+    for seed in range(2):
+        noise = np.random.default_rng(seed).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(f'photos/{seed}.png')
+
+    def run(image, *arguments, model=('tiny.py', '--checkpoint', 'tiny.pth')):
+        words = ('cat; sofa; sky', '--threshold', '0')
+        code = image_demo.main([image, *words, *arguments, '--model', *model])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(('task', 'kind'), [('panoptic', 'panoptic'), ('instance', 'instances')])
+def test_one_image(demo, tmp_path, task, kind):
+    code, out, err = demo('photos/0.png', '--task', task, '--stuff', 'sky')
+    assert (code, err) == (0, '')
+    files = {path.name for path in (tmp_path / 'outputs').iterdir()}
+    extra = {'0_panoptic.png'} if task == 'panoptic' else set()
+    assert files == {'0_overlay.png', f'0_{kind}.json'} | extra
+    assert 'id  class' in out and f'0_{kind}.json' in out
+    assert json.loads((tmp_path / 'outputs' / f'0_{kind}.json').read_text())['images']
+
+
+def test_a_folder_counts_segments(demo):
+    code, out, _ = demo('photos', '--task', 'panoptic', '--save', 'panoptic')
+    assert code == 0 and '2 of 2 images' in out
+    assert 'images  segments  mean area' in out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('--task', 'panoptic', '--save', 'labels'), '--save labels belongs to --task semantic'),
+        (('--save', 'panoptic'), '--save panoptic belongs to --task panoptic; --task semantic'),
+        (('--task', 'instance', '--stuff', 'sk'), "Did you mean 'sky'?"),
+        (('--stuff', 'sky'), 'add --task panoptic'),
+    ],
+)
+def test_what_does_not_fit_the_task_is_one_sentence(demo, tmp_path, arguments, message):
+    code, out, err = demo('photos', *arguments)
+    assert (code, out) == (2, '') and message in err and err.count('\n') == 1
+    assert not (tmp_path / 'outputs').exists()
+
+
+def test_a_model_without_proposals_is_told_before_the_first_image(demo):
+    code, _, err = demo('photos', '--task', 'panoptic', model=('maskclip-tiny',))
+    assert code == 2 and 'proposes no masks' in err
