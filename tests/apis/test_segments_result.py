@@ -153,6 +153,73 @@ def test_instances_are_the_things_of_the_panoptic_segments(segment, image):
     assert ((instances.ids > 0) == wanted).all()
 
 
+def test_masks_that_the_background_wins_are_no_segments(segment, image):
+    asked = {'score_threshold': 0, 'overlap_threshold': 0}
+    words = WORDS.split('; ')
+    plain = segment.segments(image, WORDS, **asked)
+    out = words[plain.segments[0].label]
+    rest = [word for word in words if word != out]
+    result = segment.segments(image, rest, background=out, **asked)
+    assert result.names == ('background', *rest) and result.background_index == 0
+    kept = [words[each.label] for each in plain.segments if words[each.label] != out]
+    assert 0 < len(kept) < len(plain.segments)
+    assert [result.names[each.label] for each in result.segments] == kept
+    # Columns in the middle of those masks that the background won.
+    for each in plain.segments:
+        if words[each.label] == out:
+            assert not result.ids[:, each.box[0] + each.box[2] // 2].any()
+    assert 'background' not in [each['name'] for each in result.to_coco_panoptic()['categories']]
+
+
+def test_several_words_for_the_background_are_one_class_with_scores_up_to_one(segment, image):
+    result = segment.segments(
+        image, 'cat', background='sofa, wall; sky', score_threshold=0, overlap_threshold=0
+    )
+    assert result.names == ('background', 'cat')
+    assert all(each.label == 1 and 0 < each.score <= 1 for each in result.segments)
+
+
+def test_stuff_in_any_form_that_words_take(segment, image, tmp_path):
+    (tmp_path / 'stuff.txt').write_text('sky\nwall\n')
+    forms = ('sky; wall', ['wall', 'sky'], str(tmp_path / 'stuff.txt'))
+    for stuff in forms:
+        assert segment.segments(image, WORDS, stuff=stuff).stuff == {2, 3}
+    for stuff in (None, '', []):
+        assert segment.segments(image, WORDS, stuff=stuff).stuff == frozenset()
+    # By its first word, whatever its synonyms.
+    result = segment.segments(image, 'cat; sky, clouds', stuff='sky')
+    assert result.stuff == {1} and result.names == ('cat', 'sky')
+
+
+def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
+    regions = np.zeros((64, 96), np.uint8)
+    regions[8:24, 8:32], regions[8:24, 64:88], regions[40:, :] = 1, 2, 3
+    np.save(tmp_path / 'photo.npy', regions)
+    picture = np.full((64, 96, 3), 200, np.uint8)
+    picture[regions == 1], picture[regions == 2], picture[regions == 3] = 30, 30, 120
+    Image.fromarray(picture).save(tmp_path / 'photo.png')
+    model = tiny_ovseg.config(
+        backbone=None,
+        proposals={
+            'type': 'RegionProposals',
+            'regions': {'type': 'RegionFolder', 'folder': str(tmp_path)},
+        },
+        ensemble={'weight': 0.0},
+        clip={'model': 'tiny_clip_scenes', 'pretrained': 'embedded'},
+        mask_prompts=0,
+    )
+    Config({'model': model, 'inference': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
+    segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu')
+    asked = {'score_threshold': 0.0}
+    apart = segment.segments(tmp_path / 'photo.png', 'star', **asked)
+    assert apart.source.endswith('photo.png') and len(apart.segments) == 3
+    boxes = {(8, 8, 24, 16), (64, 8, 24, 16), (0, 40, 96, 24)}
+    assert {each.box for each in apart.segments} == boxes
+    assert ((apart.ids == 0) == (regions == 0)).all()
+    (merged,) = segment.segments(tmp_path / 'photo.png', 'star', stuff='star', **asked).segments
+    assert merged.area == (regions > 0).sum() and not merged.is_thing
+
+
 def test_memory_that_runs_out_gives_smaller_strips(segment, image, monkeypatch):
     find, tried = segment.model.find_segments, []
 
