@@ -75,8 +75,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--task',
         choices=TASKS,
         default='semantic',
-        help='a class for each pixel; or segments, with a model that proposes masks: things one by '
-        'one with stuff (panoptic) or without (instance) (default: %(default)s)',
+        help='a class for each pixel; or segments, with a model that proposes masks: things mask '
+        'by mask, with stuff (panoptic) or without (instance) (default: %(default)s)',
     )
     parser.add_argument(
         '--stuff',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import mmcv
 import numpy as np
@@ -12,8 +13,12 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
+from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter, SegmentsResult
+from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
+from ovseg.datasets.scenes_draw import draw, whole
+from ovseg.datasets.scenes_world import MATERIALS, OBJECTS
 from ovseg.errors import UserError
 from ovseg.segmentors.mask_segments import Segment
 
@@ -218,6 +223,31 @@ def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
     assert ((apart.ids == 0) == (regions == 0)).all()
     (merged,) = segment.segments(tmp_path / 'photo.png', 'star', stuff='star', **asked).segments
     assert merged.area == (regions > 0).sum() and not merged.is_thing
+
+
+def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
+    scene = demo_scene()
+    half = draw(scene, whole(scene, DEMO_ZOOM))
+    # The picture beside its mirror image: two of each thing, an id each; 0 is no region.
+    right = half.owner[:, ::-1] + half.owner.max() + 1
+    owner = np.concatenate([half.owner, right], 1) + 1
+    np.save(tmp_path / 'two.npy', np.pad(owner, ((0, 1), (0, 0))))
+    picture = np.concatenate([half.image, half.image[:, ::-1]], 1)
+    Image.fromarray(np.pad(picture, ((0, 1), (0, 0), (0, 0)))).save(tmp_path / 'two.png')
+    base = ROOT / 'configs/ovseg/ovseg_tiny_images.py'
+    (tmp_path / 'regions.py').write_text(
+        f'_base_ = {str(base)!r}\n'
+        f'regions = dict(type="RegionFolder", folder={str(tmp_path)!r})\n'
+        'proposals = dict(_delete_=True, type="RegionProposals", regions=regions)\n'
+        'model = dict(backbone=None, proposals=proposals)\n'
+    )
+    words = [*MATERIALS, *OBJECTS]
+    result = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu').segments(
+        tmp_path / 'two.png', words, stuff=list(MATERIALS), task='instance', score_threshold=0.5
+    )
+    wanted = Counter(OBJECTS[thing.kind] for thing in scene.things + scene.things)
+    named = Counter(result.names[each.label] for each in result.segments)
+    assert (named & wanted).total() >= 12 and named.total() <= 14
 
 
 def test_memory_that_runs_out_gives_smaller_strips(segment, image, monkeypatch):
