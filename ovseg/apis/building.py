@@ -78,6 +78,7 @@ def _randomise(settings: dict[str, Any]) -> None:
     """Random weights for every network of a model: what has weights is named by ``model``."""
     if 'model' in settings:
         settings['pretrained'] = 'random'
+    settings.pop('adapted', None)  # fits no other weights
     for part in settings.values():
         if isinstance(part, Mapping):
             _randomise(part)

@@ -81,6 +81,13 @@ def test_random_weights_are_for_measuring_time(published, image):
     assert segment(image).labels.shape == SIZE
 
 
+def test_random_weights_leave_out_what_was_adapted_to_others(tmp_path):
+    config = write(tmp_path / 'tiny.py', adapted='gone.pth')
+    assert OpenVocabSegmenter(config, checkpoint='random', device='cpu').model.adapted == []
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
+        OpenVocabSegmenter(config, checkpoint=tmp_path / 'any.pth', device='cpu')
+
+
 def test_regions_from_files_need_no_checkpoint(tmp_path, image):
     (tmp_path / 'maps').mkdir()
     map_ = np.zeros(SIZE, np.uint8)

@@ -5,35 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from scene_predictions import scene_predictions
 from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter
-from ovseg.apis.building import build_model
 from ovseg.backbones.embedded import WEIGHTS
-from ovseg.registry import DATASETS
+from ovseg.datasets.scenes import CLASSES
 
 SCENES = 12
-CONFIG = ROOT / 'configs/ovseg/ovseg_tiny_scenes.py'
 
 
 def unseen_accuracy(**settings):
     """Share of the pixels of unseen classes that get the right name, on a few val scenes."""
-    config = Config.fromfile(CONFIG)
-    config.model.update(settings)
-    model = build_model(config).eval()
-    with DefaultScope.overwrite_default_scope('ovseg'):
-        scenes = DATASETS.build({**config.test_dataloader.dataset, 'num_scenes': SCENES})
-    unseen = torch.tensor([scenes.metainfo['classes'].index(name) for name in config.unseen])
-    right = total = 0
-    for sample in scenes:
-        data = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples']]}
-        (result,) = model.predict(**model.data_preprocessor(data, False))
-        labels, predicted = result.gt_sem_seg.data[0], result.pred_sem_seg.data[0]
-        chosen = torch.isin(labels, unseen)
-        right += int((predicted == labels)[chosen].sum())
-        total += int(chosen.sum())
-    return right / total
+    predicted, labelled = scene_predictions('ovseg/ovseg', SCENES, **settings)
+    names = Config.fromfile(ROOT / 'configs/ovseg/ovseg_tiny_scenes.py').unseen
+    is_unseen = torch.isin(labelled, torch.tensor([CLASSES.index(name) for name in names]))
+    return (predicted == labelled)[is_unseen].float().mean().item()
 
 
 @pytest.mark.slow

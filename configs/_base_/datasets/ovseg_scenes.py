@@ -14,14 +14,13 @@ train_dataloader = dict(
     dataset=dict(
         type='ScenesDataset',
         split='train',
-        num_scenes=8000,
+        num_scenes=5000,
         size=(192, 192),
         metainfo=dict(classes=seen),
         without=unseen,
         pipeline=[
             dict(type='LoadScene'),
             dict(type='LoadSceneLabels'),
-            dict(type='SSDPhotoMetricDistortion'),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackSegInputs'),
         ],

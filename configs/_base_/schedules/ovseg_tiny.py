@@ -1,7 +1,7 @@
 # A training of minutes on a CPU; with the runtime, whose hooks it sets.
 _base_ = './ovseg_120k.py'
 
-max_iters = 5000
+max_iters = 3000
 optim_wrapper = dict(
     optimizer=dict(lr=6e-4),
     paramwise_cfg=dict(custom_keys=dict(_delete_=True, query_embed=dict(decay_mult=0.0))),
