@@ -6,8 +6,8 @@ Examples::
     python demo/image_demo.py photos/ words.txt --model maskclip-vit-b16 --out-dir masks
     python demo/image_demo.py "photos/**/*.jpg" "dog; grass" --background "sky, wall" --save coco
     python demo/image_demo.py photos/ --model my_trained.py --checkpoint iter_8000.pth
-    python demo/image_demo.py photo.jpg "cat; sofa; wall" --task panoptic --stuff wall \
-        --model my_ovseg.py --checkpoint ovseg.pth
+    python demo/image_demo.py demo/scene.png "sky; grass; heart; ball" --task panoptic \
+        --stuff "sky; grass" --model ovseg-tiny
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ SAVED = {
     'panoptic': 'overlay,panoptic',
     'instance': 'overlay,instances',
 }
+NO_SEGMENT = 'no segment found: a smaller --threshold lets more masks compete'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -74,8 +75,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--task',
         choices=TASKS,
         default='semantic',
-        help='a class for each pixel; or segments, with a model that proposes masks: things one by '
-        'one with stuff (panoptic) or without (instance) (default: %(default)s)',
+        help='a class for each pixel; or segments, with a model that proposes masks: things mask '
+        'by mask, with stuff (panoptic) or without (instance) (default: %(default)s)',
     )
     parser.add_argument(
         '--stuff',
@@ -135,8 +136,10 @@ class FolderSummary:
         self.areas.update(shares)
 
     def table(self) -> str:
-        """Per class: in how many images, and its mean share of the area of all images."""
+        """Per class: in how many images, how many segments, mean share of all images' area."""
         counts_segments = self.task != 'semantic'
+        if counts_segments and not self.segments:
+            return NO_SEGMENT
         header = ('class', 'images', *(['segments'] * counts_segments), 'mean area')
         rows = [
             (
@@ -166,7 +169,9 @@ def segment_images(args: argparse.Namespace) -> int:
     if len(images) == 1:
         result = ask(images[0])
         paths = result.save(args.out_dir, stems[0], kinds)
-        print(f'{images[0]}: {segmenter.name} on {segmenter.device}\n\n{result.table()}\n')
+        found_nothing = isinstance(result, SegmentsResult) and not result.segments
+        table = NO_SEGMENT if found_nothing else result.table()
+        print(f'{images[0]}: {segmenter.name} on {segmenter.device}\n\n{table}\n')
         width = max(8, *(len(kind) + 1 for kind in paths))
         print('\n'.join(f'{kind:{width}s}{path}' for kind, path in paths.items()))
         return EXIT_OK
@@ -244,7 +249,7 @@ def chosen_kinds(save: str, task: str) -> list[str]:
         others = [other for other in TASKS if kind in KINDS[other]]
         if others and task not in others:
             raise UserError(
-                f'--save {kind} belongs to --task {others[0]}; --task {task} saves '
+                f'--save {kind} belongs to --task {" or ".join(others)}; --task {task} saves '
                 f'{", ".join(KINDS[task])}.'
             )
     return check_kinds(kinds, KINDS[task])

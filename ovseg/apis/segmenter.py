@@ -173,10 +173,11 @@ class OpenVocabSegmenter:
         score_threshold: float = SegmentSettings.score_threshold,
         overlap_threshold: float = SegmentSettings.overlap_threshold,
     ) -> SegmentsResult | list[SegmentsResult]:
-        """Segments in one image, or in each of a list: things one by one, each stuff as a whole.
+        """Segments in one image, or in each of a list: things mask by mask, each stuff as a whole.
 
-        It takes a model that proposes masks. Probability thresholds and smallest areas of the
-        vocabulary are rules for pixels and play no part here.
+        It takes a model that proposes masks, and tells things apart as far as its masks do.
+        Probability thresholds and smallest areas of the vocabulary are rules for pixels and play no
+        part here.
 
         Args:
             image: as in :meth:`segment`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import mmcv
 import numpy as np
@@ -12,8 +13,12 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
+from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter, SegmentsResult
+from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
+from ovseg.datasets.scenes_draw import draw, whole
+from ovseg.datasets.scenes_world import MATERIALS, OBJECTS
 from ovseg.errors import UserError
 from ovseg.segmentors.mask_segments import Segment
 
@@ -151,6 +156,98 @@ def test_instances_are_the_things_of_the_panoptic_segments(segment, image):
     assert [each.box for each in instances.segments] == [each.box for each in things]
     wanted = np.isin(panoptic.ids, [each.id for each in things])
     assert ((instances.ids > 0) == wanted).all()
+
+
+def test_masks_that_the_background_wins_are_no_segments(segment, image):
+    asked = {'score_threshold': 0, 'overlap_threshold': 0}
+    words = WORDS.split('; ')
+    plain = segment.segments(image, WORDS, **asked)
+    out = words[plain.segments[0].label]
+    rest = [word for word in words if word != out]
+    result = segment.segments(image, rest, background=out, **asked)
+    assert result.names == ('background', *rest) and result.background_index == 0
+    kept = [words[each.label] for each in plain.segments if words[each.label] != out]
+    assert 0 < len(kept) < len(plain.segments)
+    assert [result.names[each.label] for each in result.segments] == kept
+    # Columns in the middle of those masks that the background won.
+    for each in plain.segments:
+        if words[each.label] == out:
+            assert not result.ids[:, each.box[0] + each.box[2] // 2].any()
+    assert 'background' not in [each['name'] for each in result.to_coco_panoptic()['categories']]
+
+
+def test_several_words_for_the_background_are_one_class_with_scores_up_to_one(segment, image):
+    result = segment.segments(
+        image, 'cat', background='sofa, wall; sky', score_threshold=0, overlap_threshold=0
+    )
+    assert result.names == ('background', 'cat')
+    assert all(each.label == 1 and 0 < each.score <= 1 for each in result.segments)
+
+
+def test_stuff_in_any_form_that_words_take(segment, image, tmp_path):
+    (tmp_path / 'stuff.txt').write_text('sky\nwall\n')
+    forms = ('sky; wall', ['wall', 'sky'], str(tmp_path / 'stuff.txt'))
+    for stuff in forms:
+        assert segment.segments(image, WORDS, stuff=stuff).stuff == {2, 3}
+    for stuff in (None, '', []):
+        assert segment.segments(image, WORDS, stuff=stuff).stuff == frozenset()
+    # By its first word, whatever its synonyms.
+    result = segment.segments(image, 'cat; sky, clouds', stuff='sky')
+    assert result.stuff == {1} and result.names == ('cat', 'sky')
+
+
+def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
+    regions = np.zeros((64, 96), np.uint8)
+    regions[8:24, 8:32], regions[8:24, 64:88], regions[40:, :] = 1, 2, 3
+    np.save(tmp_path / 'photo.npy', regions)
+    picture = np.full((64, 96, 3), 200, np.uint8)
+    picture[regions == 1], picture[regions == 2], picture[regions == 3] = 30, 30, 120
+    Image.fromarray(picture).save(tmp_path / 'photo.png')
+    model = tiny_ovseg.config(
+        backbone=None,
+        proposals={
+            'type': 'RegionProposals',
+            'regions': {'type': 'RegionFolder', 'folder': str(tmp_path)},
+        },
+        ensemble={'weight': 0.0},
+        clip={'model': 'tiny_clip_scenes', 'pretrained': 'embedded'},
+        mask_prompts=0,
+    )
+    Config({'model': model, 'inference': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
+    segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu')
+    asked = {'score_threshold': 0.0}
+    apart = segment.segments(tmp_path / 'photo.png', 'star', **asked)
+    assert apart.source.endswith('photo.png') and len(apart.segments) == 3
+    boxes = {(8, 8, 24, 16), (64, 8, 24, 16), (0, 40, 96, 24)}
+    assert {each.box for each in apart.segments} == boxes
+    assert ((apart.ids == 0) == (regions == 0)).all()
+    (merged,) = segment.segments(tmp_path / 'photo.png', 'star', stuff='star', **asked).segments
+    assert merged.area == (regions > 0).sum() and not merged.is_thing
+
+
+def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
+    scene = demo_scene()
+    half = draw(scene, whole(scene, DEMO_ZOOM))
+    # The picture beside its mirror image: two of each thing, an id each; 0 is no region.
+    right = half.owner[:, ::-1] + half.owner.max() + 1
+    owner = np.concatenate([half.owner, right], 1) + 1
+    np.save(tmp_path / 'two.npy', np.pad(owner, ((0, 1), (0, 0))))
+    picture = np.concatenate([half.image, half.image[:, ::-1]], 1)
+    Image.fromarray(np.pad(picture, ((0, 1), (0, 0), (0, 0)))).save(tmp_path / 'two.png')
+    base = ROOT / 'configs/ovseg/ovseg_tiny_images.py'
+    (tmp_path / 'regions.py').write_text(
+        f'_base_ = {str(base)!r}\n'
+        f'regions = dict(type="RegionFolder", folder={str(tmp_path)!r})\n'
+        'proposals = dict(_delete_=True, type="RegionProposals", regions=regions)\n'
+        'model = dict(backbone=None, proposals=proposals)\n'
+    )
+    words = [*MATERIALS, *OBJECTS]
+    result = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu').segments(
+        tmp_path / 'two.png', words, stuff=list(MATERIALS), task='instance', score_threshold=0.5
+    )
+    wanted = Counter(OBJECTS[thing.kind] for thing in scene.things + scene.things)
+    named = Counter(result.names[each.label] for each in result.segments)
+    assert (named & wanted).total() >= 12 and named.total() <= 14
 
 
 def test_memory_that_runs_out_gives_smaller_strips(segment, image, monkeypatch):

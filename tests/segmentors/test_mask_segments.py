@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -219,6 +220,13 @@ def test_random_masks_as_the_rule_says_in_any_strips(seed):
 def test_settings_out_of_range_are_named(settings, message):
     with pytest.raises(UserError, match=message):
         SegmentSettings(**settings)
+
+
+@pytest.mark.parametrize('value', [1, 0.25, np.float32(0.25)])
+def test_settings_take_any_number(value):
+    settings = SegmentSettings(score_threshold=value)
+    found = segments_of(columns([0.9, 0.9]), [[0.5, 0]], settings=settings)
+    assert len(found.segments) == (value < 0.5)
 
 
 def test_scores_that_do_not_fit_the_masks_are_named():
