@@ -23,17 +23,15 @@ from ovseg.segmentors.region_crops import (
 )
 from ovseg.segmentors.region_embeddings import RegionEmbeddings, embed_regions
 from ovseg.segmentors.region_scores import (
-    LOGIT_SCALE,
     EnsembleSettings,
     ProposalScores,
-    cosine_logits,
     fuse,
     one_mask_a_class,
     proposal_probabilities,
     region_probabilities,
-    with_no_object,
 )
 from ovseg.segmentors.upsample import ScoreMaps
+from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
 
 _MEMORY_MEGABYTES = 0.2  # small, so that the cases go through several batches
 _STRIP_BYTES = 2**16

@@ -10,8 +10,8 @@ import torch
 from ovseg.datasets.coco import PIXEL_VALUES
 from ovseg.parity.ovseg_clip import FEATURES, text_model
 from ovseg.parity.report import EXACT, Report
-from ovseg.segmentors.region_scores import LOGIT_SCALE, with_no_object
 from ovseg.text import TextEncoder, build_classifier
+from ovseg.text.cosine import LOGIT_SCALE, with_no_object
 from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.protocols import protocol_words
 from ovseg.vocabulary.templates import fill_template, get_templates

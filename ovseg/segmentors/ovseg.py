@@ -36,7 +36,6 @@ from ovseg.segmentors.region_embeddings import embed_regions
 from ovseg.segmentors.region_scores import (
     EnsembleSettings,
     ProposalScores,
-    cosine_logits,
     fuse,
     proposal_probabilities,
     region_probabilities,
@@ -44,6 +43,7 @@ from ovseg.segmentors.region_scores import (
 from ovseg.segmentors.upsample import ScoreMaps, labels_in_strips, output_strips
 from ovseg.segmentors.words import OpenVocabulary
 from ovseg.text import Classifier
+from ovseg.text.cosine import cosine_logits
 from ovseg.vocabulary import Vocabulary
 
 _CLIP = 'clip.'

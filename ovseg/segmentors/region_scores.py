@@ -16,19 +16,6 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.settings import read_settings
-from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
-
-__all__ = [
-    'LOGIT_SCALE',
-    'EnsembleSettings',
-    'ProposalScores',
-    'cosine_logits',
-    'fuse',
-    'one_mask_a_class',
-    'proposal_probabilities',
-    'region_probabilities',
-    'with_no_object',
-]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ovseg.engine.checkpoint import load_state_strict
 from ovseg.errors import UserError
 from ovseg.pretraining import MaskAdaptation
 from ovseg.segmentors.ovseg import OVSeg
-from ovseg.segmentors.region_scores import cosine_logits, region_probabilities
+from ovseg.segmentors.region_scores import region_probabilities
+from ovseg.text.cosine import cosine_logits
 from ovseg.vocabulary import Rejection
 
 SIZE, ORIGINAL = (50, 77), (61, 90)

@@ -6,13 +6,12 @@ import torch
 from ovseg.errors import UserError
 from ovseg.segmentors.region_scores import (
     EnsembleSettings,
-    cosine_logits,
     fuse,
     one_mask_a_class,
     proposal_probabilities,
     region_probabilities,
-    with_no_object,
 )
+from ovseg.text.cosine import cosine_logits, with_no_object
 
 VALID = torch.tensor([True, False, True, True])
 
