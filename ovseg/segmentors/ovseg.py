@@ -318,7 +318,8 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
         maps = select_queries(encoding.proposals.maps, found.queries)
         size = tuple(original_size)
         budget = int((strip_megabytes or self.inference_settings.strip_megabytes) * 2**20)
-        if isinstance(asked, Classifier) and _is_plain(asked):
+        is_plain = isinstance(asked, Classifier) and asked.rows_are_classes
+        if is_plain and not asked.rejection.rejects:
             labels, scores = segment_masks(maps, found.scores, size, budget, with_scores)
             return (labels, scores) if with_scores else labels
         # The rule that decides wants all rows at once: shorter strips keep them within bounds.
@@ -332,14 +333,7 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             )
             return labels_in_strips(maps, size, decide, budget, collect, strips)
 
-        allowed = self.allowed_classes(asked, lambda best: in_strips(best)[0])
-        labels, scores = in_strips(
-            lambda sums: asked.decide(sums, are_probabilities=True, allowed=allowed),
-            (lambda sums: asked.probabilities(sums, are_probabilities=True, allowed=allowed))
-            if with_scores
-            else None,
-        )
-        return (labels, scores) if with_scores else labels
+        return self.decide_strips(asked, in_strips, with_scores)
 
     @torch.no_grad()
     def find_segments(
@@ -481,9 +475,3 @@ class OVSeg(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
             'ensemble': f'weight {self.ensemble.weight}' if self.ensemble.enabled else 'off',
             **self.words_protocol(),
         }
-
-
-def _is_plain(classifier: Classifier) -> bool:
-    """Whether each row is a class of its own, in order, and nothing is rejected."""
-    rows = torch.arange(classifier.num_classes, device=classifier.class_index.device)
-    return not classifier.rejection.rejects and torch.equal(classifier.class_index, rows)

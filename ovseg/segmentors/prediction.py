@@ -101,7 +101,6 @@ class VocabularyPrediction:
             (H, W) int64 labels; with scores also (K, H, W) probabilities.
         """
         classifier = self.classifier if classifier is None else classifier.to(self.device)
-        given = self.scores_are_probabilities
         strip_bytes = int((strip_megabytes or self.inference_settings.strip_megabytes) * 2**20)
         size = tuple(original_size)
         scores = self.score_maps(encoding, classifier, size)
@@ -111,7 +110,26 @@ class VocabularyPrediction:
             strips = stage and refined_strips(scores, stage, size, strip_bytes)
             return labels_in_strips(scores, size, decide, strip_bytes, collect, strips)
 
-        allowed = self.allowed_classes(classifier, lambda best: in_strips(best)[0])
+        return self.decide_strips(classifier, in_strips, with_scores)
+
+    def decide_strips(
+        self,
+        classifier: Classifier,
+        in_strips: Callable[..., tuple[Tensor, Tensor | None]],
+        with_scores: bool,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Labels, and class probabilities on request, by the rule of a classifier.
+
+        Args:
+            classifier: decides.
+            in_strips: ``(decide, collect)`` -> labels and what was collected, as in
+                :func:`~ovseg.segmentors.upsample.labels_in_strips`.
+            with_scores: also return class probabilities.
+        """
+        given = self.scores_are_probabilities
+        allowed = None
+        if classifier.rejection.min_area > 0:
+            allowed = classifier.large_classes(in_strips(classifier.best_classes)[0])
 
         def collect(rows: Tensor) -> Tensor:
             shares = classifier.probabilities(rows, are_probabilities=given, allowed=allowed)
@@ -124,21 +142,6 @@ class VocabularyPrediction:
             collect if with_scores else None,
         )
         return (labels, probabilities) if with_scores else labels
-
-    @staticmethod
-    def allowed_classes(
-        classifier: Classifier, labels_by: Callable[[Callable[[Tensor], Tensor]], Tensor]
-    ) -> Tensor | None:
-        """Which classes an image keeps under the rejection's ``min_area``; None for all.
-
-        Args:
-            classifier: its rule is asked.
-            labels_by: (H, W) labels of the image by a rule for strips of scores; asked only where
-                areas count.
-        """
-        if classifier.rejection.min_area <= 0:
-            return None
-        return classifier.large_classes(labels_by(classifier.best_classes))
 
     @torch.inference_mode()
     def predict(

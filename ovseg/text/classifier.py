@@ -111,7 +111,7 @@ class Classifier:
 
     def folded(self) -> Classifier:
         """One row a class with the same class scores; ``max`` cannot fold and stays as it is."""
-        if self.aggregation == 'max' or (self.aggregation == 'linear' and self._is_identity):
+        if self.aggregation == 'max' or (self.aggregation == 'linear' and self.rows_are_classes):
             return self
         share = self._share
         present, position = self.class_index.unique_consecutive(return_inverse=True)
@@ -166,7 +166,7 @@ class Classifier:
         A class without rows gets -inf. ``rows`` itself is returned where rows are classes.
         """
         self._check_rows(rows)
-        if self._is_identity:
+        if self.rows_are_classes:
             return rows
         if self.aggregation == 'max':
             return self._best_rows(rows, empty=float('-inf'))
@@ -204,7 +204,7 @@ class Classifier:
             shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
         else:
             shares = (scores * self.logit_scale).softmax(1)
-        is_by_class = self._is_identity or not self._rows_compete
+        is_by_class = self.rows_are_classes or not self._rows_compete
         shares = shares if is_by_class else self._best_rows(shares, empty=0.0)
         if allowed is not None:
             shares = shares * allowed.view(-1, *[1] * (shares.ndim - 2))
@@ -299,7 +299,7 @@ class Classifier:
         return best
 
     @cached_property
-    def _is_identity(self) -> bool:
+    def rows_are_classes(self) -> bool:
         """Whether row i alone is class i."""
         identity = torch.arange(self.num_classes, device=self.class_index.device)
         is_plain = self.aggregation != 'linear' or bool((self.row_weight == 1).all())
