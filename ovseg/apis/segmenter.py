@@ -284,13 +284,7 @@ class OpenVocabSegmenter:
                 by another model.
             FileNotFoundError: there is no such image.
         """
-        if not isinstance(image, (list, tuple)):
-            return self._encode_chunk([image])[0]
-        return [
-            encoded
-            for chunk in _chunks(image, self.batch_size)
-            for encoded in self._encode_chunk(chunk)
-        ]
+        return self._answer(image, lambda encoded: encoded)
 
     # Words -----------------------------------------------------------------------------------
 
@@ -323,7 +317,7 @@ class OpenVocabSegmenter:
     ) -> _Answer | list[_Answer]:
         """What ``ask`` says of an image, or of each of a list."""
         if not isinstance(image, (list, tuple)):
-            return ask(self.encode(image))
+            return ask(self._encode_chunk([image])[0])
         return [
             ask(encoded)
             for chunk in _chunks(image, self.batch_size)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scripts import load_script
 from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis import OpenVocabSegmenter
@@ -26,8 +27,7 @@ CONFIG = ROOT / 'tests' / 'data' / 'configs' / 'random_tiny.py'
 SCRIPT = ROOT / 'demo' / 'image_demo.py'
 WORDS = 'cat, kitten; sofa; wall'
 
-sys.path.insert(0, str(SCRIPT.parent))
-import image_demo  # noqa: E402
+image_demo = load_script('image_demo', 'demo')
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 
 import numpy as np
@@ -12,10 +11,9 @@ import tiny_ovseg
 import torch
 from mmengine.config import Config
 from PIL import Image
-from scripts import ROOT
+from scripts import load_script
 
-sys.path.insert(0, str(ROOT / 'demo'))
-import image_demo  # noqa: E402
+image_demo = load_script('image_demo', 'demo')
 
 
 @pytest.fixture

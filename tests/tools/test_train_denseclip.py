@@ -2,19 +2,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import pytest
 import torch
+from scripts import load_script
 from tool_runs import ROOT, free_port, read_result, run_script, run_tool
 
 from ovseg import OpenVocabSegmenter
 from ovseg.engine import read_checkpoint
 from ovseg.errors import UserError
 
-sys.path[:0] = [str(ROOT / 'demo')]
-import image_demo  # noqa: E402
-
+image_demo = load_script('image_demo', 'demo')
 CONFIG = ROOT / 'configs' / 'denseclip' / 'denseclip_fpn_tiny_600_scenes-192x192.py'
 STEPS = 4
 

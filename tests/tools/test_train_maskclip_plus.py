@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import torch
+from scripts import load_script
 from tool_runs import ROOT, read_result, run_tool
 
 from ovseg import OpenVocabSegmenter
 from ovseg.engine import read_checkpoint
 from ovseg.errors import UserError
 
-sys.path[:0] = [str(ROOT / 'tools'), str(ROOT / 'demo')]
-import benchmark  # noqa: E402
-import image_demo  # noqa: E402
+benchmark, image_demo = load_script('benchmark'), load_script('image_demo', 'demo')
 
 CONFIG = ROOT / 'configs' / 'maskclip_plus' / 'maskclip_plus_tiny_scenes.py'
 

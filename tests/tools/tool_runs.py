@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
@@ -10,17 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ovseg.errors import run_cli
+from scripts import ROOT, load_script
 
-ROOT = Path(__file__).resolve().parents[2]
+from ovseg.errors import run_cli
 
 
 def run_tool(name, *words):
     """Runs ``tools/NAME.py`` with words and returns its exit code."""
-    spec = importlib.util.spec_from_file_location(f'tools_{name}', ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return run_cli(lambda: module.main([str(word) for word in words]))
+    return run_cli(lambda: load_script(name).main([str(word) for word in words]))
 
 
 def run_script(name, *words, **environment):
