@@ -4,10 +4,8 @@
 _base_ = [
     '../_base_/models/ovseg_maskformer_swin-b.py',
     '../_base_/datasets/ovseg_coco_stuff164k.py',
-    '../_base_/datasets/coco_stuff164k.py',
     '../_base_/schedules/ovseg_120k.py',
 ]
-resize = dict(type='AntialiasedResize', scale=(2560, 640))
 model = dict(
     clip=dict(model='ViT-L-14-quickgelu', pretrained='openai'),
     mask_prompts=0,
@@ -15,12 +13,3 @@ model = dict(
     vocabulary=dict(dataset='coco_stuff164k', protocol='ovseg'),
     text=dict(templates='vild-14', combine='joined', logit_scale=100),
 )
-test_dataloader = dict(dataset=dict(resize=resize))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**_base_.test_dataloader.dataset, resize=resize),
-)
-val_evaluator = _base_.test_evaluator
-val_cfg = dict(type='ValLoop')

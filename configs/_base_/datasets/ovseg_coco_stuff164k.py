@@ -1,4 +1,6 @@
-"""COCO-Stuff 164k train for OVSeg with Swin-B: crops of 640 x 640 pixels of many sizes."""
+"""COCO-Stuff 164k for OVSeg with Swin-B: crops of 640 x 640 of many sizes, and validation."""
+
+_base_ = './coco_stuff164k.py'
 
 train_dataloader = dict(
     batch_size=4,  # on each of 8 GPUs
@@ -27,3 +29,15 @@ train_dataloader = dict(
         ],
     ),
 )
+
+# For validation and test; the R101c has its own.
+resize = dict(type='AntialiasedResize', scale=(2560, 640))
+test_dataloader = dict(dataset=dict(resize=resize))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(**_base_.test_dataloader.dataset, resize=resize),
+)
+val_evaluator = _base_.test_evaluator
+val_cfg = dict(type='ValLoop')

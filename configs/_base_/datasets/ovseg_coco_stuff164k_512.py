@@ -1,4 +1,4 @@
-"""COCO-Stuff 164k train for OVSeg with R101c: crops of 512 x 512 pixels of one size."""
+"""COCO-Stuff 164k for OVSeg with R101c: crops of 512 x 512 pixels of one size, and validation."""
 
 _base_ = './ovseg_coco_stuff164k.py'
 
@@ -17,3 +17,6 @@ train_dataloader = dict(
         ],
     ),
 )
+resize = dict(scale=(2048, 512))
+test_dataloader = dict(dataset=dict(resize=resize))
+val_dataloader = dict(dataset=dict(resize=resize))
