@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 from scripts import ROOT
 from tiny_clip_models import VIT
-from tool_runs import run_tool
+from tool_runs import run_tool, same
 
 from ovseg.backbones import load_clip
 from ovseg.backbones.adapted_clip import AdaptedCLIP
@@ -49,11 +49,6 @@ def world(tmp_path_factory):
 
 def read(folder, name):
     return torch.load(folder / f'{name}_whole.pt', weights_only=True)
-
-
-def same(first, second):
-    assert first.keys() == second.keys()
-    return all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.mark.parametrize('name', ['ft', 'mpt'])

@@ -5,7 +5,7 @@ import socket
 import pytest
 import torch
 from tiny_world import write_config, write_data
-from tool_runs import run_script, run_tool
+from tool_runs import run_script, run_tool, same
 
 from ovseg.engine import read_checkpoint
 
@@ -18,11 +18,6 @@ def data(tmp_path_factory):
 @pytest.fixture
 def config(tmp_path, data):
     return write_config(tmp_path / 'linear.py', data, tmp_path / 'work', trains=True)
-
-
-def same(first, second):
-    assert first.keys() == second.keys()
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(config, tmp_path, capsys):

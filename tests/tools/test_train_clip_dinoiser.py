@@ -10,7 +10,7 @@ import pytest
 import torch
 from scripts import ROOT
 from tiny_clip_models import VIT
-from tool_runs import read_result, run_tool
+from tool_runs import read_result, run_tool, same
 
 from ovseg.engine import read_checkpoint
 
@@ -84,11 +84,6 @@ def towers(tmp_path_factory):
 @pytest.fixture
 def config(towers, folder):
     return write_config(towers / 'train.py', folder)
-
-
-def same(first, second):
-    assert first.keys() == second.keys()
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_killed_training_resumes_to_the_same_weights(config, folder, towers, tmp_path):

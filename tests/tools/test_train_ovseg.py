@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from tool_runs import ROOT, free_port, run_script, run_tool
+from tool_runs import (
+    ROOT,
+    check_equal,
+    free_port,
+    read_scalars,
+    run_script,
+    run_tool,
+    unmoved,
+)
 
 from ovseg.engine import read_checkpoint
 from ovseg.registry import DATASETS, MODELS
@@ -51,22 +58,6 @@ def whole(config, tmp_path_factory):
     return folder
 
 
-def check_equal(found, expected):
-    """Both are the same, tensors bit by bit, however deep they lie."""
-    if isinstance(expected, torch.Tensor):
-        assert torch.equal(found, expected)
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        for key, value in expected.items():
-            check_equal(found[key], value)
-    elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            check_equal(one, other)
-    else:
-        assert found == expected
-
-
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(config, whole, tmp_path):
     # As if the run had been killed after its second iteration.
     shutil.copy(whole / 'iter_2.pth', tmp_path)
@@ -89,19 +80,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(config, whole
 def test_a_checkpoint_holds_what_is_trained_and_all_of_it_moves(whole):
     first, last = (read_checkpoint(whole / f'iter_{n}.pth')['state_dict'] for n in (1, STEPS))
     assert {name.split('.')[0] for name in last} == {'backbone', 'proposals'}
-    still = {
-        name
-        for name, value in first.items()
-        if value.is_floating_point() and torch.equal(value, last[name])
-    }
-    assert not still
+    assert not unmoved(first, last)
     assert all(value.isfinite().all() for value in last.values())
 
 
 def test_training_and_validation_know_the_classes_of_the_part_only(config, whole):
     settings = Config.fromfile(config)
-    (path,) = whole.rglob('vis_data/scalars.json')
-    lines = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    lines = read_scalars(whole)
     losses = [line for line in lines if 'loss' in line]
     assert len(losses) == STEPS
     for key in ('loss_cls', 'loss_mask', 'loss_dice', 'd0.loss_cls'):

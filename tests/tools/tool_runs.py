@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from scripts import ROOT, load_script
 
 from ovseg.errors import run_cli
@@ -52,3 +53,40 @@ def read_result(folder):
     """The only ``result.json`` below a folder."""
     (path,) = Path(folder).rglob('result.json')
     return json.loads(path.read_text(encoding='utf-8'))
+
+
+def read_scalars(folder):
+    """What a training's logger wrote, a dict a line."""
+    (path,) = folder.rglob('vis_data/scalars.json')
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+def same(first, second):
+    """Whether two state dicts of the same names hold the same numbers."""
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def unmoved(first, last):
+    """Names of numbers with a fraction that are the same in two state dicts."""
+    return {
+        name
+        for name, value in first.items()
+        if value.is_floating_point() and torch.equal(value, last[name])
+    }
+
+
+def check_equal(found, expected):
+    """Both are the same, tensors bit by bit, however deep they lie."""
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            check_equal(found[key], value)
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            check_equal(one, other)
+    else:
+        assert found == expected
