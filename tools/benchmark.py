@@ -158,7 +158,7 @@ class Subject:
     def __init__(self, config: str, args: argparse.Namespace, image: np.ndarray) -> None:
         self._device = choose_device(args.device)
         name, path = resolve_model(config)
-        check_weights(config, args.pretrained)
+        check_weights(path, args.pretrained, '--pretrained FILE')
         settings = Config.fromfile(path)
         # The words' real time is wanted, and random weights should leave no traces in the cache.
         # A trained model has a classifier of its own, and asks its teacher for other words.

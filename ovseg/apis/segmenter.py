@@ -97,7 +97,7 @@ class OpenVocabSegmenter:
     ) -> None:
         self.device = choose_device(device)
         self.name, self.config_path = resolve_model(model)
-        check_weights(model, checkpoint)
+        check_weights(self.config_path, checkpoint, '--checkpoint FILE (checkpoint= in Python)')
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
         config = Config.fromfile(self.config_path)

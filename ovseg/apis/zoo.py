@@ -372,23 +372,27 @@ _ENTRIES = (
 )
 
 
-def check_weights(model: str | Path, checkpoint: str | Path | None) -> None:
+def check_weights(
+    config: Path, checkpoint: str | Path | None, option: str = '--checkpoint FILE'
+) -> None:
     """Stops where users have to bring the weights of a model and give none.
 
     Args:
-        model: a zoo name; anything else passes.
+        config: path of the model's config; one that is not of the zoo passes.
         checkpoint: what the user gave.
+        option: how the weights are given, with FILE for their name.
 
     Raises:
         UserError: the file to fetch, from where, and under which licence.
     """
-    entry = next((entry for entry in _ENTRIES if entry.name == str(model)), None)
-    if entry is None or not entry.file or checkpoint is not None:
+    if checkpoint is not None:
         return
-    raise UserError(
-        f'ovseg cannot fetch the weights of {entry.name}: get {entry.weights}, and give it as '
-        f'--checkpoint {entry.file} (checkpoint= in Python); its licence is {entry.licence}.'
-    )
+    for entry in _ENTRIES:
+        if entry.file and entry.config_path.resolve() == config.resolve():
+            raise UserError(
+                f'ovseg cannot fetch the weights of {entry.name}: get {entry.weights}, and give it '
+                f'as {option.replace("FILE", entry.file)}; its licence is {entry.licence}.'
+            )
 
 
 def list_models() -> list[ModelEntry]:

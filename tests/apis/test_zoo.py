@@ -55,19 +55,20 @@ def test_published_numbers_use_the_names_of_our_data_sets():
 @pytest.mark.parametrize('name', ['ovseg-swin-b-vit-l14', 'ovseg-r101c-vit-b16'])
 def test_a_model_whose_weights_users_bring_says_which_file_and_its_licence(name):
     entry = zoo.find_model(name)
-    with pytest.raises(UserError) as raised:
-        ovseg.OpenVocabSegmenter(name, device='cpu')
-    message = str(raised.value)
-    assert f'get {entry.file} ' in message and f'--checkpoint {entry.file}' in message
-    assert 'Google Drive' in message and 'not for commercial use' in message
-    assert '\n' not in message
-    zoo.check_weights(name, entry.file)  # given, it is asked for no more
+    for model in (name, entry.config_path, f'configs/{entry.config}'):
+        with pytest.raises(UserError) as raised:
+            ovseg.OpenVocabSegmenter(model, device='cpu')
+        message = str(raised.value)
+        assert f'get {entry.file} ' in message and f'--checkpoint {entry.file} ' in message
+        assert 'Google Drive' in message and 'not for commercial use' in message
+        assert '\n' not in message
+    zoo.check_weights(entry.config_path, entry.file)  # given, it is asked for no more
 
 
 def test_weights_that_ovseg_has_or_finds_itself_are_not_asked_for():
     for entry in ovseg.list_models():
         if not entry.file:
-            zoo.check_weights(entry.name, None)
+            zoo.check_weights(entry.config_path, None)
 
 
 def test_an_unknown_name_suggests_the_nearest():

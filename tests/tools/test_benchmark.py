@@ -111,6 +111,7 @@ def test_a_picture_and_a_batch(tmp_path, capsys):
         ([str(CONFIG), '--image-size', '0', '5'], '--image-size'),
         ([str(CONFIG), '--image', 'none.png'], 'no image none.png'),
         ([str(CONFIG), '--pretrained', 'none.pt'], 'none.pt'),
+        (['ovseg-r101c-vit-b16'], 'as --pretrained ovseg_R101c_vitB16_ft_mpt.pth; its licence is'),
     ],
 )
 def test_bad_arguments_are_one_sentence(capsys, arguments, message):
