@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import yaml
 from miniatures import NAMES
 from mmengine.config import Config
 
@@ -14,6 +15,8 @@ from ovseg.apis.preprocess import ResizeRule
 from ovseg.errors import UserError
 
 KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP', 'OVSeg')
+# Users bring the weights of these.
+BROUGHT = ('ovseg-swin-b-vit-l14', 'ovseg-r101c-vit-b16')
 
 
 def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_come_from():
@@ -52,7 +55,21 @@ def test_published_numbers_use_the_names_of_our_data_sets():
     assert names <= set(NAMES)
 
 
-@pytest.mark.parametrize('name', ['ovseg-swin-b-vit-l14', 'ovseg-r101c-vit-b16'])
+def test_published_numbers_of_ovseg_are_those_of_its_metafile():
+    folder = zoo.find_config('ovseg/ovseg_tiny_images.py').parent
+    models = yaml.safe_load((folder / 'metafile.yaml').read_text(encoding='utf-8'))['Models']
+    for name in BROUGHT:
+        entry = zoo.find_model(name)
+        stem = entry.config_path.stem.removesuffix('images')
+        listed = {
+            model['Name'].removeprefix(stem): model['Results'][0]['Metrics'].popitem()[1]
+            for model in models
+            if model['Name'].startswith(stem) and 'Results' in model
+        }
+        assert entry.published == listed and len(listed) == 5
+
+
+@pytest.mark.parametrize('name', BROUGHT)
 def test_a_model_whose_weights_users_bring_says_which_file_and_its_licence(name):
     entry = zoo.find_model(name)
     for model in (name, entry.config_path, f'configs/{entry.config}'):
