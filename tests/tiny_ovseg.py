@@ -15,6 +15,7 @@ from ovseg.registry import MODELS
 from ovseg.segmentors import OVSeg
 from ovseg.segmentors.region_crops import crop_regions
 
+EMBEDDED = {'model': 'tiny_clip_scenes', 'pretrained': 'embedded'}
 WORDS = 'cat; sofa; wall; sky'
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -64,14 +65,19 @@ def config(**settings: Any) -> dict[str, Any]:
     }
 
 
+def embedded_config(**settings: Any) -> dict[str, Any]:
+    """A config with the CLIP that ships with the package, whose weights the config loads.
+
+    Args:
+        settings: see :func:`config`.
+    """
+    head = {**config()['proposals'], 'embed_dim': 128}
+    return config(**{'clip': EMBEDDED, 'proposals': head, **settings})
+
+
 def maskformer_config() -> dict[str, Any]:
     """The model as its MaskFormer is trained: CLIP has text and is not asked about regions."""
-    return config(
-        clip={'model': 'tiny_clip_scenes', 'pretrained': 'embedded'},
-        proposals={**config()['proposals'], 'embed_dim': 128},
-        ensemble={'enabled': False},
-        mask_prompts=0,
-    )
+    return embedded_config(ensemble={'enabled': False}, mask_prompts=0)
 
 
 def build(seed: int = 0, **settings: Any) -> OVSeg:

@@ -15,7 +15,6 @@ from ovseg.apis.preprocess import to_batch
 from ovseg.errors import UserError
 
 SIZE = (70, 91)
-EMBEDDED = {'model': 'tiny_clip_scenes', 'pretrained': 'embedded'}
 
 
 @pytest.fixture(scope='module')
@@ -102,7 +101,7 @@ def test_regions_from_files_need_no_checkpoint(tmp_path, image):
             'regions': {'type': 'RegionFolder', 'folder': str(tmp_path / 'maps')},
         },
         ensemble={'weight': 0.0},
-        clip=EMBEDDED,
+        clip=tiny_ovseg.EMBEDDED,
         vocabulary=None,
     )
     labels = OpenVocabSegmenter(config, device='cpu')(

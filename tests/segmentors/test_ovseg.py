@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from tiny_ovseg import build, config, give_masks, plain_scores
+from tiny_ovseg import EMBEDDED, build, config, embedded_config, give_masks, plain_scores
 from torch.nn import functional as F
 
 from ovseg.engine.checkpoint import load_state_strict
@@ -17,7 +17,6 @@ from ovseg.text.cosine import cosine_logits
 from ovseg.vocabulary import Rejection
 
 SIZE, ORIGINAL = (50, 77), (61, 90)
-EMBEDDED = dict(model='tiny_clip_scenes', pretrained='embedded')
 
 
 def write_adapted(folder):
@@ -34,10 +33,9 @@ def write_adapted(folder):
     return files
 
 
-def embedded(**settings):
+def embedded(seed=0, **settings):
     """With the CLIP that ships with the package, whose weights the config loads."""
-    head = {**config()['proposals'], 'embed_dim': 128}
-    return build(**{**dict(clip=EMBEDDED, proposals=head, vocabulary='sky; grass'), **settings})
+    return build(seed, **embedded_config(**{'vocabulary': 'sky; grass', **settings}))
 
 
 def pictures(count=1, size=SIZE):
