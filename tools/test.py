@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ovseg.engine.explain import explained
 from ovseg.engine.launch import (
     add_common_arguments,
     build_runner,
-    finish_processes,
+    leave,
     load_config,
     need_gpu_for_amp,
     need_parts,
@@ -247,9 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         metrics = runner.test()
         if is_main_process():
             report_result(runner, metrics, args, facts)
-    finish_processes()
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_cli(main))
+    leave(run_cli(main))

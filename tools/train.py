@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from mmengine.config import Config
@@ -14,7 +13,7 @@ from ovseg.engine.explain import explained, types_of
 from ovseg.engine.launch import (
     add_common_arguments,
     build_runner,
-    finish_processes,
+    leave,
     load_config,
     need_gpu_for_amp,
     need_parts,
@@ -114,9 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_resume(config, args.resume)
     with explained(config):
         build_runner(config).train()
-    finish_processes()
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_cli(main))
+    leave(run_cli(main))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import atexit
 import inspect
 import os
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from mmengine.config import Config, DictAction
@@ -19,7 +22,7 @@ import ovseg.registry as registries
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.runner import OVRunner
-from ovseg.errors import UserError, nearest
+from ovseg.errors import EXIT_OK, UserError, nearest
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -220,7 +223,24 @@ def need_parts(config: Config, parts: Sequence[str], purpose: str) -> None:
         )
 
 
-def finish_processes() -> None:
-    """Leaves the group of processes, if there is one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+def leave(code: int) -> NoReturn:
+    """Ends the process; one of several leaves their group and skips the interpreter's finalization.
+
+    DistributedDataParallel keeps references to the group, so the threads of gloo outlive it. If one
+    of them frees a tensor while the interpreter is being finalized, it cannot take the lock that it
+    needs and the process aborts ("terminate called without an active exception"), after all work
+    has been done. multiprocessing ends the processes it forks in the same way.
+
+    Args:
+        code: the exit code.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        sys.exit(code)
+    if code == EXIT_OK:
+        # After an error the others may be waiting in the group, and leaving it would wait for them.
         torch.distributed.destroy_process_group()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

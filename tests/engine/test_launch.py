@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,47 @@ def test_a_list_of_dicts_is_an_override_too(config_file):
     assert config.model.refiners == [{'type': 'A', 'at': (1, 2.5)}, {'type': 'B'}]
     with pytest.raises(UserError, match='cannot read .*write a Python literal'):
         arguments(config_file, '--cfg-options', 'model.refiners=[{type: A}]')
+
+
+GROUP = """
+import atexit, sys
+import torch
+from torch import distributed
+from ovseg.engine.launch import leave
+
+class Tail:
+    def __del__(self):
+        print('finalized')
+
+code = int(sys.argv[1])
+tail = Tail()
+torch.set_num_threads(1)
+store = distributed.HashStore()
+if len(sys.argv) == 2:
+    distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 3))
+    # Still in the queue of gloo's threads at the end.
+    for _ in range(3000):
+        distributed.all_reduce(torch.ones(100_000), async_op=True)
+atexit.register(lambda: print('at exit, in a group:', distributed.is_initialized()))
+leave(code)
+"""
+
+
+@pytest.mark.parametrize(
+    'words, code, said',
+    [
+        (['0'], 0, ['at exit, in a group: False']),
+        (['2'], 2, ['at exit, in a group: True']),
+        (['2', 'alone'], 2, ['at exit, in a group: False', 'finalized']),
+    ],
+)
+def test_processes_of_a_group_end_before_the_interpreter_takes_gloo_down(words, code, said):
+    command = [sys.executable, '-W', 'ignore', '-c', GROUP, *words]
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    environment = {**os.environ, 'PYTHONPATH': path}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (code, '')
+    assert ended.stdout.splitlines() == said
