@@ -37,6 +37,21 @@ def source_rows(start: int, stop: int, full: int, source: int, like: Tensor | No
     return lower, (lower + 1).clamp_(max=source - 1), position - lower
 
 
+def rows_read(start: int, stop: int, full: int, source: int) -> tuple[int, int]:
+    """The first source row that a resize reads for some output rows, and one past the last.
+
+    Args:
+        start: first output row.
+        stop: one past the last output row.
+        full: number of output rows in all.
+        source: number of source rows in all.
+    """
+    if full == source:
+        return start, stop
+    lower, upper, _ = source_rows(start, stop, full, source)
+    return int(lower[0]), int(upper[-1]) + 1
+
+
 def resize_rows(
     source: Tensor,
     start: int,
@@ -91,8 +106,5 @@ def read_resized(
     Returns:
         (P, stop - start, W).
     """
-    first, last = start, stop - 1
-    if size[0] != source_height:
-        lower, upper, _ = source_rows(start, stop, size[0], source_height)
-        first, last = int(lower[0]), int(upper[-1])
-    return resize_rows(read(first, last + 1), start, stop, size, first, source_height)
+    first, end = rows_read(start, stop, size[0], source_height)
+    return resize_rows(read(first, end), start, stop, size, first, source_height)

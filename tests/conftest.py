@@ -7,6 +7,9 @@ import os
 import pytest
 import torch
 
+# Before mmseg, whichever test file is collected first: mmseg's point heads need ovseg's shims.
+import ovseg  # noqa: F401
+
 # Tests share two cores; more threads only get in each other's way.
 torch.set_num_threads(1)
 os.environ.setdefault('OMP_NUM_THREADS', '1')

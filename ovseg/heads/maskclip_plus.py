@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ovseg.heads.decode_modules import build_decode_module
+from ovseg.losses import upsampled_cross_entropy
 from ovseg.registry import MODELS
 from ovseg.text import Classifier
 
@@ -114,14 +114,9 @@ class MaskCLIPPlusHead(BaseModule):
             ``loss_ce``; ``acc_seg``, the percentage of pixels with a label that are right; and
             ``labelled``, the percentage of pixels that have a label.
         """
-        scores = F.interpolate(scores, labels.shape[-2:], mode='bilinear', align_corners=False)
-        loss = F.cross_entropy(scores, labels, ignore_index=self.ignore_index, reduction='sum')
-        has_label = labels != self.ignore_index
-        count = has_label.sum()
-        average = count.clamp_min(1) if self.avg_non_ignore else labels.numel()
-        right = (scores.argmax(1) == labels) & has_label
+        sums = upsampled_cross_entropy(scores, labels, self.ignore_index)
         return {
-            'loss_ce': loss / average,
-            'acc_seg': 100.0 * right.sum() / count.clamp_min(1),
-            'labelled': 100.0 * count / labels.numel(),
+            'loss_ce': sums.mean(self.avg_non_ignore),
+            'acc_seg': sums.accuracy,
+            'labelled': 100.0 * sums.labelled / sums.pixels,
         }

@@ -8,6 +8,7 @@ from typing import Any
 from mmseg.utils import add_prefix
 from torch import Tensor
 
+from ovseg.heads.decode_loss import decode_loss
 from ovseg.heads.pixel_text_matching import (
     Matching,
     PixelTextMatching,
@@ -126,7 +127,7 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         losses = self._decode_head_forward_train(features, data_samples)
         if self.identity_head is not None:
             scores = matching.score_map / self.tau
-            matched = self.identity_head.loss(scores, data_samples, self.train_cfg)
+            matched = decode_loss(self.identity_head, scores, data_samples, self.train_cfg)
             losses.update(add_prefix(matched, 'aux_identity'))
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(plain, data_samples))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ovseg.backbones.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
+from ovseg.heads.decode_loss import decode_loss
 from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
@@ -298,7 +299,7 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
         if self.with_auxiliary_head:
             samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in ignored]
             for number, head in enumerate(self.auxiliary_head):
-                losses.update(add_prefix(head.loss(maps, samples, None), f'aux_{number}'))
+                losses.update(add_prefix(decode_loss(head, maps, samples, None), f'aux_{number}'))
         return losses
 
     @torch.no_grad()

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmseg.models.segmentors import EncoderDecoder
-from torch import Tensor
+from mmseg.utils import add_prefix
+from torch import Tensor, nn
 
 from ovseg.errors import UserError
+from ovseg.heads.decode_loss import decode_loss
 from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.encoding import ImageEncoding, encode_images
 from ovseg.segmentors.inference import InferenceSettings
@@ -146,6 +148,22 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
     def device(self) -> torch.device:
         """Where the decoder's parameters are."""
         return next(self.decode_head.parameters()).device
+
+    # Losses ----------------------------------------------------------------------------------
+
+    def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
+        losses = decode_loss(self.decode_head, inputs, data_samples, self.train_cfg)
+        return add_prefix(losses, 'decode')
+
+    def _auxiliary_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
+        if not isinstance(self.auxiliary_head, nn.ModuleList):
+            losses = decode_loss(self.auxiliary_head, inputs, data_samples, self.train_cfg)
+            return add_prefix(losses, 'aux')
+        named: dict[str, Tensor] = {}
+        for number, head in enumerate(self.auxiliary_head):
+            losses = decode_loss(head, inputs, data_samples, self.train_cfg)
+            named.update(add_prefix(losses, f'aux_{number}'))
+        return named
 
     # Images ----------------------------------------------------------------------------------
 
