@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ovseg.apis.coco import IMAGE_ID, category_of, image_record, mask_record
+from ovseg.apis.coco import IMAGE_ID, category_of, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
+from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError, nearest
 from ovseg.visualization import class_shares, draw_overlay, save_label_png, written_whole
 from ovseg.visualization.legend import format_share

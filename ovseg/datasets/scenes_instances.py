@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as run_lengths
 
+from ovseg.coco_masks import mask_record
 from ovseg.datasets.scenes_draw import Picture
 from ovseg.datasets.scenes_world import MATERIALS, OBJECTS, Scene
 
@@ -39,16 +39,7 @@ def coco_annotation(kind: int, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
         ``category_id``, ``segmentation`` (compressed run lengths), ``area`` and ``bbox``
         ``[x, y, width, height]`` of the visible part in pixels, ``iscrowd`` 0.
     """
-    encoded = run_lengths.encode(np.asfortranarray(mask, np.uint8))
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
-    return {
-        'category_id': kind + 1,
-        'segmentation': {'size': list(mask.shape), 'counts': encoded['counts'].decode('ascii')},
-        'area': int(mask.sum()),
-        'bbox': [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
-        'iscrowd': 0,
-    }
+    return {'category_id': kind + 1, **mask_record(mask), 'iscrowd': 0}
 
 
 def coco_file(

@@ -45,7 +45,7 @@ def test_masks_are_where_the_label_map_has_their_class(coco, folder):
             assert not (covered & mask).any()
             covered |= mask
             assert annotation['area'] == mask.sum()
-            x, y, width, height = annotation['bbox']
+            x, y, width, height = map(int, annotation['bbox'])
             inside = mask[y : y + height, x : x + width]
             assert inside.sum() == mask.sum()
             edges = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
