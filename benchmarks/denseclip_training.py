@@ -216,10 +216,8 @@ def report_training(
                 f'{sizes["peak"] / memory[MMSEG]["peak"]:.3f}',
             )
         )
-    heads = (
-        *('network', 'step: times', 'times the second', 'GFLOPs', 'times'),
-        *('peak', 'weights', 'gradients', 'Adam'),
-    )
+    of_memory = ('peak', 'weights', 'gradients', 'Adam')
+    heads = ('network', 'step: times', 'times the second', 'GFLOPs', 'times', *of_memory)
     return '\n\n'.join(
         [
             text_table(('network', *PARTS, 'step'), times),

@@ -1,8 +1,10 @@
-"""Where the checkout is, and its scripts as modules, for tests that call their main()."""
+"""Where the checkout is, its scripts as modules, and code in an interpreter of its own."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,3 +19,18 @@ def load_script(name: str, folder: str = 'tools') -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def run_python(code: str, *flags: str, path: Path | None = None) -> subprocess.CompletedProcess:
+    """Run code in a fresh interpreter that finds ovseg, and `path` before everything else."""
+    places = [str(place) for place in (path, ROOT) if place]
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join(places)}
+    env.pop('PYTHONWARNINGS', None)
+    return subprocess.run(
+        [sys.executable, *flags, '-c', code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ovseg.heads.decode_loss import decode_loss
 from ovseg.heads.pixel_text_matching import (
     Matching,
     PixelTextMatching,
@@ -127,8 +125,7 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         losses = self._decode_head_forward_train(features, data_samples)
         if self.identity_head is not None:
             scores = matching.score_map / self.tau
-            matched = decode_loss(self.identity_head, scores, data_samples, self.train_cfg)
-            losses.update(add_prefix(matched, 'aux_identity'))
+            losses.update(self._losses_of(self.identity_head, 'aux_identity', scores, data_samples))
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(plain, data_samples))
         return losses

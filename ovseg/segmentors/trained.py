@@ -152,18 +152,20 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
     # Losses ----------------------------------------------------------------------------------
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
-        losses = decode_loss(self.decode_head, inputs, data_samples, self.train_cfg)
-        return add_prefix(losses, 'decode')
+        return self._losses_of(self.decode_head, 'decode', inputs, data_samples)
 
     def _auxiliary_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
         if not isinstance(self.auxiliary_head, nn.ModuleList):
-            losses = decode_loss(self.auxiliary_head, inputs, data_samples, self.train_cfg)
-            return add_prefix(losses, 'aux')
-        named: dict[str, Tensor] = {}
+            return self._losses_of(self.auxiliary_head, 'aux', inputs, data_samples)
+        losses: dict[str, Tensor] = {}
         for number, head in enumerate(self.auxiliary_head):
-            losses = decode_loss(head, inputs, data_samples, self.train_cfg)
-            named.update(add_prefix(losses, f'aux_{number}'))
-        return named
+            losses.update(self._losses_of(head, f'aux_{number}', inputs, data_samples))
+        return losses
+
+    def _losses_of(
+        self, head: nn.Module, name: str, inputs: Any, data_samples: list
+    ) -> dict[str, Tensor]:
+        return add_prefix(decode_loss(head, inputs, data_samples, self.train_cfg), name)
 
     # Images ----------------------------------------------------------------------------------
 

@@ -6,29 +6,10 @@ environment whose mmcv has its real extension.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run_python(code: str, *flags: str, path: Path | None = None) -> subprocess.CompletedProcess:
-    """Run code in a fresh interpreter that finds ovseg, and `path` before everything else."""
-    places = [str(place) for place in (path, ROOT) if place]
-    env = {**os.environ, 'PYTHONPATH': os.pathsep.join(places)}
-    env.pop('PYTHONWARNINGS', None)
-    return subprocess.run(
-        [sys.executable, *flags, '-c', code],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=env,
-        check=False,
-    )
+from scripts import run_python
 
 
 def printed_by(code: str, *flags: str, path: Path | None = None) -> str:

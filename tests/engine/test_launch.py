@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from scripts import ROOT, run_python
 
 import ovseg.engine.distributed as distributed
 from ovseg.engine.launch import (
@@ -19,8 +17,6 @@ from ovseg.engine.launch import (
     need_parts,
 )
 from ovseg.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def arguments(config, *words):
@@ -144,7 +140,7 @@ def test_a_list_of_dicts_is_an_override_too(config_file):
 
 
 GROUP = """
-import atexit, sys
+import atexit
 import torch
 from torch import distributed
 from ovseg.engine.launch import leave
@@ -153,11 +149,10 @@ class Tail:
     def __del__(self):
         print('finalized')
 
-code = int(sys.argv[1])
 tail = Tail()
 torch.set_num_threads(1)
-store = distributed.HashStore()
-if len(sys.argv) == 2:
+if together:
+    store = distributed.HashStore()
     distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
     torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 3))
     # Still in the queue of gloo's threads at the end.
@@ -169,19 +164,14 @@ leave(code)
 
 
 @pytest.mark.parametrize(
-    'words, code, said',
+    'together, code, said',
     [
-        (['0'], 0, ['at exit, in a group: False']),
-        (['2'], 2, ['at exit, in a group: True']),
-        (['2', 'alone'], 2, ['at exit, in a group: False', 'finalized']),
+        (True, 0, ['at exit, in a group: False']),
+        (True, 2, ['at exit, in a group: True']),
+        (False, 2, ['at exit, in a group: False', 'finalized']),
     ],
 )
-def test_processes_of_a_group_end_before_the_interpreter_takes_gloo_down(words, code, said):
-    command = [sys.executable, '-W', 'ignore', '-c', GROUP, *words]
-    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    environment = {**os.environ, 'PYTHONPATH': path}
-    ended = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=120, check=False
-    )
+def test_processes_of_a_group_end_before_the_interpreter_takes_gloo_down(together, code, said):
+    ended = run_python(f'together, code = {together}, {code}\n{GROUP}', '-W', 'ignore')
     assert (ended.returncode, ended.stderr) == (code, '')
     assert ended.stdout.splitlines() == said

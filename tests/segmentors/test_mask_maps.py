@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from largest_tensor import LargestTensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ovseg.errors import UserError
 from ovseg.segmentors.mask_maps import (
@@ -76,18 +76,6 @@ def test_blocks_of_pixels_have_the_labels_of_all():
     expected = torch.einsum('qk,qhw->khw', scores, masks).argmax(0)
     assert len(expected.unique()) > 20
     assert torch.equal(best_classes(masks, scores), expected)
-
-
-class LargestTensor(TorchDispatchMode):
-    """Bytes of the largest tensor that any operation gives."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor):
-            self.largest = max(self.largest, result.numel() * result.element_size())
-        return result
 
 
 def test_memory_does_not_grow_with_the_classes_nor_with_the_image():
