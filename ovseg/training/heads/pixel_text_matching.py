@@ -92,7 +92,7 @@ class PixelTextMatching:
             raise UserError(
                 f"model.prompting must be one of {list(get_args(Prompting))}, got '{prompting}'"
             )
-        self.vocabulary = build_vocabulary(vocabulary)
+        self.matched_vocabulary = build_vocabulary(vocabulary)
         self.prompting, self.tau = prompting, tau
         self._kept_text: tuple[tuple, Tensor] | None = None
         decoded = text_dim if prompting == 'post' else token_embed_dim
@@ -110,7 +110,7 @@ class PixelTextMatching:
             )
         if prompting == 'post':
             self.gamma = nn.Parameter(torch.full((text_dim,), _FIRST_GAMMA))
-        names = [_shown(item) for item in self.vocabulary]
+        names = [_shown(item) for item in self.matched_vocabulary]
         if text_encoder is None:
             self._init_exported(text_dim)
             return
@@ -132,7 +132,7 @@ class PixelTextMatching:
             )
         self.text_encoder = None
         # Not a number until a checkpoint brings them.
-        missing = torch.full((len(self.vocabulary), text_dim), float('nan'))
+        missing = torch.full((len(self.matched_vocabulary), text_dim), float('nan'))
         self.register_buffer('text_embeddings', missing)
 
     def _check_text_encoder(self, context_length: int, width: int, text_dim: int) -> int:
