@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ovseg.encoders import ContextTextEncoder
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
-from ovseg.encoders import ContextTextEncoder
 from ovseg.training.heads.pixel_text_matching import tokenize_names
 
 SIZES = dict(
