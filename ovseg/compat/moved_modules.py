@@ -83,7 +83,7 @@ MOVED = {
     'heads.decode_modules': 'training.heads.decode_modules',
     'heads.identity': 'training.heads.identity',
     'heads.maskclip_plus': 'training.heads.maskclip_plus',
-    'heads.maskformer_settings': 'training.heads.maskformer_settings',
+    'heads.maskformer_settings': 'training.heads.open_vocabulary_maskformer',
     'heads.open_vocabulary_maskformer': 'training.heads.open_vocabulary_maskformer',
     'heads.pixel_text_matching': 'training.heads.pixel_text_matching',
     'losses.box_segmentation': 'training.losses.box_segmentation',
