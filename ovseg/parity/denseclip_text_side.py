@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.parity.denseclip_cases import compare_tensors, load_case, without_ignored
 from ovseg.parity.report import EXACT, Report
 from ovseg.training.heads.matching_settings import MatchingSettings

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMImage
 from ovseg.row_resize import read_resized, resize_rows
 from ovseg.scores.coarse_map import CoarseScores, row_strips
 

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from ovseg.encoders import CLIPViTEncoder, DenseFeatures
 from ovseg.encoders.companions import Companion
 from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, SAMImage, resize_to_multiple
 from ovseg.errors import UserError
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate

@@ -20,7 +20,7 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
 
     Args:
         backbone: config of one that gives
-            :class:`~ovseg.encoders.text_aligned.TextAlignedFeatures`; the released detectors' has
+            :class:`~ovseg.encoders.dense.TextAlignedFeatures`; the released detectors' has
             ``position='crop'``.
         neck: config of mmdet's FPN; the level ``score_concat_index`` has K channels more.
         bbox_head: config of mmdet's RetinaHead.

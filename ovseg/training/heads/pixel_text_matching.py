@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.errors import UserError
 from ovseg.registry import build_part
 from ovseg.text.context import tokenize_names

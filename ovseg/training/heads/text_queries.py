@@ -46,9 +46,10 @@ class TextQueryHead(MaskFormerHead):
 
     The class scores are cosines with text embeddings, given at call time, and with one learned
     embedding for "no object". A subclass is one decoder: it gives :meth:`forward_layers`, in which
-    ``cls_embed`` embeds the queries and ``mask_embed`` asks the mask features. mmdet's Mask2Former is a MaskFormer with other parts, so
-    ``class Named(TextQueryHead, Mask2FormerHead)`` has the text side from here and the rest from
-    there, its matching and mask losses at sampled points included.
+    ``cls_embed`` embeds the queries and ``mask_embed`` asks the mask features. mmdet's Mask2Former
+    is a MaskFormer with other parts, so ``class Named(TextQueryHead, Mask2FormerHead)`` has the
+    text side from here and the rest from there, its matching and mask losses at sampled points
+    included.
 
     Args:
         in_channels: of the backbone's levels, the first of stride 4.

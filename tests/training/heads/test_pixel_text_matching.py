@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.errors import UserError
 from ovseg.text.context import tokenize_names
 from ovseg.training.heads.matching_settings import MatchingSettings
