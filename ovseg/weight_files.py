@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -117,9 +117,12 @@ def rename(key: str, names: Names) -> str | None:
         pattern = re.escape(source).replace(r'\{\}', r'(\d+)').replace(r'\*', r'(.+)')
         match = re.fullmatch(pattern, key)
         if match:
-            parts = iter(match.groups())
-            return re.sub(r'\{\}|\*', lambda _, parts=parts: next(parts), target)
+            return _filled(target, iter(match.groups()))
     return None
+
+
+def _filled(target: str, parts: Iterator[str]) -> str:
+    return re.sub(r'\{\}|\*', lambda _: next(parts), target)
 
 
 def inverse(names: Names) -> list[tuple[str, str]]:

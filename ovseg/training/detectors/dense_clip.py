@@ -6,12 +6,15 @@ Source: DenseCLIP (arXiv 2112.01518), section on object detection and instance s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmdet.models.detectors import MaskRCNN, RetinaNet
 
 from ovseg.registry import MODELS
 from ovseg.training.detectors.text_aligned import TextAlignedDetector, check_class_count
+
+if TYPE_CHECKING:
+    from mmdet.models.dense_heads import RetinaHead
 
 
 @MODELS.register_module(name='DenseCLIP_RetinaNet')
@@ -36,6 +39,7 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
     """
 
     SCORE_MAP_LOSS: ClassVar[str] = 'loss_seg'
+    bbox_head: RetinaHead
 
     def __init__(self, *, bbox_head: Mapping[str, Any], vocabulary: Any, **detector: Any) -> None:
         super().__init__(bbox_head=bbox_head, vocabulary=vocabulary, **detector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,11 @@ from ovseg.text.context import tokenize_names
 from ovseg.text.fingerprint import version_of
 from ovseg.training.heads.matching_settings import MatchingSettings
 from ovseg.training.heads.score_map import score_map
-from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.vocabulary import Vocabulary, VocabularyClass, build_vocabulary
+
+if TYPE_CHECKING:
+    from ovseg.text.context import ContextTextEncoder
+    from ovseg.training.heads.context_decoder import ContextDecoder
 
 # So small that training starts from CLIP's own text embeddings.
 _FIRST_GAMMA = 1e-4
@@ -35,7 +39,7 @@ class Matching:
     score_map: Tensor
 
 
-class PixelTextMatching:
+class PixelTextMatching(nn.Module):
     """Mixin for segmentors and detectors: DenseCLIP's text side, under its published names.
 
     The parameters ``contexts`` and ``gamma`` and the modules ``text_encoder`` and
@@ -52,8 +56,8 @@ class PixelTextMatching:
     gamma: nn.Parameter
     tokens: Tensor
     text_embeddings: Tensor
-    text_encoder: nn.Module | None
-    context_decoder: nn.Module
+    text_encoder: ContextTextEncoder | None
+    context_decoder: ContextDecoder
 
     def init_matching(self, settings: MatchingSettings, vocabulary: Vocabulary | Any) -> None:
         """Makes the parameters and modules; to be called by the constructor, after nn.Module's.
@@ -85,15 +89,16 @@ class PixelTextMatching:
             missing = torch.full((len(names), settings.text_dim), float('nan'))
             self.register_buffer('text_embeddings', missing)
             return
-        self.text_encoder = build_part(settings.with_weights(settings.text_encoder))
-        learned = _learned_positions(self.text_encoder, settings)
+        encoder = build_part(settings.with_weights(settings.text_encoder))
+        self.text_encoder = encoder
+        learned = _learned_positions(encoder, settings)
         tokens = tokenize_names(names, settings.context_length)
         self.register_buffer('tokens', tokens, persistent=False)
         self.contexts = nn.Parameter(torch.empty(1, learned, settings.token_embed_dim))
         nn.init.trunc_normal_(self.contexts)
         if settings.freeze_text_encoder:
             # Not no_grad: the contexts need their gradients through it.
-            self.text_encoder.requires_grad_(False)
+            encoder.requires_grad_(False)
 
     # Text ------------------------------------------------------------------------------------
 
@@ -112,7 +117,7 @@ class PixelTextMatching:
             return self.text_encoder(self.tokens, contexts)
         if torch.is_grad_enabled():
             return self.text_encoder(self.tokens, self.contexts)
-        state = self._text_state()
+        state = self._text_state(self.text_encoder)
         if self._kept_text is None or self._kept_text[0] != state:
             self._kept_text = (state, self.text_encoder(self.tokens, self.contexts))
         return self._kept_text[1]
@@ -127,9 +132,9 @@ class PixelTextMatching:
         self._kept_text = None
         return super()._apply(fn, recurse)
 
-    def _text_state(self) -> tuple:
+    def _text_state(self, encoder: ContextTextEncoder) -> tuple:
         """Changes with any weight, its place or its precision."""
-        weights = [self.contexts, *self.text_encoder.parameters()]
+        weights = [self.contexts, *encoder.parameters()]
         autocast = torch.is_autocast_enabled(self.contexts.device.type)
         return (
             autocast and torch.get_autocast_dtype(self.contexts.device.type),
@@ -191,7 +196,7 @@ class PixelTextMatching:
         return {**state, 'text_embeddings': self.embed_text()[0]}
 
 
-def _learned_positions(encoder: Any, settings: MatchingSettings) -> int:
+def _learned_positions(encoder: ContextTextEncoder, settings: MatchingSettings) -> int:
     """How many of the text tower's positions are left for contexts."""
     width, text_dim = settings.token_embed_dim, settings.text_dim
     if (encoder.width, encoder.output_dim) != (width, text_dim):
@@ -208,7 +213,7 @@ def _learned_positions(encoder: Any, settings: MatchingSettings) -> int:
     return learned
 
 
-def _shown(item: Any) -> str:
+def _shown(item: VocabularyClass) -> str:
     if not item.prompts:
         raise UserError(
             f"the class '{item.name}' of model.vocabulary has no words to show to CLIP; leave "
