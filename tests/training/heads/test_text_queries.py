@@ -125,7 +125,7 @@ def test_some_steps_bring_the_losses_down(head, features):
         total.backward()
         optimizer.step()
         history.append(total.item())
-    assert history[-1] < 0.8 * history[0]
+    assert history[-1] < 0.85 * history[0]
 
 
 def perfect(count):

@@ -65,7 +65,10 @@ _PARTS = ConfigDict(
 
 @MODELS.register_module()
 class WordsMask2Former(TextQueryHead, Mask2FormerHead):
-    """mmdet's Mask2Former as it is, its queries in the text space, with a temperature it learns."""
+    """mmdet's Mask2Former in the text space, as FC-CLIP has it.
+
+    It learns its temperature, and what lies under a mask helps to embed its query.
+    """
 
     def __init__(self, in_channels: Sequence[int], embed_dim: int, num_queries: int) -> None:
         super().__init__(
@@ -86,9 +89,20 @@ class WordsMask2Former(TextQueryHead, Mask2FormerHead):
             **_PARTS,
         )
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.pooled_proj = nn.Linear(HIDDEN, HIDDEN)
 
     def cosine_scale(self) -> Tensor:
         return self.logit_scale.exp().clamp(max=100)
+
+    def _forward_head(
+        self, queries: Tensor, mask_features: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, ...]:
+        _, masks, attention_mask = super()._forward_head(queries, mask_features, size)
+        inside = (masks > 0).float()
+        pooled = torch.einsum('bqhw,bchw->bqc', inside, mask_features)
+        pooled = pooled / (inside.sum((2, 3))[..., None] + 1e-8)
+        queries = self.transformer_decoder.post_norm(queries) + self.pooled_proj(pooled)
+        return self.cls_embed(queries), masks, attention_mask
 
     def forward_layers(
         self, features: Sequence[Tensor], only_last: bool = False
