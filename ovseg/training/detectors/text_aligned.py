@@ -17,6 +17,7 @@ from ovseg.training.heads.matching_settings import MatchingSettings
 from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 from ovseg.training.heads.score_map import check_neck_widths, join_score_map
 from ovseg.training.losses import box_segmentation_loss
+from ovseg.vocabulary import Vocabulary
 
 # Arguments of the released configs that their code never reads.
 _WITHOUT_EFFECT = ('clip_head', 'text_adapter')
@@ -72,6 +73,11 @@ class TextAlignedDetector(PixelTextMatching, BaseDetector):
         super().__init__(**{name: _for_mmdet(name, part) for name, part in parts.items()})
         self.init_matching(matching, vocabulary)
         self.seg_loss = seg_loss
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The trained classes; a detector has no others."""
+        return self.matched_vocabulary
 
     def encode(self, inputs: Tensor) -> EncodedImages:
         """Encodes a batch.

@@ -51,7 +51,7 @@ class PixelTextMatching(nn.Module):
     """
 
     matching_settings: MatchingSettings
-    vocabulary: Vocabulary
+    matched_vocabulary: Vocabulary
     contexts: nn.Parameter
     gamma: nn.Parameter
     tokens: Tensor
@@ -69,7 +69,7 @@ class PixelTextMatching(nn.Module):
         Raises:
             UserError: settings that do not fit each other, or a name that is too long.
         """
-        self.vocabulary = build_vocabulary(vocabulary)
+        self.matched_vocabulary = build_vocabulary(vocabulary)
         self.matching_settings = settings
         self._kept_text: tuple[tuple, Tensor] | None = None
         self.context_decoder = build_part(
@@ -82,7 +82,7 @@ class PixelTextMatching(nn.Module):
             )
         if settings.prompting == 'post':
             self.gamma = nn.Parameter(torch.full((settings.text_dim,), _FIRST_GAMMA))
-        names = [_shown(item) for item in self.vocabulary]
+        names = [_shown(item) for item in self.matched_vocabulary]
         if settings.text_encoder is None:
             self.text_encoder = None
             # Not a number until a checkpoint brings them.
