@@ -7,7 +7,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional as F
 
 from ovseg.encoders.sam_architecture import build_sam_architecture
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMImage
 from ovseg.scores.row_map import RowMap
 
 FRAME = 64
