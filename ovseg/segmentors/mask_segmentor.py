@@ -110,6 +110,8 @@ class MaskSegmentor(Segmentor):
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         loaded = build_vision_language(clip) if isinstance(clip, Mapping) else clip
         self.clip, self.clip_name, self.clip_weights = loaded.model, loaded.name, loaded.weights
+        # Moves with the model, whether or not its parts have parameters.
+        self.register_buffer('_place', torch.empty(0), persistent=False)
         self.ensemble = EnsembleSettings.from_config(ensemble)
         self.inference_settings = InferenceSettings.from_config(test_cfg)
         if self.inference_settings.mode != 'whole':
@@ -175,7 +177,7 @@ class MaskSegmentor(Segmentor):
     @property
     @override
     def device(self) -> torch.device:
-        return next(self.clip.parameters()).device
+        return self._place.device
 
     @property
     @override
