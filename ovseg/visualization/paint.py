@@ -10,6 +10,8 @@ import numpy as np
 
 # Pictures are enlarged to this length before letters are set in or beside them.
 _SHORTEST_WITH_LETTERS = 480
+# Outlines are this part of the shorter side wide.
+_OUTLINE = 1 / 700
 
 
 def check_picture(image: np.ndarray, regions: np.ndarray, name: str, opacity: float) -> None:
@@ -57,6 +59,9 @@ def paint(
 ) -> np.ndarray:
     """The image with its regions mixed in and their outlines in pure colour.
 
+    Below the paint the image keeps its light and dark but loses its own hues, all of them from half
+    opacity on: mixed with a red wall, green would be no green.
+
     Args:
         image: (H, W, 3) uint8 RGB.
         regions: (H, W) integers; those beyond the palette are not painted.
@@ -65,17 +70,56 @@ def paint(
         opacity: of the paint, in [0, 1].
         outlines: colours of the outlines, by default the palette.
     """
-    num_regions = len(palette)
-    index = np.where((regions >= 0) & (regions < num_regions), regions, num_regions)
-    if unpainted is not None:
-        index[index == unpainted] = num_regions
-    fill = _colors(palette)[index]
-    is_painted = index < num_regions
-    mixed = cv2.addWeighted(image, 1 - opacity, fill, opacity, 0)
+    index = _painted_index(regions, len(palette), unpainted)
+    is_painted = index < len(palette)
+    mixed = cv2.addWeighted(
+        _greyed(image, min(1.0, 2 * opacity)), 1 - opacity, _colors(palette)[index], opacity, 0
+    )
     result = np.where(is_painted[..., None], mixed, image)
     outline = _outline(index) & is_painted
     result[outline] = _colors(palette if outlines is None else outlines)[index[outline]]
     return result
+
+
+def painted_colors(
+    image: np.ndarray,
+    regions: np.ndarray,
+    palette: Sequence[Sequence[int]],
+    opacity: float,
+) -> list[tuple[int, int, int]]:
+    """What the paint of each region looks like: its mean in the picture, for a legend.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, not painted.
+        regions: (H, W) integers; those beyond the palette count for none.
+        palette: RGB in [0, 255], one a region.
+        opacity: of the paint, in [0, 1].
+
+    Returns:
+        RGB in [0, 255], one a region; of regions that are not there the palette's.
+    """
+    index = _painted_index(regions, len(palette), None).ravel()
+    below = _greyed(image, min(1.0, 2 * opacity)).reshape(-1, 3)
+    counts = np.bincount(index, minlength=len(palette) + 1)
+    sums = np.stack([np.bincount(index, below[:, c], len(palette) + 1) for c in range(3)], axis=1)
+    means = sums / np.maximum(counts, 1)[:, None]
+    colors = _colors(palette)
+    mixed = np.rint((1 - opacity) * means + opacity * colors).astype(np.uint8)
+    mixed = np.where(counts[:, None] > 0, mixed, colors)
+    return [(red, green, blue) for red, green, blue in mixed[:-1].tolist()]
+
+
+def _greyed(image: np.ndarray, strength: float) -> np.ndarray:
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return grey if strength == 1 else cv2.addWeighted(image, 1 - strength, grey, strength, 0)
+
+
+def _painted_index(regions: np.ndarray, num_regions: int, unpainted: int | None) -> np.ndarray:
+    """(H, W) regions, ``num_regions`` where nothing is painted."""
+    index = np.where((regions >= 0) & (regions < num_regions), regions, num_regions)
+    if unpainted is not None:
+        index[index == unpainted] = num_regions
+    return index
 
 
 def _colors(palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -94,7 +138,7 @@ def _outline(index: np.ndarray) -> np.ndarray:
     edge[:, :-1] |= across
     edge[1:] |= down
     edge[:-1] |= down
-    thickness = round(max(index.shape) / 1000)
+    thickness = round(_OUTLINE * min(index.shape))
     if thickness > 1:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * thickness - 1,) * 2)
         edge = cv2.dilate(edge, kernel)

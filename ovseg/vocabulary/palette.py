@@ -70,7 +70,7 @@ def _candidates(step: int) -> npt.NDArray[np.int64]:
 def _farthest_first(
     count: int, taken: tuple[Color, ...], avoided: tuple[Color, ...]
 ) -> tuple[Color, ...]:
-    used = {tuple(color) for color in taken}
+    used = {(red, green, blue) for red, green, blue in taken}
     lattice = _candidates(COARSE_STEP)
     coordinates = oklab_steps(lattice)
     distance = np.full(len(lattice), np.iinfo(np.int64).max)
@@ -92,8 +92,8 @@ def _more_colors(count: int, used: set[Color]) -> tuple[Color, ...]:
     """Colours between the coarse lattice's, once thousands of classes have used that up."""
     if count <= 0:
         return ()
-    rest = [tuple(color) for color in _candidates(5).tolist() if tuple(color) not in used]
+    rest = [(r, g, b) for r, g, b in _candidates(5).tolist() if (r, g, b) not in used]
     if count > len(rest):
         raise ValueError(f'{count + len(used)} classes need more colours than the palette has')
     order = np.random.default_rng(0).permutation(len(rest))[:count]
-    return tuple(rest[index] for index in order)  # type: ignore[misc]
+    return tuple(rest[index] for index in order)
