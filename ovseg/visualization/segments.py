@@ -16,7 +16,7 @@ from ovseg.visualization.lettering import letter_size, write_inside, write_on
 from ovseg.visualization.paint import check_picture, enlarge, paint, painted_colors
 
 if TYPE_CHECKING:
-    from ovseg.segmentors.mask_segments import Segment
+    from ovseg.regions.mask_segments import Segment
 
 # Towards white (above 0) or black; the segments of a class take them in turn.
 _SHADES = (0.0, 0.4, -0.35, 0.2, -0.2)
