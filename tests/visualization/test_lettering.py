@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ovseg.visualization import lettering
 from ovseg.visualization.lettering import letter_size, roomiest_place, write_inside
 
 
@@ -58,7 +55,3 @@ def test_the_first_text_that_fits_is_written_inside():
     assert write_inside(pen, mask, (0, 0), ['incomprehensibly', 'dog'], (14, 30), 2)
     ink = np.asarray(canvas).any(-1)
     assert ink.any() and not ink[~mask.repeat(2, 0).repeat(2, 1)].any()
-
-
-def test_the_examples_are_true():
-    assert doctest.testmod(lettering).failed == 0

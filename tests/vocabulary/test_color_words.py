@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
-from ovseg.vocabulary import color_words
 from ovseg.vocabulary.color_table import COLOR_WORDS, MATERIAL_WORDS, SHADE_WORDS, THING_COLORS
 from ovseg.vocabulary.color_words import named_color
 from ovseg.vocabulary.oklab import color_distance
@@ -100,7 +97,3 @@ def test_the_table_is_sound():
     assert np.min(colors) >= 0 and np.max(colors) <= 255
     assert color_distance(THINGS['sky'], THINGS['water']) > 0.15
     assert color_distance(THINGS['grass'], THINGS['tree']) > 0.15
-
-
-def test_the_examples_are_true():
-    assert doctest.testmod(color_words).failed == 0
