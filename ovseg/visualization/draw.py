@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from ovseg.visualization.fonts import drawable
 from ovseg.visualization.legend import LegendEntry, attach_legend
@@ -129,23 +130,36 @@ def _name_regions(
     size = letter_size(*labels.shape)
     sizes = (round(_SMALLEST_NAME * size), round(_LARGEST_NAME * size))
     step = max(1, max(labels.shape) // _SEARCHED)
-    coarse = labels[::step, ::step]
-    # No smaller piece holds even one letter.
-    least = max(1, sizes[0] // step) ** 2
-    for index, name in names.items():
-        if index == background_index:
+    named = [index for index in names if index != background_index]
+    if not named:
+        return picture
+    coarse = labels[::step, ::step].astype(np.int64)
+    is_named = (coarse >= 0) & (coarse <= max(named))
+    boxes = ndimage.find_objects(np.where(is_named, coarse + 1, 0), max_label=max(named) + 1)
+    for index, room in zip(named, _line_heights(coarse, named), strict=True):
+        box = boxes[index]
+        if box is None or room * step < sizes[0]:
             continue
-        _, pieces, boxes, _ = cv2.connectedComponentsWithStats(
-            (coarse == index).astype(np.uint8), connectivity=4
+        top, left = (side.start for side in box)
+        count, pieces, facts, _ = cv2.connectedComponentsWithStats(
+            (coarse[box] == index).astype(np.uint8), connectivity=4
         )
-        areas = boxes[1:, cv2.CC_STAT_AREA]
-        for piece in np.argsort(-areas, kind='stable')[:_PIECES] + 1:
-            if areas[piece - 1] < least:
-                break
-            left, top, width, height = (int(side) for side in boxes[piece, :4])
-            mask = pieces[top : top + height, left : left + width] == piece
-            write_inside(pen, mask, (left * step, top * step), [name], sizes, step)
+        largest = sorted(range(1, count), key=lambda piece: -facts[piece, cv2.CC_STAT_AREA])
+        for piece in largest[:_PIECES]:
+            x, y, width, height = (int(side) for side in facts[piece, :4])
+            mask = pieces[y : y + height, x : x + width] == piece
+            corner = ((left + x) * step, (top + y) * step)
+            write_inside(pen, mask, corner, [names[index]], sizes, step)
     return np.asarray(canvas)
+
+
+def _line_heights(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """How high a line may be at most in each class's regions: twice the distance to others."""
+    inside = np.ones(labels.shape, np.uint8)
+    inside[:, 1:] &= labels[:, 1:] == labels[:, :-1]
+    inside[1:] &= labels[1:] == labels[:-1]
+    depth = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_C, 3)[1:-1, 1:-1]
+    return 2 * np.asarray(ndimage.maximum(depth, labels, classes)) + 1
 
 
 def _rgb(color: Sequence[int]) -> tuple[int, int, int]:

@@ -10,6 +10,8 @@ import numpy as np
 
 # Pictures are enlarged to this length before letters are set in or beside them.
 _SHORTEST_WITH_LETTERS = 480
+# About so many pixels say what paint looks like.
+_LOOKED_AT = 500_000
 # Outlines are this part of the shorter side wide.
 _OUTLINE = 1 / 700
 
@@ -73,7 +75,7 @@ def paint(
     index = _painted_index(regions, len(palette), unpainted)
     is_painted = index < len(palette)
     mixed = cv2.addWeighted(
-        _greyed(image, min(1.0, 2 * opacity)), 1 - opacity, _colors(palette)[index], opacity, 0
+        _below_paint(image, opacity), 1 - opacity, _colors(palette)[index], opacity, 0
     )
     result = np.where(is_painted[..., None], mixed, image)
     outline = _outline(index) & is_painted
@@ -98,18 +100,37 @@ def painted_colors(
     Returns:
         RGB in [0, 255], one a region; of regions that are not there the palette's.
     """
-    index = _painted_index(regions, len(palette), None).ravel()
-    below = _greyed(image, min(1.0, 2 * opacity)).reshape(-1, 3)
-    counts = np.bincount(index, minlength=len(palette) + 1)
-    sums = np.stack([np.bincount(index, below[:, c], len(palette) + 1) for c in range(3)], axis=1)
-    means = sums / np.maximum(counts, 1)[:, None]
-    colors = _colors(palette)
+    step = max(1, math.isqrt(regions.size // _LOOKED_AT))
+    coarse = regions[::step, ::step]
+    counts, means = _means(image[::step, ::step], coarse, len(palette), opacity)
+    if step > 1:
+        # Regions so small that no pixel of theirs was looked at.
+        index = _painted_index(regions, len(palette), None)
+        everywhere = np.bincount(index.ravel(), minlength=len(palette) + 1)[:-1]
+        for region in np.flatnonzero((everywhere > 0) & (counts == 0)):
+            own = image[index == region][None]
+            here = np.zeros(own.shape[:2], np.int64)
+            counts[region], means[region] = (part[0] for part in _means(own, here, 1, opacity))
+    colors = _colors(palette)[:-1]
     mixed = np.rint((1 - opacity) * means + opacity * colors).astype(np.uint8)
     mixed = np.where(counts[:, None] > 0, mixed, colors)
-    return [(red, green, blue) for red, green, blue in mixed[:-1].tolist()]
+    return [(red, green, blue) for red, green, blue in mixed.tolist()]
 
 
-def _greyed(image: np.ndarray, strength: float) -> np.ndarray:
+def _means(
+    image: np.ndarray, regions: np.ndarray, num_regions: int, opacity: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of each region (N,), and the mean (N, 3) of what is below its paint."""
+    index = _painted_index(regions, num_regions, None).ravel()
+    below = _below_paint(np.ascontiguousarray(image), opacity).reshape(-1, 3)
+    counts = np.bincount(index, minlength=num_regions + 1)[:-1]
+    sums = [np.bincount(index, below[:, c], num_regions + 1)[:-1] for c in range(3)]
+    return counts, np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
+
+
+def _below_paint(image: np.ndarray, opacity: float) -> np.ndarray:
+    """The image without its hues, all of them from half opacity on."""
+    strength = min(1.0, 2 * opacity)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return grey if strength == 1 else cv2.addWeighted(image, 1 - strength, grey, strength, 0)
 

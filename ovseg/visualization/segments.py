@@ -140,10 +140,10 @@ def _write_ids(
     step = max(1, max(ids.shape) // _SEARCHED)
     for number, box in _boxes(ids, len(segments)).items():
         rows, columns = box
-        mask = ids[rows, columns] == number
-        coarse = mask[::step, ::step]
-        scale = step if coarse.any() else 1
-        mask = coarse if coarse.any() else mask
+        region = ids[rows, columns]
+        mask, scale = region[::step, ::step] == number, step
+        if not mask.any():
+            mask, scale = region == number, 1
         corner = (columns.start, rows.start)
         name = names.get(segments[number - 1].label)
         texts = [*([] if name is None else [f'{name} {number}']), str(number)]
