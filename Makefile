@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Words, or a file with one class a line: make demo WORDS="sky; red star".
-WORDS ?= demo/scene.txt
+WORDS := demo/scene.txt
 
 .PHONY: demo test lint parity wheel clean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_the_words_name_all_that_is_in_the_scene():
 
 def test_make_demo_asks_for_them_and_says_so_first():
     makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
-    assert 'WORDS ?= demo/scene.txt' in makefile
+    assert 'WORDS := demo/scene.txt' in makefile
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     commands = [line.split('#')[0].strip() for line in readme.splitlines() if line[:4] == ' ' * 4]
     assert commands[:2] == ['make demo', 'make test']
@@ -57,6 +58,17 @@ def test_nearly_every_pixel_is_what_it_is_called(result):
     for index, name in enumerate(names):
         assert (found == labels)[labels == index].mean() > 0.8, name
         assert (found == index).mean() < 1.3 * (labels == index).mean() + 0.005, name
+
+
+def test_every_file_has_the_colours_of_the_words(result, tmp_path):
+    words = Vocabulary.parse(WORDS)
+    wanted = [list(color) for color in words.palette]
+    paths = result.save(tmp_path, 'scene', ['labels', 'json'])
+    stored = Image.open(paths['labels']).getpalette()
+    assert np.reshape(stored, (-1, 3))[: len(wanted)].tolist() == wanted
+    assert json.loads(paths['json'].read_text())['palette'] == wanted
+    outline = result.overlay(legend=False)[result.mask('red star')].tolist()
+    assert wanted[words.names.index('red star')] in outline
 
 
 def test_the_picture_of_the_readme_is_what_the_demo_draws(result):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovseg.visualization import class_shares, draw, draw_overlay, lettering
+from ovseg.visualization import class_shares, draw, draw_overlay, lettering, paint
 from ovseg.visualization.legend import LegendEntry, attach_legend, format_share
 
 PALETTE = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
@@ -127,6 +127,32 @@ def test_a_name_takes_two_lines_where_one_does_not_fit(monkeypatch):
     labels[100:300, 100:220] = 1
     draw_overlay(image, labels, ['sky', 'orange mushroom'], PALETTE[:2])
     assert written == ['sky', 'orange\nmushroom']
+
+
+@pytest.mark.parametrize(
+    'labels',
+    [
+        np.full((30, 40), 255, np.uint8),
+        np.full((30, 40), -1),
+        np.full((30, 40), 10**12),
+        np.tri(30, 40, dtype=np.uint8) * 255,
+    ],
+)
+def test_labels_that_are_no_class_have_no_name_and_no_line(labels):
+    image = np.full((30, 40, 3), 90, np.uint8)
+    picture = draw_overlay(image, labels, NAMES, PALETTE)
+    if (labels == 0).any():
+        assert picture.shape[0] > 360 and letters_in(picture[:360]).any()
+    else:
+        assert picture.shape == (360, 480, 3) and (picture == 90).all()
+
+
+def test_a_region_of_one_pixel_in_a_large_picture_has_its_painted_colour():
+    image = np.full((1500, 2000, 3), 100, np.uint8)
+    labels = np.zeros((1500, 2000), int)
+    labels[701, 1001] = 1
+    colors = paint.painted_colors(image, labels, PALETTE, 0.5)
+    assert colors == [(178, 50, 50), (50, 178, 50), PALETTE[2]]
 
 
 @pytest.mark.parametrize('size', [(1, 60000), (60000, 1), (3, 20000)])
