@@ -49,7 +49,7 @@ from ovseg.images import Images
 from ovseg.regions.mask_maps import mask_probabilities, segment_masks
 from ovseg.regions.region_crops import RegionSettings
 from ovseg.regions.region_embeddings import crop_proposals
-from ovseg.scores.upsample import ScoreMaps
+from ovseg.scores.row_map import ScoreMaps
 from ovseg.segmentors import OVSeg
 from ovseg.text import Classifier, classifier_from_rows
 from ovseg.vocabulary import Vocabulary
