@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -92,7 +92,7 @@ def _farthest_first(count: int, taken: tuple[Color, ...]) -> tuple[Color, ...]:
     return tuple(colors) + _more_colors(count - len(colors), used | set(colors))
 
 
-def _more_colors(count: int, used: set[Color]) -> tuple[Color, ...]:
+def _more_colors(count: int, used: Collection[tuple[int, ...]]) -> tuple[Color, ...]:
     """Colours between the coarse lattice's, once thousands of classes have used that up."""
     if count <= 0:
         return ()
@@ -100,4 +100,4 @@ def _more_colors(count: int, used: set[Color]) -> tuple[Color, ...]:
     if count > len(rest):
         raise ValueError(f'{count + len(used)} classes need more colours than the palette has')
     order = np.random.default_rng(0).permutation(len(rest))[:count]
-    return tuple(rest[index] for index in order)  # type: ignore[misc]
+    return tuple(rest[index] for index in order)

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 from ovseg.errors import UserError, nearest
 from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color, make_palette
@@ -23,6 +23,9 @@ from ovseg.vocabulary.parsing import (
 )
 from ovseg.vocabulary.protocols import by_label, protocol_words
 from ovseg.vocabulary.rejection import BACKGROUND, Rejection
+
+# What words are written down as, see Vocabulary.parse and build_vocabulary.
+VocabularySource: TypeAlias = 'Vocabulary | Mapping[str, Any] | Sequence[Any] | str | Path'
 
 _PROTOCOL_KEYS = ('dataset', 'protocol', 'rejection', 'in_label_order')
 
@@ -216,8 +219,20 @@ class Vocabulary:
         return [color if color is not None else next(fresh) for color in given]
 
 
+@overload
 def build_vocabulary(
-    cfg: Any, rejection: Rejection | Mapping[str, Any] | str | None = None
+    cfg: None, rejection: Rejection | Mapping[str, Any] | str | None = None
+) -> None: ...
+
+
+@overload
+def build_vocabulary(
+    cfg: VocabularySource, rejection: Rejection | Mapping[str, Any] | str | None = None
+) -> Vocabulary: ...
+
+
+def build_vocabulary(
+    cfg: VocabularySource | None, rejection: Rejection | Mapping[str, Any] | str | None = None
 ) -> Vocabulary | None:
     """The vocabulary of a config entry.
 
