@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from open_clip.transformer import TextTransformer
-from torch import Tensor, nn
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer
+from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.affinity.last_block import finish_block
@@ -99,7 +99,7 @@ class ContextTextEncoder(TextTransformer):
         return (self.ln_final(chosen) @ self.text_projection).unflatten(0, (sets, names))
 
 
-def _run_block(block: nn.Module, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+def _run_block(block: ResidualAttentionBlock, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """A causal block over sentences that begin alike; their beginning is computed once.
 
     Args:
