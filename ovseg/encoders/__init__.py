@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from open_clip.modified_resnet import ModifiedResNet
@@ -40,7 +41,7 @@ __all__ = [
     'load_clip',
 ]
 
-_ENCODERS: dict[type[nn.Module], type[nn.Module]] = {
+_ENCODERS: dict[type[nn.Module], Callable[..., DenseEncoder]] = {
     VisionTransformer: CLIPViTEncoder,
     ModifiedResNet: CLIPResNetEncoder,
 }

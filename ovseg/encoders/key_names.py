@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 Names = Iterable[tuple[str, str]]
 
@@ -24,9 +24,12 @@ def rename(key: str, names: Names) -> str | None:
         pattern = re.escape(source).replace(r'\{\}', r'(\d+)').replace(r'\*', r'(.+)')
         match = re.fullmatch(pattern, key)
         if match:
-            parts = iter(match.groups())
-            return re.sub(r'\{\}|\*', lambda _, parts=parts: next(parts), target)
+            return _filled(target, iter(match.groups()))
     return None
+
+
+def _filled(target: str, parts: Iterator[str]) -> str:
+    return re.sub(r'\{\}|\*', lambda _: next(parts), target)
 
 
 def inverse(names: Names) -> list[tuple[str, str]]:
