@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mmdet.models.detectors import BaseDetector
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.errors import UserError
 from ovseg.training.heads.pixel_text_matching import (
@@ -18,6 +19,7 @@ from ovseg.training.heads.pixel_text_matching import (
     join_score_map,
 )
 from ovseg.training.losses import box_segmentation_loss
+from ovseg.vocabulary import VocabularySource
 
 # Arguments of the released configs that their code never reads.
 _WITHOUT_EFFECT = ('clip_head', 'text_adapter')
@@ -43,7 +45,7 @@ class EncodedImages:
     image_size: tuple[int, int]
 
 
-class TextAlignedDetector(PixelTextMatching):
+class TextAlignedDetector(PixelTextMatching, BaseDetector):
     """Turns a detector of mmdet into DenseCLIP's; stands before it among the bases.
 
     The score map (cosine over tau: detection, unlike segmentation, divides before the map enters
@@ -52,6 +54,8 @@ class TextAlignedDetector(PixelTextMatching):
 
     # Name of that loss in the logs; the released code has one for each detector.
     SCORE_MAP_LOSS: ClassVar[str]
+    backbone: nn.Module
+    neck: nn.Module
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class TextAlignedDetector(PixelTextMatching):
         neck: Mapping[str, Any],
         text_encoder: Mapping[str, Any],
         context_decoder: Mapping[str, Any],
-        vocabulary: Any,
+        vocabulary: VocabularySource,
         context_length: int = 5,
         tau: float = 0.07,
         token_embed_dim: int = 512,
@@ -109,8 +113,9 @@ class TextAlignedDetector(PixelTextMatching):
         Args:
             batch_inputs: (B, 3, H, W), normalised; or what :meth:`encode` made of it.
         """
-        is_encoded = isinstance(batch_inputs, EncodedImages)
-        return (batch_inputs if is_encoded else self.encode(batch_inputs)).pyramid
+        if not isinstance(batch_inputs, EncodedImages):
+            batch_inputs = self.encode(batch_inputs)
+        return batch_inputs.pyramid
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Any]:
         """The losses of the heads and of the score map.

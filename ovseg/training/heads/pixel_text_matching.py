@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import open_clip
 import torch
@@ -15,7 +15,11 @@ from ovseg.encoders.text_aligned import TextAlignedFeatures
 from ovseg.errors import UserError
 from ovseg.registry import build_part
 from ovseg.text.fingerprint import version_of
-from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.vocabulary import VocabularyClass, VocabularySource, build_vocabulary
+
+if TYPE_CHECKING:
+    from ovseg.text.context import ContextTextEncoder
+    from ovseg.training.heads.context_decoder import ContextDecoder
 
 Prompting = Literal['post', 'pre']
 
@@ -38,7 +42,7 @@ class Matching:
     score_map: Tensor
 
 
-class PixelTextMatching:
+class PixelTextMatching(nn.Module):
     """Mixin for segmentors and detectors: DenseCLIP's text side, under its published names.
 
     The parameters ``contexts`` and ``gamma`` and the modules ``text_encoder`` and
@@ -53,15 +57,15 @@ class PixelTextMatching:
     gamma: nn.Parameter
     tokens: Tensor
     text_embeddings: Tensor
-    text_encoder: nn.Module | None
-    context_decoder: nn.Module
+    text_encoder: ContextTextEncoder | None
+    context_decoder: ContextDecoder
 
     def init_matching(
         self,
         *,
         text_encoder: Mapping[str, Any] | None,
         context_decoder: Mapping[str, Any],
-        vocabulary: Vocabulary | Any,
+        vocabulary: VocabularySource,
         context_length: int = 5,
         tau: float = 0.07,
         token_embed_dim: int = 512,
@@ -114,15 +118,16 @@ class PixelTextMatching:
         if text_encoder is None:
             self._init_exported(text_dim)
             return
-        self.text_encoder = build_part(text_encoder)
-        learned = self._check_text_encoder(context_length, token_embed_dim, text_dim)
+        encoder = build_part(text_encoder)
+        self.text_encoder = encoder
+        learned = _learned_contexts(encoder, context_length, token_embed_dim, text_dim)
         tokens = tokenize_names(names, context_length)
         self.register_buffer('tokens', tokens, persistent=False)
         self.contexts = nn.Parameter(torch.empty(1, learned, token_embed_dim))
         nn.init.trunc_normal_(self.contexts)
         if freeze_text_encoder:
             # Not no_grad: the contexts need their gradients through it.
-            self.text_encoder.requires_grad_(False)
+            encoder.requires_grad_(False)
 
     def _init_exported(self, text_dim: int) -> None:
         if self.prompting != 'post':
@@ -134,21 +139,6 @@ class PixelTextMatching:
         # Not a number until a checkpoint brings them.
         missing = torch.full((len(self.vocabulary), text_dim), float('nan'))
         self.register_buffer('text_embeddings', missing)
-
-    def _check_text_encoder(self, context_length: int, width: int, text_dim: int) -> int:
-        encoder = self.text_encoder
-        if (encoder.width, encoder.output_dim) != (width, text_dim):
-            raise UserError(
-                f'model.text_encoder has width {encoder.width} and embed_dim {encoder.output_dim}, '
-                f'but model.token_embed_dim is {width} and model.text_dim {text_dim}'
-            )
-        learned = encoder.context_length - context_length
-        if learned < 1:
-            raise UserError(
-                f'model.text_encoder.context_length={encoder.context_length} leaves no learned '
-                f'context beside model.context_length={context_length} tokens of a name'
-            )
-        return learned
 
     # Text ------------------------------------------------------------------------------------
 
@@ -167,7 +157,7 @@ class PixelTextMatching:
             return self.text_encoder(self.tokens, contexts)
         if torch.is_grad_enabled():
             return self.text_encoder(self.tokens, self.contexts)
-        state = self._text_state()
+        state = self._text_state(self.text_encoder)
         if self._kept_text is None or self._kept_text[0] != state:
             self._kept_text = (state, self.text_encoder(self.tokens, self.contexts))
         return self._kept_text[1]
@@ -182,9 +172,9 @@ class PixelTextMatching:
         self._kept_text = None
         return super()._apply(fn, recurse)
 
-    def _text_state(self) -> tuple:
+    def _text_state(self, encoder: ContextTextEncoder) -> tuple:
         """Changes with any weight, its place or its precision."""
-        weights = [self.contexts, *self.text_encoder.parameters()]
+        weights = [self.contexts, *encoder.parameters()]
         autocast = torch.is_autocast_enabled(self.contexts.device.type)
         return (
             autocast and torch.get_autocast_dtype(self.contexts.device.type),
@@ -343,7 +333,24 @@ def tokenize_names(names: Sequence[str], context_length: int) -> Tensor:
     return tokenizer(list(names), context_length=context_length)
 
 
-def _shown(item: Any) -> str:
+def _learned_contexts(
+    encoder: ContextTextEncoder, context_length: int, width: int, text_dim: int
+) -> int:
+    if (encoder.width, encoder.output_dim) != (width, text_dim):
+        raise UserError(
+            f'model.text_encoder has width {encoder.width} and embed_dim {encoder.output_dim}, '
+            f'but model.token_embed_dim is {width} and model.text_dim {text_dim}'
+        )
+    learned = encoder.context_length - context_length
+    if learned < 1:
+        raise UserError(
+            f'model.text_encoder.context_length={encoder.context_length} leaves no learned '
+            f'context beside model.context_length={context_length} tokens of a name'
+        )
+    return learned
+
+
+def _shown(item: VocabularyClass) -> str:
     if not item.prompts:
         raise UserError(
             f"the class '{item.name}' of model.vocabulary has no words to show to CLIP; leave "
