@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
 	blue ball; green fish
 
-.PHONY: demo test lint parity wheel clean
+.PHONY: demo test lint types parity wheel clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png \
@@ -21,6 +21,10 @@ test: $(VENV)/.ready-tests
 lint: $(VENV)/.ready-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# mypy over the package, and over what it must see of the package's outside.
+types: $(VENV)/.ready-tests
+	$(BIN)/mypy
 
 # GOLDEN names a folder or files that the reference implementations computed.
 parity: $(VENV)/.ready
