@@ -31,8 +31,8 @@ class RandomStateHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds the states, as plain data and tensors."""
-        state = np.random.get_state()
-        assert isinstance(state, tuple)  # as by default
+        state = np.random.get_state(legacy=True)
+        assert isinstance(state, tuple)  # the generator is NumPy's default one, MT19937
         name, keys, position, has_gauss, gauss = state
         checkpoint[_KEY] = {
             'python': random.getstate(),
