@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Words, or a file with one class a line: make demo WORDS="sky; red star".
 WORDS := demo/scene.txt
 
-.PHONY: demo test lint parity wheel clean
+.PHONY: demo test lint types parity wheel clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
@@ -19,6 +19,10 @@ test: $(VENV)/.ready-tests
 lint: $(VENV)/.ready-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# mypy over the package, and over what it must see of the package's outside.
+types: $(VENV)/.ready-tests
+	$(BIN)/mypy
 
 # GOLDEN names a folder or files that the reference implementations computed.
 parity: $(VENV)/.ready

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -88,7 +88,7 @@ def _farthest_first(
     return tuple(colors) + _more_colors(count - len(colors), used | set(colors))
 
 
-def _more_colors(count: int, used: set[Color]) -> tuple[Color, ...]:
+def _more_colors(count: int, used: Collection[tuple[int, ...]]) -> tuple[Color, ...]:
     """Colours between the coarse lattice's, once thousands of classes have used that up."""
     if count <= 0:
         return ()

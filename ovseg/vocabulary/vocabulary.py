@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 from ovseg.errors import UserError, nearest
 from ovseg.vocabulary.class_colors import class_colors
@@ -24,6 +24,9 @@ from ovseg.vocabulary.parsing import (
 )
 from ovseg.vocabulary.protocols import by_label, protocol_words
 from ovseg.vocabulary.rejection import BACKGROUND, Rejection
+
+# What words are written down as, see Vocabulary.parse and build_vocabulary.
+VocabularySource: TypeAlias = 'Vocabulary | Mapping[str, Any] | Sequence[Any] | str | Path'
 
 _PROTOCOL_KEYS = ('dataset', 'protocol', 'rejection', 'in_label_order')
 
@@ -211,8 +214,20 @@ class Vocabulary:
         return (VocabularyClass(BACKGROUND, rule.words, BACKGROUND_COLOR), *self._given)
 
 
+@overload
 def build_vocabulary(
-    cfg: Any, rejection: Rejection | Mapping[str, Any] | str | None = None
+    cfg: None, rejection: Rejection | Mapping[str, Any] | str | None = None
+) -> None: ...
+
+
+@overload
+def build_vocabulary(
+    cfg: VocabularySource, rejection: Rejection | Mapping[str, Any] | str | None = None
+) -> Vocabulary: ...
+
+
+def build_vocabulary(
+    cfg: VocabularySource | None, rejection: Rejection | Mapping[str, Any] | str | None = None
 ) -> Vocabulary | None:
     """The vocabulary of a config entry.
 

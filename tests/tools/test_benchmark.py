@@ -32,7 +32,7 @@ def test_figures_of_one_config(tmp_path, capsys):
     code = benchmark.main([str(CONFIG), *QUICK, '--classes', '5', '--json', str(path)])
     captured = capsys.readouterr()
     assert (code, captured.err) == (0, '')
-    for stage in [
+    for name in [
         'preprocess',
         'encoder',
         'scores',
@@ -40,7 +40,7 @@ def test_figures_of_one_config(tmp_path, capsys):
         'pixel refiner',
         'upsample + argmax',
     ]:
-        assert stage in captured.out
+        assert name in captured.out
     content = json.loads(path.read_text())
     assert content['machine']['torch'] == torch.__version__
     (figures,) = content['results']
