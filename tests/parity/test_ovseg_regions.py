@@ -5,12 +5,12 @@ import torch
 from scripts import ROOT
 
 from ovseg.backbones import MaskPromptedViT, load_clip
-from ovseg.parity import check_path
-from ovseg.parity.ovseg_clip import mask_prompted, model_config
-from ovseg.parity.ovseg_regions import check_visual
-from ovseg.parity.ovseg_words import check_class_names
-from ovseg.parity.report import Report
 from ovseg.vocabulary.protocols import protocol_words
+from parity import check_path
+from parity.ovseg.clip import mask_prompted, model_config
+from parity.ovseg.regions import check_visual
+from parity.ovseg.words import check_class_names
+from parity.report import Report
 
 GOLDEN = ROOT / 'tests' / 'data' / 'ovseg' / 'crop_preprocess.pt'
 TINY = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 from scripts import ROOT
 
-from ovseg.parity.report import Report
-from ovseg.parity.trident_refinement import check_units_fusion, check_units_regions
+from parity.report import Report
+from parity.trident.refinement import check_units_fusion, check_units_regions
 
 GOLDEN = ROOT / 'tests' / 'data' / 'trident' / 'refinement_units.pt'
 

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
-from ovseg.parity.ovseg_clip import FEATURES, LOGITS, mask_prompted, read_visual
-from ovseg.parity.report import EXACT, Report
 from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
 from ovseg.segmentors.region_crops import (
     RegionSettings,
@@ -32,6 +30,8 @@ from ovseg.segmentors.region_scores import (
 )
 from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
+from parity.ovseg.clip import FEATURES, LOGITS, mask_prompted, read_visual
+from parity.report import EXACT, Report
 
 _MEMORY_MEGABYTES = 0.2  # small, so that the cases go through several batches
 _STRIP_BYTES = 2**16

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 import torch
+from scripts import ROOT
 
 from ovseg.datasets.coco import PIXEL_VALUES
-from ovseg.parity.ovseg_clip import FEATURES, text_model
-from ovseg.parity.report import EXACT, Report
 from ovseg.text import TextEncoder, build_classifier
 from ovseg.text.cosine import LOGIT_SCALE, with_no_object
 from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.protocols import protocol_words
 from ovseg.vocabulary.templates import fill_template, get_templates
+from parity.ovseg.clip import FEATURES, text_model
+from parity.report import EXACT, Report
 
 _PROTOCOLS = {
     'ade20k_150': 'ade20k',
@@ -25,7 +26,7 @@ _PROTOCOLS = {
     'pascal_context_459': 'context459',
 }
 # Of the converter, which is not part of the package.
-_OBJECT_IDS = Path('tools/dataset_converters/ade847_object_ids.json')
+_OBJECT_IDS = 'ade847_object_ids.json'
 
 
 def check_class_names(report: Report, folder: Path) -> None:
@@ -37,12 +38,9 @@ def check_class_names(report: Report, folder: Path) -> None:
     ids = [value + 1 for value in PIXEL_VALUES]
     key = 'coco_stuff_171_dataset_id'
     report.compare(key, ids, list(report.content[key]), EXACT)
-    key, path = 'ade20k_full_847_object_id', Path(__file__).parents[2] / _OBJECT_IDS
-    if path.is_file():
-        ids = json.loads(path.read_text(encoding='utf-8'))
-        report.compare(key, ids, list(report.content[key]), EXACT)
-    else:
-        report.leave(key, f'{_OBJECT_IDS} is not installed with the package')
+    key, (path,) = 'ade20k_full_847_object_id', ROOT.glob(f'tools/**/{_OBJECT_IDS}')
+    ids = json.loads(path.read_text(encoding='utf-8'))
+    report.compare(key, ids, list(report.content[key]), EXACT)
 
 
 @torch.inference_mode()

@@ -16,8 +16,6 @@ from torch import Tensor
 from ovseg.backbones.sam import load_sam
 from ovseg.backbones.sam_encoder import SAMEncoder, resize_to_multiple
 from ovseg.backbones.sam_image import SAMImage
-from ovseg.parity.report import EXACT, Report, Tolerance
-from ovseg.parity.trident_files import read_golden, spatial
 from ovseg.refiners.coarse_map import CoarseMap, CoarseScores, all_rows, coarse_map
 from ovseg.refiners.mask_fusion import (
     decide_labels,
@@ -27,6 +25,8 @@ from ovseg.refiners.mask_fusion import (
 )
 from ovseg.refiners.regions import Regions, find_regions
 from ovseg.refiners.sam_prompts import Decoded, Prompts, SAMPrompts, decode, region_masks
+from parity.report import EXACT, Report, Tolerance
+from parity.trident.model import read_golden, spatial
 
 PROBABILITIES = Tolerance(atol=1e-3)
 COORDINATES = Tolerance(atol=1e-3)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ovseg.backbones.clip import build_architecture
-from ovseg.parity.attention_cases import PREPROCESSOR
 from ovseg.segmentors.trident import Trident
+from parity.training_free_attention.pipelines import PREPROCESSOR
 
 _HALVED = 'CityscapesDataset'
 

@@ -1,6 +1,6 @@
 """Parity of DenseCLIP's detectors: features, scores, proposals, detections, losses, gradients.
 
-Importing it imports mmdet's models, so ``check.py`` does so inside its check.
+Importing it imports mmdet's models, so the golden set does so inside its checks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ovseg.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
 from ovseg.heads.pixel_text_matching import join_score_map
 from ovseg.losses import box_raster, box_segmentation_loss
 from ovseg.losses.box_segmentation import STRIDE
-from ovseg.parity.denseclip_cases import (
+from parity.denseclip.cases import (
     case_of,
     close,
     compare_gradients,
@@ -32,7 +32,7 @@ from ovseg.parity.denseclip_cases import (
     read_case,
     without_ignored,
 )
-from ovseg.parity.report import EXACT, Report
+from parity.report import EXACT, Report
 
 Detector = DenseCLIPRetinaNet | DenseCLIPMaskRCNN
 _CLASSES = {'DenseCLIP_RetinaNet': DenseCLIPRetinaNet, 'DenseCLIP_MaskRCNN': DenseCLIPMaskRCNN}

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from ovseg.engine.tta import OVSegTTA
 from ovseg.heads.pixel_text_matching import join_score_map, tokenize_names
-from ovseg.parity.denseclip_cases import (
+from ovseg.segmentors import DenseCLIP
+from parity.denseclip.cases import (
     LABELS,
     case_of,
     close,
@@ -25,8 +26,7 @@ from ovseg.parity.denseclip_cases import (
     read_case,
     without_ignored,
 )
-from ovseg.parity.report import EXACT, Report
-from ovseg.segmentors import DenseCLIP
+from parity.report import EXACT, Report
 
 
 def check_segmentor(report: Report, folder: Path) -> None:

@@ -16,9 +16,9 @@ from torch import Tensor
 from ovseg.datasets import MaskCaptionPairs
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.engine.warmup_cosine import WarmupCosineLR
-from ovseg.parity.ovseg_clip import FEATURES, model_config, read_visual, text_model
-from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.pretraining import MaskAdaptation
+from parity.ovseg.clip import FEATURES, model_config, read_visual, text_model
+from parity.report import EXACT, Report, Tolerance
 
 LOSSES = Tolerance(rtol=1e-5)
 # Sums over all tokens in another order.

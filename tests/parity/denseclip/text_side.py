@@ -11,8 +11,8 @@ from torch import nn
 
 from ovseg.backbones.text_aligned import TextAlignedFeatures
 from ovseg.heads.pixel_text_matching import PixelTextMatching
-from ovseg.parity.denseclip_cases import compare_tensors, load_case, without_ignored
-from ovseg.parity.report import EXACT, Report
+from parity.denseclip.cases import compare_tensors, load_case, without_ignored
+from parity.report import EXACT, Report
 
 
 class _TextSide(PixelTextMatching, nn.Module):

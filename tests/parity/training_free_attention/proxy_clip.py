@@ -11,7 +11,9 @@ from torch import Tensor
 from ovseg.attention import LastBlockSpec
 from ovseg.backbones import CLIPViTEncoder, ProxyCLIPEncoder, load_clip
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
-from ovseg.parity.attention_cases import (
+from ovseg.segmentors import TrainingFreeSegmentor
+from parity.report import Report
+from parity.training_free_attention.pipelines import (
     FEATURES,
     PIPELINE_INPUTS,
     PREPROCESSOR,
@@ -20,8 +22,6 @@ from ovseg.parity.attention_cases import (
     read_weights,
     weight_file,
 )
-from ovseg.parity.report import Report
-from ovseg.segmentors import TrainingFreeSegmentor
 
 _INPUTS = (*PIPELINE_INPUTS, 'beta', 'gamma')
 # Of the golden feature cases, whose images are multiples of all patches.

@@ -13,7 +13,9 @@ from torch import Tensor
 from ovseg.attention import ATTENTIONS, LAST_BLOCKS, LastBlockSpec, neighbour_bias, run_block
 from ovseg.backbones import CLIPViTEncoder, LoadedCLIP, load_clip
 from ovseg.backbones.dino import load_dino
-from ovseg.parity.attention_cases import (
+from ovseg.segmentors import TrainingFreeSegmentor
+from parity.report import EXACT, Report
+from parity.training_free_attention.pipelines import (
     FEATURES,
     PIPELINE_INPUTS,
     PREPROCESSOR,
@@ -22,8 +24,6 @@ from ovseg.parity.attention_cases import (
     read_weights,
     weight_file,
 )
-from ovseg.parity.report import EXACT, Report
-from ovseg.segmentors import TrainingFreeSegmentor
 
 _SCLIP = {'padding': 'floor', 'position_resize': 'scale_factor', 'last_block': 'sclip'}
 _NACLIP = {**_SCLIP, 'last_block': 'naclip'}

@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from ovseg.apis.zoo import find_config
 from ovseg.guides import patch_correlation
 from ovseg.losses import correlation_loss, foreground_loss
-from ovseg.parity.clip_dinoiser_files import golden_model
-from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.refiners import LearnedBackground
 from ovseg.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
@@ -25,6 +23,8 @@ from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
+from parity.clip_dinoiser.model import golden_model
+from parity.report import EXACT, Report, Tolerance
 
 FEATURES = Tolerance(atol=1e-5, rtol=1e-5)
 PROBABILITIES = Tolerance(atol=1e-4)

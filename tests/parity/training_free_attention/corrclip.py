@@ -16,7 +16,11 @@ from torch.nn import functional as F
 from ovseg.backbones import CorrCLIPEncoder, load_clip
 from ovseg.guides.region_scope import linked_groups, region_distances, resize_regions
 from ovseg.guides.retrieval import RetrievalBank
-from ovseg.parity.attention_cases import (
+from ovseg.segmentors import CorrCLIP
+from ovseg.segmentors.corrclip import TwoModelClassifier
+from ovseg.text import Classifier
+from parity.report import EXACT, Report
+from parity.training_free_attention.pipelines import (
     FEATURES,
     PIPELINE_INPUTS,
     PREPROCESSOR,
@@ -26,10 +30,6 @@ from ovseg.parity.attention_cases import (
     read_weights,
     weight_file,
 )
-from ovseg.parity.report import EXACT, Report
-from ovseg.segmentors import CorrCLIP
-from ovseg.segmentors.corrclip import TwoModelClassifier
-from ovseg.text import Classifier
 
 _WEIGHTS = 'corrclip_v1_weights.pt'
 _REACH = 0.2

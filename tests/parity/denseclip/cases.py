@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ovseg.engine.checkpoint import load_state_strict
-from ovseg.parity.report import EXACT, Report, Tolerance
+from parity.report import EXACT, Report, Tolerance
 
 LABELS = Tolerance(share=0.001)
 _TOKENS = 'text_encoder.token_embedding.weight'

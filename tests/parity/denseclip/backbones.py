@@ -19,8 +19,8 @@ from ovseg.backbones.clip_initialisation import (
     unmatched,
 )
 from ovseg.backbones.text_aligned import TextAlignedFeatures
-from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.registry import MODELS
+from parity.report import EXACT, Report, Tolerance
 
 # Of the one-block archive whose table and filters the golden file has the first channels of.
 _VIT_B16 = {'patch_size': 16, 'layers': 1, 'out_indices': (0, 0, 0, 0)}

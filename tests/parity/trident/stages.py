@@ -18,19 +18,19 @@ from ovseg.backbones.dino import load_dino
 from ovseg.backbones.sam import load_sam
 from ovseg.backbones.sam_encoder import resize_to_multiple
 from ovseg.guides.sam_correlation import SAMCorrelation, correlation_rows, valid_patches
-from ovseg.parity.attention_cases import LABELS, ONE_LEVEL, PIXEL_SUM, PROBABILITIES
-from ovseg.parity.report import EXACT, Report, Tolerance
-from ovseg.parity.trident_files import golden_trident, read_golden, save_clip, spatial
-from ovseg.parity.trident_refinement import (
-    check_units_fusion,
-    check_units_regions,
-    compare_refinement,
-)
 from ovseg.segmentors.trident import Trident
 from ovseg.segmentors.upsample import output_rows
 from ovseg.segmentors.windows import cut_windows, whole_patches, window_boxes
 from ovseg.text import Classifier, build_classifier
 from ovseg.vocabulary import Rejection, build_vocabulary
+from parity.report import EXACT, Report, Tolerance
+from parity.training_free_attention.pipelines import LABELS, ONE_LEVEL, PIXEL_SUM, PROBABILITIES
+from parity.trident.model import golden_trident, read_golden, save_clip, spatial
+from parity.trident.refinement import (
+    check_units_fusion,
+    check_units_regions,
+    compare_refinement,
+)
 
 FEATURES = Tolerance(atol=1e-4, rtol=1e-4)
 COUNT = Tolerance(rtol=1e-4)

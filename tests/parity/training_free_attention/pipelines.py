@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from ovseg.backbones.clip import build_architecture
-from ovseg.parity.report import Report, Tolerance
 from ovseg.segmentors import TrainingFreeSegmentor
 from ovseg.segmentors.pixel_stage import PixelStage, refined_strips
 from ovseg.segmentors.upsample import ScoreMaps, output_strips
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection
+from parity.report import Report, Tolerance
 
 FEATURES = Tolerance(atol=1e-4)
 PROBABILITIES = Tolerance(atol=1e-3)

@@ -18,13 +18,13 @@ from torch import Tensor
 from ovseg.backbones import build_dense_encoder
 from ovseg.backbones.clip import override_vision
 from ovseg.backbones.maskclip_format import to_maskclip
-from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.refiners import KeySmoothing, PromptDenoising, key_smoothing, prompt_denoising
 from ovseg.segmentors import TrainingFreeSegmentor
 from ovseg.segmentors.upsample import ScoreMaps, input_rows, output_strips
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.templates import get_templates
+from parity.report import EXACT, Report, Tolerance
 
 FEATURES = Tolerance(atol=1e-5, rtol=1e-4)
 # Anything behind softmax(100 x); smoothed scores are sums over positions, hence the relative part.

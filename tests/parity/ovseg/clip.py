@@ -11,7 +11,7 @@ import torch
 
 from ovseg.backbones.clip import build_architecture, load_clip_weights
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
-from ovseg.parity.report import Tolerance
+from parity.report import Tolerance
 
 FEATURES = Tolerance(atol=2e-5, rtol=1e-4)
 LOGITS = Tolerance(atol=1e-3, rtol=1e-4)  # cosines times 100
