@@ -105,7 +105,7 @@ class Report:
 
     def miss_unseen(self) -> None:
         """Lists every entry of the file that no check has read or compared, as missing."""
-        for path in _leaves(self.content):
+        for path, _ in leaves(self.content):
             if not any(path == seen or path.startswith(f'{seen}.') for seen in self._seen):
                 self.lines.append(Line(path, 'missing', 'no check covers this quantity'))
 
@@ -127,13 +127,18 @@ class Report:
         self.lines.append(Line(name, 'ok' if good else 'FAILED', detail))
 
 
-def _leaves(value: Any, path: str = '') -> Iterator[str]:
-    """Dotted paths of a nested structure; lists of plain values count as one leaf."""
+def leaves(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Dotted paths and values of a nested structure; lists of plain values count as one leaf.
+
+    Args:
+        value: dicts and lists of tensors and plain values.
+        path: of it.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _leaves(item, f'{path}.{key}' if path else str(key))
+            yield from leaves(item, f'{path}.{key}' if path else str(key))
     elif isinstance(value, list) and any(isinstance(item, Tensor | dict) for item in value):
         for index, item in enumerate(value):
-            yield from _leaves(item, f'{path}.{index}')
+            yield from leaves(item, f'{path}.{index}')
     else:
-        yield path
+        yield path, value

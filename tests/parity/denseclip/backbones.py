@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,24 +21,40 @@ from ovseg.backbones.clip_initialisation import (
 )
 from ovseg.backbones.text_aligned import TextAlignedFeatures
 from ovseg.registry import MODELS
-from parity.report import EXACT, Report, Tolerance
+from parity.denseclip.cases import without_ignored
+from parity.report import EXACT, Report, Tolerance, leaves
 
+_BACKBONE_INPUTS = ('type', 'config', 'state_dict', 'img')
 # Of the one-block archive whose table and filters the golden file has the first channels of.
 _VIT_B16 = {'patch_size': 16, 'layers': 1, 'out_indices': (0, 0, 0, 0)}
 
 
 @torch.inference_mode()
 def check_backbones(report: Report, folder: Path) -> None:
-    """Levels of the plain ResNet and of the ViTs without a text space."""
+    """Levels of ResNets and ViTs, and their embeddings where they have a text space."""
     for name, case in report.content.items():
-        report.use(*(f'{name}.{key}' for key in ('type', 'config', 'state_dict', 'img')))
-        backbone = MODELS.build({'type': case['type'], '_scope_': 'ovseg', **case['config']}).eval()
+        report.use(*(f'{name}.{key}' for key in _BACKBONE_INPUTS))
+        config = without_ignored(case['config'])
+        backbone = MODELS.build({'type': case['type'], '_scope_': 'ovseg', **config}).eval()
         load_strictly(backbone, case['state_dict'], name)
-        levels = backbone(case['img'])
-        report.compare(f'{name}.outs', len(levels), len(case['outs']), EXACT)
-        for key, theirs in case['outs'].items():
-            ours = levels[int(key.removeprefix('level'))]
-            report.compare(f'{name}.outs.{key}', ours, theirs, features(theirs))
+        given = backbone(case['img'])
+        has_text_space = isinstance(given, TextAlignedFeatures)
+        levels = given.levels if has_text_space else given
+        theirs = {
+            path: value
+            for path, value in leaves(case, name)
+            if path.removeprefix(f'{name}.').partition('.')[0] not in _BACKBONE_INPUTS
+        }
+        wanted = len(levels) + 2 * has_text_space
+        report.compare(f'{name}.outs', wanted, len(theirs), EXACT)
+        for path, value in theirs.items():
+            if level := re.search(r'level([0-3])$', path):
+                ours = levels[int(level[1])]
+            elif has_text_space:
+                ours = given.global_embedding if value.ndim == 2 else given.dense_embedding
+            else:
+                continue  # then listed as missing
+            report.compare(path, ours, value, features(value))
 
 
 @torch.inference_mode()

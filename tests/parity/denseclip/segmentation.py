@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from parity.denseclip.cases import (
     read_case,
     without_ignored,
 )
-from parity.report import EXACT, Report
+from parity.report import EXACT, Report, leaves
 
 
 def check_segmentor(report: Report, folder: Path) -> None:
@@ -46,12 +47,24 @@ def check_segmentor(report: Report, folder: Path) -> None:
 
 
 def check_tokens(report: Report, folder: Path) -> None:
-    """Token ids of the bare class names of ADE20K and COCO."""
-    for name in ('ade20k', 'coco'):
-        report.use(f'{name}_names')
-        theirs = report.content[f'{name}_texts_len5']
-        ours = tokenize_names(report.content[f'{name}_names'], theirs.shape[1])
-        report.compare(f'{name}_texts_len5', ours, theirs, EXACT)
+    """Token ids of bare class names, whatever data sets the file has them of.
+
+    Names are a list of strings, ids a (K, N) tensor; whose they are, the beginnings of keys tell.
+    """
+    entries = dict(leaves(report.content))
+    names = {path: value for path, value in entries.items() if _are_words(value)}
+    report.use(*names)
+    for path, theirs in entries.items():
+        if isinstance(theirs, Tensor) and theirs.ndim == 2:
+            fitting = [key for key, words in names.items() if len(words) == len(theirs)]
+            if not fitting:
+                continue  # then listed as missing
+            key = max(fitting, key=lambda key: len(os.path.commonprefix([key, path])))
+            report.compare(path, tokenize_names(names[key], theirs.shape[1]), theirs, EXACT)
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def build_case(content: dict[str, Any], **changes: Any) -> DenseCLIP:
