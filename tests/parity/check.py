@@ -11,14 +11,7 @@ from parity.golden import Check, GoldenSet, read
 from parity.report import Line, Report
 
 # Golden folders that have checks: the module ``parity.<name>`` says in ``GOLDEN`` which.
-SETS = (
-    'clip_dinoiser',
-    'denseclip',
-    'maskclip',
-    'ovseg',
-    'training_free_attention',
-    'trident',
-)
+SETS = ('clip_dinoiser', 'denseclip', 'maskclip', 'ovseg', 'training_free_attention', 'trident')
 
 
 def golden_set(name: str) -> GoldenSet:
@@ -53,7 +46,7 @@ def check_path(path: str | Path) -> Iterator[Report]:
         checks = [(name, check) for name in sets if (check := _check(name, file))]
         if len(checks) == 1:
             report = Report(read(file), str(file))
-            checks[0][1](report, file.parent)
+            checks[0][1](report.case, file.parent)
             report.miss_unseen()
         else:
             report = Report({}, str(file))

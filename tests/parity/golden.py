@@ -1,19 +1,22 @@
-"""A golden set: which of its files are compared by what."""
+"""A golden set: which of its files are compared by what, and how they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from parity.report import Report
+from parity.report import Case
 
-# Compares what a report holds; other files of the case lie in the folder.
-Check = Callable[[Report, Path], None]
+# Compares what a file holds; other files of the case lie in the folder.
+Check = Callable[[Case, Path], None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,65 @@ class GoldenSet:
 def read(path: Path) -> dict[str, Any]:
     """Content of a golden file."""
     return torch.load(path, map_location='cpu', weights_only=True)
+
+
+@contextmanager
+def saved(**contents: Any) -> Iterator[dict[str, str]]:
+    """Temporary files, as published ones lie on disk.
+
+    Args:
+        contents: what is saved, by a name.
+
+    Yields:
+        Paths by these names.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: str(Path(folder) / f'{name}.pt') for name in contents}
+        for name, content in contents.items():
+            torch.save(content, paths[name])
+        yield paths
+
+
+def as_float(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose float32 values the file keeps as float16 where it can hold them."""
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
+
+
+def token_table(ids: Tensor, rows: Tensor, count: int = 49408) -> Tensor:
+    """A token embedding of which a file holds some rows; the others are never read.
+
+    Args:
+        ids: (n,), which rows.
+        rows: (n, W).
+        count: tokens.
+    """
+    table = torch.zeros(count, rows.shape[1])
+    table[ids.long()] = rows.float()
+    return table
+
+
+def clip_config(golden: Mapping[str, Any]) -> dict[str, Any]:
+    """An open_clip model config with the dimensions that a golden file states.
+
+    Args:
+        golden: its ``config``; without ``text_*`` the text tower is a tiny one.
+    """
+    sizes = ('image_size', 'patch_size', 'width', 'layers', 'mlp_ratio')
+    vision = {key: golden[key] for key in sizes if key in golden}
+    # A ResNet's pool has 32 times the width.
+    pooled = golden['width'] * (32 if golden.get('kind') == 'rn' else 1)
+    text = {'context_length': 8, 'vocab_size': 16, 'width': 8, 'heads': 1, 'layers': 1}
+    if 'text_width' in golden:
+        text = {key: golden[f'text_{key}'] for key in ('width', 'heads', 'layers')}
+        text.update(context_length=77, vocab_size=49408)
+    return {
+        'embed_dim': golden['embed_dim'],
+        'vision_cfg': {**vision, 'head_width': pooled // golden['heads']},
+        'text_cfg': text,
+        'quick_gelu': golden.get('quick_gelu', True),
+    }
 
 
 def _first_match(table: Mapping[str, Any], name: str) -> Any | None:

@@ -52,6 +52,7 @@ def build_random(build_case):
         'type': 'DenseCLIP_RetinaNet',
         'class_names': names,
         'clip_head': False,
+        'seg_loss': True,
         'backbone': {
             'type': 'CLIPResNetWithAttention',
             **{'layers': [1] * 4, 'width': 4, 'output_dim': 8, 'input_resolution': 64},

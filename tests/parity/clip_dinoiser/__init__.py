@@ -1,6 +1,6 @@
 """Parity with CLIP-DINOiser."""
 
-from parity.clip_dinoiser import checks
+from parity.clip_dinoiser import checks, training
 from parity.golden import GoldenSet
 from parity.maskclip.dense import check_variants
 
@@ -13,7 +13,7 @@ GOLDEN = GoldenSet(
         'teacher_signals.pt': checks.check_teacher_signals,
         'dinoclip_teacher_model.pt': checks.check_teacher_model,
         'final_feats.pt': checks.check_final_features,
-        'training.pt': checks.check_training,
+        'training.pt': training.check_training,
         'imagenet_subset_indices.pt': checks.check_subset,
         'maskclip_variants.pt': check_variants,
     },

@@ -1,4 +1,4 @@
-"""Parity with CLIP-DINOiser: every quantity of its golden files, training steps included."""
+"""Parity with CLIP-DINOiser: every quantity of its golden files but of training."""
 
 from __future__ import annotations
 
@@ -7,104 +7,96 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.apis.zoo import find_config
+from ovseg.datasets.imagenet_subset import IMAGENET_IMAGES, draw_subset
 from ovseg.guides import patch_correlation
-from ovseg.losses import correlation_loss, foreground_loss
 from ovseg.refiners import LearnedBackground
-from ovseg.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
 from ovseg.segmentors.inference import InferenceSettings
 from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
 from parity.clip_dinoiser.model import golden_model
-from parity.report import EXACT, Report, Tolerance
+from parity.golden import read
+from parity.report import EXACT, LABELS, Case, Tolerance
 
 FEATURES = Tolerance(atol=1e-5, rtol=1e-5)
 PROBABILITIES = Tolerance(atol=1e-4)
-LABELS = Tolerance(share=0.001)
 _STRIP_BYTES = 2**14  # small, so that the cases go through several strips
-_SCHEDULE = '_base_/schedules/clip_dinoiser_100e.py'
+_TEXT_TEMPLATES = {
+    '80': 'openai-80',
+    'laion_2': ['a photo of a {}', 'a photo of an {}'],
+    'a_1': ['a {}'],
+}
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def check_weights(report: Report, folder: Path) -> None:
+def check_weights(file: Case, folder: Path) -> None:
     """Text classifiers, and the names of everything in the released module."""
-    content = report.content
-    report.use('config', 'clip_state_dict', 'token_embedding_ids', 'token_embedding_rows')
-    report.use('class_embeddings')
+    file.use('clip_state_dict', 'token_embedding_ids', 'token_embedding_rows', 'class_embeddings')
     with golden_model(folder, teacher=True) as model:
-        vocabulary = Vocabulary.parse([[name] for name in content['config']['classes']])
-        for name, templates in (
-            ('80', 'openai-80'),
-            ('laion_2', ['a photo of a {}', 'a photo of an {}']),
-            ('a_1', ['a {}']),
-        ):
+        vocabulary = Vocabulary.parse([[name] for name in file['config']['classes']])
+        for name, templates in _TEXT_TEMPLATES.items():
             classifier = build_classifier(vocabulary, model.text_encoder, templates=templates)
-            path = f'text_classifier_{name}'
-            report.compare(path, classifier.weight, content[path], FEATURES)
-        checkpoint = content['checkpoint']
-        for name, value in checkpoint['model_state_dict'].items():
-            ours = model.guide.state_dict()[name]
-            report.compare(f'checkpoint.model_state_dict.{name}', ours, value, EXACT)
-        report.use('checkpoint.epoch')
+            file.compare(FEATURES, {f'text_classifier_{name}': classifier.weight})
+        checkpoint = file.inner('checkpoint')
+        checkpoint.compare_weights('model_state_dict', model.guide.state_dict())
+        checkpoint.use('epoch')
         shapes = {name: list(value.shape) for name, value in _released_names(model).items()}
-        for name, shape in content['all_state_dict_keys'].items():
-            report.compare(f'all_state_dict_keys.{name}', shapes.pop(name, None), shape, EXACT)
-        report.compare('all_state_dict_keys', sorted(shapes), [], EXACT)
-
-
-def check_inference(report: Report, folder: Path) -> None:
-    """Features, correlations, pooling, scores and the background rule, image by image."""
-    with golden_model(folder) as model:
-        for index, case in enumerate(report.content['cases']):
-            _check_case(report, f'cases.{index}', case, model)
+        released = file.inner('all_state_dict_keys')
+        released.compare(EXACT, {name: shapes.pop(name, None) for name in released})
+        file.compare_as('all_state_dict_keys', sorted(shapes), [])
 
 
 @torch.no_grad()
-def _check_case(report: Report, name: str, case: dict, model: CLIPDINOiser) -> None:
-    # The margins tell how far the thresholds are from the nearest value; nothing to compute.
-    report.use(f'{name}.img', *(f'{name}.{key}' for key in case if key.endswith('_margin')))
-    inputs = _normalise(case['img'])
+def check_inference(file: Case, folder: Path) -> None:
+    """Features, correlations, pooling, scores and the background rule, image by image."""
+    with golden_model(folder) as model:
+        for case in file.cases('cases'):
+            _check_case(case, model, _certainty(folder))
+
+
+def _check_case(case: Case, model: CLIPDINOiser, certainty: float) -> None:
+    _leave_margins(case)
+    inputs = normalised(case['img'])
     if 'padded' in case:
         padded = model.encoder.pad(inputs)
-        report.compare(f'{name}.padded', model.pixels(padded), case['padded'], FEATURES)
-        report.compare(f'{name}.clip_input', padded, case['clip_input'], FEATURES)
+        case.compare(FEATURES, padded=model.pixels(padded), clip_input=padded)
     features = model.encoder(inputs, frozenset({'tokens', 'mlp_input'}))
-    report.compare(f'{name}.maskclip_v', features.tokens, case['maskclip_v'], FEATURES)
-    report.compare(f'{name}.clip_proj_feats', features.patch, case['clip_proj_feats'], FEATURES)
-    inner = features.mlp_input.flatten(2).transpose(1, 2)
-    report.compare(f'{name}.clip_inter', inner, case['clip_inter'][:, 1:], FEATURES)
-    alone = model.encoder.mlp_input(inputs).flatten(2).transpose(1, 2)
-    report.compare(f'{name}.clip_inter', alone, case['clip_inter'][:, 1:], FEATURES)
-    projected, foreground = model.guide.predict(features.mlp_input)
-    report.compare(f'{name}.bkg_logit', foreground, case['bkg_logit'], FEATURES)
-    correlation = patch_correlation(projected)
-    report.compare(f'{name}.corrs_raw', correlation, case['corrs_raw'].flatten(2), FEATURES)
+    case.compare(FEATURES, maskclip_v=features.tokens, clip_proj_feats=features.patch)
+    # Theirs has the class token first.
+    inner = case.wanted('clip_inter')[:, 1:]
+    for ours in (features.mlp_input, model.encoder.mlp_input(inputs)):
+        case.compare_as('clip_inter', ours.flatten(2).transpose(1, 2), inner, FEATURES)
+    _check_guide(case, model, features.mlp_input)
     encodings = model.encode_images(inputs)
     refined = torch.cat([encoding.features.patch for encoding in encodings])
-    report.compare(f'{name}.refined_feats', refined, case['refined_feats'], FEATURES)
+    case.compare(FEATURES, refined_feats=refined)
     maps = [model.score(encoding, model.classifier) for encoding in encodings]
     out = torch.cat([scores.maps for scores in maps])
-    report.compare(f'{name}.out', out, case['out'], PROBABILITIES)
+    case.compare(PROBABILITIES, out=out)
     if 'out_found' in case:
-        with _background(model):
+        with _background(model, certainty):
             found = model.score(encodings[0], model.classifier).maps
-        report.compare(f'{name}.out_found', found, case['out_found'], PROBABILITIES)
-        changed = int((found != out).any(1).sum())
-        report.compare(f'{name}.found_changed', changed, case['found_changed'], EXACT)
+        case.compare(PROBABILITIES, out_found=found)
+        case.compare(EXACT, found_changed=int((found != out).any(1).sum()))
     if 'out_image' in case:
-        at_input = input_rows(maps[0], 0, maps[0].input_size[0])[None]
-        report.compare(f'{name}.out_image', at_input, case['out_image'], PROBABILITIES)
+        case.compare(PROBABILITIES, out_image=_at_input(maps[0]))
     demo = torch.stack([_demo_labels(scores, model.encoder.stride[0]) for scores in maps])
-    report.compare(f'{name}.out_demo', demo, case['out_demo'], LABELS)
+    case.compare(LABELS, out_demo=demo)
+
+
+def _check_guide(case: Case, model: CLIPDINOiser, read_by_it: Tensor) -> None:
+    projected, foreground = model.guide.predict(read_by_it)
+    correlation = patch_correlation(projected).unflatten(2, tuple(read_by_it.shape[2:]))
+    case.compare(FEATURES, bkg_logit=foreground, corrs_raw=correlation)
+
+
+def _at_input(maps: ScoreMaps) -> Tensor:
+    return input_rows(maps, 0, maps.input_size[0])[None]
 
 
 def _demo_labels(scores: ScoreMaps, patch: int) -> Tensor:
@@ -116,208 +108,124 @@ def _demo_labels(scores: ScoreMaps, patch: int) -> Tensor:
 
 
 @torch.no_grad()
-def check_slide(report: Report, folder: Path) -> None:
+def check_slide(file: Case, folder: Path) -> None:
     """Sliding windows, with and without the background rule."""
-    content = report.content
-    report.use('img', 'crop', 'stride', 'ori_shape')
-    size = tuple(content['ori_shape'])
+    size = tuple(file['ori_shape'])
     with golden_model(folder) as model:
         model.inference_settings = InferenceSettings(
-            'slide', content['crop'], content['stride'], window_batch=2
+            'slide', file['crop'], file['stride'], window_batch=2
         )
-        encoding = model.encode_image(_normalise(content['img']))
+        encoding = model.encode_image(normalised(file['img']))
         maps = model.score(encoding, model.classifier)
-        at_input = input_rows(maps, 0, maps.input_size[0])[None]
-        report.compare('preds', at_input, content['preds'], PROBABILITIES)
         rows = [rows for _, _, rows in output_strips(maps, size, _STRIP_BYTES)]
         full = torch.cat(rows, dim=1)[None]
-        report.compare('prob_ori', full.softmax(1), content['prob_ori'], PROBABILITIES)
-        labels = model.segment_encoding(encoding, size)[None]
-        report.compare('pred_ori', labels, content['pred_ori'], LABELS)
-        with _background(model):
+        file.compare(PROBABILITIES, preds=_at_input(maps), prob_ori=full.softmax(1))
+        file.compare(LABELS, pred_ori=model.segment_encoding(encoding, size)[None])
+        with _background(model, _certainty(folder)):
             maps = model.score(encoding, model.classifier)
-            at_input = input_rows(maps, 0, maps.input_size[0])[None]
-            report.compare('preds_found', at_input, content['preds_found'], PROBABILITIES)
-            labels = model.segment_encoding(encoding, size)[None]
-            report.compare('pred_ori_found', labels, content['pred_ori_found'], LABELS)
+            file.compare(PROBABILITIES, preds_found=_at_input(maps))
+            file.compare(LABELS, pred_ori_found=model.segment_encoding(encoding, size)[None])
 
 
-def check_teachers(report: Report, folder: Path) -> None:
+def check_teachers(file: Case, folder: Path) -> None:
     """The teachers' weights load under their published names; their signals are another file."""
+    file.use('config')
     with golden_model(folder, teacher=True) as model:
-        own = model.teacher.dino.vit.state_dict()
-        found = model.teacher.found.encoder.vit.state_dict()
-        for part, ours in (('dino_state_dict', own), ('found_vit_state_dict', found)):
-            for name, value in report.content[part].items():
-                report.compare(f'{part}.{name}', ours.pop(name), value, EXACT)
-            report.compare(part, sorted(ours), [], EXACT)
-        for name, value in report.content['found_decoder'].items():
-            ours = model.teacher.found.decoder.state_dict()[name]
-            report.compare(f'found_decoder.{name}', ours, value, EXACT)
-        report.use('config')
+        dino, found = model.teacher.dino.vit, model.teacher.found
+        file.compare_weights('dino_state_dict', dino.state_dict(), whole=True)
+        file.compare_weights('found_vit_state_dict', found.encoder.vit.state_dict(), whole=True)
+        file.compare_weights('found_decoder', found.decoder.state_dict())
 
 
 @torch.no_grad()
-def check_teacher_signals(report: Report, folder: Path) -> None:
+def check_teacher_signals(file: Case, folder: Path) -> None:
     """DINO's features and correlations, FOUND's maps."""
     with golden_model(folder, teacher=True) as model:
         teacher = model.teacher
-        for index, case in enumerate(report.content['cases']):
-            name = f'cases.{index}'
-            report.use(f'{name}.img', f'{name}.dino_margin')
-            image = model.pixels(_normalise(case['img']))
+        for index, case in enumerate(file.cases('cases')):
+            _leave_margins(case)
+            image = model.pixels(normalised(case['img']))
             values = teacher.dino(image, 'values')
             grid = tuple(values.shape[2:])
-            report.compare(f'{name}.dino_hw', list(grid), case['dino_hw'], EXACT)
-            report.compare(f'{name}.dino_feats', _unit(values), case['dino_feats'], FEATURES)
             taught = teacher.look(image, grid)
-            wanted = case['dino_corrs'].flatten(2)
-            report.compare(f'{name}.dino_corrs', taught.affinity, wanted, FEATURES)
-            keys = teacher.found.encoder(image, 'keys')
-            report.compare(f'{name}.found_feats', keys, case['found_feats'], FEATURES)
             logits = teacher.found(image)
-            report.compare(f'{name}.found_logits', logits, case['found_logits'], FEATURES)
             soft = logits.sigmoid()
-            report.compare(f'{name}.found_soft_full', soft, case['found_soft_full'], PROBABILITIES)
-            path = 'found_soft_resized'
-            report.compare(f'{name}.{path}', taught.foreground, case[path], PROBABILITIES)
+            case.compare(EXACT, dino_hw=list(grid))
+            case.compare(
+                FEATURES,
+                dino_feats=_unit(values),
+                dino_corrs=taught.affinity.unflatten(2, grid),
+                found_feats=teacher.found.encoder(image, 'keys'),
+                found_logits=logits,
+            )
             smooth = F.interpolate(soft, grid, mode='bilinear', antialias=True)
-            path = 'found_soft_resized_antialias'
-            report.compare(f'{name}.{path}', smooth, case[path], PROBABILITIES)
-        image = model.pixels(_normalise(report.content['cases'][0]['img']))
-        for quantity in ('queries', 'keys'):
-            path = f'dino_feats_{quantity[0]}_case0'
-            ours = _unit(teacher.dino(image, quantity))
-            report.compare(path, ours, report.content[path], FEATURES)
+            case.compare(
+                PROBABILITIES,
+                found_soft_full=soft,
+                found_soft_resized=taught.foreground,
+                found_soft_resized_antialias=smooth,
+            )
+            if index == 0:
+                for quantity in ('queries', 'keys'):
+                    ours = _unit(teacher.dino(image, quantity))
+                    file.compare(FEATURES, {f'dino_feats_{quantity[0]}_case0': ours})
 
 
 @torch.no_grad()
-def check_teacher_model(report: Report, folder: Path) -> None:
+def check_teacher_model(file: Case, folder: Path) -> None:
     """The teacher-only model: true DINO correlations instead of learned ones."""
-    content = report.content
-    report.use('enc_type_feats', 'gamma', 'delta')
-    quantity = {'q': 'queries', 'k': 'keys', 'v': 'values'}[content['enc_type_feats']]
-    with golden_model(folder, guided_by=quantity, gamma=content['gamma']) as model:
-        for index, case in enumerate(content['cases']):
-            name = f'cases.{index}'
-            report.use(f'{name}.img', *(f'{name}.{key}' for key in case if key.endswith('_margin')))
-            encoding = model.encode_image(_normalise(case['img']))
+    quantity = {'q': 'queries', 'k': 'keys', 'v': 'values'}[file['enc_type_feats']]
+    with golden_model(folder, guided_by=quantity, gamma=file['gamma']) as model:
+        for case in file.cases('cases'):
+            _leave_margins(case)
+            encoding = model.encode_image(normalised(case['img']))
             grid = tuple(encoding.features.patch.shape[2:])
             affinity = model.guide.look(case['img'], grid).affinity
-            wanted = case['dino_corrs'].flatten(2)
-            report.compare(f'{name}.dino_corrs', affinity, wanted, FEATURES)
-            out = model.score(encoding, model.classifier).maps
-            report.compare(f'{name}.out', out, case['out'], PROBABILITIES)
-            with _background(model, content['delta']):
+            case.compare(FEATURES, dino_corrs=affinity.unflatten(2, grid))
+            case.compare(PROBABILITIES, out=model.score(encoding, model.classifier).maps)
+            with _background(model, file['delta']):
                 found = model.score(encoding, model.classifier).maps
-            report.compare(f'{name}.out_found', found, case['out_found'], PROBABILITIES)
+            case.compare(PROBABILITIES, out_found=found)
 
 
 @torch.no_grad()
-def check_final_features(report: Report, folder: Path) -> None:
+def check_final_features(file: Case, folder: Path) -> None:
     """The ablation whose two layers read the final features."""
-    content = report.content
-    report.use('img', 'head')
-    with golden_model(folder, head=content['head'], reads='patch') as model:
-        inputs = _normalise(content['img'])
-        projected, foreground = model.guide.predict(model.encoder(inputs).patch)
-        report.compare('bkg_logit', foreground, content['bkg_logit'], FEATURES)
-        correlation = patch_correlation(projected)
-        report.compare('corrs_raw', correlation, content['corrs_raw'].flatten(2), FEATURES)
-        out = model.score(model.encode_image(inputs), model.classifier).maps
-        report.compare('out', out, content['out'], PROBABILITIES)
+    with golden_model(folder, head=file['head'], reads='patch') as model:
+        inputs = normalised(file['img'])
+        _check_guide(file, model, model.encoder(inputs).patch)
+        scores = model.score(model.encode_image(inputs), model.classifier)
+        file.compare(PROBABILITIES, out=scores.maps)
 
 
-def check_training(report: Report, folder: Path) -> None:
-    """Losses, gradients and optimizer steps, with the optimizer and schedule of the config."""
-    content = report.content
-    report.use('images', 'epochs', 'milestones')
-    config = Config.fromfile(find_config(_SCHEDULE))
-    with golden_model(folder, teacher=True) as model, DefaultScope.overwrite_default_scope('ovseg'):
-        for name, value in content['init'].items():
-            report.compare(f'init.{name}', model.guide.state_dict()[name], value, EXACT)
-        wrapper = build_optim_wrapper(model.train(), config.optim_wrapper)
-        settings = {**config.param_scheduler[0], 'milestones': content['milestones']}
-        scheduler = PARAM_SCHEDULERS.build(settings, default_args={'optimizer': wrapper})
-        report.compare('step_lr_gamma', settings['gamma'], content['step_lr_gamma'], EXACT)
-        rates = {group['lr'] for group in wrapper.param_groups}
-        report.compare('corr_lr', round(min(rates), 12), content['corr_lr'], EXACT)
-        report.compare('found_lr', round(max(rates), 12), content['found_lr'], EXACT)
-        for index, case in enumerate(content['iters']):
-            images = content['images'][index % len(content['images'])]
-            _check_step(report, f'iters.{index}', case, model, images, wrapper)
-            scheduler.step()
-
-
-def _check_step(
-    report: Report,
-    name: str,
-    case: dict,
-    model: CLIPDINOiser,
-    images: Tensor,
-    wrapper: OPTIM_WRAPPERS,
-) -> None:
-    rates = sorted({round(group['lr'], 12) for group in wrapper.param_groups})
-    report.compare(f'{name}.lr', rates, case['lr'], EXACT)
-    decays = {group['weight_decay'] for group in wrapper.param_groups}
-    report.compare(f'{name}.weight_decay', decays, {case['weight_decay']}, EXACT)
-    read = model.encoder.mlp_input(_normalise(images))
-    with torch.no_grad():
-        projected, foreground = model.guide.predict(read)
-        taught = model.teacher.look(images, tuple(read.shape[2:]))
-    logits = foreground.flatten(2)
-    report.compare(f'{name}.bkg_logits', logits, case['bkg_logits'], _of(case['bkg_logits']))
-    target = (taught.foreground > 0.5).flatten(2)
-    report.compare(f'{name}.found_target', target, case['found_target'], LABELS)
-    if 'dino_target' in case:
-        clamped = patch_correlation(projected).clamp(min=0)
-        path = 'pred_corrs_clamped'
-        report.compare(f'{name}.{path}', clamped, case[path], FEATURES)
-        report.compare(f'{name}.dino_target', taught.affinity > 0, case['dino_target'], LABELS)
-    for path, value in (
-        ('dino_loss', correlation_loss(projected, taught.affinity)),
-        ('found_loss', foreground_loss(foreground, taught.foreground)),
-    ):
-        report.compare(f'{name}.{path}', value, case[path], FEATURES)
-    loss = sum(model.loss(_normalise(images), []).values())
-    report.compare(f'{name}.loss', loss.detach(), case['loss'], FEATURES)
-    wrapper.zero_grad()
-    loss.backward()
-    own = dict(model.guide.named_parameters())
-    for path, value in case['grads'].items():
-        report.compare(f'{name}.grads.{path}', own[path].grad, value, _of(value))
-    wrapper.step()
-    for path, value in case['params_after'].items():
-        report.compare(f'{name}.params_after.{path}', own[path].detach(), value, FEATURES)
-
-
-def check_subset(report: Report, folder: Path) -> None:
+def check_subset(file: Case, folder: Path) -> None:
     """The images of ImageNet that the published training drew."""
-    from ovseg.datasets.imagenet_subset import IMAGENET_IMAGES, draw_subset
+    count = len(file.wanted('indices'))
+    ours = draw_subset(file['dataset_len'], count, file['seed'])
+    file.compare(EXACT, dataset_len=IMAGENET_IMAGES, indices=torch.tensor(ours))
 
-    content = report.content
-    report.compare('dataset_len', IMAGENET_IMAGES, content['dataset_len'], EXACT)
-    ours = draw_subset(content['dataset_len'], len(content['indices']), content['seed'])
-    report.compare('indices', torch.tensor(ours), content['indices'], EXACT)
-    report.use('seed')
+
+def _leave_margins(case: Case) -> None:
+    """They tell how far the thresholds are from the nearest value; nothing to compute."""
+    case.use(*(key for key in case if key.endswith('_margin')))
+
+
+def _certainty(folder: Path) -> float:
+    return read(folder / 'weights.pt')['config'].get('delta', 0.99)
 
 
 def _unit(maps: Tensor) -> Tensor:
     return (maps / maps.norm(dim=1, keepdim=True)).flatten(2)
 
 
-def _of(value: Tensor) -> Tolerance:
-    """Gradients, and logits of many summands, are judged by their largest entry."""
-    return Tolerance(atol=1e-5 * float(value.abs().max()))
-
-
-def _normalise(image: Tensor) -> Tensor:
+def normalised(image: Tensor) -> Tensor:
+    """Images in [0, 1] as CLIP takes them."""
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (_CLIP_MEAN, _CLIP_STD))
     return (image - mean) / std
 
 
 @contextmanager
-def _background(model: TrainingFreeSegmentor, certainty: float = 0.99) -> Iterator[None]:
+def _background(model: TrainingFreeSegmentor, certainty: float) -> Iterator[None]:
     refiners = model.refiners
     model.refiners = [*refiners, LearnedBackground(certainty)]
     yield
@@ -326,12 +234,11 @@ def _background(model: TrainingFreeSegmentor, certainty: float = 0.99) -> Iterat
 
 def _released_names(model: CLIPDINOiser) -> dict[str, Tensor]:
     """Everything the released module holds, under its names, from our parts."""
-    clip = {name: value for name, value in model.clip.state_dict().items()}
-    projection = clip['visual.proj'].T[:, :, None, None]
+    clip = model.clip.state_dict()
     names = {f'clip_backbone.backbone.{name}': value for name, value in clip.items()}
     names['clip_backbone._positional_embd'] = clip['visual.positional_embedding']
     names['clip_backbone.decode_head.class_embeddings'] = model.classifier.weight
-    names['clip_backbone.decode_head.proj.weight'] = projection
+    names['clip_backbone.decode_head.proj.weight'] = clip['visual.proj'].T[:, :, None, None]
     names.update(model.guide.state_dict())
     teacher = model.teacher
     for prefix, module in (

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
+from parity.golden import clip_config, read, saved, token_table
 
 
 @contextmanager
@@ -26,30 +25,29 @@ def golden_model(
 ) -> Iterator[TrainingFreeSegmentor]:
     """The model of a golden folder, loaded from files in the published formats.
 
-    Args:
-        folder: holds ``weights.pt`` and, for teachers, ``teachers.pt``.
-        teacher: with teachers beside the trained guide.
-        guided_by: instead of the trained guide, the teachers with this projection of DINO.
-        gamma: instead of that of the file.
-        head: instead of the file's two layers.
-        reads: what the two layers read.
+    With `guided_by`, a projection of DINO, the teachers stand in place of the trained guide, whose
+    two layers are `head` where the file's are not wanted and read what `reads` says.
     """
-    content = torch.load(folder / 'weights.pt', map_location='cpu', weights_only=True)
+    content = read(folder / 'weights.pt')
     config = content['config']
     gamma = config['gamma'] if gamma is None else gamma
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        state = dict(content['clip_state_dict'])
-        rows = content['token_embedding_rows']
-        # Rows of tokens that the prompts do not use are not in the file and never read.
-        state['token_embedding.weight'] = torch.zeros(49408, rows.shape[1])
-        state['token_embedding.weight'][content['token_embedding_ids'].long()] = rows
-        torch.save(state, place / 'clip.pt')
-        torch.save(content['class_embeddings'], place / 'text.pth')
-        checkpoint = {'epoch': 99, 'model_state_dict': head} if head else content['checkpoint']
-        torch.save(checkpoint, place / 'last.pt')
+    table = token_table(content['token_embedding_ids'], content['token_embedding_rows'])
+    files = {
+        'clip': {**content['clip_state_dict'], 'token_embedding.weight': table},
+        'text': content['class_embeddings'],
+        'last': {'epoch': 99, 'model_state_dict': head} if head else content['checkpoint'],
+    }
+    teachers: dict[str, Any] = {}
+    if teacher or guided_by:
+        teachers = read(folder / 'teachers.pt')
+        files |= {
+            'dino': teachers['dino_state_dict'],
+            'found': teachers['found_vit_state_dict'],
+            'decoder': {'decoder': teachers['found_decoder']},
+        }
+    with saved(**files) as paths:
         settings: dict[str, Any] = {
-            'clip': {'model': _open_clip_config(config), 'pretrained': str(place / 'clip.pt')},
+            'clip': {'model': clip_config(config), 'pretrained': paths['clip']},
             'encoder': {
                 'last_block': 'maskclip',
                 'position_resize': 'always',
@@ -60,57 +58,38 @@ def golden_model(
                 'classes': [{'name': n, 'prompts': [n]} for n in config['classes']],
                 'rejection': {'kind': 'class_zero'},
             },
-            'text': {'embeddings': str(place / 'text.pth'), 'cache_dir': None},
+            'text': {'embeddings': paths['text'], 'cache_dir': None},
             'refiners': [{'type': 'ScoreSoftmax'}],
         }
-        teachers = None
-        if teacher or guided_by:
-            quantity = guided_by or 'values'
-            teachers = _teacher_config(folder, place, quantity, gamma)
+        taught = teachers and _teacher_config(teachers['config'], paths, guided_by, gamma)
         if guided_by:
-            yield TrainingFreeSegmentor(**settings, guide=teachers)
+            yield TrainingFreeSegmentor(**settings, guide=taught)
             return
-        width = config['embed_dim'] if reads == 'patch' else config['width']
         guide = {
             'type': 'DINOiserGuide',
-            'in_channels': width,
+            'in_channels': config['embed_dim'] if reads == 'patch' else config['width'],
             'channels': config['in_dim'],
             'reads': reads,
             'gamma': gamma,
         }
-        model = CLIPDINOiser(**settings, guide=guide, teacher=teachers)
-        load_checkpoint_strict(model, place / 'last.pt')
+        model = CLIPDINOiser(**settings, guide=guide, teacher=taught or None)
+        load_checkpoint_strict(model, Path(paths['last']))
         yield model
 
 
-def _teacher_config(folder: Path, place: Path, quantity: str, gamma: float) -> dict[str, Any]:
-    content = torch.load(folder / 'teachers.pt', map_location='cpu', weights_only=True)
-    torch.save(content['dino_state_dict'], place / 'dino.pth')
-    torch.save(content['found_vit_state_dict'], place / 'found_dino.pth')
-    torch.save({'decoder': content['found_decoder']}, place / 'decoder.pt')
+def _teacher_config(
+    config: dict[str, Any], paths: dict[str, str], quantity: str | None, gamma: float
+) -> dict[str, Any]:
+    dino, found = (_dino_config(config[name], paths[name]) for name in ('dino', 'found'))
     return {
         'type': 'DINOTeacher',
-        'dino': _dino_config(content['config']['dino'], place / 'dino.pth'),
-        'found': {
-            'dino': _dino_config(content['config']['found'], place / 'found_dino.pth'),
-            'decoder': str(place / 'decoder.pt'),
-        },
-        'quantity': quantity,
+        'dino': dino,
+        'found': {'dino': found, 'decoder': paths['decoder']},
+        'quantity': quantity or 'values',
         'gamma': gamma,
     }
 
 
-def _dino_config(config: dict[str, int], path: Path) -> dict[str, Any]:
+def _dino_config(config: dict[str, int], path: str) -> dict[str, Any]:
     sizes = {key: config[key] for key in ('embed_dim', 'depth', 'img_size', 'patch_size')}
-    return {'model': {**sizes, 'num_heads': config['heads']}, 'pretrained': str(path)}
-
-
-def _open_clip_config(config: dict[str, Any]) -> dict[str, Any]:
-    vision = {key: config[key] for key in ('image_size', 'patch_size', 'width', 'layers')}
-    text = {key: config[f'text_{key}'] for key in ('width', 'heads', 'layers')}
-    return {
-        'embed_dim': config['embed_dim'],
-        'vision_cfg': {**vision, 'head_width': config['width'] // config['heads']},
-        'text_cfg': {'context_length': 77, 'vocab_size': 49408, **text},
-        'quick_gelu': config['quick_gelu'],
-    }
+    return {'model': {**sizes, 'num_heads': config['heads']}, 'pretrained': path}

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from parity.denseclip import backbones, segmentation, text_side
 from parity.golden import Check, GoldenSet
-from parity.report import Report
+from parity.report import Case
 
 
 def _detection(name: str) -> Check:
     """A check of the detectors; mmdet's models are imported when it runs."""
 
-    def check(report: Report, folder: Path) -> None:
+    def check(file: Case, folder: Path) -> None:
         from parity.denseclip import detection
 
-        getattr(detection, name)(report, folder)
+        getattr(detection, name)(file, folder)
 
     return check
 
@@ -27,7 +27,12 @@ GOLDEN = GoldenSet(
         'det_seg_target.pt': _detection('check_box_target'),
         'text_side.pt': text_side.check_text_side,
         'tokens.pt': segmentation.check_tokens,
-        '*_seg_*.pt': segmentation.check_segmentor,
-        '*_det_*.pt': _detection('check_detector'),
-    },
+        '*_seg_model.pt': segmentation.check_model,
+        '*_seg_eval.pt': segmentation.check_forward,
+        '*_seg_infer.pt': segmentation.check_inference,
+        '*_seg_train.pt': segmentation.check_training,
+        '*_det_model.pt': _detection('check_model'),
+        '*_det_eval.pt': _detection('check_forward'),
+        '*_det_train.pt': _detection('check_training'),
+    }
 )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,186 +12,129 @@ from torch import Tensor, nn
 
 from ovseg.backbones import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
 from ovseg.backbones.checkpoints import load_strictly
-from ovseg.backbones.clip_initialisation import (
-    clip_state,
-    text_encoder_state,
-    unmatched,
-)
+from ovseg.backbones.clip_initialisation import clip_state, text_encoder_state, unmatched
 from ovseg.backbones.text_aligned import TextAlignedFeatures
 from ovseg.registry import MODELS
-from parity.denseclip.cases import without_ignored
-from parity.report import EXACT, Report, Tolerance, leaves
+from parity.denseclip.cases import close, compare_features, without_ignored
+from parity.golden import saved
+from parity.report import EXACT, Case, leaves
 
 _BACKBONE_INPUTS = ('type', 'config', 'state_dict', 'img')
-# Of the one-block archive whose table and filters the golden file has the first channels of.
-_VIT_B16 = {'patch_size': 16, 'layers': 1, 'out_indices': (0, 0, 0, 0)}
 
 
 @torch.inference_mode()
-def check_backbones(report: Report, folder: Path) -> None:
+def check_backbones(file: Case, folder: Path) -> None:
     """Levels of ResNets and ViTs, and their embeddings where they have a text space."""
-    for name, case in report.content.items():
-        report.use(*(f'{name}.{key}' for key in _BACKBONE_INPUTS))
-        config = without_ignored(case['config'])
-        backbone = MODELS.build({'type': case['type'], '_scope_': 'ovseg', **config}).eval()
+    for name in file:
+        case = file.inner(name)
+        config = {'type': case['type'], '_scope_': 'ovseg', **without_ignored(case['config'])}
+        backbone = MODELS.build(config).eval()
         load_strictly(backbone, case['state_dict'], name)
         given = backbone(case['img'])
         has_text_space = isinstance(given, TextAlignedFeatures)
         levels = given.levels if has_text_space else given
-        theirs = {
-            path: value
-            for path, value in leaves(case, name)
-            if path.removeprefix(f'{name}.').partition('.')[0] not in _BACKBONE_INPUTS
-        }
-        wanted = len(levels) + 2 * has_text_space
-        report.compare(f'{name}.outs', wanted, len(theirs), EXACT)
+        parts = {key: value for key, value in case.content.items() if key not in _BACKBONE_INPUTS}
+        theirs = dict(leaves(parts))
+        case.compare_as('outs', len(levels) + 2 * has_text_space, len(theirs))
         for path, value in theirs.items():
             if level := re.search(r'level([0-3])$', path):
-                ours = levels[int(level[1])]
+                case.compare_as(path, levels[int(level[1])], value, close)
             elif has_text_space:
                 ours = given.global_embedding if value.ndim == 2 else given.dense_embedding
-            else:
-                continue  # then listed as missing
-            report.compare(path, ours, value, features(value))
+                case.compare_as(path, ours, value, close)
 
 
 @torch.inference_mode()
-def check_detection_pool(report: Report, folder: Path) -> None:
+def check_detection_pool(file: Case, folder: Path) -> None:
     """The attention pool with a cropped position table, and its map as a level."""
-    content = report.content
-    report.use('config', 'state_dict')
-    settings = {**content['config'], 'position': 'crop'}
-    for index, case in enumerate(content['cases']):
-        report.use(f'cases.{index}.img')
+    settings = {**without_ignored(file['config']), 'position': 'crop'}
+    for case in file.cases('cases'):
         backbone = CLIPResNetWithAttention(**settings).eval()
-        load_strictly(backbone, content['state_dict'], 'state_dict')
-        _check_text_aligned(report, f'cases.{index}', case, backbone(case['img']))
-    with_embeddings = CLIPResNetWithAttention(**settings, att_level3=True).eval()
-    found = with_embeddings(content['cases'][-1]['img'])
+        load_strictly(backbone, file['state_dict'], 'state_dict')
+        compare_features(case, backbone(case['img']))
+    with_embeddings = CLIPResNetWithAttention(**{**settings, 'att_level3': True}).eval()
+    found = with_embeddings(file.content['cases'][-1]['img'])
     shapes: list[Any] = [list(level.shape) for level in found.levels]
     shapes.append([list(found.global_embedding.shape), list(found.dense_embedding.shape)])
-    report.compare('att_level3_shapes', shapes, content['att_level3_shapes'], EXACT)
+    file.compare(EXACT, att_level3_shapes=shapes)
 
 
 @torch.inference_mode()
-def check_resnet_mapping(report: Report, folder: Path) -> None:
+def check_resnet_mapping(file: Case, folder: Path) -> None:
     """A CLIP archive in the text tower and in the ResNets with and without attention pool."""
-    content, config = report.content, report.content['config']
-    report.use('clip_state_dict', 'config', 'note')
+    config, state = file['config'], file['clip_state_dict']
+    file.use('note')
     sizes = {'layers': config['layers'], 'width': config['width']}
-    with _archive(content['clip_state_dict']) as path:
-        _check_text(report, content['text'], clip_state(path, keep=False))
-        for name in (name for name in content if name.startswith('attn_res')):
-            resolution = content[name]['input_resolution']
-            report.use(f'{name}.input_resolution')
+    with saved(clip=state) as files:
+        _check_text(file.inner('text'), clip_state(files['clip'], keep=False))
+        for name in (name for name in file if name.startswith('attn_res')):
+            case = file.inner(name)
             backbone = CLIPResNetWithAttention(
                 output_dim=config['embed_dim'],
-                input_resolution=resolution,
-                pretrained=path,
+                input_resolution=case['input_resolution'],
+                pretrained=files['clip'],
                 **sizes,
             )
             backbone.init_weights()
-            table, theirs = 'attnpool_positional_embedding', content[name]
-            ours = backbone.attnpool.positional_embedding
-            report.compare(f'{name}.{table}', ours, theirs[table], features(theirs[table]))
-            _check_names(report, name, theirs, backbone, content['clip_state_dict'])
-            forward = f'forward_{name}'
-            if forward in content:
-                report.use(f'{forward}.img')
-                found = backbone.eval()(content[forward]['img'])
-                _check_text_aligned(report, forward, content[forward], found)
-        plain = CLIPResNet(**sizes, pretrained=path)
+            table = backbone.attnpool.positional_embedding
+            case.compare(close, attnpool_positional_embedding=table)
+            _check_names(case, backbone, state)
+            if f'forward_{name}' in file:
+                forward = file.inner(f'forward_{name}')
+                compare_features(forward, backbone.eval()(forward['img']))
+        plain = CLIPResNet(**sizes, pretrained=files['clip'])
         plain.init_weights()
-        _check_names(report, 'plain', content['plain'], plain, content['clip_state_dict'])
+        _check_names(file.inner('plain'), plain, state)
 
 
 @torch.inference_mode()
-def check_vit_mapping(report: Report, folder: Path) -> None:
+def check_vit_mapping(file: Case, folder: Path) -> None:
     """A CLIP archive in the ViT: resized position tables, names left over and names missing."""
-    content = report.content
-    source, filters = 'source_positional_embedding_first8', 'source_conv1_weight_first8'
-    report.use('visual_keys', 'nonvisual_keys', source, filters)
-    side = round((len(content[source]) - 1) ** 0.5)
-    archived = CLIPVisionTransformer(**_VIT_B16, input_resolution=16 * side, get_embeddings=True)
+    table, filters = 'source_positional_embedding_first8', 'source_conv1_weight_first8'
+    names = file['visual_keys']
+    # The archive's table and filters are those of ViT-B/16; the file has their first channels.
+    layers = len({name.split('.')[3] for name in names if '.resblocks.' in name})
+    vit_b16 = {'patch_size': 16, 'layers': layers, 'out_indices': (0, 0, 0, 0)}
+    side = round((len(file[table]) - 1) ** 0.5)
+    archived = CLIPVisionTransformer(**vit_b16, input_resolution=16 * side, get_embeddings=True)
     state = {f'visual.{name}': value.half() for name, value in archived.state_dict().items()}
-    state = {name: state[name] for name in content['visual_keys']}
-    state['visual.positional_embedding'][:, :8] = content[source]
-    state['visual.conv1.weight'][:8] = content[filters]
-    state.update({name: torch.zeros(1) for name in content['nonvisual_keys']})
-    with _archive(state) as path:
+    state = {name: state[name] for name in names}
+    state['visual.positional_embedding'][:, :8] = file[table]
+    state['visual.conv1.weight'][:8] = file[filters]
+    state.update({name: torch.zeros(1) for name in file['nonvisual_keys']})
+    with saved(clip=state) as files:
+
+        def built(**settings: Any) -> CLIPVisionTransformer:
+            tower = CLIPVisionTransformer(**vit_b16, pretrained=files['clip'], **settings)
+            tower.init_weights()
+            return tower
+
         for with_embeddings in (True, False):
-            tower = CLIPVisionTransformer(
-                **_VIT_B16, pretrained=path, get_embeddings=with_embeddings
-            )
-            tower.init_weights()
-            missing, unexpected = _names(tower, state)
-            for what, ours in (('missing', missing), ('unexpected', unexpected)):
-                name = f'{what}_get_embeddings_{with_embeddings}'
-                report.compare(name, sorted(ours), sorted(content[name]), EXACT)
-        theirs = content['conv1_weight_first8']
-        report.compare('conv1_weight_first8', tower.conv1.weight[:8], theirs, EXACT)
-        for name in (name for name in content if name.startswith('resized_first8_res')):
+            tower = built(get_embeddings=with_embeddings)
+            _check_names(file, tower, state, f'_get_embeddings_{with_embeddings}')
+        file.compare(EXACT, conv1_weight_first8=tower.conv1.weight[:8])
+        for name in (name for name in file if name.startswith('resized_first8_res')):
             resolution = int(name.removeprefix('resized_first8_res'))
-            tower = CLIPVisionTransformer(
-                **_VIT_B16, input_resolution=resolution, pretrained=path, get_embeddings=True
-            )
-            tower.init_weights()
-            ours, theirs = tower.positional_embedding[:, :8], content[name]
-            report.compare(name, ours, theirs, features(theirs))
+            tower = built(input_resolution=resolution, get_embeddings=True)
+            file.compare(close, {name: tower.positional_embedding[:, :8]})
 
 
-def features(theirs: Tensor) -> Tolerance:
-    """What DenseCLIP's golden files allow a tensor.
-
-    Args:
-        theirs: the reference.
-    """
-    return Tolerance(atol=1e-5 * float(theirs.abs().max()), rtol=1e-4)
-
-
-def _check_text_aligned(
-    report: Report, name: str, case: Mapping[str, Tensor], found: TextAlignedFeatures
-) -> None:
-    ours = {
-        'level3': found.levels[3],
-        'global_feat': found.global_embedding,
-        'visual_embeddings': found.dense_embedding,
-    }
-    for key, value in ours.items():
-        report.compare(f'{name}.{key}', value, case[key], features(case[key]))
-
-
-def _check_text(report: Report, cases: Mapping[str, Any], state: dict[str, Tensor]) -> None:
+def _check_text(cases: Case, state: dict[str, Tensor]) -> None:
     """Parameters of text encoders by their context length, and the lists of their names."""
-    for name, theirs in cases.items():
+    for name in cases:
         encoder = name.removesuffix('_keys')
         ours = text_encoder_state(state, int(encoder.rpartition('_')[2]))
         if name.endswith('_keys'):
-            report.compare(f'text.{name}', sorted(ours), sorted(theirs), EXACT)
-            continue
-        for key, value in theirs.items():
-            report.compare(f'text.{name}.{key}', ours[key], value, EXACT)
+            cases.compare_as(name, sorted(ours), sorted(cases.wanted(name)))
+        else:
+            cases.compare_weights(name, ours)
 
 
 def _check_names(
-    report: Report,
-    name: str,
-    theirs: Mapping[str, Any],
-    tower: nn.Module,
-    state: Mapping[str, Tensor],
+    case: Case, tower: nn.Module, state: Mapping[str, Tensor], suffix: str = ''
 ) -> None:
-    for what, ours in zip(('missing', 'unexpected'), _names(tower, state), strict=True):
-        report.compare(f'{name}.{what}', sorted(ours), sorted(theirs[what]), EXACT)
-
-
-def _names(tower: nn.Module, state: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
     visual = [name.removeprefix('visual.') for name in state if name.startswith('visual.')]
-    return unmatched(tower.state_dict(), visual)
-
-
-@contextmanager
-def _archive(state: dict[str, Tensor]) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'clip.pt'
-        torch.save(state, path)
-        yield str(path)
+    ours = unmatched(tower.state_dict(), visual)
+    for what, names in zip(('missing', 'unexpected'), ours, strict=True):
+        key = f'{what}{suffix}'
+        case.compare_as(key, sorted(names), sorted(case.wanted(key)))

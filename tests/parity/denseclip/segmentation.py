@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +17,123 @@ from ovseg.engine.tta import OVSegTTA
 from ovseg.heads.pixel_text_matching import join_score_map, tokenize_names
 from ovseg.segmentors import DenseCLIP
 from parity.denseclip.cases import (
-    LABELS,
-    case_of,
     close,
+    compare_features,
     compare_gradients,
     compare_losses,
     compare_state,
-    compare_tensors,
     load_case,
     read_case,
     without_ignored,
 )
-from parity.report import EXACT, Report, leaves
+from parity.denseclip.text_side import compare_text
+from parity.report import LABELS, Case, leaves
 
 
-def check_segmentor(report: Report, folder: Path) -> None:
-    """A file of a case ``*_seg``: its weights, inference with values on the way, or training."""
-    case, part = case_of(report)
-    stored = report.content if part == 'model' else read_case(folder, case, 'model')
-    model = build_case(stored)
-    if part == 'model':
-        compare_state(report, model)
-    elif part == 'eval':
-        _check_forward(report, model.eval())
-    elif part == 'infer':
-        _check_inference(report, model.eval(), read_case(folder, case, 'eval')['inputs'])
-    else:
-        images = read_case(folder, case, 'eval')['inputs']['img']
-        _check_training(report, model.train(), images, stored['token_embedding']['ids'])
+def check_model(file: Case, folder: Path) -> None:
+    """A case's weights."""
+    compare_state(file, build_case(file.content))
 
 
-def check_tokens(report: Report, folder: Path) -> None:
+@torch.no_grad()
+def check_forward(file: Case, folder: Path) -> None:
+    """Inference with values on the way."""
+    model = build_case(read_case(file, folder, 'model')).eval()
+    images = file['inputs']['img']
+    features = model.backbone(images)
+    compare_features(file.inner('backbone'), features)
+    compare_text(file, model, features)
+    joined = join_score_map(
+        features.levels, model.match(features).score_map, model.score_concat_index
+    )
+    if 'neck' in file:
+        levels = model.neck(joined)
+        file.inner('neck').compare(close, {f'out{i}': level for i, level in enumerate(levels)})
+    scores = model(images, mode='tensor')
+    file.compare(
+        close,
+        concat_feature=joined[model.score_concat_index],
+        decode_logits=model.decode_head(model.extract_feat(images)),
+        encode_decode_logits_image0_class01=F.interpolate(
+            scores[:1, :2], images.shape[2:], mode='bilinear'
+        ),
+    )
+
+
+@torch.no_grad()
+def check_inference(file: Case, folder: Path) -> None:
+    """Scores and labels of whole images, of windows, and with test-time augmentation."""
+    model = build_case(read_case(file, folder, 'model')).eval()
+    images = read_case(file, folder, 'eval')['inputs']['img']
+    size, configured = tuple(file['ori_shape']), model.inference_settings
+    for mode in ('whole', 'slide'):
+        if f'pred_{mode}' not in file:
+            continue
+        whole = type(configured)(mode='whole')
+        model.inference_settings = whole if mode == 'whole' else configured
+        encodings = model.encode_images(images)
+        scores = model.segment_encoding(encodings[0], size, with_scores=True)[1].log()[None]
+        # Ours gives probabilities; logits up to a number a pixel, which is taken from theirs.
+        key = f'{mode}_logits_rescaled_image0'
+        file.compare(close, {key: scores + file.wanted(key).logsumexp(1, keepdim=True)})
+        labels = torch.stack([model.segment_encoding(encoding, size) for encoding in encodings])
+        file.compare(LABELS, {f'pred_{mode}': labels})
+    model.inference_settings = configured
+    _check_tta(file.inner('tta'), model, images[:1], size)
+
+
+def _check_tta(tta: Case, model: DenseCLIP, image: Tensor, size: tuple[int, int]) -> None:
+    tta.use('order')
+    wrapper, predictions = OVSegTTA(model), []  # the wrapper has scores given out
+    for picture in (image, tta['small_img']):
+        for flip in (False, True):
+            facts = {'ori_shape': size, 'flip': flip, 'flip_direction': 'horizontal'}
+            sample = SegDataSample(metainfo=facts)
+            predictions += model.predict(picture.flip(3) if flip else picture, [sample])
+    mean = torch.stack([found.seg_logits.data.exp() for found in predictions]).mean(0)
+    tta.compare(close, probs=mean[None])
+    merged = wrapper.merge_preds([predictions])[0]
+    tta.compare(LABELS, pred=merged.pred_sem_seg.data)
+
+
+def check_training(file: Case, folder: Path) -> None:
+    """A training step."""
+    stored = read_case(file, folder, 'model')
+    model = build_case(stored).train()
+    images = read_case(file, folder, 'eval')['inputs']['img']
+    labels = file['inputs']['gt_semantic_seg']
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label.long())) for label in labels]
+    compare_losses(file, model.loss(images, samples))
+    compare_gradients(file, model, stored['token_embedding']['ids'])
+    buffers, after = dict(model.named_buffers()), file.inner('bn_after')
+    after.compare(close, {key: buffers[key] for key in after})
+
+
+def check_tokens(file: Case, folder: Path) -> None:
     """Token ids of bare class names, whatever data sets the file has them of.
 
     Names are a list of strings, ids a (K, N) tensor; whose they are, the beginnings of keys tell.
     """
-    entries = dict(leaves(report.content))
+    entries = dict(leaves(file.content))
     names = {path: value for path, value in entries.items() if _are_words(value)}
-    report.use(*names)
     for path, theirs in entries.items():
-        if isinstance(theirs, Tensor) and theirs.ndim == 2:
+        if path in names:
+            file.report.use(path)
+        elif isinstance(theirs, Tensor) and theirs.ndim == 2:
             fitting = [key for key, words in names.items() if len(words) == len(theirs)]
-            if not fitting:
-                continue  # then listed as missing
-            key = max(fitting, key=lambda key: len(os.path.commonprefix([key, path])))
-            report.compare(path, tokenize_names(names[key], theirs.shape[1]), theirs, EXACT)
+            if fitting:  # else listed as missing
+                key = max(fitting, key=lambda key: len(os.path.commonprefix([key, path])))
+                file.compare_as(path, tokenize_names(names[key], theirs.shape[1]), theirs)
 
 
 def _are_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
 
 
-def build_case(content: dict[str, Any], **changes: Any) -> DenseCLIP:
-    """The segmentor of a case with its weights.
-
-    Args:
-        content: of ``<case>_model.pt``.
-        changes: arguments that replace the case's.
-    """
-    settings = without_ignored(content['config'])
+def build_case(content: Mapping[str, Any], **changes: Any) -> DenseCLIP:
+    """The segmentor of a case with its weights."""
+    settings = _averaged_as_mmseg_0(without_ignored(content['config']))
     settings.pop('type')
-    for head in settings.values():
-        if isinstance(head, dict) and 'loss_decode' in head:
-            head['loss_decode']['avg_non_ignore'] = False  # as in mmseg 0.x
     names = settings.pop('class_names')
     # Upstream's published recipe trains the text encoder.
     settings.update(freeze_text_encoder=False, vocabulary=names, **changes)
@@ -87,93 +142,13 @@ def build_case(content: dict[str, Any], **changes: Any) -> DenseCLIP:
     return model
 
 
-@torch.no_grad()
-def _check_forward(report: Report, model: DenseCLIP) -> None:
-    report.use('inputs')
-    images = report.content['inputs']['img']
-    features = model.backbone(images)
-    levels = {f'level{number}': level for number, level in enumerate(features.levels)}
-    embeddings = {
-        'global_feat': features.global_embedding,
-        'visual_embeddings': features.dense_embedding,
-    }
-    compare_tensors(report, 'backbone', {**levels, **embeddings})
-    before, memory = model.embed_text(), model.visual_memory(features)
-    matching = model.match(features)
-    difference = model.context_decoder(before.expand(len(images), -1, -1), memory)
-    joined = join_score_map(features.levels, matching.score_map, model.score_concat_index)
-    neck = model.neck(joined)
-    logits = model.decode_head(neck)
-    compare_tensors(
-        report,
-        '',
-        {
-            'visual_context': memory,
-            'text_embeddings_before': before,
-            'text_diff': difference,
-            'text_embeddings': matching.text,
-            'score_map': matching.score_map,
-            'concat_feature': joined[model.score_concat_index],
-            'decode_logits': logits,
-            'encode_decode_logits_image0_class01': F.interpolate(
-                model(images, mode='tensor')[:1, :2], images.shape[2:], mode='bilinear'
-            ),
-        },
-    )
-    compare_tensors(report, 'neck', {f'out{i}': level for i, level in enumerate(neck)})
-
-
-@torch.no_grad()
-def _check_inference(report: Report, model: DenseCLIP, inputs: dict[str, Any]) -> None:
-    content, images = report.content, inputs['img']
-    size = tuple(content['ori_shape'])
-    report.use('ori_shape', 'tta.small_img', 'tta.order')
-    slide = model.inference_settings
-    for mode in ('whole', 'slide'):
-        model.inference_settings = slide if mode == 'slide' else type(slide)(mode='whole')
-        encodings = model.encode_images(images)
-        scores = _log_probabilities(model, encodings[0], size)
-        wanted = content[f'{mode}_logits_rescaled_image0']
-        report.compare(
-            f'{mode}_logits_rescaled_image0',
-            # Ours gives probabilities; logits up to a number a pixel, which is taken from theirs.
-            scores + wanted.logsumexp(1, keepdim=True),
-            wanted,
-            close(wanted),
-        )
-        labels = torch.stack([model.segment_encoding(encoding, size) for encoding in encodings])
-        report.compare(f'pred_{mode}', labels, content[f'pred_{mode}'], LABELS)
-    model.inference_settings = slide
-    _check_tta(report, model, images[:1], size)
-
-
-def _log_probabilities(model: DenseCLIP, encoding: Any, size: tuple[int, int]) -> Tensor:
-    return model.segment_encoding(encoding, size, with_scores=True)[1].log()[None]
-
-
-def _check_tta(report: Report, model: DenseCLIP, image: Tensor, size: tuple[int, int]) -> None:
-    tta = report.content['tta']
-    versions, samples = [], []
-    for picture in (image, tta['small_img']):
-        for flip in (False, True):
-            versions.append(picture.flip(3) if flip else picture)
-            facts = {'ori_shape': size, 'flip': flip, 'flip_direction': 'horizontal'}
-            samples.append([SegDataSample(metainfo=facts)])
-    wrapper = OVSegTTA(model)
-    predictions = [
-        model.predict(picture, sample) for picture, sample in zip(versions, samples, strict=True)
-    ]
-    mean = torch.stack([parts[0].seg_logits.data.exp() for parts in predictions]).mean(0)
-    report.compare('tta.probs', mean[None], tta['probs'], close(tta['probs']))
-    merged = wrapper.merge_preds([[parts[0] for parts in predictions]])[0]
-    report.compare('tta.pred', merged.pred_sem_seg.data, tta['pred'], LABELS)
-
-
-def _check_training(report: Report, model: DenseCLIP, images: Tensor, ids: Tensor) -> None:
-    report.use('inputs')
-    labels = report.content['inputs']['gt_semantic_seg']
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label.long())) for label in labels]
-    compare_losses(report, model.loss(images, samples))
-    compare_gradients(report, model, ids)
-    buffers = dict(model.named_buffers())
-    compare_tensors(report, 'bn_after', {key: buffers[key] for key in report.content['bn_after']})
+def _averaged_as_mmseg_0(config: Any) -> Any:
+    """A config whose cross-entropies count ignored pixels in their mean, wherever they stand."""
+    if isinstance(config, list | tuple):
+        return [_averaged_as_mmseg_0(item) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    config = {key: _averaged_as_mmseg_0(value) for key, value in config.items()}
+    if config.get('type') == 'CrossEntropyLoss':
+        config.setdefault('avg_non_ignore', False)
+    return config

@@ -11,8 +11,8 @@ from torch import nn
 
 from ovseg.backbones.text_aligned import TextAlignedFeatures
 from ovseg.heads.pixel_text_matching import PixelTextMatching
-from parity.denseclip.cases import compare_tensors, load_case, without_ignored
-from parity.report import EXACT, Report
+from parity.denseclip.cases import close, load_case, without_ignored
+from parity.report import EXACT, Case
 
 
 class _TextSide(PixelTextMatching, nn.Module):
@@ -31,25 +31,26 @@ class _TextSide(PixelTextMatching, nn.Module):
 
 
 @torch.no_grad()
-def check_text_side(report: Report, folder: Path) -> None:
+def check_text_side(file: Case, folder: Path) -> None:
     """Text embeddings, what images change in them, and score maps."""
-    content = report.content
-    report.use('config', 'class_names', 'state_dict', 'token_embedding', 'inputs')
-    config, inputs = without_ignored(content['config']), content['inputs']
-    model = _TextSide(config, content['class_names']).eval()
-    load_case(model, content)
-    report.compare('texts', model.tokens, content['texts'], EXACT)
+    file.use('state_dict', 'token_embedding')
+    inputs = file['inputs']
+    model = _TextSide(without_ignored(file['config']), file['class_names']).eval()
+    load_case(model, file.content)
+    file.compare(EXACT, texts=model.tokens)
     features = TextAlignedFeatures((), inputs['global_feat'], inputs['visual_embeddings'])
+    compare_text(file, model, features)
+
+
+def compare_text(case: Case, model: PixelTextMatching, features: TextAlignedFeatures) -> None:
+    """Text embeddings before and after an image, and the score map that a case has of them."""
     text, memory = model.embed_text(), model.visual_memory(features)
     matching = model.match(features)
-    compare_tensors(
-        report,
-        '',
-        {
-            'visual_context': memory,
-            'text_embeddings_before': text,
-            'text_diff': model.context_decoder(text.expand(len(memory), -1, -1), memory),
-            'text_embeddings': matching.text,
-            'score_map': matching.score_map,
-        },
-    )
+    ours = {
+        'visual_context': memory,
+        'text_embeddings_before': text,
+        'text_diff': model.context_decoder(text.expand(len(memory), -1, -1), memory),
+        'text_embeddings': matching.text,
+        'score_map': matching.score_map,
+    }
+    case.compare(close, {key: value for key, value in ours.items() if key in case})

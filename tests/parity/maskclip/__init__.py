@@ -12,5 +12,5 @@ GOLDEN = GoldenSet(
         'resnet_dense_cases.pt': dense.check_resnet_cases,
         'maskclip_variants.pt': dense.check_variants,
         'maskclip_plus.pt': plus.check_training_steps,
-    },
+    }
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,219 +23,181 @@ from ovseg.segmentors.upsample import ScoreMaps, input_rows, output_strips
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.templates import get_templates
-from parity.report import EXACT, Report, Tolerance
+from parity.golden import clip_config, read, saved, token_table
+from parity.report import EXACT, LABELS, Case, Tolerance
 
 FEATURES = Tolerance(atol=1e-5, rtol=1e-4)
 # Anything behind softmax(100 x); smoothed scores are sums over positions, hence the relative part.
 SHARPENED = Tolerance(atol=1e-4, rtol=1e-4)
 PROBABILITIES = Tolerance(atol=1e-6)
-LABELS = Tolerance(share=0.001)
 ONE_LEVEL = Tolerance(atol=0.02)  # one uint8 level of cv2's resize, after division by std
 _STRIP_BYTES = 2**14  # small, so that the cases go through several strips
 
 
-def check_preprocess(report: Report, folder: Path) -> None:
+def check_preprocess(file: Case, folder: Path) -> None:
     """Resize and normalisation of the published test pipeline."""
-    content = report.content
     statistics = {
         'mean': [255 * value for value in IMAGENET_DEFAULT_MEAN],
         'std': [255 * value for value in IMAGENET_DEFAULT_STD],
     }
-    for name, values in statistics.items():
-        report.compare(name, [round(value, 6) for value in values], content[name], EXACT)
-    report.compare('to_rgb', True, content['to_rgb'], EXACT)
+    rounded = {key: [round(value, 6) for value in values] for key, values in statistics.items()}
+    file.compare(EXACT, rounded, to_rgb=True)
     preprocess = SegDataPreProcessor(**statistics, bgr_to_rgb=True)
-    for index, case in enumerate(content['cases']):
-        name = f'cases.{index}'
-        report.use(f'{name}.image_bgr_uint8', f'{name}.scale_wh')
+    for case in file.cases('cases'):
         image = Resize(scale=tuple(case['scale_wh']), keep_ratio=True)(
             {'img': np.ascontiguousarray(case['image_bgr_uint8'].numpy())}
         )['img']
-        report.compare(f'{name}.resized_hw', list(image.shape[:2]), case['resized_hw'], EXACT)
+        case.compare(EXACT, resized_hw=list(image.shape[:2]))
         tensor = torch.from_numpy(image).permute(2, 0, 1)
-        ours = preprocess({'inputs': [tensor], 'data_samples': []})['inputs'][0]
-        report.compare(f'{name}.img', ours, case['img'], ONE_LEVEL)
+        case.compare(
+            ONE_LEVEL, img=preprocess({'inputs': [tensor], 'data_samples': []})['inputs'][0]
+        )
 
 
-def check_weights_and_text(report: Report, folder: Path) -> None:
+def check_weights_and_text(file: Case, folder: Path) -> None:
     """The converter, the prompts, the tokens and the text classifiers."""
-    content = report.content
-    report.use('config', 'clip_state_dict', 'token_embedding_ids', 'token_embedding_rows')
-    report.use('text_embeddings')
-    ours = to_maskclip(content['clip_state_dict'])
-    ours['decode_head.text_embeddings'] = content['text_embeddings']
-    for key, value in content['state_dict'].items():
+    classes = file['config']['classes']
+    ours = to_maskclip(file['clip_state_dict'])
+    ours['decode_head.text_embeddings'] = file['text_embeddings']
+    for key, value in file.wanted('state_dict').items():
         if key in ours:
-            report.compare(f'state_dict.{key}', ours.pop(key), value, EXACT)
-    report.compare('state_dict', sorted(ours), [], EXACT)
+            file.inner('state_dict').compare_as(key, ours.pop(key), value)
+    file.compare_as('state_dict', sorted(ours), [])
     templates = get_templates('maskclip-85')
-    report.compare('prompt_templates', list(templates), content['prompt_templates'], EXACT)
-    with golden_segmentor(content) as model:
-        first = content['config']['classes'][0]
-        tokens = model.tokenizer([template.format(first) for template in templates])
-        report.compare('text_tokens_first_class', tokens, content['text_tokens_first_class'], EXACT)
-        vocabulary = Vocabulary.parse([[name] for name in content['config']['classes']])
+    file.compare(EXACT, prompt_templates=list(templates))
+    file.use('token_embedding_ids', 'token_embedding_rows')
+    with golden_segmentor(file.content) as model:
+        tokens = model.tokenizer([template.format(classes[0]) for template in templates])
+        file.compare(EXACT, text_tokens_first_class=tokens)
+        vocabulary = Vocabulary.parse([[name] for name in classes])
         for count, name in ((85, 'maskclip-85'), (1, 'single')):
             classifier = build_classifier(vocabulary, model.text_encoder, templates=name)
-            path = f'text_classifier_{count}'
-            report.compare(path, classifier.weight, content[path], FEATURES)
+            file.compare(FEATURES, {f'text_classifier_{count}': classifier.weight})
 
 
-def check_vit_cases(report: Report, folder: Path) -> None:
+@torch.no_grad()
+def check_vit_cases(file: Case, folder: Path) -> None:
     """Dense features, refinement and whole inference of the ViT."""
-    weights = _weights(folder, 'vit_dense.pt')
-    with golden_segmentor(weights) as model:
-        for index, case in enumerate(report.content['cases']):
-            _check_vit_case(report, f'cases.{index}', case, model)
-        for index, case in enumerate(report.content['backbone_switches']):
-            _check_switch(report, f'backbone_switches.{index}', case, model)
+    with golden_segmentor(read(folder / 'vit_dense.pt')) as model:
+        for case in file.cases('cases'):
+            _check_vit_case(case, model)
+        for case in file.cases('backbone_switches'):
+            _check_switch(case, model)
 
 
-@torch.inference_mode()
-def _check_vit_case(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
-    report.use(f'{name}.img')
-    rows = model.classifier
-    features = model.encoder(case['img'], frozenset({'queries', 'keys', 'tokens'}))
-    report.compare(f'{name}.backbone_q', features.queries, case['backbone_q'], FEATURES)
-    report.compare(f'{name}.backbone_k', features.keys, case['backbone_k'], FEATURES)
-    report.compare(f'{name}.backbone_v', features.tokens, case['backbone_v'], FEATURES)
-    report.compare(f'{name}.feat', features.patch, case['feat'], FEATURES)
+def _check_vit_case(case: Case, model: TrainingFreeSegmentor) -> None:
+    image, rows = case['img'], model.classifier
+    features = model.encoder(image, frozenset({'queries', 'keys', 'tokens'}))
+    plain = _encoder(model, last_block='vanilla')(image, frozenset({'tokens'}))
     cosines = rows.row_scores(features.patch)
-    report.compare(f'{name}.cos_logits', cosines, case['cos_logits'], FEATURES)
-    plain = _encoder(model, last_block='vanilla')(case['img'], frozenset({'tokens'}))
-    report.compare(f'{name}.backbone_x', plain.tokens, case['backbone_x'], FEATURES)
-    report.compare(f'{name}.feat_plain_x', plain.patch, case['feat_plain_x'], FEATURES)
-    report.compare(
-        f'{name}.cos_logits_plain_x',
-        rows.row_scores(plain.patch),
-        case['cos_logits_plain_x'],
+    case.compare(
         FEATURES,
+        backbone_q=features.queries,
+        backbone_k=features.keys,
+        backbone_v=features.tokens,
+        feat=features.patch,
+        cos_logits=cosines,
+        backbone_x=plain.tokens,
+        feat_plain_x=plain.patch,
+        cos_logits_plain_x=rows.row_scores(plain.patch),
     )
-    _check_refinement(report, name, case, cosines, features.keys)
-    _check_inference(report, name, case, model)
+    _check_refinement(case, cosines, features.keys)
+    _check_inference(case, model)
 
 
-@torch.inference_mode()
-def _check_switch(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
-    report.use(*(f'{name}.{key}' for key in ('name', 'img', 'return_qkv', 'skip_last_attn')))
+def _check_switch(case: Case, model: TrainingFreeSegmentor) -> None:
+    case.use('name')
+    image, returns_values = case['img'], case['return_qkv']
     plain: dict[str, Any] | str = 'vanilla'
     if case['skip_last_attn']:
         # Upstream forgets the final norm on the values unless it also returns them.
-        plain = {'attention': 'value', 'final_norm': case['return_qkv']}
-    features = _encoder(model, last_block=plain)(case['img'], frozenset({'tokens'}))
-    report.compare(f'{name}.backbone_x', features.tokens, case['backbone_x'], FEATURES)
+        plain = {'attention': 'value', 'final_norm': returns_values}
+    features = _encoder(model, last_block=plain)(image, frozenset({'tokens'}))
     # The head reads the values where the backbone returns them, else its plain output.
-    scored = _encoder(model, last_block='maskclip' if case['return_qkv'] else plain)(case['img'])
-    report.compare(
-        f'{name}.cos_logits',
-        model.classifier.row_scores(scored.patch),
-        case['cos_logits'],
-        FEATURES,
-    )
+    scored = _encoder(model, last_block='maskclip' if returns_values else plain)(image)
+    cosines = model.classifier.row_scores(scored.patch)
+    case.compare(FEATURES, backbone_x=features.tokens, cos_logits=cosines)
 
 
-def check_variants(report: Report, folder: Path) -> None:
+@torch.no_grad()
+def check_variants(file: Case, folder: Path) -> None:
     """MaskCLIP as released beside the one inside CLIP-DINOiser, on the same weights."""
-    report.use('config', 'note')
+    file.use('config', 'note')
     homes = [folder, folder.parent / 'maskclip']
     weights = next((home for home in homes if (home / 'vit_dense.pt').is_file()), None)
     if weights is None:
         return  # every quantity is then listed as missing
-    with golden_segmentor(_weights(weights, 'vit_dense.pt')) as model:
-        for index, case in enumerate(report.content['cases']):
-            _check_variant(report, f'cases.{index}', case, model)
+    content = read(weights / 'vit_dense.pt')
+    with golden_segmentor(content) as model:
+        visual = model.clip.visual
+        for case in file.cases('cases'):
+            image = case['img']
+            ours = {'feat_maskclip_upstream': model.encoder(image).patch}
+            for activation in ('gelu', 'quick_gelu'):
+                override_vision(visual, activation, 1e-5)
+                encoder = build_dense_encoder(visual, position_resize='always')
+                features = encoder(image, frozenset({'tokens'}))
+                name = f'openclip_{activation.replace("_", "")}'
+                ours |= {f'feat_{name}': features.patch, f'v_{name}': features.tokens}
+            override_vision(visual, *_vision(content['config']).values())
+            case.compare(FEATURES, ours)
 
 
-@torch.inference_mode()
-def _check_variant(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
-    report.use(f'{name}.img')
-    path = 'feat_maskclip_upstream'
-    report.compare(f'{name}.{path}', model.encoder(case['img']).patch, case[path], FEATURES)
-    for activation in ('gelu', 'quick_gelu'):
-        override_vision(model.clip.visual, activation, 1e-5)
-        encoder = build_dense_encoder(model.clip.visual, position_resize='always')
-        features = encoder(case['img'], frozenset({'tokens'}))
-        suffix = f'openclip_{activation.replace("_", "")}'
-        report.compare(f'{name}.feat_{suffix}', features.patch, case[f'feat_{suffix}'], FEATURES)
-        report.compare(f'{name}.v_{suffix}', features.tokens, case[f'v_{suffix}'], FEATURES)
-    override_vision(model.clip.visual, 'gelu', 1e-6)
-
-
-def check_resnet_cases(report: Report, folder: Path) -> None:
+@torch.no_grad()
+def check_resnet_cases(file: Case, folder: Path) -> None:
     """Dense features, refinement and whole inference of the ResNet."""
-    with golden_segmentor(_weights(folder, 'resnet_dense.pt')) as model:
-        for index, case in enumerate(report.content['cases']):
-            _check_resnet_case(report, f'cases.{index}', case, model)
+    with golden_segmentor(read(folder / 'resnet_dense.pt')) as model:
+        for case in file.cases('cases'):
+            features = model.encoder(case['img'], frozenset({'keys', 'tokens'}), layers=(3, 4))
+            attended = _encoder(model, pooling='attention')(case['img'])
+            cosines = model.classifier.row_scores(features.patch)
+            case.compare(
+                FEATURES,
+                backbone_layer3=features.intermediates[0],
+                backbone_layer4=features.intermediates[1],
+                v=features.tokens,
+                k=features.keys,
+                feat=features.patch,
+                cos_logits=cosines,
+                cos_logits_attn_pooling=model.classifier.row_scores(attended.patch),
+            )
+            _check_refinement(case, cosines, features.keys)
+            _check_inference(case, model)
 
 
-@torch.inference_mode()
-def _check_resnet_case(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
-    report.use(f'{name}.img')
-    features = model.encoder(case['img'], frozenset({'keys', 'tokens'}), layers=(3, 4))
-    for layer, ours in zip((3, 4), features.intermediates, strict=True):
-        path = f'backbone_layer{layer}'
-        report.compare(f'{name}.{path}', ours, case[path], FEATURES)
-    report.compare(f'{name}.v', features.tokens, case['v'], FEATURES)
-    report.compare(f'{name}.k', features.keys, case['k'], FEATURES)
-    report.compare(f'{name}.feat', features.patch, case['feat'], FEATURES)
-    cosines = model.classifier.row_scores(features.patch)
-    report.compare(f'{name}.cos_logits', cosines, case['cos_logits'], FEATURES)
-    attended = _encoder(model, pooling='attention')(case['img'])
-    report.compare(
-        f'{name}.cos_logits_attn_pooling',
-        model.classifier.row_scores(attended.patch),
-        case['cos_logits_attn_pooling'],
-        FEATURES,
-    )
-    _check_refinement(report, name, case, cosines, features.keys)
-    _check_inference(report, name, case, model)
-
-
-def _check_refinement(report: Report, name: str, case: dict, cosines: Tensor, keys: Tensor) -> None:
+def _check_refinement(case: Case, cosines: Tensor, keys: Tensor) -> None:
     # The margins tell how far the thresholds are from the nearest value; nothing to compute.
-    report.use(f'{name}.refine_variants_pd_ks', f'{name}.refine_margins')
+    case.use('refine_margins')
+    refined = case.inner('refined')
     for index, (denoise, smooth) in enumerate(case['refine_variants_pd_ks']):
         ours = prompt_denoising(cosines, denoise)
         if smooth > 0:
             ours = key_smoothing(ours, keys, smooth)
         tolerance = SHARPENED if smooth > 0 else FEATURES
-        report.compare(f'{name}.refined.{index}', ours, case['refined'][index], tolerance)
+        refined.compare(tolerance, {index: ours})
 
 
-def _check_inference(report: Report, name: str, case: dict, model: TrainingFreeSegmentor) -> None:
-    report.use(f'{name}.ori_shape')
-    size = tuple(case['ori_shape'])
-    model.refiners = []
-    for path, refiners in (
-        ('', []),
-        ('_kspd', [PromptDenoising(case['refine_variants_pd_ks'][1][0]), KeySmoothing(1.0)]),
-    ):
+def _check_inference(case: Case, model: TrainingFreeSegmentor) -> None:
+    size, denoise = tuple(case['ori_shape']), case['refine_variants_pd_ks'][1][0]
+    for suffix, refiners in (('', []), ('_kspd', [PromptDenoising(denoise), KeySmoothing(1.0)])):
         model.refiners = refiners
         encodings = model.encode_images(case['img'])
         maps = [model.score(encoding, model.classifier) for encoding in encodings]
         if not refiners:
             at_input = torch.stack([input_rows(m, 0, m.input_size[0]) for m in maps])
-            report.compare(f'{name}.seg_logit_image', at_input, case['seg_logit_image'], FEATURES)
-        if f'prob_ori{path}' in case:
+            case.compare(FEATURES, seg_logit_image=at_input)
+        if f'prob_ori{suffix}' in case:
             full = torch.stack([_at_output(m, size) for m in maps])
             tolerance = SHARPENED if refiners else PROBABILITIES
-            report.compare(
-                f'{name}.prob_ori{path}', full.softmax(1), case[f'prob_ori{path}'], tolerance
-            )
+            case.compare(tolerance, {f'prob_ori{suffix}': full.softmax(1)})
         strip = _STRIP_BYTES / 2**20
         labels = [model.segment_encoding(e, size, strip_megabytes=strip) for e in encodings]
-        report.compare(
-            f'{name}.pred_ori{path}', torch.stack(labels), case[f'pred_ori{path}'], LABELS
-        )
+        case.compare(LABELS, {f'pred_ori{suffix}': torch.stack(labels)})
     model.refiners = []
 
 
 def _at_output(maps: ScoreMaps, size: tuple[int, int]) -> Tensor:
     return torch.cat([rows for _, _, rows in output_strips(maps, size, _STRIP_BYTES)], dim=1)
-
-
-def _weights(folder: Path, name: str) -> dict[str, Any]:
-    return torch.load(folder / name, map_location='cpu', weights_only=True)
 
 
 def _encoder(model: TrainingFreeSegmentor, **settings: Any):
@@ -245,57 +206,35 @@ def _encoder(model: TrainingFreeSegmentor, **settings: Any):
     return build_dense_encoder(model.clip.visual, **settings)
 
 
-def open_clip_config(config: dict[str, Any]) -> dict[str, Any]:
-    """An open_clip model config with the dimensions that a golden file states.
+def _vision(config: dict[str, Any]) -> dict[str, Any]:
+    """What MaskCLIP's own ViT has otherwise than CLIP's."""
+    return {'activation': config.get('act', 'gelu'), 'layer_norm_eps': config.get('ln_eps', 1e-6)}
 
-    Args:
-        config: the ``config`` entry of ``vit_dense.pt`` or ``resnet_dense.pt``.
-    """
-    vision = {key: config[key] for key in ('image_size', 'width', 'layers')}
-    if config['kind'] == 'vit':
-        vision['patch_size'] = config['patch_size']
-        vision['head_width'] = config['width'] // config['heads']
-    else:
-        vision['head_width'] = config['width'] * 32 // config['heads']
-    text = {key: config[f'text_{key}'] for key in ('width', 'heads', 'layers')}
+
+def clip_settings(config: dict[str, Any], maskclip_file: str, pretrained: str) -> dict[str, Any]:
+    """Arguments ``clip`` and ``encoder`` of a segmentor with a golden file's towers."""
+    is_vit = config['kind'] == 'vit'
     return {
-        'embed_dim': config['embed_dim'],
-        'vision_cfg': vision,
-        'text_cfg': {'context_length': 77, 'vocab_size': 49408, **text},
-        'quick_gelu': True,
+        'clip': {
+            'model': clip_config(config),
+            'pretrained': pretrained,
+            'maskclip_files': [maskclip_file],
+            **(_vision(config) if is_vit else {}),
+        },
+        'encoder': {'last_block': 'maskclip', 'position_resize': 'token_count'} if is_vit else {},
+        'data_preprocessor': {'type': 'SegDataPreProcessor'},
     }
 
 
 @contextmanager
-def golden_segmentor(content: dict[str, Any]) -> Iterator[TrainingFreeSegmentor]:
-    """The segmentor of a golden file, loaded from files in the published formats.
-
-    Args:
-        content: ``vit_dense.pt`` or ``resnet_dense.pt``.
-    """
-    config = content['config']
-    state = dict(content['clip_state_dict'])
-    width = content['token_embedding_rows'].shape[1]
-    # Rows of tokens that the prompts do not use are not in the file and never read.
-    table = torch.zeros(49408, width)
-    table[content['token_embedding_ids'].long()] = content['token_embedding_rows']
-    state['token_embedding.weight'] = table
-    is_vit = config['kind'] == 'vit'
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / name for name in ('clip.pt', 'segmentor.pth', 'text.pth')]
-        torch.save(state, paths[0])
-        torch.save({'meta': {}, 'state_dict': content['state_dict']}, paths[1])
-        torch.save(content['text_embeddings'], paths[2])
-        vision = {'activation': 'gelu', 'layer_norm_eps': 1e-6} if is_vit else {}
+def golden_segmentor(content: Mapping[str, Any]) -> Iterator[TrainingFreeSegmentor]:
+    """The segmentor of a golden file, loaded from files in the published formats."""
+    table = token_table(content['token_embedding_ids'], content['token_embedding_rows'])
+    state = {**content['clip_state_dict'], 'token_embedding.weight': table}
+    weights = {'meta': {}, 'state_dict': content['state_dict']}
+    with saved(clip=state, segmentor=weights, text=content['text_embeddings']) as files:
         yield TrainingFreeSegmentor(
-            clip={
-                'model': open_clip_config(config),
-                'pretrained': str(paths[0]),
-                'maskclip_files': [str(paths[1])],
-                **vision,
-            },
-            encoder={'last_block': 'maskclip', 'position_resize': 'token_count'} if is_vit else {},
-            vocabulary=[[name] for name in config['classes']],
-            text={'embeddings': str(paths[2]), 'cache_dir': None},
-            data_preprocessor={'type': 'SegDataPreProcessor'},
+            **clip_settings(content['config'], files['segmentor'], files['clip']),
+            vocabulary=[[name] for name in content['config']['classes']],
+            text={'embeddings': files['text'], 'cache_dir': None},
         )

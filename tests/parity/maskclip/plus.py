@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from ovseg.engine.checkpoint import load_state_strict
 from ovseg.losses import upsampled_cross_entropy
 from ovseg.segmentors import MaskCLIPPlusSegmentor
-from parity.maskclip.dense import FEATURES, LABELS, open_clip_config
-from parity.report import EXACT, Report, Tolerance
+from parity.golden import saved
+from parity.maskclip.dense import FEATURES, clip_settings
+from parity.report import EXACT, LABELS, Case, Tolerance
 
 # Sums over thousands of pixels in another order.
 GRADIENTS = Tolerance(atol=1e-6, rtol=1e-3)
@@ -34,40 +34,29 @@ class _Given(nn.Module):
         return [self.features]
 
 
-def check_training_steps(report: Report, folder: Path) -> None:
+def check_training_steps(file: Case, folder: Path) -> None:
     """Every case: one training step, its second one where the case goes on."""
-    content = report.content
-    report.use('config', 'feat_in', 'img', 'text_embeddings', 'bg_embeddings', 'unlabeled')
-    with _teacher_files(content) as files:
+    file.use('config', 'text_embeddings', 'bg_embeddings', 'unlabeled')
+    content, features, image = file.content, file['feat_in'], file['img']
+    with teacher_files(content) as files:
         model = None
-        for index, case in enumerate(content['cases']):
+        for case in file.cases('cases'):
             if not _goes_on(case['name']):
                 model = golden_student(content, case['name'], files)
-            _check_step(report, f'cases.{index}', case, model)
+            _check_step(case, model, features, image)
         plain = golden_student(content, 'clip_guided', files)
-        _check_published(report, content, plain)
-        plain.eval()
+        # What was loaded, written in the published format again, is the file.
+        written = {key.removeprefix(_HEAD): value for key, value in plain.to_published().items()}
+        file.compare_weights('state_dict', written, whole=True)
+        plain.eval().backbone.features = features
         with torch.no_grad():
-            plain.backbone.features = content['feat_in']
-            scores = plain(content['img'], mode='tensor')
-        report.compare('eval_seg_logits', scores, content['eval_seg_logits'], FEATURES)
+            file.compare(FEATURES, eval_seg_logits=plain(image, mode='tensor'))
 
 
-def _check_published(report: Report, content: dict, model: MaskCLIPPlusSegmentor) -> None:
-    """What was loaded, written in the published format again, is the file."""
-    ours = model.to_published()
-    for key, value in content['state_dict'].items():
-        written = ours.pop(f'{_HEAD}{key}', torch.empty(0))
-        report.compare(f'state_dict.{key}', written, value, EXACT)
-    report.compare('state_dict', sorted(ours), [], EXACT)
-
-
-def _check_step(report: Report, name: str, case: dict, model: MaskCLIPPlusSegmentor) -> None:
-    content = report.content
-    report.use(f'{name}.name', f'{name}.gt_in')
-    report.compare(f'{name}.name', case['name'] in _SETTINGS, True, EXACT)
+def _check_step(case: Case, model: MaskCLIPPlusSegmentor, given: Tensor, image: Tensor) -> None:
+    case.compare_as('name', case['name'] in _SETTINGS, True)
     head = model.decode_head
-    features = content['feat_in'].clone().requires_grad_(True)
+    features = given.clone().requires_grad_(True)
     model.backbone.features = features
     samples = [SegDataSample(gt_sem_seg=PixelData(data=gt.long())) for gt in case['gt_in']]
     seen: dict[str, Tensor] = {}
@@ -79,33 +68,29 @@ def _check_step(report: Report, name: str, case: dict, model: MaskCLIPPlusSegmen
 
     head.loss_by_feat = remember
     model.train().zero_grad(set_to_none=True)
-    losses = model.loss(content['img'], samples)
+    losses = model.loss(image, samples)
     del head.loss_by_feat
     total = sum(value for key, value in losses.items() if 'loss' in key)
     total.backward()
-    labels = seen['labels'][:, None].to(torch.int16)
-    report.compare(f'{name}.label_used', labels, case['label_used'], LABELS)
-    report.compare(f'{name}.seg_logits', seen['scores'], case['seg_logits'], FEATURES)
-    for key, value in case['losses'].items():
-        # The reference counts ignored pixels as wrong, mmseg 1.x and ours leave them out.
-        ours = (
-            _accuracy_of_all(seen['scores'], seen['labels'])
-            if key == 'acc_seg'
-            else losses[f'decode.{key}']
-        )
-        report.compare(f'{name}.losses.{key}', ours.detach().reshape(value.shape), value, FEATURES)
-    report.compare(f'{name}.total_loss', total.detach(), case['total_loss'], FEATURES)
-    report.compare(f'{name}.grad_feat_in', features.grad, case['grad_feat_in'], GRADIENTS)
-    parameters = dict(head.named_parameters())
-    for key, value in case['grads'].items():
-        gradient = parameters[key].grad
-        ours = torch.zeros_like(value) if gradient is None else gradient
-        report.compare(f'{name}.grads.{key}', ours, value, GRADIENTS)
+    case.compare(LABELS, label_used=seen['labels'][:, None])
+    case.compare(FEATURES, seg_logits=seen['scores'])
+    # The reference counts ignored pixels as wrong, mmseg 1.x and ours leave them out.
+    ours = {**losses, 'decode.acc_seg': _accuracy_of_all(seen['scores'], seen['labels'])}
+    parts = case.inner('losses')
+    for key in parts:
+        value = ours[f'decode.{key}'].detach().reshape(parts.wanted(key).shape)
+        parts.compare(FEATURES, {key: value})
+    case.compare(FEATURES, total_loss=total.detach())
+    case.compare(GRADIENTS, grad_feat_in=features.grad)
+    parameters, gradients = dict(head.named_parameters()), case.inner('grads')
+    for key in gradients:
+        value = parameters[key]
+        gradient = torch.zeros_like(value) if value.grad is None else value.grad
+        gradients.compare(GRADIENTS, {key: gradient})
     trained = sorted(key for key, value in parameters.items() if value.requires_grad)
-    report.compare(f'{name}.grads', trained, sorted(case['grads']), EXACT)
-    report.compare(f'{name}.iter_counter', int(model.iterations), case['iter_counter'], EXACT)
-    mean = head.decode_module.aspp_modules[0].bn.running_mean
-    report.compare(f'{name}.bn_running_mean0', mean, case['bn_running_mean0'], FEATURES)
+    case.compare_as('grads', trained, sorted(gradients))
+    case.compare(EXACT, iter_counter=int(model.iterations))
+    case.compare(FEATURES, bn_running_mean0=head.decode_module.aspp_modules[0].bn.running_mean)
 
 
 def _accuracy_of_all(scores: Tensor, labels: Tensor) -> Tensor:
@@ -134,15 +119,9 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def golden_student(
-    content: dict[str, Any], name: str, files: tuple[Path, Path]
+    content: Mapping[str, Any], name: str, files: Mapping[str, str]
 ) -> MaskCLIPPlusSegmentor:
-    """A case's segmentor, its weights loaded as a published checkpoint's are.
-
-    Args:
-        content: ``maskclip_plus.pt``.
-        name: of the case.
-        files: the teacher and the text rows in the published formats.
-    """
+    """A case's segmentor, its weights loaded as a published checkpoint's are."""
     config, switches = content['config'], _SETTINGS.get(name, ())
     refiners = [
         {'type': kind, 'threshold': config[f'{switch}_thresh']}
@@ -151,7 +130,6 @@ def golden_student(
     ]
     labels: dict[str, Any] = {'conf_thresh': config['conf_thresh'] if 'conf' in switches else 0.0}
     has_background = 'bg' in switches
-    is_vit = config['kind'] == 'vit'
     if 'unseen' in switches:
         labels['categories'] = [c + has_background for c in content['unlabeled']]
         labels.update(clip_guided=(1, 1), self_training=(2, -1))
@@ -174,18 +152,9 @@ def golden_student(
         vocabulary=[f'class {number}' for number in range(config['ncat'])],
         teacher={
             'type': 'TrainingFreeSegmentor',
-            'clip': {
-                'model': open_clip_config(config),
-                'pretrained': 'random',
-                'maskclip_files': [str(files[0])],
-                **({'activation': 'gelu', 'layer_norm_eps': 1e-6} if is_vit else {}),
-            },
-            'encoder': {'last_block': 'maskclip', 'position_resize': 'token_count'}
-            if is_vit
-            else {},
-            'text': {'embeddings': str(files[1]), 'cache_dir': None},
+            **clip_settings(config, files['teacher'], 'random'),
+            'text': {'embeddings': files['text'], 'cache_dir': None},
             'refiners': refiners,
-            'data_preprocessor': {'type': 'SegDataPreProcessor'},
         },
         pseudo_labels=labels,
     )
@@ -198,14 +167,12 @@ def golden_student(
 
 
 @contextmanager
-def _teacher_files(content: dict[str, Any]) -> Iterator[tuple[Path, Path]]:
+def teacher_files(content: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Paths of the teacher's weights and text rows in the published formats."""
     state = {
         (f'backbone.{key[5:]}' if key.startswith('clip.') else f'{_HEAD}{key}'): value
         for key, value in content['state_dict'].items()
         if key.startswith(('clip.', *_PROJECTIONS))
     }
-    with tempfile.TemporaryDirectory() as folder:
-        files = (Path(folder) / 'teacher.pth', Path(folder) / 'text.pth')
-        torch.save({'meta': {}, 'state_dict': state}, files[0])
-        torch.save(content['text_embeddings'], files[1])
+    with saved(teacher={'meta': {}, 'state_dict': state}, text=content['text_embeddings']) as files:
         yield files

@@ -17,5 +17,5 @@ GOLDEN = GoldenSet(
         'matcher_losses.pt': maskformer_training.check_matcher,
         'train_forward.pt': maskformer_training.check_training,
         'clip_finetune.pt': finetune.check_finetune,
-    },
+    }
 )

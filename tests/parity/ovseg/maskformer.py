@@ -26,8 +26,9 @@ from ovseg.segmentors.region_scores import (
     region_probabilities,
 )
 from ovseg.text.cosine import cosine_logits
+from parity.golden import as_float, read
 from parity.ovseg.clip import FEATURES, LOGITS, mask_prompted, read_visual
-from parity.report import EXACT, Report, Tolerance
+from parity.report import EXACT, Case, Tolerance
 
 # Sums of some ten thousand pixels.
 _SUMS = Tolerance(rtol=1e-6, atol=1e-2)
@@ -37,64 +38,56 @@ _FORWARD = 'maskformer_forward.pt'
 _STRIP_BYTES = 2**16
 
 
-def check_weights(report: Report, folder: Path) -> None:
+def check_weights(file: Case, folder: Path) -> None:
     """Published keys and values, loaded and saved again."""
-    theirs = report.content['state_dict']
     saved = to_ovseg(golden_maskformer(folder).state_dict())
-    for key, value in theirs.items():
-        wanted = value.float() if value.is_floating_point() else value
-        report.compare(f'state_dict.{key}', saved.get(key, torch.empty(0)), wanted, EXACT)
-    every = report.content['all_checkpoint_keys']
-    filled = {key: theirs.get(key, torch.zeros(1)) for key in every}
+    file.compare_weights('state_dict', saved)
+    every = file.wanted('all_checkpoint_keys')
+    filled = {key: file.content['state_dict'].get(key, torch.zeros(1)) for key in every}
     back = to_ovseg(from_ovseg(filled))
-    report.compare('all_checkpoint_keys', sorted(back), sorted(every), EXACT)
-    report.compare('state_dict', sorted(set(saved) - set(every)), [], EXACT)
+    file.compare_as('all_checkpoint_keys', sorted(back), sorted(every))
+    file.compare_as('state_dict', sorted(set(saved) - set(every)), [])
 
 
 @torch.inference_mode()
-def check_forward(report: Report, folder: Path) -> None:
+def check_forward(file: Case, folder: Path) -> None:
     """Everything from images of different sizes, padded together, to proposals and score maps."""
-    content, theirs = report.content, report.content['intermediates']
-    report.use('config', 'inputs')
+    inputs = file['inputs']
     model = golden_maskformer(folder).eval()
     backbone, head = model['backbone'], model['proposals']
-    images = pad_images(content['inputs']['images'], content['config'])
+    images = pad_images(inputs['images'], file['config'])
     with _outputs_of(head) as seen:
         levels = backbone(images)
         embeddings, mask_logits = head.forward_layers(levels)
-    text = content['inputs']['text_features_with_non_object']
-    logits = head.classify(embeddings[-1], text[:-1])
-    proposals = head(levels, tuple(images.shape[-2:]))
-    ours = {
-        'res2_image0_sub': levels[0][:1, :, ::3, ::3],
-        'res3_image0_sub': levels[1][:1, :, ::2, ::2],
-        'res4': levels[2],
-        'res5': levels[3],
-        'mask_features_image0_sub': seen['pixel_decoder'][0][:1, :, ::3, ::3],
-        'pos_embed_image0': seen['decoder_pe'][:1],
-        'decoder_hidden': seen['transformer_decoder'],
-        'class_embed': embeddings,
-        'class_embed_aux': embeddings[:-1],
-        'mask_embed': seen['mask_embed'],
-        'pred_masks': proposals.mask_logits,
-        'pred_masks_aux_image0': mask_logits[:-1, 0],
-    }
-    report.compare(
-        'intermediates.batched_shape', list(images.shape), theirs['batched_shape'], EXACT
+    logits = head.classify(embeddings[-1], inputs['text_features_with_non_object'][:-1])
+    size = tuple(images.shape[-2:])
+    masks = head(levels, size).mask_logits
+    case = file.inner('intermediates')
+    case.compare(EXACT, batched_shape=list(images.shape))
+    case.compare(_SUMS, batched_sum=images.double().sum((1, 2, 3)))
+    case.compare(
+        FEATURES,
+        res2_image0_sub=levels[0][:1, :, ::3, ::3],
+        res3_image0_sub=levels[1][:1, :, ::2, ::2],
+        res4=levels[2],
+        res5=levels[3],
+        mask_features_image0_sub=seen['pixel_decoder'][0][:1, :, ::3, ::3],
+        pos_embed_image0=seen['decoder_pe'][:1],
+        decoder_hidden=seen['transformer_decoder'],
+        class_embed=embeddings,
+        class_embed_aux=embeddings[:-1],
+        mask_embed=seen['mask_embed'],
+        pred_masks=masks,
+        pred_masks_aux_image0=mask_logits[:-1, 0],
     )
-    sums = images.double().sum((1, 2, 3))
-    report.compare('intermediates.batched_sum', sums, theirs['batched_sum'], _SUMS)
-    for name, value in ours.items():
-        report.compare(f'intermediates.{name}', value, theirs[name], FEATURES)
-    report.compare('intermediates.pred_logits', logits, theirs['pred_logits'], LOGITS)
-    _check_segmentation(report, folder, proposals.mask_logits, logits, tuple(images.shape[-2:]))
+    case.compare(LOGITS, pred_logits=logits)
+    _check_segmentation(file, folder, masks, logits, size)
 
 
 @torch.inference_mode()
-def check_resnet(report: Report, folder: Path) -> None:
+def check_resnet(file: Case, folder: Path) -> None:
     """The ResNet with DeepLab stem, frozen norms and multi-grid."""
-    content, config = report.content, report.content['config']
-    report.use('config', 'state_dict', 'inputs')
+    config = file['config']
     backbone = ResNetV1c(
         depth=config['depth'],
         stem_channels=config['stem_out_channels'],
@@ -107,23 +100,16 @@ def check_resnet(report: Report, folder: Path) -> None:
         norm_eval=True,
     )
     backbone.eval()  # mmseg's gives nothing back
-    load_state_strict(backbone, backbone_from_ovseg(_float(content['state_dict'])), report.title)
-    for level, (name, theirs) in zip(
-        backbone(content['inputs']['x']), content['outputs'].items(), strict=True
-    ):
-        report.compare(f'outputs.{name}', level, theirs, FEATURES)
+    load_state_strict(backbone, backbone_from_ovseg(as_float(file['state_dict'])), str(file.file))
+    outputs = file.inner('outputs')
+    levels = backbone(file['inputs']['x'])
+    outputs.compare(FEATURES, dict(zip(outputs, levels, strict=True)))
 
 
 def golden_maskformer(
     folder: Path, dropout: float = 0.0, drop_path: float = 0.0, **_: Any
 ) -> nn.ModuleDict:
-    """``backbone`` and ``proposals`` with the weights of a golden folder.
-
-    Args:
-        folder: with the files of the weights and of the forward pass, whose sizes count.
-        dropout: of the decoder.
-        drop_path: of the backbone.
-    """
+    """``backbone`` and ``proposals`` with the weights of a golden folder."""
     config = read_config(folder)
     swin = {key: value for key, value in config['swin'].items() if key != 'ape'}
     backbone = SwinTransformer(
@@ -147,22 +133,15 @@ def golden_maskformer(
         norm_groups=config['gn_groups'],
     )
     model = nn.ModuleDict({'backbone': backbone, 'proposals': head})
-    state = torch.load(folder / _WEIGHTS, map_location='cpu', weights_only=True)['state_dict']
-    load_state_strict(model, from_ovseg(_float(state)), folder / _WEIGHTS)
+    state = as_float(read(folder / _WEIGHTS)['state_dict'])
+    load_state_strict(model, from_ovseg(state), folder / _WEIGHTS)
     return model
 
 
 def pad_images(images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
-    """Images (3, H, W) uint8 RGB, normalised and then padded with zeros to one size (B, 3, H, W).
-
-    Args:
-        images: of any sizes.
-        config: with the pixel statistics and the divisor of the size.
-    """
+    """Images (3, H, W) uint8 RGB, normalised, then padded with zeros to one size (B, 3, H, W)."""
     preprocessor = SegDataPreProcessor(
-        mean=config['pixel_mean'],
-        std=config['pixel_std'],
-        size_divisor=config['size_divisibility'],
+        mean=config['pixel_mean'], std=config['pixel_std'], size_divisor=config['size_divisibility']
     )
     samples = [SegDataSample() for _ in images]
     return preprocessor({'inputs': list(images), 'data_samples': samples}, training=True)['inputs']
@@ -170,34 +149,26 @@ def pad_images(images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Sizes of the model whose weights a golden folder holds."""
-    return torch.load(folder / _FORWARD, map_location='cpu', weights_only=True)['config']
-
-
-def _float(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The files keep float32 weights that float16 can hold as float16."""
-    return {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items()
-    }
+    return read(folder / _FORWARD)['config']
 
 
 def _check_segmentation(
-    report: Report, folder: Path, masks: Tensor, logits: Tensor, padded_size: tuple[int, int]
+    file: Case, folder: Path, masks: Tensor, logits: Tensor, padded_size: tuple[int, int]
 ) -> None:
     """Score maps of every image at the size wanted, through the mask-adapted CLIP."""
-    config, inputs = report.content['config'], report.content['inputs']
+    config, inputs, wanted = file['config'], file['inputs'], file.inner('outputs').inner('sem_seg')
     tower = mask_prompted(read_visual(folder))
     regions = RegionSettings(threshold=config['mask_thr'], size=tower.image_size[0])
     ensemble = EnsembleSettings(weight=config['clip_ensemble_weight'])
     text = inputs['text_features_with_non_object'][:-1]
-    for index, theirs in enumerate(report.content['outputs']['sem_seg']):
-        image, size = inputs['images'][index], tuple(inputs['out_sizes'][index])
+    for index, (image, size) in enumerate(zip(inputs['images'], inputs['out_sizes'], strict=True)):
         maps = mask_maps(masks[index], padded_size, tuple(image.shape[1:]))
         found = embed_regions(tower, image, maps, regions)
         second = region_probabilities(cosine_logits(found.embeddings, text), len(text))
         fused = fuse(proposal_probabilities(logits[index]), second, found.valid, ensemble)
         maps = select_queries(maps, fused.queries)
-        _, ours = segment_masks(maps, fused.scores, size, _STRIP_BYTES, with_scores=True)
-        report.compare(f'outputs.sem_seg.{index}', ours, theirs, FEATURES)
+        _, ours = segment_masks(maps, fused.scores, tuple(size), _STRIP_BYTES, with_scores=True)
+        wanted.compare(FEATURES, {index: ours})
 
 
 @contextmanager

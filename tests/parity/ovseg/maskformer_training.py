@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.structures import InstanceData, PixelData
@@ -17,86 +16,70 @@ from ovseg.heads.maskformer_settings import FOCAL_ALPHA, FOCAL_GAMMA
 from ovseg.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer, class_masks
 from parity.ovseg.clip import FEATURES
 from parity.ovseg.maskformer import golden_maskformer, pad_images, read_config
-from parity.report import EXACT, Report, Tolerance
+from parity.report import EXACT, Case, Tolerance
 
 _LOSSES = Tolerance(rtol=1e-5)
 _NORMS = Tolerance(atol=2e-5, rtol=1e-3)
 _PARTS = {'loss_ce': 'loss_cls', 'loss_mask': 'loss_mask', 'loss_dice': 'loss_dice'}
 
 
-def check_matcher(report: Report, folder: Path) -> None:
+def check_matcher(file: Case, folder: Path) -> None:
     """Costs, matching, losses and their gradients, for given predictions."""
-    content, config = report.content, report.content['config']
-    report.use('config.num_classes', 'config.no_object_weight', 'config.weights')
-    report.use(*(f'config.cost_{name}' for name in ('class', 'mask', 'dice')))
-    report.compare('config.focal_alpha', FOCAL_ALPHA, config['focal_alpha'], EXACT)
-    report.compare('config.focal_gamma', FOCAL_GAMMA, config['focal_gamma'], EXACT)
-    inputs = content['inputs']
-    report.use(*(f'inputs.{name}' for name in inputs if not name.startswith('target_')))
-    head = _head_for(config, inputs['pred_logits'])
+    inputs, outputs, config = (file.inner(key) for key in ('inputs', 'outputs', 'config'))
+    config.use('num_classes')
+    config.compare(EXACT, focal_alpha=FOCAL_ALPHA, focal_gamma=FOCAL_GAMMA)
+    # Ours lists the layers as they run, theirs the last one first.
+    layers = [*inputs['aux_outputs'], {key: inputs[key] for key in ('pred_logits', 'pred_masks')}]
+    logits, masks = (
+        torch.stack([layer[key] for layer in layers]).requires_grad_()
+        for key in ('pred_logits', 'pred_masks')
+    )
+    head = _head_for(config, logits[-1])
     targets = [class_masks(labels, inputs['ignore_label']) for labels in inputs['gt_sem_seg']]
     for index, target in enumerate(targets):
-        labels, masks = inputs['target_labels'][index], inputs['target_masks'][index]
-        report.compare(f'inputs.target_labels.{index}', target.labels, labels, EXACT)
-        report.compare(f'inputs.target_masks.{index}', target.masks.bool(), masks, EXACT)
-    # Ours lists the layers as they run, theirs the last one first.
-    layers = [*inputs['aux_outputs'], inputs]
-    logits = torch.stack([layer['pred_logits'] for layer in layers]).requires_grad_()
-    masks = torch.stack([layer['pred_masks'] for layer in layers]).requires_grad_()
+        inputs.inner('target_labels').compare(EXACT, {index: target.labels})
+        inputs.inner('target_masks').compare(EXACT, {index: target.masks.bool()})
     losses = head.losses(logits, masks, targets)
-    _compare_matching(report, head, logits.detach(), masks.detach(), targets)
-    weights = config['weights']
-    for name, theirs in content['outputs']['losses_unweighted'].items():
-        ours = losses[_our_loss(name)].detach() / weights[name]
-        report.compare(f'outputs.losses_unweighted.{name}', ours, theirs, _LOSSES)
+    _compare_matching(file.inner('intermediates'), head, logits.detach(), masks.detach(), targets)
+    weights, plain = config['weights'], outputs.inner('losses_unweighted')
+    ours = {name: losses[_our_loss(name)].detach() / weights[name] for name in plain}
+    plain.compare(_LOSSES, ours)
     total = sum(losses.values())
-    wanted = content['outputs']['total_weighted']
-    report.compare('outputs.total_weighted', total.detach(), wanted, _LOSSES)
+    outputs.compare(_LOSSES, total_weighted=total.detach())
     total.backward()
-    for name, tensor in (('pred_logits', logits), ('pred_masks', masks)):
-        theirs = content['outputs'][f'grad_{name}']
-        report.compare(f'outputs.grad_{name}', tensor.grad[-1], theirs, gradients(theirs))
+    last = {'grad_pred_logits': logits.grad[-1], 'grad_pred_masks': masks.grad[-1]}
+    outputs.compare(gradients, last)
 
 
-def check_training(report: Report, folder: Path) -> None:
+def check_training(file: Case, folder: Path) -> None:
     """One training step of backbone and head: weighted losses, and every parameter's gradient."""
-    content = report.content
-    report.use('config', 'inputs')
-    model = golden_maskformer(folder, **content['config']).train()
-    images = pad_images(content['inputs']['images'], read_config(folder))
-    labels = content['inputs']['gt_sem_seg']
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=map_[None])) for map_ in labels]
-    text = content['inputs']['text_features_with_non_object'][:-1]
+    inputs, outputs = file['inputs'], file.inner('outputs')
+    model = golden_maskformer(folder, **file['config']).train()
+    images = pad_images(inputs['images'], read_config(folder))
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=map_[None])) for map_ in inputs['gt_sem_seg']
+    ]
+    text = inputs['text_features_with_non_object'][:-1]
     losses = model['proposals'].loss(model['backbone'](images), text, samples)
-    for name, theirs in content['outputs']['losses_weighted'].items():
-        ours = losses[_our_loss(name)].detach()
-        report.compare(f'outputs.losses_weighted.{name}', ours, theirs, _LOSSES)
+    weighted = outputs.inner('losses_weighted')
+    weighted.compare(_LOSSES, {name: losses[_our_loss(name)].detach() for name in weighted})
     total = sum(losses.values())
-    report.compare('outputs.total', total.detach(), content['outputs']['total'], _LOSSES)
+    outputs.compare(_LOSSES, total=total.detach())
     total.backward()
     # The names of parameters are those of their gradients.
     found = to_ovseg({name: value.grad for name, value in model.named_parameters()})
-    for name, theirs in content['outputs']['grad_norms'].items():
-        ours = found[name].norm().to(torch.float64)
-        wanted = torch.as_tensor(theirs, dtype=torch.float64)
-        report.compare(f'outputs.grad_norms.{name}', ours, wanted, _NORMS)
-    trained = [name for name, _ in model.named_parameters()]
-    count = len(content['outputs']['grad_norms'])
-    report.compare('outputs.grad_norms', len(trained), count, EXACT)
-    for name, theirs in content['outputs']['grads'].items():
-        report.compare(f'outputs.grads.{name}', found[name], theirs, gradients(theirs))
+    norms, whole = outputs.inner('grad_norms'), outputs.inner('grads')
+    norms.compare(_NORMS, {name: found[name].norm().double() for name in norms})
+    outputs.compare_as('grad_norms', len(list(model.parameters())), len(norms.content))
+    whole.compare(gradients, {name: found[name] for name in whole})
 
 
 def gradients(theirs: Tensor) -> Tolerance:
-    """What a gradient may differ by: its entries are sums whose terms are as large as any of them.
-
-    Args:
-        theirs: the reference.
-    """
+    """What a gradient may differ by: its entries are sums of terms as large as any of them."""
     return Tolerance(atol=max(2e-5, 1e-5 * float(theirs.abs().max())), rtol=1e-3)
 
 
-def _head_for(config: Mapping[str, Any], logits: Tensor) -> OpenVocabularyMaskFormer:
+def _head_for(config: Case, logits: Tensor) -> OpenVocabularyMaskFormer:
     """A head that only matches and measures; its own widths do not matter."""
     return OpenVocabularyMaskFormer(
         in_channels=(4, 4, 4, 4),
@@ -118,36 +101,33 @@ def _head_for(config: Mapping[str, Any], logits: Tensor) -> OpenVocabularyMaskFo
 
 
 def _compare_matching(
-    report: Report,
+    case: Case,
     head: OpenVocabularyMaskFormer,
     logits: Tensor,
     masks: Tensor,
     targets: Sequence[InstanceData],
 ) -> None:
-    theirs = report.content['intermediates']
-    report.use('intermediates.aux_match')  # pairs of layers and images, compared one by one below
-    for image, target in enumerate(targets):
+    last = len(logits) - 1
+    for image, (target, costs) in enumerate(zip(targets, case.cases('costs'), strict=True)):
         shrunk = F.interpolate(target.masks[:, None].float(), masks.shape[-2:], mode='nearest')
         small = InstanceData(labels=target.labels, masks=shrunk[:, 0].long())
-        last = InstanceData(scores=logits[-1, image], masks=masks[-1, image])
+        found = [
+            InstanceData(scores=logits[layer, image], masks=masks[layer, image])
+            for layer in range(len(logits))
+        ]
         names = ('cost_class', 'cost_mask', 'cost_dice')
         for name, cost in zip(names, head.assigner.match_costs, strict=True):
-            ours = cost(last, small) / cost.weight
-            wanted = theirs['costs'][image][name]
-            report.compare(f'intermediates.costs.{image}.{name}', ours, wanted, FEATURES)
-        for layer in range(len(logits)):
-            found = InstanceData(scores=logits[layer, image], masks=masks[layer, image])
-            assigned = head.assigner.assign(found, small).gt_inds
+            costs.compare(FEATURES, {name: cost(found[last], small) / cost.weight})
+        for layer, predicted in enumerate(found):
+            assigned = head.assigner.assign(predicted, small).gt_inds
             queries = (assigned > 0).nonzero().squeeze(1)
             matched = assigned[queries] - 1
-            if layer == len(logits) - 1:
-                paths = [f'match_src.{image}', f'match_tgt.{image}']
-                wanted = [theirs['match_src'][image], theirs['match_tgt'][image]]
+            if layer == last:
+                case.inner('match_src').compare(EXACT, {image: queries})
+                case.inner('match_tgt').compare(EXACT, {image: matched})
             else:
-                paths = [f'aux_match.{layer}.{image}.{side}' for side in ('src', 'tgt')]
-                wanted = [theirs['aux_match'][layer][image][side] for side in ('src', 'tgt')]
-            for path, ours, value in zip(paths, (queries, matched), wanted, strict=True):
-                report.compare(f'intermediates.{path}', ours, value, EXACT)
+                pairs = case.inner('aux_match').inner(layer).inner(image)
+                pairs.compare(EXACT, src=queries, tgt=matched)
 
 
 def _our_loss(name: str) -> str:

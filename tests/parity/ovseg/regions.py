@@ -13,12 +13,7 @@ from torch import Tensor
 
 from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
 from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
-from ovseg.segmentors.region_crops import (
-    RegionSettings,
-    crop_regions,
-    mask_boxes,
-    masked_crops,
-)
+from ovseg.segmentors.region_crops import RegionSettings, crop_regions, mask_boxes, masked_crops
 from ovseg.segmentors.region_embeddings import RegionEmbeddings, embed_regions
 from ovseg.segmentors.region_scores import (
     EnsembleSettings,
@@ -31,50 +26,42 @@ from ovseg.segmentors.region_scores import (
 from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
 from parity.ovseg.clip import FEATURES, LOGITS, mask_prompted, read_visual
-from parity.report import EXACT, Report
+from parity.report import EXACT, Case
 
 _MEMORY_MEGABYTES = 0.2  # small, so that the cases go through several batches
 _STRIP_BYTES = 2**16
+_LONE_PIXELS = 'lone_pixels_region'
 
 
-def check_visual(report: Report, folder: Path) -> None:
+def check_visual(file: Case, folder: Path) -> None:
     """The vision tower and its mask prompts, through the loader of published weights."""
-    report.use('config')
-    report.leave('logit_scale', f'both classifiers have the constant {LOGIT_SCALE:g}')
-    own = mask_prompted(report.content).state_dict()
-    for name, value in report.content['state_dict'].items():
-        ours = own.pop(name.removeprefix('visual.'), torch.empty(0))
-        report.compare(f'state_dict.{name}', ours, value.float(), EXACT)
-    report.compare('state_dict', sorted(own), [], EXACT)
+    file.use('config')
+    file.leave('logit_scale', f'both classifiers have the constant {LOGIT_SCALE:g}')
+    own = mask_prompted(file.content).state_dict()
+    own = {f'visual.{name}': value for name, value in own.items()}
+    file.compare_weights('state_dict', own, whole=True)
 
 
-def check_crops(report: Report, folder: Path) -> None:
+def check_crops(file: Case, folder: Path) -> None:
     """Boxes, masked crops, and regions of one size."""
-    content = report.content
-    config, inputs = content['config'], content['inputs']
-    report.use('config.region_size', 'config.sub_index', 'inputs')
-    report.compare(
-        'config.pixel_mean', list(open_clip.OPENAI_DATASET_MEAN), config['pixel_mean'], EXACT
-    )
-    report.compare(
-        'config.pixel_std', list(open_clip.OPENAI_DATASET_STD), config['pixel_std'], EXACT
-    )
-    size = list(inputs['image'].shape[1:])
-    report.compare('config.H', size[0], config['H'], EXACT)
-    report.compare('config.W', size[1], config['W'], EXACT)
-    for index, case in enumerate(content['cases']):
-        _check_crop_case(report, f'cases.{index}', case)
+    inputs, config = file['inputs'], file.inner('config')
+    height, width = inputs['image'].shape[1:]
+    mean, std = list(open_clip.OPENAI_DATASET_MEAN), list(open_clip.OPENAI_DATASET_STD)
+    config.compare(EXACT, pixel_mean=mean, pixel_std=std, H=height, W=width)
+    part = _sub_index(config['sub_index'])
+    for case in file.cases('cases'):
+        _check_crop_case(case, inputs['image'], inputs['masks'], part, config['region_size'])
 
 
-def _check_crop_case(report: Report, name: str, case: Mapping[str, Any]) -> None:
+def _check_crop_case(
+    case: Case, image: Tensor, masks: Tensor, part: tuple[slice, ...], size: int
+) -> None:
     settings = {
         'threshold': case['mask_thr'],
         'expand_ratio': case['mask_expand_ratio'],
         'matting': case['mask_matting'],
-        'size': report.content['config']['region_size'],
+        'size': size,
     }
-    report.use(*(f'{name}.mask_{key}' for key in ('thr', 'expand_ratio', 'matting', 'fill')))
-    image, masks = (report.content['inputs'][key] for key in ('image', 'masks'))
     normal = RegionSettings(**settings, fill=case['mask_fill'])
     plain = RegionSettings(
         **settings, fill=normal.fill_colour, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
@@ -82,127 +69,119 @@ def _check_crop_case(report: Report, name: str, case: Mapping[str, Any]) -> None
     found = crop_regions(image, masks, normal)
     regions, shown = found.images, found.masks
     tight, valid = mask_boxes(masks, normal.threshold)
-    part = _sub_index(report.content['config']['sub_index'])
-    ours = {
-        'valid': (found.valid, EXACT),
-        'boxes_xyxy': (tight[valid].float(), EXACT),
-        'crop_xyxy': (found.boxes, EXACT),
-        'regions_sub': (regions[part], FEATURES),
-        'unnorm_regions_sub': (crop_regions(image, masks, plain).images[part], FEATURES),
-        'region_masks_sub': (shown[part], EXACT),
-        'regions_mean': (regions.mean((1, 2, 3)), FEATURES),
-        'regions_std': (regions.std((1, 2, 3)), FEATURES),
-        'regions_abs_sum': (regions.double().abs().sum((1, 2, 3)), FEATURES),
-        'region_masks_sum': (shown.double().sum((1, 2, 3)), FEATURES),
-        'region0_channel0': (regions[0, 0], FEATURES),
-        'region_masks_uint8_first4': (shown[:4].to(torch.uint8), EXACT),
-    }
-    for key, (value, tolerance) in ours.items():
-        if key in case:
-            report.compare(f'{name}.{key}', value, case[key], tolerance)
+    case.compare(
+        EXACT,
+        valid=found.valid,
+        boxes_xyxy=tight[valid].float(),
+        crop_xyxy=found.boxes,
+        region_masks_sub=shown[part],
+    )
+    case.compare(
+        FEATURES,
+        regions_sub=regions[part],
+        unnorm_regions_sub=crop_regions(image, masks, plain).images[part],
+        regions_mean=regions.mean((1, 2, 3)),
+        regions_std=regions.std((1, 2, 3)),
+        regions_abs_sum=regions.double().abs().sum((1, 2, 3)),
+        region_masks_sum=shown.double().sum((1, 2, 3)),
+    )
+    if 'region0_channel0' in case:
+        case.compare(FEATURES, region0_channel0=regions[0, 0])
+    if 'region_masks_uint8_first4' in case:
+        case.compare(EXACT, region_masks_uint8_first4=shown[:4].to(torch.uint8))
     if 'crops_normalised' in case:
         crops = list(masked_crops(image, masks[valid], found.boxes, normal))
-        for key in ('crops_normalised', 'crop_masks'):
-            report.compare(f'{name}.{key}', len(crops), len(case[key]), EXACT)
+        wanted, kept = case.inner('crops_normalised'), case.inner('crop_masks')
+        case.compare_as('crops_normalised', len(crops), len(wanted.content))
+        case.compare_as('crop_masks', len(crops), len(kept.content))
         for row, (crop, mask) in enumerate(crops):
-            theirs = case['crops_normalised'][row]
-            report.compare(f'{name}.crops_normalised.{row}', crop[None], theirs, FEATURES)
-            theirs = case['crop_masks'][row]
-            ours_mask = mask.to(torch.uint8).expand_as(theirs)
-            report.compare(f'{name}.crop_masks.{row}', ours_mask, theirs, EXACT)
+            wanted.compare(FEATURES, {row: crop[None]})
+            kept.compare(EXACT, {row: mask.expand_as(kept.wanted(row))})
 
 
 @torch.inference_mode()
-def check_forward(report: Report, folder: Path) -> None:
+def check_forward(file: Case, folder: Path) -> None:
     """Tokens of every block with mask prompts, and embeddings with and without."""
-    content, inputs = report.content, report.content['inputs']
-    report.use('config', 'inputs', 'text_features_with_non_object')
-    tower = mask_prompted(read_visual(folder))
+    file.use('config')
+    inputs, visual = file['inputs'], read_visual(folder)
+    tower = mask_prompted(visual)
     factor = inputs['upsample']
     images = _enlarged(inputs['regions_small'].float(), factor)
     masks = _enlarged(inputs['region_masks_small'], factor)
-    masks[2] = 0
-    for y, x in inputs['lone_pixels_region2']:
-        masks[2, :, y, x] = 1
-    _check_tokens(report, tower, images, masks)
-    text, theirs = content['text_features_with_non_object'], content['outputs']
-    features = tower(images, masks)
-    ours = {
-        'features_no_mask': (tower(images), FEATURES),
-        'features_mask_prompt': (features, FEATURES),
-        'features_mask_prompt_normalised': (
-            features / features.norm(dim=-1, keepdim=True),
-            FEATURES,
-        ),
-        'logits_t100': (cosine_logits(features, text), LOGITS),
-    }
-    for key, (value, tolerance) in ours.items():
-        report.compare(f'outputs.{key}', value, theirs[key], tolerance)
-    for depth, wanted in theirs['features_by_prompt_depth'].items():
-        value = mask_prompted(read_visual(folder), int(depth))(images, masks)
-        report.compare(f'outputs.features_by_prompt_depth.{depth}', value, wanted, FEATURES)
+    for key, pixels in inputs.items():
+        if key.startswith(_LONE_PIXELS):
+            region = int(key.removeprefix(_LONE_PIXELS))
+            masks[region] = 0
+            for y, x in pixels:
+                masks[region, :, y, x] = 1
+    _check_tokens(file.inner('intermediates'), tower, images, masks)
+    features, outputs = tower(images, masks), file.inner('outputs')
+    outputs.compare(
+        FEATURES,
+        features_no_mask=tower(images),
+        features_mask_prompt=features,
+        features_mask_prompt_normalised=features / features.norm(dim=-1, keepdim=True),
+    )
+    logits = cosine_logits(features, file['text_features_with_non_object'])
+    outputs.compare(LOGITS, logits_t100=logits)
+    by_depth = outputs.inner('features_by_prompt_depth')
+    for depth in by_depth:
+        ours = mask_prompted(visual, int(depth))(images, masks)
+        by_depth.compare(FEATURES, {depth: ours})
 
 
-def _check_tokens(report: Report, tower: MaskPromptedViT, images: Tensor, masks: Tensor) -> None:
-    theirs = report.content['intermediates']
-    report.use('intermediates.token_index', 'intermediates.region_index')
+def _check_tokens(case: Case, tower: MaskPromptedViT, images: Tensor, masks: Tensor) -> None:
     kept = tower.kept_patches(masks)
-    patch_mask = theirs['patch_mask']
-    ours = kept[..., 0].to(patch_mask.dtype)
-    report.compare('intermediates.patch_mask', ours, patch_mask, EXACT)
-    part = torch.tensor(theirs['region_index'])[:, None], torch.tensor(theirs['token_index'])
+    case.compare(EXACT, patch_mask=kept[..., 0])
+    part = torch.tensor(case['region_index'])[:, None], torch.tensor(case['token_index'])
     tokens = tower.embed(images, kept)
-    report.compare('intermediates.tok_in', tokens[part], theirs['tok_in'], FEATURES)
-    for index, steps in enumerate(tower.run_blocks(tower.ln_pre(tokens), kept)):
-        for what, value in zip(('in', 'out'), steps, strict=True):
-            key = f'block{index}_{what}'
-            report.compare(f'intermediates.{key}', value[part], theirs[key], FEATURES)
+    ours = {'tok_in': tokens}
+    for index, (before, after) in enumerate(tower.run_blocks(tower.ln_pre(tokens), kept)):
+        ours |= {f'block{index}_in': before, f'block{index}_out': after}
+    case.compare(FEATURES, {key: value[part] for key, value in ours.items()})
 
 
 @torch.inference_mode()
-def check_inference(report: Report, folder: Path) -> None:
+def check_inference(file: Case, folder: Path) -> None:
     """One image's masks through both classifiers to score maps."""
-    content, config = report.content, report.content['config']
-    inputs = content['inputs']
-    report.use('config', *(f'inputs.{key}' for key in ('image', 'mask_cls_logits', 'mask_logits')))
-    report.use(*(f'inputs.{key}' for key in ('class_names', 'non_object_embedding')))
-    report.use(*(f'inputs.{key}' for key in ('demo_two_classes', 'demo_two_class_columns')))
-    report.use('inputs.text_features_two')
-    report.compare('config.temperature', LOGIT_SCALE, config['temperature'], EXACT)
-    text = inputs['text_features_with_non_object']
+    inputs, config, outputs = (file.inner(key) for key in ('inputs', 'config', 'outputs'))
+    inputs.use('class_names', 'demo_two_classes')
+    config.compare(EXACT, temperature=LOGIT_SCALE)
+    file.use('config')
+    text = inputs.wanted('text_features_with_non_object')
     with_row = with_no_object(text[:-1], inputs['non_object_embedding'])
-    report.compare('inputs.text_features_with_non_object', with_row, text, FEATURES)
-    case = _Inference(content, mask_prompted(read_visual(folder)))
-    theirs = content['intermediates']
+    inputs.compare(FEATURES, text_features_with_non_object=with_row)
+    case = _Inference(inputs, file['config'], mask_prompted(read_visual(folder)))
     prompted, plain, matted = (
         case.regions(mask_prompts, matting)
         for mask_prompts, matting in ((True, False), (False, False), (True, True))
     )
-    report.compare('intermediates.valid', prompted.valid, theirs['valid'], EXACT)
-    for key, found in (
-        ('clip_logits', prompted),
-        ('clip_logits_no_mask_prompt', plain),
-        ('clip_logits_matting', matted),
-    ):
-        logits = cosine_logits(found.embeddings, text)
-        report.compare(f'intermediates.{key}', logits, theirs[key], LOGITS)
+    intermediates = file.inner('intermediates')
+    intermediates.compare(EXACT, valid=prompted.valid)
+    intermediates.compare(
+        LOGITS,
+        clip_logits=cosine_logits(prompted.embeddings, text),
+        clip_logits_no_mask_prompt=cosine_logits(plain.embeddings, text),
+        clip_logits_matting=cosine_logits(matted.embeddings, text),
+    )
     probabilities = region_probabilities(cosine_logits(prompted.embeddings, text), len(text) - 1)
-    report.compare('intermediates.clip_probs', probabilities, theirs['clip_probs'], FEATURES)
-    for key, wanted in content['outputs']['semseg'].items():
+    intermediates.compare(FEATURES, clip_probs=probabilities)
+    semseg, demo = outputs.inner('semseg'), outputs.inner('demo')
+    for key in semseg:
         found = plain if key.endswith('no_prompt') else prompted
-        ours = case.score_maps(case.fused(key, found, text, inputs['mask_cls_logits']))
-        report.compare(f'outputs.semseg.{key}', ours, wanted, FEATURES)
-    for key, wanted in content['outputs']['demo'].items():
-        report.compare(f'outputs.demo.{key}', case.demo(key, prompted), wanted, FEATURES)
+        fused = case.fused(key, found, text, inputs['mask_cls_logits'])
+        semseg.compare(FEATURES, {key: case.score_maps(fused)})
+    for key in demo:
+        demo.compare(FEATURES, {key: case.demo(key, prompted, text)})
 
 
 class _Inference:
     """The one image of an inference case, and what the package makes of its masks."""
 
-    def __init__(self, content: Mapping[str, Any], tower: MaskPromptedViT) -> None:
-        self.inputs, self.config, self.tower = content['inputs'], content['config'], tower
-        self.size = tuple(self.inputs['image'].shape[1:])
-        logits = self.inputs['mask_logits']
+    def __init__(self, inputs: Case, config: Mapping[str, Any], tower: MaskPromptedViT) -> None:
+        self.inputs, self.config, self.tower = inputs, config, tower
+        self.size = tuple(inputs['image'].shape[1:])
+        logits = inputs['mask_logits']
         self.maps: ScoreMaps = mask_maps(logits, tuple(logits.shape[1:]), self.size)
 
     def regions(self, mask_prompts: bool, matting: bool) -> RegionEmbeddings:
@@ -230,10 +209,9 @@ class _Inference:
         maps = select_queries(self.maps, fused.queries)
         return segment_masks(maps, fused.scores, self.size, _STRIP_BYTES, with_scores=True)[1]
 
-    def demo(self, key: str, found: RegionEmbeddings) -> Tensor:
+    def demo(self, key: str, found: RegionEmbeddings, text: Tensor) -> Tensor:
         """Score maps of the masks that some class picks, by the demo's rule."""
-        columns, picking = slice(None), None
-        text = self.inputs['text_features_with_non_object'][:-1]
+        columns, picking, text = slice(None), None, text[:-1]
         if key.endswith('plus_others'):
             columns, picking = self.inputs['demo_two_class_columns'], 1
             text = self.inputs['text_features_two']

@@ -15,7 +15,7 @@ from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.protocols import protocol_words
 from ovseg.vocabulary.templates import fill_template, get_templates
 from parity.ovseg.clip import FEATURES, text_model
-from parity.report import EXACT, Report
+from parity.report import EXACT, Case
 
 _PROTOCOLS = {
     'ade20k_150': 'ade20k',
@@ -29,46 +29,42 @@ _PROTOCOLS = {
 _OBJECT_IDS = 'ade847_object_ids.json'
 
 
-def check_class_names(report: Report, folder: Path) -> None:
+def check_class_names(file: Case, folder: Path) -> None:
     """Words of the published protocols, and the ids of their labels."""
     for key, dataset in _PROTOCOLS.items():
         _, prompts, _ = protocol_words(dataset, 'ovseg')
-        theirs = [name.strip() for name in report.content[key]]  # as they are put into templates
-        report.compare(key, [list(words) for words in prompts], [[name] for name in theirs], EXACT)
-    ids = [value + 1 for value in PIXEL_VALUES]
-    key = 'coco_stuff_171_dataset_id'
-    report.compare(key, ids, list(report.content[key]), EXACT)
-    key, (path,) = 'ade20k_full_847_object_id', ROOT.glob(f'tools/**/{_OBJECT_IDS}')
-    ids = json.loads(path.read_text(encoding='utf-8'))
-    report.compare(key, ids, list(report.content[key]), EXACT)
+        theirs = [[name.strip()] for name in file.wanted(key)]  # as they are put into templates
+        file.compare_as(key, [list(words) for words in prompts], theirs)
+    (path,) = ROOT.glob(f'tools/**/{_OBJECT_IDS}')
+    file.compare(
+        EXACT,
+        coco_stuff_171_dataset_id=[value + 1 for value in PIXEL_VALUES],
+        ade20k_full_847_object_id=json.loads(path.read_text(encoding='utf-8')),
+    )
 
 
 @torch.inference_mode()
-def check_text(report: Report, folder: Path) -> None:
+def check_text(file: Case, folder: Path) -> None:
     """Templates, tokens, sentences and text rows."""
-    content, inputs, outputs = report.content, report.content['inputs'], report.content['outputs']
-    report.use('config', 'state_dict', 'token_embedding_row_index', 'token_embedding_rows')
-    report.use('inputs.class_names', 'inputs.templates_predefined', 'inputs.non_object_embedding')
-    clip, tokenizer = text_model(content)
+    file.use('config', 'state_dict', 'token_embedding_row_index', 'token_embedding_rows')
+    inputs, outputs = file.inner('inputs'), file.inner('outputs')
+    clip, tokenizer = text_model(file.content)
     encoder = TextEncoder(clip, tokenizer, cache_dir=None)
     names = [name.strip() for name in inputs['class_names']]
     vocabulary = Vocabulary.parse([[name] for name in names])
     templates = get_templates('vild-14')
-    report.compare('inputs.templates_vild', list(templates), inputs['templates_vild'], EXACT)
     sentences = [fill_template(template, name) for template in templates for name in names]
     shape = (len(templates), len(names))
     ids = tokenizer(sentences).unflatten(0, shape)
-    report.compare('inputs.token_ids_vild', ids, inputs['token_ids_vild'], EXACT)
-    raw = encoder.encode(sentences).unflatten(0, shape)
-    key = 'raw_text_features_vild'
-    report.compare(f'outputs.{key}', raw, outputs[key], FEATURES)
-    rows = {
-        name: build_classifier(vocabulary, encoder, given, 'joined', logit_scale=LOGIT_SCALE).weight
-        for name, given in (('vild', 'vild-14'), ('predefined', inputs['templates_predefined']))
-    }
-    for name, ours in rows.items():
-        key = f'text_features_{name}'
-        report.compare(f'outputs.{key}', ours, outputs[key], FEATURES)
-    key = 'text_features_with_non_object'
-    ours = with_no_object(rows['vild'], inputs['non_object_embedding'])
-    report.compare(f'outputs.{key}', ours, outputs[key], FEATURES)
+    inputs.compare(EXACT, templates_vild=list(templates), token_ids_vild=ids)
+    vild, predefined = (
+        build_classifier(vocabulary, encoder, given, 'joined', logit_scale=LOGIT_SCALE).weight
+        for given in ('vild-14', inputs['templates_predefined'])
+    )
+    outputs.compare(
+        FEATURES,
+        raw_text_features_vild=encoder.encode(sentences).unflatten(0, shape),
+        text_features_vild=vild,
+        text_features_predefined=predefined,
+        text_features_with_non_object=with_no_object(vild, inputs['non_object_embedding']),
+    )

@@ -19,74 +19,69 @@ from ovseg.guides.retrieval import RetrievalBank
 from ovseg.segmentors import CorrCLIP
 from ovseg.segmentors.corrclip import TwoModelClassifier
 from ovseg.text import Classifier
-from parity.report import EXACT, Report
+from parity.golden import read
+from parity.report import EXACT, Case
 from parity.training_free_attention.pipelines import (
+    AS_RELEASED,
     FEATURES,
-    PIPELINE_INPUTS,
-    PREPROCESSOR,
     check_pipeline,
     classifier_of,
     dino_file,
-    read_weights,
+    segmentor_settings,
+    tokens_of,
     weight_file,
 )
 
 _WEIGHTS = 'corrclip_v1_weights.pt'
 _REACH = 0.2
-_ENCODER = {'type': 'CorrCLIPEncoder', 'position_resize': 'scale_factor'}
-_BANK = ('bank_vfm', 'bank_clip', 'bank_aux', 'num_support')
-_V2_INPUTS = (
-    *(*PIPELINE_INPUTS, *_BANK, 'instance_mask', 'vfm_dense', 'aux_query_features'),
-    *('use_support', 'use_aux', 'alpha'),
-)
+_ENCODER = {
+    'type': 'CorrCLIPEncoder',
+    'position_resize': 'scale_factor',
+    'padding': 'centred',
+    'padding_multiple': 56,
+}
 
 
-def check_weights(report: Report, folder: Path) -> None:
+def check_weights(file: Case, folder: Path) -> None:
     """The vision tower's weights, through the loader of published files."""
-    report.use('config')
-    with weight_file(report.content) as (config, path):
-        own = load_clip(config, path).model.state_dict()
-    for name, value in report.content['state_dict'].items():
-        report.compare(f'state_dict.{name}', own[name], value, EXACT)
+    file.use('config')
+    with weight_file(file.content) as clip:
+        file.compare_weights('state_dict', load_clip(**clip).model.state_dict())
 
 
-def check_version_1(report: Report, folder: Path) -> None:
+def check_version_1(file: Case, folder: Path) -> None:
     """CorrCLIP: similarities, merged regions, features, and pipelines to corrected maps."""
     with _models(folder) as (clip, dino):
         companion = {'type': 'DINOCompanion', 'quantity': 'queries+keys', **dino}
-        visual = load_clip(*clip.values()).model.visual
-        for index, case in enumerate(report.content['features']):
-            _check_features(report, f'features.{index}', case, visual, companion)
-        for index, case in enumerate(report.content['pipelines']):
-            name = f'pipelines.{index}'
-            report.use(*(f'{name}.{key}' for key in (*PIPELINE_INPUTS, 'instance_mask')))
+        visual = load_clip(**clip).model.visual
+        for case in file.cases('features'):
+            _check_features(case, visual, companion)
+        for case in file.cases('pipelines'):
             model = _model(case, clip, {'companion': companion, 'merge_distance': _REACH})
-            check_pipeline(report, name, case, model)
+            check_pipeline(case, model)
 
 
-def check_version_2(report: Report, folder: Path) -> None:
+def check_version_2(file: Case, folder: Path) -> None:
     """CorrCLIPv2: features of the whole image; support from a bank, from two CLIPs, or none."""
-    report.use('weights')
-    with _models(folder, report.content['weights']) as (clip, _):
-        for index, case in enumerate(report.content['pipelines']):
-            name = f'pipelines.{index}'
-            report.use(*(f'{name}.{key}' for key in _V2_INPUTS))
-            companion = _Given(case['vfm_dense'])
+    with _models(folder, file['weights']) as (clip, _):
+        for case in file.cases('pipelines'):
+            case.use('bank_vfm', 'bank_clip', 'bank_aux', 'num_support', 'alpha')
+            case.use('aux_query_features')
             encoder = {
-                'companion': companion,
+                'companion': _Given(case['vfm_dense']),
                 'companion_sees': 'image',
                 'merge_distance': None,
             }
-            model = _model(case, clip, encoder)
-            classifier = classifier_of(case)
+            model, classifier = _model(case, clip, encoder), classifier_of(case)
             if case['use_support']:
-                model.bank, model.support_share = _bank(case), float(case['alpha'])
+                # Upstream's alpha is what the image's own scores count.
+                model.bank, model.support_share = _bank(case), 1.0 - float(case['alpha'])
             if case['use_aux']:
                 classifier = _with_auxiliary(classifier, case['aux_query_features'])
-            check_pipeline(report, name, case, model, classifier)
+            check_pipeline(case, model, classifier)
 
 
-def _bank(case: dict[str, Any]) -> RetrievalBank:
+def _bank(case: Case) -> RetrievalBank:
     auxiliary = case['bank_aux'] if case['use_aux'] else None
     return RetrievalBank(case['bank_vfm'], case['bank_clip'], auxiliary, case['num_support'])
 
@@ -97,43 +92,28 @@ def _with_auxiliary(classifier: Classifier, rows: Tensor) -> TwoModelClassifier:
 
 
 @torch.no_grad()
-def _check_features(
-    report: Report, name: str, case: dict[str, Any], visual: nn.Module, companion: dict[str, Any]
-) -> None:
-    report.use(f'{name}.image', f'{name}.instance_masks')
+def _check_features(case: Case, visual: nn.Module, companion: dict[str, Any]) -> None:
     image, regions = case['image'], case['instance_masks'][:, 0].long()
-    encoder = CorrCLIPEncoder(
-        visual,
-        companion,
-        position_resize='scale_factor',
-        padding='floor',
-        mean=(0.48145466, 0.4578275, 0.40821073),
-        std=(0.26862954, 0.26130258, 0.27577711),
-    )
+    encoder = CorrCLIPEncoder(visual, companion, **AS_RELEASED)
     units = F.normalize(encoder.companion_features(image), dim=1)
-    theirs = case['dino_qk_normalized']
-    report.compare(f'{name}.dino_qk_normalized', _tokens(units), theirs, FEATURES)
-    report.compare(f'{name}.feat_shape', list(units.shape[2:]), list(case['feat_shape']), EXACT)
-    distances = region_distances(units[0], resize_regions(regions, tuple(units.shape[2:]))[0])
-    report.compare(f'{name}.dbscan_distance', distances, case['dbscan_distance'], FEATURES)
-    groups = linked_groups(distances, _REACH)
-    report.compare(f'{name}.dbscan_labels', groups, case['dbscan_labels'], EXACT)
+    grid = tuple(units.shape[2:])
+    distances = region_distances(units[0], resize_regions(regions, grid)[0])
+    case.compare(EXACT, feat_shape=list(grid), dbscan_labels=linked_groups(distances, _REACH))
     features = encoder(image, regions=regions).patch
-    report.compare(f'{name}.features', _tokens(features), case['features'], FEATURES)
+    case.compare(
+        FEATURES,
+        dino_qk_normalized=tokens_of(units),
+        dbscan_distance=distances,
+        features=tokens_of(features),
+    )
 
 
-def _model(case: dict[str, Any], clip: dict[str, Any], encoder: dict[str, Any]) -> CorrCLIP:
+def _model(case: Case, clip: dict[str, Any], encoder: dict[str, Any]) -> CorrCLIP:
     return CorrCLIP(
         regions=_GivenRegions(case['instance_mask']),
-        encoder={**_ENCODER, 'padding': 'centred', 'padding_multiple': 56, **encoder},
+        encoder={**_ENCODER, **encoder},
         clip=clip,
-        text={'cache_dir': None},
-        test_cfg={
-            'mode': 'slide',
-            'crop_size': case['slide_crop'],
-            'stride': case['slide_stride'],
-        },
-        data_preprocessor=PREPROCESSOR,
+        **segmentor_settings(case),
     ).eval()
 
 
@@ -168,11 +148,7 @@ def _models(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Arguments of ``load_clip`` and ``load_dino``."""
     with (
-        weight_file(read_weights(folder, weights)) as (config, path),
-        dino_file(read_weights(folder)) as dino,
+        weight_file(read(folder / weights)) as clip,
+        dino_file(read(folder / 'weights.pt')) as dino,
     ):
-        yield {'model': config, 'pretrained': path}, dino
-
-
-def _tokens(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2)
+        yield clip, dino

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,21 @@ from ovseg.attention import ATTENTIONS, LAST_BLOCKS, LastBlockSpec, neighbour_bi
 from ovseg.backbones import CLIPViTEncoder, LoadedCLIP, load_clip
 from ovseg.backbones.dino import load_dino
 from ovseg.segmentors import TrainingFreeSegmentor
-from parity.report import EXACT, Report
+from parity.golden import read
+from parity.report import Case
 from parity.training_free_attention.pipelines import (
     FEATURES,
-    PIPELINE_INPUTS,
-    PREPROCESSOR,
     check_pipeline,
     dino_file,
-    read_weights,
+    segmentor_settings,
     weight_file,
 )
 
 _SCLIP = {'padding': 'floor', 'position_resize': 'scale_factor', 'last_block': 'sclip'}
 _NACLIP = {**_SCLIP, 'last_block': 'naclip'}
-_CLEARCLIP = {**_SCLIP, 'last_block': 'clearclip', 'padding': 'centred'}
+# Windows are filled up to whole patches; of whole images the last partial patch is left out.
+_CLEARCLIP = {**_SCLIP, 'last_block': 'clearclip'}
+_CLEARCLIP_WINDOWS = {**_CLEARCLIP, 'padding': 'centred'}
 
 # The references' words for attentions -> ours.
 _NACLIP_ATTENTIONS = {
@@ -38,88 +40,96 @@ _NACLIP_ATTENTIONS = {
     'nonly': 'neighbours',
 }
 _WITH_NEIGHBOURS = ('naclip', 'nonly')
-_CLEARCLIP_ATTENTIONS = {
-    'vanilla': 'qk',
-    'MaskCLIP': 'value',
-    'SCLIP': 'qq+kk',
-    'ClearCLIP': 'qq',
-}
-
-# What these cases state beside PIPELINE_INPUTS.
-_INPUTS = (*PIPELINE_INPUTS, 'area_thd', 'pamr_steps', 'pamr_dilations', 'gaussian_std')
+_CLEARCLIP_ATTENTIONS = {'vanilla': 'qk', 'MaskCLIP': 'value', 'SCLIP': 'qq+kk', 'ClearCLIP': 'qq'}
+_GAUSSIAN = 'gaussian_addition_std'
 
 
-def check_weights(report: Report, folder: Path) -> None:
+def check_weights(file: Case, folder: Path) -> None:
     """The weights of the vision tower and of DINO, through the loaders of published files."""
-    report.use('config')
-    if 'state_dict_dino' in report.content:
-        with dino_file(report.content) as settings:
-            dino = load_dino(**settings).model.state_dict()
-        for name, value in report.content['state_dict_dino'].items():
-            report.compare(f'state_dict_dino.{name}', dino[name], value, EXACT)
-    with weight_file(report.content) as (config, path):
-        own = load_clip(config, path).model.state_dict()
-    for name, value in report.content['state_dict_clip'].items():
-        report.compare(f'state_dict_clip.{name}', own[name], value, EXACT)
+    file.use('config')
+    if 'state_dict_dino' in file:
+        with dino_file(file.content) as settings:
+            file.compare_weights('state_dict_dino', load_dino(**settings).model.state_dict())
+    with weight_file(file.content) as clip:
+        file.compare_weights('state_dict_clip', load_clip(**clip).model.state_dict())
 
 
-def check_sclip(report: Report, folder: Path) -> None:
+def check_sclip(file: Case, folder: Path) -> None:
     """SCLIP: correlative self-attention, the plain one, pipelines with area rule and PAMR."""
-    with weight_file(read_weights(folder)) as (config, path):
-        loaded = load_clip(config, path)
-        for name, case in report.content['features'].items():
-            report.use(f'features.{name}.image')
-            for key, preset in (('csa', 'sclip'), ('qk', 'vanilla')):
-                ours = _all_tokens(loaded, LAST_BLOCKS[preset], case['image'])
-                report.compare(f'features.{name}.{key}', ours, case[key], FEATURES)
+    with _loaded(folder) as (clip, loaded):
+        for case in file.cases('features'):
+            image = case['image']
+            csa, qk = (
+                _all_tokens(loaded, LAST_BLOCKS[preset], image) for preset in ('sclip', 'vanilla')
+            )
             # The reference keeps the first two maps of (B * heads): two heads of image 0.
-            weights = _attention_weights(loaded, case['image']).flatten(0, 1)[:2]
-            report.compare(f'features.{name}.csa_attn', weights, case['csa_attn'], FEATURES)
-        _check_pipelines(report, config, path, _SCLIP, whole='direct')
+            weights = _attention_weights(loaded, image).flatten(0, 1)[:2]
+            case.compare(FEATURES, csa=csa, qk=qk, csa_attn=weights)
+        for case in file.cases('pipelines'):
+            # Upstream refines what it sees in windows; whole images stay as they are.
+            pamr = _pamr(case)
+            _check(case, clip, _SCLIP, pixel_refiner=pamr if case['slide_crop'] else None)
 
 
-def check_naclip(report: Report, folder: Path) -> None:
+def check_naclip(file: Case, folder: Path) -> None:
     """NACLIP: its architectures, attentions and Gaussians; pipelines with PAMR."""
-    with weight_file(read_weights(folder)) as (config, path):
-        loaded = load_clip(config, path)
-        for name, case in report.content['features'].items():
-            report.use(f'features.{name}.image')
-            for key in case:
-                if '/' not in key:
-                    continue
-                architecture, attention, std = key.split('/')
-                whole_block = architecture == 'vanilla'
-                spec = LastBlockSpec(
-                    _NACLIP_ATTENTIONS[attention],
-                    residual=whole_block,
-                    ffn=whole_block,
-                    neighbour_std=float(std) if attention in _WITH_NEIGHBOURS else None,
-                )
-                ours = _all_tokens(loaded, spec, case['image'])
-                report.compare(f'features.{name}.{key}', ours, case[key], FEATURES)
+
+    def spec_of(key: str) -> LastBlockSpec:
+        architecture, attention, std = key.split('/')
+        whole_block = architecture == 'vanilla'
+        return LastBlockSpec(
+            _NACLIP_ATTENTIONS[attention],
+            residual=whole_block,
+            ffn=whole_block,
+            neighbour_std=float(std) if attention in _WITH_NEIGHBOURS else None,
+        )
+
+    with _loaded(folder) as (clip, loaded):
+        for case in file.cases('features'):
+            _check_features(case, loaded, spec_of, first=0)
             patch = loaded.model.visual.patch_size[0]
             grid = tuple(side // patch for side in case['image'].shape[-2:])
-            path_of = f'features.{name}.gaussian_addition_std5'
-            theirs = case['gaussian_addition_std5']
-            report.compare(path_of, neighbour_bias(grid, 5.0)[None], theirs, FEATURES)
-        _check_pipelines(report, config, path, _NACLIP, normalize_scores=True)
-
-
-def check_clearclip(report: Report, folder: Path) -> None:
-    """ClearCLIP: its attentions with and without residual and MLP; pipelines with padding."""
-    with weight_file(read_weights(folder)) as (config, path):
-        loaded = load_clip(config, path)
-        for name, case in report.content['features'].items():
-            report.use(f'features.{name}.image')
             for key in case:
-                if '/' not in key:
-                    continue
-                attention, _, ignores = key.partition('/ignore_residual=')
-                whole_block = ignores == 'False'
-                spec = LastBlockSpec(_CLEARCLIP_ATTENTIONS[attention], whole_block, whole_block)
-                ours = _all_tokens(loaded, spec, case['image'])[:, 1:]
-                report.compare(f'features.{name}.{key}', ours, case[key], FEATURES)
-        _check_pipelines(report, config, path, _CLEARCLIP)
+                if key.startswith(_GAUSSIAN):
+                    std = float(key.removeprefix(_GAUSSIAN))
+                    case.compare(FEATURES, {key: neighbour_bias(grid, std)[None]})
+        for case in file.cases('pipelines'):
+            spec = replace(LAST_BLOCKS['naclip'], neighbour_std=case['gaussian_std'])
+            settings = segmentor_settings(case, 'via_input')
+            settings['test_cfg']['normalize_scores'] = True
+            encoder = {**_NACLIP, 'last_block': spec}
+            _check(case, clip, encoder, pixel_refiner=_pamr(case), **settings)
+
+
+def check_clearclip(file: Case, folder: Path) -> None:
+    """ClearCLIP: its attentions with and without residual and MLP; pipelines with padding."""
+
+    def spec_of(key: str) -> LastBlockSpec:
+        attention, _, ignores = key.partition('/ignore_residual=')
+        whole_block = ignores == 'False'
+        return LastBlockSpec(_CLEARCLIP_ATTENTIONS[attention], whole_block, whole_block)
+
+    with _loaded(folder) as (clip, loaded):
+        for case in file.cases('features'):
+            _check_features(case, loaded, spec_of, first=1)
+        for case in file.cases('pipelines'):
+            _check(case, clip, _CLEARCLIP_WINDOWS if case['slide_crop'] else _CLEARCLIP)
+
+
+@contextmanager
+def _loaded(folder: Path) -> Iterator[tuple[dict[str, Any], LoadedCLIP]]:
+    with weight_file(read(folder / 'weights.pt')) as clip:
+        yield clip, load_clip(**clip)
+
+
+def _check_features(
+    case: Case, loaded: LoadedCLIP, spec_of: Callable[[str], LastBlockSpec], first: int
+) -> None:
+    """Every setting that a case has under a name with a slash, from the token `first` on."""
+    image = case['image']
+    for key in case:
+        if '/' in key:
+            case.compare(FEATURES, {key: _all_tokens(loaded, spec_of(key), image)[:, first:]})
 
 
 @torch.inference_mode()
@@ -153,33 +163,13 @@ def _attention_weights(loaded: LoadedCLIP, image: Tensor) -> Tensor:
     return ATTENTIONS['qq+kk'][0](q, k, units)
 
 
-def _check_pipelines(
-    report: Report,
-    config: Mapping[str, Any],
-    weights: str,
-    encoder: Mapping[str, Any],
-    whole: str = 'via_input',
-    **settings: Any,
+def _check(
+    case: Case, clip: Mapping[str, Any], encoder: Mapping[str, Any], **settings: Any
 ) -> None:
-    for index, case in enumerate(report.content['pipelines']):
-        name = f'pipelines.{index}'
-        report.use(*(f'{name}.{key}' for key in _INPUTS if key in case))
-        crop, last_block = case['slide_crop'], LAST_BLOCKS[encoder['last_block']]
-        if 'gaussian_std' in case:
-            last_block = replace(last_block, neighbour_std=case['gaussian_std'])
-        test_cfg = {'mode': 'whole', 'upsampling': whole}
-        if crop:
-            test_cfg = {'mode': 'slide', 'crop_size': crop, 'stride': case['slide_stride']}
-        pamr = None
-        if case.get('pamr_steps'):
-            dilations = case['pamr_dilations']
-            pamr = {'type': 'PAMR', 'steps': case['pamr_steps'], 'dilations': dilations}
-        model = TrainingFreeSegmentor(
-            clip={'model': config, 'pretrained': weights},
-            encoder={**encoder, 'last_block': last_block},
-            text={'cache_dir': None},
-            test_cfg={**test_cfg, **settings},
-            data_preprocessor=PREPROCESSOR,
-            pixel_refiner=pamr,
-        ).eval()
-        check_pipeline(report, name, case, model)
+    settings = {**segmentor_settings(case), **settings}
+    check_pipeline(case, TrainingFreeSegmentor(clip=clip, encoder=encoder, **settings).eval())
+
+
+def _pamr(case: Case) -> dict[str, Any] | None:
+    steps, dilations = case['pamr_steps'], case['pamr_dilations']
+    return {'type': 'PAMR', 'steps': steps, 'dilations': dilations} if steps else None

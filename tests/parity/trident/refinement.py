@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,48 +15,23 @@ from ovseg.backbones.sam import load_sam
 from ovseg.backbones.sam_encoder import SAMEncoder, resize_to_multiple
 from ovseg.backbones.sam_image import SAMImage
 from ovseg.refiners.coarse_map import CoarseMap, CoarseScores, all_rows, coarse_map
-from ovseg.refiners.mask_fusion import (
-    decide_labels,
-    largest_of_class,
-    mask_scores,
-    restore_failed,
-)
+from ovseg.refiners.mask_fusion import decide_labels, largest_of_class, mask_scores, restore_failed
 from ovseg.refiners.regions import Regions, find_regions
 from ovseg.refiners.sam_prompts import Decoded, Prompts, SAMPrompts, decode, region_masks
-from parity.report import EXACT, Report, Tolerance
-from parity.trident.model import read_golden, spatial
+from parity.golden import read, saved
+from parity.report import EXACT, LABELS, Case, Tolerance
+from parity.trident.model import refinement_settings, spatial
 
 PROBABILITIES = Tolerance(atol=1e-3)
 COORDINATES = Tolerance(atol=1e-3)
 MASK_INPUTS = Tolerance(atol=1e-5)  # probabilities times mask_scale
 IOU = Tolerance(atol=1e-4)
 LOGITS = Tolerance(atol=1e-3)
-LABELS = Tolerance(share=0.001)
 # Sums and counts over a whole map: a few pixels lie on the other side of a threshold.
 TOTALS = Tolerance(atol=1e-2, rtol=1e-3)
 # Probabilities this near to each other are equal: which is larger hangs on the order of sums.
 _TIE = 1e-5
 _PATCH = 16  # sides that the image is stretched to are multiples of CLIP's patch
-
-
-def _refiner(config: dict[str, Any]) -> SAMPrompts:
-    """The refiner of a golden case's settings."""
-    return SAMPrompts(
-        coarse_threshold=config['coarse_thresh'],
-        min_area=config['minimal_area'],
-        mask_scale=config['sam_mask_coff'],
-        iou_threshold=config['sam_iou_thresh'],
-        prompt_batch=4,  # small, so that the cases go through several batches
-    )
-
-
-def _golden_sam(folder: Path) -> SAMEncoder:
-    """The image side of the golden SAM, through the loader of published files."""
-    content = read_golden(folder / 'weights_sam.pt')
-    with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / 'sam.pth'
-        torch.save(content['state_dict'], path)
-        return SAMEncoder(load_sam(content['config'], path))
 
 
 class _GivenScores:
@@ -74,37 +47,31 @@ class _GivenScores:
         return self._probabilities[:, start:stop]
 
 
-def check_units_regions(report: Report) -> None:
-    """``units.pt``: regions, boxes and points of small maps."""
-    for index, case in enumerate(report.content['regions']):
-        name = f'regions.{index}'
-        settings = ('probs', 'seg', 'minimal_area', 'coarse_thresh', 'num_classes')
-        report.use(*(f'{name}.{key}' for key in settings))
-        probabilities = case['probs']
-        # The reference marks unsure pixels by one more class; ours goes by their probability.
-        labels = case['seg'][0].long().clamp(max=case['num_classes'] - 1)
-        coarse = CoarseMap(
-            labels,
-            probabilities.gather(0, labels[None])[0],
-            probabilities.amax(dim=0),
-            probabilities.amax(dim=(1, 2)),
-        )
-        regions = find_regions(coarse, case['coarse_thresh'], case['minimal_area'])
-        _compare_regions(report, name, case, regions, coarse)
-        for label, theirs in case['scores'].items():
-            means = [
-                probabilities[label][regions.numbers == int(number) + 1].mean()
-                for number in (regions.classes == label).nonzero()
-            ]
-            ours = torch.stack(means) if means else torch.empty(0)
-            report.compare(f'{name}.scores.{label}', ours, theirs, PROBABILITIES)
+def check_regions(case: Case) -> None:
+    """Regions, boxes and points of a small map."""
+    probabilities = case['probs']
+    # The reference marks unsure pixels by one more class; ours goes by their probability.
+    labels = case['seg'][0].long().clamp(max=case['num_classes'] - 1)
+    coarse = CoarseMap(
+        labels,
+        probabilities.gather(0, labels[None])[0],
+        probabilities.amax(dim=0),
+        probabilities.amax(dim=(1, 2)),
+    )
+    regions = find_regions(coarse, case['coarse_thresh'], case['minimal_area'])
+    _compare_regions(case, regions, coarse)
+    scores = case.inner('scores')
+    for label in scores:
+        means = [
+            probabilities[label][regions.numbers == int(number) + 1].mean()
+            for number in (regions.classes == label).nonzero()
+        ]
+        ours = torch.stack(means) if means else torch.empty(0)
+        scores.compare(PROBABILITIES, {label: ours})
 
 
-def check_units_fusion(report: Report) -> None:
-    """``units.pt``: masks of several classes made one map, failed regions restored."""
-    case = report.content['fusion']
-    inputs = ('masks', 'sigmoid_logits', 'regions_per_class', 'seg_probs', 'failed_regions')
-    report.use(*(f'fusion.{key}' for key in inputs))
+def check_fusion(case: Case) -> None:
+    """Masks of several classes made one map, failed regions restored."""
     counts = torch.tensor(case['regions_per_class'])
     classes = counts.nonzero()[:, 0]
     regions_of_class = counts[classes].tolist()
@@ -116,29 +83,29 @@ def check_units_fusion(report: Report) -> None:
     )
     scores = torch.zeros_like(probabilities)
     scores[classes] = class_scores
-    report.compare('fusion.fused_logits', scores, case['fused_logits'], PROBABILITIES)
     coarse = probabilities.argmax(dim=0)
     first = decide_labels(class_scores, classes, torch.zeros_like(coarse))
-    report.compare('fusion.fused_pred', first[None], case['fused_pred'], EXACT)
-    labels = decide_labels(class_scores, classes, coarse)
-    report.compare('fusion.filled_pred', labels[None], case['filled_pred'], EXACT)
-    # Restoring changes scores only; the released code's labels stay, too.
-    report.compare('fusion.final_pred', labels[None], case['final_pred'], EXACT)
+    labels = decide_labels(class_scores, classes, coarse)[None]
     failed = case['failed_regions'].any(dim=0)
     final = restore_failed(scores, probabilities, failed)
-    report.compare('fusion.final_logits', final, case['final_logits'], PROBABILITIES)
+    case.compare(PROBABILITIES, fused_logits=scores, final_logits=final)
+    # Restoring changes scores only; the released code's labels stay, too.
+    case.compare(EXACT, fused_pred=first[None], filled_pred=labels, final_pred=labels)
 
 
-@torch.inference_mode()
-def check_stage_refine(report: Report, folder: Path) -> None:
+@torch.no_grad()
+def check_stage_refine(file: Case, folder: Path) -> None:
     """``stage_refine.pt``: the whole refinement from given probabilities."""
-    config, inputs = report.content['config'], report.content['inputs']
-    outputs = report.content['outputs']
-    report.use('inputs', *(f'config.{key}' for key in config if key != 'sam_input_hw'))
-    encoder, refiner = _golden_sam(folder), _refiner(config)
+    config, inputs = file.inner('config'), file['inputs']
+    config.use('num_classes')
+    # Few prompts at once, so that the cases go through several batches.
+    refiner = SAMPrompts(**refinement_settings(config), prompt_batch=4)
+    weights = read(folder / config['weights_sam'])
+    with saved(sam=weights['state_dict']) as files:
+        encoder = SAMEncoder(load_sam(weights['config'], files['sam']))
     pixels = resize_to_multiple(inputs['image_rgb_uint8'].numpy(), _PATCH)
-    size = list(pixels.shape[:2])
-    report.compare('config.sam_input_hw', size, config['sam_input_hw'], EXACT)
+    size = tuple(pixels.shape[:2])
+    config.compare(EXACT, sam_input_hw=list(size))
     sam, image = encoder.sam, _encoded_image(encoder, pixels)
     labels, scores = inputs['coarse_pred'][0].long(), _GivenScores(inputs['probs'])
     regions = refiner.regions(labels, scores)
@@ -146,28 +113,29 @@ def check_stage_refine(report: Report, folder: Path) -> None:
     decoded = decode(sam, image, prompts, refiner.prompt_batch)
     everything = torch.ones_like(regions.classes, dtype=torch.bool)
     masks = region_masks(sam, image, decoded, regions, everything)
-    masks = masks.rows(tuple(size), 0, size[0]) > sam.mask_threshold
-    for index, call in enumerate(report.content['calls']):
+    masks = masks.rows(size, 0, size[0]) > sam.mask_threshold
+    for index, call in enumerate(file.cases('calls')):
         # A call is a class that has regions, in order.
         mine = prompts.mask_index == index
-        _compare_call(report, f'calls.{index}', call, prompts, decoded, mine)
-        report.compare(f'calls.{index}.masks', masks[mine][:, None], call['masks'], LABELS)
-    refined = refiner(sam, image, labels, scores, with_scores=True)
-    report.compare('outputs.scores', refined.iou[:, None], outputs['scores'], IOU)
-    report.compare('outputs.boxes_fullres', refined.boxes, outputs['boxes_fullres'], EXACT)
-    report.compare('outputs.refined_pred', refined.labels[None], outputs['refined_pred'], LABELS)
-    theirs = outputs['refined_logits']
-    report.compare('outputs.refined_logits', refined.scores, theirs, PROBABILITIES)
+        _compare_call(call, prompts, decoded, mine)
+        call.compare(LABELS, masks=masks[mine][:, None])
+    refined, outputs = refiner(sam, image, labels, scores, with_scores=True), file.inner('outputs')
+    outputs.compare(LABELS, refined_pred=refined.labels[None])
+    outputs.compare(PROBABILITIES, refined_logits=refined.scores)
+    if len(refined.iou) or not _says_nothing(outputs):
+        outputs.compare(IOU, scores=refined.iou[:, None])
+        outputs.compare(EXACT, boxes_fullres=refined.boxes)
+
+
+def _says_nothing(outputs: Case) -> bool:
+    """Whether the reference kept no mask: it then gives None and an empty list."""
+    kept = [outputs[key] for key in ('scores', 'boxes_fullres') if key in outputs]
+    return all(value is None or len(value) == 0 for value in kept)
 
 
 @torch.inference_mode()
 def _encoded_image(encoder: SAMEncoder, pixels: np.ndarray) -> SAMImage:
-    """One whole image as the mask decoder reads it.
-
-    Args:
-        encoder: the image side of a SAM.
-        pixels: (H, W, 3) uint8 RGB.
-    """
+    """One whole image as the mask decoder reads it."""
     frame = encoder.prepare(pixels)
     tokens = encoder.trunk(frame)
     mixed = encoder.last_attention(tokens).apply(encoder.queries_at_once())
@@ -176,34 +144,16 @@ def _encoded_image(encoder: SAMEncoder, pixels: np.ndarray) -> SAMImage:
 
 @torch.inference_mode()
 def compare_refinement(
-    report: Report,
-    case: Mapping[str, Any],
-    refiner: SAMPrompts,
-    sam: Sam,
-    image: SAMImage,
-    labels: Tensor,
-    scores: CoarseScores,
+    case: Case, refiner: SAMPrompts, sam: Sam, image: SAMImage, labels: Tensor, scores: CoarseScores
 ) -> None:
-    """``case_*.pt``: all of ``refine``, from coarse labels of ours.
-
-    Args:
-        report: of the case.
-        case: its content.
-        refiner: with the case's settings.
-        sam: the golden SAM.
-        image: what its image encoder left of the case's image.
-        labels: (H, W) int64 coarse labels.
-        scores: class probabilities.
-    """
-    golden = case['refine']
-    probabilities = spatial(all_rows(scores), 2)
-    report.compare('refine.probs_s2', probabilities, golden['probs_s2'], PROBABILITIES)
+    """``case_*.pt``: all of ``refine``, from coarse labels of ours."""
+    case.compare(PROBABILITIES, probs_s2=spatial(all_rows(scores), 2))
     coarse, regions = coarse_map(labels, scores), refiner.regions(labels, scores)
-    classes = regions.classes.unique().tolist()
-    report.compare('refine.classes', classes, list(golden['classes']), EXACT)
-    _compare_regions(report, 'refine', golden, regions, coarse)
+    case.compare(EXACT, classes=regions.classes.unique().tolist())
+    _compare_regions(case, regions, coarse)
     prompts = refiner.prompts(sam, regions, scores)
-    counts = [call['mask_input_nnz'] for call in golden['predict']]
+    calls = case.cases('predict')
+    counts = [call.wanted('mask_input_nnz') for call in calls]
     if len(counts) == len(prompts.masks):
         limits = (refiner.coarse_threshold + tie for tie in (_TIE, -_TIE))
         certain, possible = (
@@ -212,39 +162,33 @@ def compare_refinement(
         )
         prompts = replace(prompts, masks=_settled(certain, possible, counts))
     decoded = decode(sam, image, prompts, refiner.prompt_batch)
-    for index, (label, call) in enumerate(zip(golden['classes'], golden['predict'], strict=True)):
-        mine = regions.classes == label
-        _compare_call(report, f'refine.predict.{index}', call, prompts, decoded, mine)
+    for label, call in zip(case.wanted('classes'), calls, strict=True):
+        _compare_call(call, prompts, decoded, regions.classes == label)
     good = decoded.iou > refiner.iou_threshold
-    report.compare('refine.n_failed', int((~good).sum()), golden['n_failed'], EXACT)
-    if 'pre_map_masks_shape' in golden:  # at least one mask was kept
+    case.compare(EXACT, n_failed=int((~good).sum()))
+    if 'pre_map_masks_shape' in case:  # at least one mask was kept
         size = scores.size
         masks = region_masks(sam, image, decoded, regions, good).rows(size, 0, size[0])
-        shape = list(masks[:, None].shape)
-        report.compare('refine.pre_map_masks_shape', shape, golden['pre_map_masks_shape'], EXACT)
+        case.compare(EXACT, pre_map_masks_shape=list(masks[:, None].shape))
         areas = (masks > sam.mask_threshold).sum(dim=(1, 2))
-        theirs = golden['pre_map_mask_areas'].float()
         share = Tolerance(atol=LABELS.share * size[0] * size[1])
-        report.compare('refine.pre_map_mask_areas', areas.float(), theirs, share)
+        case.compare(share, pre_map_mask_areas=areas)
 
 
-def _compare_regions(
-    report: Report, name: str, golden: dict[str, Any], regions: Regions, coarse: CoarseMap
-) -> None:
-    for label in golden['regions']:
+def _compare_regions(case: Case, regions: Regions, coarse: CoarseMap) -> None:
+    masks, boxes, points = (case.inner(key) for key in ('regions', 'boxes', 'points'))
+    for label in masks:
         mine = (regions.classes == label).nonzero()[:, 0]
-        masks = regions.numbers == mine[:, None, None] + 1
-        report.compare(f'{name}.regions.{label}', masks, golden['regions'][label], EXACT)
-        boxes = regions.boxes[mine]
-        report.compare(f'{name}.boxes.{label}', boxes, golden['boxes'][label], EXACT)
-        theirs = golden['points'][label]
-        points = _without_ties(regions.points[mine], theirs, coarse.confidence)
-        report.compare(f'{name}.points.{label}', points, theirs, EXACT)
+        masks.compare(EXACT, {label: regions.numbers == mine[:, None, None] + 1})
+        boxes.compare(EXACT, {label: regions.boxes[mine]})
+        theirs = points.wanted(label)
+        ours = _without_ties(regions.points[mine], theirs, coarse.confidence)
+        points.compare(EXACT, {label: ours})
 
 
-def _without_ties(ours: Tensor, theirs: Tensor, confidence: Tensor) -> Tensor:
+def _without_ties(ours: Tensor, theirs: Tensor | list, confidence: Tensor) -> Tensor:
     """Our points (n, 2), or theirs where both are as good."""
-    if ours.shape != theirs.shape:
+    if not isinstance(theirs, Tensor) or ours.shape != theirs.shape:
         return ours
     values = [confidence[points[:, 1], points[:, 0]] for points in (ours, theirs)]
     tied = (values[0] - values[1]).abs() <= _TIE
@@ -255,11 +199,6 @@ def _settled(certain: Tensor, possible: Tensor, counts: Sequence[int]) -> Tensor
     """Mask inputs whose pixels at the threshold are in or out as the reference has them.
 
     A single such pixel moves the IoU that SAM estimates by 2e-4, more than is allowed.
-
-    Args:
-        certain: (m, 1, s, s), with pixels that are above the threshold by more than a tie.
-        possible: (m, 1, s, s), also with those that are below it by no more than that.
-        counts: how many pixels of each the reference has.
     """
     settled = certain.clone()
     for mask, more, count in zip(settled.flatten(1), possible.flatten(1), counts, strict=True):
@@ -271,14 +210,7 @@ def _settled(certain: Tensor, possible: Tensor, counts: Sequence[int]) -> Tensor
     return settled
 
 
-def _compare_call(
-    report: Report,
-    name: str,
-    golden: dict[str, Any],
-    prompts: Prompts,
-    decoded: Decoded,
-    mine: Tensor,
-) -> None:
+def _compare_call(call: Case, prompts: Prompts, decoded: Decoded, mine: Tensor) -> None:
     """Compares one class's call of the reference with our prompts and answers of that class."""
     low_res = decoded.low_res[mine][:, None]
     mask_input = prompts.masks[prompts.mask_index[mine].unique()][:, 0]
@@ -293,10 +225,7 @@ def _compare_call(
         'mask_input_sum': (mask_input.double().sum(), TOTALS),
         'mask_input_nnz': ((mask_input != 0).sum(), EXACT),
     }
-    for key, theirs in golden.items():
-        if key == 'masks':  # compared by those who have the image's size
-            continue
-        ours, tolerance = quantities[key]
-        if not isinstance(theirs, Tensor):
-            theirs = torch.tensor(theirs, dtype=ours.dtype)
-        report.compare(f'{name}.{key}', ours, theirs, tolerance)
+    for key in call:
+        if key in quantities:
+            ours, tolerance = quantities[key]
+            call.compare(tolerance, {key: ours})
