@@ -20,12 +20,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ovseg.backbones.embedded import write_weights
+from ovseg.encoders.embedded import write_weights
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
-from ovseg.heads.pixel_text_matching import PixelTextMatching
 from ovseg.registry import MODELS
+from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 
 
 def load_trained(config_name: str, checkpoint: str) -> PixelTextMatching:

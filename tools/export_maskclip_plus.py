@@ -19,8 +19,8 @@ from mmengine.config import Config
 from ovseg.apis.building import build_model
 from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
+from ovseg.files import written_whole
 from ovseg.segmentors import MaskCLIPPlusSegmentor
-from ovseg.visualization.writing import written_whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:

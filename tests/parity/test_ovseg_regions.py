@@ -4,7 +4,7 @@ import pytest
 import torch
 from scripts import ROOT
 
-from ovseg.backbones import MaskPromptedViT, load_clip
+from ovseg.encoders import MaskPromptedViT, load_clip
 from ovseg.vocabulary.protocols import protocol_words
 from parity import check_path
 from parity.ovseg.clip import mask_prompted, model_config

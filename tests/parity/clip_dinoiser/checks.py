@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.affinity.correlation import patch_correlation
 from ovseg.datasets.imagenet_subset import IMAGENET_IMAGES, draw_subset
-from ovseg.guides import patch_correlation
 from ovseg.refiners import LearnedBackground
+from ovseg.scores.test_settings import InferenceSettings
+from ovseg.scores.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
-from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
 from parity.clip_dinoiser.model import golden_model

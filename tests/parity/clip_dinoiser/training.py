@@ -10,11 +10,11 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from ovseg.affinity.correlation import patch_correlation
 from ovseg.apis.zoo import find_config
-from ovseg.guides import patch_correlation
-from ovseg.losses import correlation_loss, foreground_loss
 from ovseg.registry import PARAM_SCHEDULERS
 from ovseg.segmentors import CLIPDINOiser
+from ovseg.training.losses import correlation_loss, foreground_loss
 from parity.clip_dinoiser.checks import FEATURES, normalised
 from parity.clip_dinoiser.model import golden_model
 from parity.report import EXACT, LABELS, Case, Tolerance

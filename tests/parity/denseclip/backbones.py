@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovseg.backbones import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
-from ovseg.backbones.checkpoints import load_strictly
-from ovseg.backbones.clip_initialisation import clip_state, text_encoder_state, unmatched
-from ovseg.backbones.text_aligned import TextAlignedFeatures
+from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
+from ovseg.encoders.clip_initialisation import clip_state, text_encoder_state, unmatched
+from ovseg.encoders.text_aligned import TextAlignedFeatures
 from ovseg.registry import MODELS
+from ovseg.weight_files import load_strictly
 from parity.denseclip.cases import close, compare_features, without_ignored
 from parity.golden import saved
 from parity.report import EXACT, Case, leaves

@@ -18,10 +18,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
-from ovseg.heads.pixel_text_matching import join_score_map
-from ovseg.losses import box_raster, box_segmentation_loss
-from ovseg.losses.box_segmentation import STRIDE
+from ovseg.training.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
+from ovseg.training.heads.pixel_text_matching import join_score_map
+from ovseg.training.losses import box_raster, box_segmentation_loss
+from ovseg.training.losses.box_segmentation import STRIDE
 from parity.denseclip.cases import (
     close,
     close_gradient,

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.engine.tta import OVSegTTA
-from ovseg.heads.pixel_text_matching import join_score_map, tokenize_names
 from ovseg.segmentors import DenseCLIP
+from ovseg.training.heads.pixel_text_matching import join_score_map, tokenize_names
 from parity.denseclip.cases import (
     close,
     compare_features,

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovseg.backbones.text_aligned import TextAlignedFeatures
-from ovseg.heads.pixel_text_matching import PixelTextMatching
+from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 from parity.denseclip.cases import close, load_case, without_ignored
 from parity.report import EXACT, Case
 

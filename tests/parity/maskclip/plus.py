@@ -13,8 +13,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ovseg.engine.checkpoint import load_state_strict
-from ovseg.losses import upsampled_cross_entropy
 from ovseg.segmentors import MaskCLIPPlusSegmentor
+from ovseg.training.losses import upsampled_cross_entropy
 from parity.golden import saved
 from parity.maskclip.dense import FEATURES, clip_settings
 from parity.report import EXACT, LABELS, Case, Tolerance

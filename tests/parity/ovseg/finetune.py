@@ -16,7 +16,7 @@ from torch import Tensor
 from ovseg.datasets import MaskCaptionPairs
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.engine.warmup_cosine import WarmupCosineLR
-from ovseg.pretraining import MaskAdaptation
+from ovseg.training import MaskAdaptation
 from parity.golden import as_float, read
 from parity.ovseg.clip import FEATURES, model_config, read_visual, text_model
 from parity.report import EXACT, Case, Tolerance

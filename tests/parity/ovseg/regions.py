@@ -11,11 +11,11 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
-from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
-from ovseg.segmentors.region_crops import RegionSettings, crop_regions, mask_boxes, masked_crops
-from ovseg.segmentors.region_embeddings import RegionEmbeddings, embed_regions
-from ovseg.segmentors.region_scores import (
+from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
+from ovseg.regions.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
+from ovseg.regions.region_crops import RegionSettings, crop_regions, mask_boxes, masked_crops
+from ovseg.regions.region_embeddings import RegionEmbeddings, embed_regions
+from ovseg.regions.region_scores import (
     EnsembleSettings,
     ProposalScores,
     fuse,
@@ -23,7 +23,7 @@ from ovseg.segmentors.region_scores import (
     proposal_probabilities,
     region_probabilities,
 )
-from ovseg.segmentors.upsample import ScoreMaps
+from ovseg.scores.upsample import ScoreMaps
 from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
 from parity.ovseg.clip import FEATURES, LOGITS, mask_prompted, read_visual
 from parity.report import EXACT, Case

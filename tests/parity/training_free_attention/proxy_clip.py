@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from ovseg.attention import LastBlockSpec
-from ovseg.backbones import CLIPViTEncoder, ProxyCLIPEncoder, load_clip
+from ovseg.affinity import LastBlockSpec
+from ovseg.encoders import CLIPViTEncoder, load_clip
+from ovseg.guides import ProxyCLIPEncoder
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.segmentors import TrainingFreeSegmentor
 from parity.golden import read

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ovseg.backbones.clip import build_architecture
+from ovseg.encoders.clip import build_architecture
 from ovseg.segmentors.trident import Trident
 from parity.golden import as_float, read, saved
 from parity.training_free_attention.pipelines import PREPROCESSOR

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.backbones import load_clip
-from ovseg.backbones.dino import load_dino
-from ovseg.backbones.sam import load_sam
-from ovseg.backbones.sam_encoder import resize_to_multiple
+from ovseg.encoders import load_clip
+from ovseg.encoders.dino import load_dino
+from ovseg.encoders.sam import load_sam
+from ovseg.encoders.sam_encoder import resize_to_multiple
 from ovseg.guides.sam_correlation import SAMCorrelation, correlation_rows, valid_patches
+from ovseg.images.windows import cut_windows, whole_patches, window_boxes
+from ovseg.scores.upsample import output_rows
 from ovseg.segmentors.trident import Trident
-from ovseg.segmentors.upsample import output_rows
-from ovseg.segmentors.windows import cut_windows, whole_patches, window_boxes
 from ovseg.text import Classifier, build_classifier
 from ovseg.vocabulary import Rejection, build_vocabulary
 from parity.golden import read, saved
