@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,14 +156,16 @@ class Case:
 
     report: Report
     path: str
-    content: Mapping[str, Any]
+    content: Mapping[str, Any] | Sequence[Any]
 
     def __getitem__(self, key: str) -> Any:
         """An input of the case: everything below it counts as read."""
         self.report.use(self._path(key))
         return self.content[key]
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: str | int) -> bool:
+        if isinstance(self.content, list | tuple):
+            return key in range(len(self.content))
         return key in self.content
 
     def __iter__(self) -> Iterator[str]:
@@ -195,7 +197,7 @@ class Case:
             keys: of the case; those that it lacks are passed over.
         """
         for key in keys:
-            if key in self.content:
+            if key in self:
                 self.report.use(self._path(key))
 
     def leave(self, key: str, reason: str) -> None:
@@ -207,13 +209,17 @@ class Case:
     ) -> None:
         """Compares quantities with the entries of these names.
 
+        What the case does not state is passed over: no option has all quantities. What it states
+        and nothing compares is missing, so nothing is lost by that.
+
         Args:
             allowed: bounds of them all.
             ours: by key, where keys are no names; by index of a list.
             named: by key.
         """
         for key, value in {**(ours or {}), **named}.items():
-            self.report.compare(self._path(key), value, self.content[key], allowed)
+            if key in self:
+                self.report.compare(self._path(key), value, self.content[key], allowed)
 
     def compare_as(self, key: str | int, ours: Any, theirs: Any, allowed: Allowed = EXACT) -> None:
         """Compares a quantity that the file does not hold in this form, under a name of it."""

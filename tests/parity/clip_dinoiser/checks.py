@@ -62,9 +62,8 @@ def check_inference(file: Case, folder: Path) -> None:
 def _check_case(case: Case, model: CLIPDINOiser, certainty: float) -> None:
     _leave_margins(case)
     inputs = normalised(case['img'])
-    if 'padded' in case:
-        padded = model.encoder.pad(inputs)
-        case.compare(FEATURES, padded=model.pixels(padded), clip_input=padded)
+    padded = model.encoder.pad(inputs)
+    case.compare(FEATURES, padded=model.pixels(padded), clip_input=padded)
     features = model.encoder(inputs, frozenset({'tokens', 'mlp_input'}))
     case.compare(FEATURES, maskclip_v=features.tokens, clip_proj_feats=features.patch)
     # Theirs has the class token first.
@@ -83,8 +82,7 @@ def _check_case(case: Case, model: CLIPDINOiser, certainty: float) -> None:
             found = model.score(encodings[0], model.classifier).maps
         case.compare(PROBABILITIES, out_found=found)
         case.compare(EXACT, found_changed=int((found != out).any(1).sum()))
-    if 'out_image' in case:
-        case.compare(PROBABILITIES, out_image=_at_input(maps[0]))
+    case.compare(PROBABILITIES, out_image=_at_input(maps[0]))
     demo = torch.stack([_demo_labels(scores, model.encoder.stride[0]) for scores in maps])
     case.compare(LABELS, out_demo=demo)
 

@@ -49,10 +49,8 @@ def _check_step(case: Case, model: CLIPDINOiser, images: Tensor, wrapper: OptimW
         taught = model.teacher.look(images, tuple(read.shape[2:]))
     case.compare(_by_largest, bkg_logits=foreground.flatten(2))
     case.compare(LABELS, found_target=(taught.foreground > 0.5).flatten(2))
-    if 'dino_target' in case:
-        clamped = patch_correlation(projected).clamp(min=0)
-        case.compare(FEATURES, pred_corrs_clamped=clamped)
-        case.compare(LABELS, dino_target=taught.affinity > 0)
+    case.compare(FEATURES, pred_corrs_clamped=patch_correlation(projected).clamp(min=0))
+    case.compare(LABELS, dino_target=taught.affinity > 0)
     loss = sum(model.loss(normalised(images), []).values())
     case.compare(
         FEATURES,

@@ -80,7 +80,7 @@ def compare_features(case: Case, features: TextAlignedFeatures, allowed: Allowed
     ours = {f'level{number}': level for number, level in enumerate(features.levels)}
     ours['global_feat'] = features.global_embedding
     ours['visual_embeddings'] = features.dense_embedding
-    case.compare(allowed, {key: value for key, value in ours.items() if key in case})
+    case.compare(allowed, ours)
 
 
 def compare_losses(file: Case, losses: Mapping[str, Any]) -> None:

@@ -46,11 +46,11 @@ def compare_text(case: Case, model: PixelTextMatching, features: TextAlignedFeat
     """Text embeddings before and after an image, and the score map that a case has of them."""
     text, memory = model.embed_text(), model.visual_memory(features)
     matching = model.match(features)
-    ours = {
-        'visual_context': memory,
-        'text_embeddings_before': text,
-        'text_diff': model.context_decoder(text.expand(len(memory), -1, -1), memory),
-        'text_embeddings': matching.text,
-        'score_map': matching.score_map,
-    }
-    case.compare(close, {key: value for key, value in ours.items() if key in case})
+    case.compare(
+        close,
+        visual_context=memory,
+        text_embeddings_before=text,
+        text_diff=model.context_decoder(text.expand(len(memory), -1, -1), memory),
+        text_embeddings=matching.text,
+        score_map=matching.score_map,
+    )

@@ -186,10 +186,9 @@ def _check_inference(case: Case, model: TrainingFreeSegmentor) -> None:
         if not refiners:
             at_input = torch.stack([input_rows(m, 0, m.input_size[0]) for m in maps])
             case.compare(FEATURES, seg_logit_image=at_input)
-        if f'prob_ori{suffix}' in case:
-            full = torch.stack([_at_output(m, size) for m in maps])
-            tolerance = SHARPENED if refiners else PROBABILITIES
-            case.compare(tolerance, {f'prob_ori{suffix}': full.softmax(1)})
+        full = torch.stack([_at_output(m, size) for m in maps])
+        tolerance = SHARPENED if refiners else PROBABILITIES
+        case.compare(tolerance, {f'prob_ori{suffix}': full.softmax(1)})
         strip = _STRIP_BYTES / 2**20
         labels = [model.segment_encoding(e, size, strip_megabytes=strip) for e in encodings]
         case.compare(LABELS, {f'pred_ori{suffix}': torch.stack(labels)})

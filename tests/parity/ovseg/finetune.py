@@ -98,15 +98,13 @@ def _check_training(case: Case, model: MaskAdaptation, batch: dict[str, Any]) ->
     case.compare(FEATURES, image_features=regions, text_features=nouns)
     step = model(**batch)
     step['loss'].backward()
-    case.compare(LOSSES, loss=step['loss'].detach())
+    case.compare(LOSSES, loss=step['loss'].detach(), logit_scale=step['temperature'])
     gradients = {
         key: value.grad
         for key, value in model.clip.named_parameters()
         if value.requires_grad and value.grad is not None
     }
     case.compare_as('trainable', sorted(gradients), sorted(case.wanted('trainable')))
-    if 'logit_scale' in case:
-        case.compare(LOSSES, logit_scale=step['temperature'])
     if 'grad_norms' in case:
         norms, none = case.inner('grad_norms'), torch.tensor(0.0)
         norms.compare(GRADIENTS, {key: gradients.get(key, none).norm() for key in norms})

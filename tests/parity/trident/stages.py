@@ -214,8 +214,7 @@ def _check_outputs(file: Case, model: Trident, encoding: Any, size: tuple[int, i
     coarse = model.coarse_labels(encoding, size, classifier)
     outputs.compare(LABELS, coarse_pred=coarse[None])
     labels, shares = model.segment_encoding(encoding, size, classifier, with_scores=True)
-    if 'probs_s2' in outputs:
-        outputs.compare(PROBABILITIES, probs_s2=spatial(shares, 2))
+    outputs.compare(PROBABILITIES, probs_s2=spatial(shares, 2))
     if model.refinement is not None:
         scores = model.coarse_scores(encoding, size, classifier)
         compare_refinement(
