@@ -23,11 +23,11 @@ from ovseg.text import Classifier
 from parity.golden import read
 from parity.report import EXACT, Case
 from parity.training_free_attention.pipelines import (
-    AS_RELEASED,
     FEATURES,
     check_pipeline,
     classifier_of,
     dino_file,
+    encoder_settings,
     segmentor_settings,
     tokens_of,
     weight_file,
@@ -95,7 +95,7 @@ def _with_auxiliary(classifier: Classifier, rows: Tensor) -> TwoModelClassifier:
 @torch.no_grad()
 def _check_features(case: Case, visual: nn.Module, companion: dict[str, Any]) -> None:
     image, regions = case['image'], case['instance_masks'][:, 0].long()
-    encoder = CorrCLIPEncoder(visual, companion, **AS_RELEASED)
+    encoder = CorrCLIPEncoder(visual, companion, **encoder_settings(image))
     units = F.normalize(encoder.companion_features(image), dim=1)
     grid = tuple(units.shape[2:])
     case.compare(EXACT, feat_shape=list(grid))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,13 +34,6 @@ PREPROCESSOR = {
     'std': [68.501, 66.632, 70.323],
     'bgr_to_rgb': True,
 }
-# Of encoders on golden feature cases, whose images are multiples of all patches.
-AS_RELEASED = {
-    'mean': (0.48145466, 0.4578275, 0.40821073),
-    'std': (0.26862954, 0.26130258, 0.27577711),
-    'position_resize': 'scale_factor',
-    'padding': 'floor',
-}
 
 
 def segmentor_settings(case: Case, upsampling: str = 'direct') -> dict[str, Any]:
@@ -50,6 +44,20 @@ def segmentor_settings(case: Case, upsampling: str = 'direct') -> dict[str, Any]
         'text': {'cache_dir': None},
         'test_cfg': windows if crop else {'mode': 'whole', 'upsampling': upsampling},
         'data_preprocessor': PREPROCESSOR,
+    }
+
+
+def encoder_settings(image: Tensor) -> dict[str, Any]:
+    """Arguments of encoders with a companion on the image of a feature case: nothing is filled up.
+
+    Of sides that are no whole patches CLIP leaves the rest out, and the companion sees it.
+    """
+    return {
+        'mean': (0.48145466, 0.4578275, 0.40821073),
+        'std': (0.26862954, 0.26130258, 0.27577711),
+        'position_resize': 'scale_factor',
+        'padding': 'centred',
+        'padding_multiple': math.gcd(*image.shape[-2:]),
     }
 
 

@@ -15,10 +15,10 @@ from ovseg.segmentors import TrainingFreeSegmentor
 from parity.golden import read
 from parity.report import Case
 from parity.training_free_attention.pipelines import (
-    AS_RELEASED,
     FEATURES,
     check_pipeline,
     dino_file,
+    encoder_settings,
     segmentor_settings,
     tokens_of,
     weight_file,
@@ -49,7 +49,7 @@ def check_proxy_clip(file: Case, folder: Path) -> None:
 @torch.no_grad()
 def _check_features(case: Case, visual: Any, companion: dict[str, Any]) -> None:
     image = case['image']
-    encoder = ProxyCLIPEncoder(visual, companion, **AS_RELEASED)
+    encoder = ProxyCLIPEncoder(visual, companion, **encoder_settings(image))
     dino = encoder.companion.encoder
     normalised = (image * encoder.std + encoder.mean - dino.mean) / dino.std
     features = encoder.companion_features(image)
@@ -63,7 +63,9 @@ def _check_features(case: Case, visual: Any, companion: dict[str, Any]) -> None:
             continue
         beta, gamma = (float(setting.partition('=')[2]) for setting in settings)
         if kind == 'proxy_single':
-            own = ProxyCLIPEncoder(visual, companion, beta, gamma, **AS_RELEASED)(image).patch
+            own = ProxyCLIPEncoder(visual, companion, beta, gamma, **encoder_settings(image))(
+                image
+            ).patch
         else:
             # The released code takes one mean over whatever is in the batch; methods of ours that
             # want it (Trident) say so, the encoder takes each window by itself.
