@@ -100,7 +100,8 @@ class Report:
         if tuple(ours.shape) != tuple(theirs.shape):
             self._add(path, False, f'shape {tuple(ours.shape)}, wanted {tuple(theirs.shape)}')
         elif tolerance.share or not (tolerance.atol or theirs.is_floating_point()):
-            different = (ours.long() != theirs.long()).float().mean().item()
+            wrong = (ours.long() != theirs.long()).float()
+            different = wrong.mean().item() if wrong.numel() else 0.0
             self._add(
                 path,
                 different <= tolerance.share,
@@ -187,6 +188,8 @@ class Case:
     def cases(self, key: str) -> list[Case]:
         """The parts of a list or dict, in order."""
         parts = self.content[key]
+        if not parts:  # nothing of it is left to compare
+            self.report.use(self._path(key))
         names = parts if isinstance(parts, dict) else range(len(parts))
         return [Case(self.report, f'{self._path(key)}.{name}', parts[name]) for name in names]
 
