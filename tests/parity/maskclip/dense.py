@@ -12,7 +12,7 @@ import torch
 from mmcv.transforms import Resize
 from mmseg.models import SegDataPreProcessor
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.encoders import build_dense_encoder
 from ovseg.encoders.clip import override_vision
@@ -199,7 +199,7 @@ def _at_output(maps: ScoreMaps, size: tuple[int, int]) -> Tensor:
     return torch.cat([rows for _, _, rows in output_strips(maps, size, _STRIP_BYTES)], dim=1)
 
 
-def _encoder(model: TrainingFreeSegmentor, **settings: Any):
+def _encoder(model: TrainingFreeSegmentor, **settings: Any) -> nn.Module:
     if 'last_block' in settings:
         settings['position_resize'] = 'token_count'
     return build_dense_encoder(model.clip.visual, **settings)
