@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from ovseg.datasets.coco import PIXEL_VALUES
+from ovseg.datasets.preparation.ade847 import OBJECT_IDS
 from ovseg.parity.ovseg_clip import FEATURES, text_model
 from ovseg.parity.report import EXACT, Report
 from ovseg.text import TextEncoder, build_classifier
@@ -24,8 +24,6 @@ _PROTOCOLS = {
     'pascal_context_59': 'context59',
     'pascal_context_459': 'context459',
 }
-# Of the converter, which is not part of the package.
-_OBJECT_IDS = Path('tools/dataset_converters/ade847_object_ids.json')
 
 
 def check_class_names(report: Report, folder: Path) -> None:
@@ -37,12 +35,8 @@ def check_class_names(report: Report, folder: Path) -> None:
     ids = [value + 1 for value in PIXEL_VALUES]
     key = 'coco_stuff_171_dataset_id'
     report.compare(key, ids, list(report.content[key]), EXACT)
-    key, path = 'ade20k_full_847_object_id', Path(__file__).parents[2] / _OBJECT_IDS
-    if path.is_file():
-        ids = json.loads(path.read_text(encoding='utf-8'))
-        report.compare(key, ids, list(report.content[key]), EXACT)
-    else:
-        report.leave(key, f'{_OBJECT_IDS} is not installed with the package')
+    key = 'ade20k_full_847_object_id'
+    report.compare(key, OBJECT_IDS, list(report.content[key]), EXACT)
 
 
 @torch.inference_mode()
