@@ -65,7 +65,7 @@ def imported(source: str) -> set[str]:
 
 
 def third_party(paths: list[Path]) -> dict[str, Path]:
-    """Import name of each distribution that is not Python's and not ours, and a file that has it."""
+    """Import names that are neither Python's nor ours, each with a file that has it."""
     ours = {'ovseg', *(path.stem for path in paths), *(path.parent.name for path in paths)}
     known = ours | PRESENT | sys.stdlib_module_names
     return {
