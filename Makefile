@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
 	blue ball; green fish
 
+CODE := ovseg tools demo benchmarks
+SPELLED := $(CODE) configs docs tests requirements setup.py $(wildcard *.md *.toml *.yml)
+
 .PHONY: demo test lint parity wheel clean
 
 demo: $(VENV)/.ready
@@ -18,9 +21,12 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready-tests
 	$(BIN)/python -m pytest
 
+# Rules with docstrings of all public names, format, spelling, and no eight lines twice.
 lint: $(VENV)/.ready-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(SPELLED)
+	$(BIN)/pylint $(CODE)
 
 # GOLDEN names a folder or files that the reference implementations computed.
 parity: $(VENV)/.ready

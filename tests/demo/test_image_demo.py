@@ -77,7 +77,10 @@ def test_the_embedded_model_finds_the_words_of_its_world(tmp_path):
     words = 'sky; grass; water; red star'
     done = run_script(ROOT / 'demo' / 'scene.png', words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ''
+    # torch 2.5 warns of optimizers that nobody asked for, whatever the filters say.
+    own = ('functional optimizers', 'from torch.distributed.optim import')
+    said = [line for line in done.stderr.splitlines() if not any(part in line for part in own)]
+    assert not said
     assert written(tmp_path / 'outputs') == [
         'scene.json',
         'scene_labels.png',
