@@ -11,7 +11,7 @@ WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; 
 CODE := ovseg tools demo benchmarks
 SPELLED := $(CODE) configs docs tests requirements setup.py $(wildcard *.md *.toml *.yml)
 
-.PHONY: demo test lint parity wheel clean
+.PHONY: demo test lint parity wheel release clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png \
@@ -34,6 +34,10 @@ parity: $(VENV)/.ready
 
 wheel: $(VENV)/.ready
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+
+# Checks version, changelog, wheel and an installation in an empty environment; publishes nothing.
+release: $(VENV)/.ready-tests
+	$(BIN)/python tools/release.py
 
 clean:
 	rm -rf $(VENV) build dist outputs *.egg-info
