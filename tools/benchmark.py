@@ -36,8 +36,8 @@ from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
 from ovseg.apis.zoo import check_weights, resolve_model
 from ovseg.errors import UserError, run_cli
+from ovseg.files import written_whole
 from ovseg.segmentors.training_free import ImageEncoding
-from ovseg.visualization import written_whole
 
 _MEGABYTE = 2**20
 

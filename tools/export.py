@@ -19,22 +19,17 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ovseg.backbones.adapted_clip import PROMPTS, image_tower, put_into_ovseg
-from ovseg.backbones.embedded import write_embedded, write_weights
+from ovseg.encoders.adapted_clip import PROMPTS, image_tower, put_into_ovseg
+from ovseg.encoders.embedded import write_embedded, write_weights
 from ovseg.engine.checkpoint import load_checkpoint_strict, read_checkpoint, state_of
 from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
-from ovseg.heads.pixel_text_matching import PixelTextMatching
-from ovseg.pretraining import (
-    CLIPContrast,
-    FoundTraining,
-    MaskAdaptation,
-    PromptableMasks,
-    SelfDistillation,
-)
+from ovseg.files import written_whole
 from ovseg.registry import MODELS
+from ovseg.scenes import CLIPContrast, FoundTraining, PromptableMasks, SelfDistillation
 from ovseg.segmentors import MaskCLIPPlusSegmentor
-from ovseg.visualization.writing import written_whole
+from ovseg.training import MaskAdaptation
+from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 
 _GUIDE = 'guide.'
 _GUIDE_LAYERS = ('bkg_decoder.bias', 'bkg_decoder.weight', 'obj_proj.bias', 'obj_proj.weight')

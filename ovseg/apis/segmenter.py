@@ -24,8 +24,8 @@ from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tasks import check_segment_task, stuff_labels
 from ovseg.apis.zoo import DEFAULT_MODEL, check_weights, resolve_model
 from ovseg.errors import UserError
-from ovseg.segmentors.encoding import ImageEncoding
-from ovseg.segmentors.mask_segments import SegmentSettings
+from ovseg.regions.mask_segments import SegmentSettings
+from ovseg.scores.encoding import ImageEncoding
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary

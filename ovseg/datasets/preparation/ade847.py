@@ -22,7 +22,7 @@ from ovseg.datasets import ADE847Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import find_images, require_file
 from ovseg.errors import UserError
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 IMAGES = {'val': 2000, 'train': 25574}
 FOLDERS = {'val': 'validation', 'train': 'training'}

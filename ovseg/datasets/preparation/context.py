@@ -22,7 +22,7 @@ from ovseg.datasets import Context60Dataset, Context459Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import read_names, require_folder
 from ovseg.errors import UserError
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 IMAGES = {'val': 5104, 'train': 4996}
 ANNOTATIONS = 'trainval_merged.json'

@@ -19,7 +19,7 @@ from ovseg.datasets import Context459Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import read_names, require_file, require_folder
 from ovseg.errors import UserError
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 IMAGES = {'val': 5104}
 CLASSES = Context459Dataset.METAINFO['classes']

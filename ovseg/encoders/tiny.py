@@ -1,0 +1,55 @@
+"""The tiny CLIP that ships with ovseg: open_clip's class and tokenizer, weights of a few MB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from ovseg.encoders.embedded import WEIGHTS, fill_and_freeze, read_embedded
+from ovseg.errors import UserError
+
+TOKENS = 'token_embedding.weight'
+
+
+def build_tiny_clip(
+    name: str = 'tiny_clip_scenes', folder: str | Path = WEIGHTS
+) -> tuple[nn.Module, open_clip.SimpleTokenizer, tuple[float, ...], tuple[float, ...]]:
+    """Returns an embedded CLIP: (model, tokenizer, pixel mean, pixel standard deviation).
+
+    The file holds the token embedding's rows of the words that training saw; every other word gets
+    their mean, which says nothing.
+
+    Args:
+        name: ``NAME.safetensors`` and ``NAME.json`` lie in the folder.
+        folder: the package's own, or one that ``tools/export.py tiny-clip`` wrote to.
+
+    Raises:
+        UserError: no such model, or weights that do not fit its description.
+
+    Example:
+        >>> clip, tokenizer, mean, std = build_tiny_clip()
+        >>> clip.encode_text(tokenizer(['a red star'])).shape
+        torch.Size([1, 128])
+    """
+    facts, state = read_embedded(name, folder, 'clip')
+    clip = open_clip.CLIP(**facts['model'])
+    if TOKENS in state:
+        state[TOKENS] = _all_rows(state[TOKENS], facts['token_ids'], clip.token_embedding.weight)
+    fill_and_freeze(clip, state, name)
+    tokenizer = open_clip.SimpleTokenizer(context_length=clip.context_length)
+    return clip, tokenizer, tuple(facts['mean']), tuple(facts['std'])
+
+
+def _all_rows(rows: Tensor, token_ids: list[int], like: Tensor) -> Tensor:
+    """The whole token embedding, (vocabulary, width)."""
+    if len(token_ids) != len(rows) or rows.shape[1:] != like.shape[1:]:
+        raise UserError(
+            f'{len(rows)} stored token rows of width {rows.shape[-1]} do not fit '
+            f'{len(token_ids)} ids and width {like.shape[1]}'
+        )
+    full = rows.mean(0).expand_as(like).clone()
+    full[torch.tensor(token_ids)] = rows
+    return full
