@@ -1,8 +1,10 @@
 # Every target does its own set-up: a virtual environment in .venv, nothing installed by hand before.
-# PYTHON chooses the interpreter (3.10 to 3.12).
+# PYTHON chooses the interpreter (3.10 to 3.12), LOCK the versions, each in an environment of its own:
+# make test VENV=.venv-lowest LOCK=requirements/lowest.txt
 
 PYTHON ?= python3
 VENV ?= .venv
+LOCK ?= requirements/lock.txt
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
@@ -42,9 +44,9 @@ release: $(VENV)/.ready-tests
 clean:
 	rm -rf $(VENV) build dist outputs *.egg-info
 
-$(VENV)/.ready: requirements/lock.txt requirements/runtime.txt setup.py
+$(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -r requirements/lock.txt
+	$(PIP) install --quiet -r $(LOCK)
 	$(PIP) install --quiet -e .
 	touch $@
 
