@@ -58,9 +58,9 @@ def read_version(package: str) -> str:
 
 def check_version(version: str, tags: Iterable[str]) -> list[str]:
     """What is wrong with a version, given the tags of earlier releases; other tags do not count."""
-    released = [(numbers(tag), tag) for tag in tags if numbers(tag)]
+    released = [(found, tag) for tag in tags if (found := numbers(tag))]
     newest, tag = max(released, default=((), ''))
-    if numbers(version) > newest:
+    if (numbers(version) or ()) > newest:
         return []
     return [f'ovseg/__init__.py says {version}, but {tag} is released: choose a newer version']
 
@@ -100,7 +100,7 @@ def check_wheel(wheel: Path, tracked: Sequence[str], version: str) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         infos = [name for name in names if name.endswith('.dist-info/METADATA')]
-        metadata = HeaderParser().parsestr(archive.read(infos[0]).decode()) if infos else {}
+        metadata = HeaderParser().parsestr(archive.read(infos[0]).decode() if infos else '')
     problems = []
     if metadata.get('Version') != version:
         problems.append(f'{wheel.name} has the version {metadata.get("Version")}, not {version}')
@@ -124,7 +124,7 @@ def build(root: Path, out: Path) -> Path:
     """
     out.mkdir(parents=True, exist_ok=True)
     before = set(out.glob('*.whl'))
-    run([sys.executable, '-m', 'build', '--outdir', out, root], 'building')
+    run([sys.executable, '-m', 'build', '--outdir', str(out), str(root)], 'building')
     made = set(out.glob('*.whl')) - before
     if len(made) != 1:
         raise UserError(f'{out} already holds this version: remove it, or give another --out')
@@ -144,29 +144,28 @@ def try_wheel(wheel: Path, constraints: Path) -> str:
     with tempfile.TemporaryDirectory(prefix='ovseg-release-') as folder:
         place = Path(folder)
         venv.create(place / 'venv', with_pip=True)
-        python = place / 'venv' / ('Scripts' if os.name == 'nt' else 'bin') / 'python'
-        install = [python, '-m', 'pip', 'install', '--quiet', '-c', constraints, wheel]
-        run(install, 'installing the wheel', place)
+        python = str(place / 'venv' / ('Scripts' if os.name == 'nt' else 'bin') / 'python')
+        words = ['-m', 'pip', 'install', '--quiet', '-c', str(constraints), str(wheel)]
+        run([python, *words], 'installing the wheel', place)
         said = run([python, '-c', MADE_IN_AN_ENVIRONMENT], 'importing ovseg', place)
         demo = next((place / 'venv').rglob('ovseg/.mim/demo'))
-        words = [demo / 'image_demo.py', demo / 'scene.png', 'sky; grass; red star']
-        said += run([python, *words, '--out-dir', place / 'out'], 'segmenting', place)
+        words = [str(demo / 'image_demo.py'), str(demo / 'scene.png'), 'sky; grass; red star']
+        said += run([python, *words, '--out-dir', str(place / 'out')], 'segmenting', place)
         if not (place / 'out' / 'scene_labels.png').is_file():
             raise UserError(f'{wheel.name}: segmenting the demo wrote no labels')
     return said
 
 
-def run(command: Sequence[str | Path], what: str, folder: Path | None = None) -> str:
+def run(command: Sequence[str], what: str, folder: Path | None = None) -> str:
     """Runs a command where nothing of the checkout is on Python's path, and returns its output.
 
     Raises:
         UserError: it failed; its last lines are in the message.
     """
-    words = [str(word) for word in command]
     hidden = ('PYTHONPATH', 'PYTHONHOME')
     settings = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
-        words, cwd=folder, env=settings, capture_output=True, text=True, check=False
+        command, cwd=folder, env=settings, capture_output=True, text=True, check=False
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-5:]

@@ -100,6 +100,7 @@ class LabelMapDataset(BaseSegDataset):
         FileNotFoundError: a missing or empty folder, a missing list, images without labels.
     """
 
+    METAINFO: ClassVar[dict[str, Any]] = {}
     IMG_SUFFIX: ClassVar[str] = '.jpg'
     SEG_MAP_SUFFIX: ClassVar[str] = '.png'
     REDUCE_ZERO_LABEL: ClassVar[bool] = False

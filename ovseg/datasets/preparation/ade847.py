@@ -75,7 +75,8 @@ def convert(item: Item) -> npt.NDArray[np.uint16]:
     if size is not None:
         height, width = size
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        ids = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
+        shrunk = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
+        ids = shrunk.astype(np.int32, copy=False)
     with written_whole(item.image) as temporary:
         Image.fromarray(image).save(temporary)
     return _LABEL_OF_ID[ids]
