@@ -12,7 +12,15 @@ from ovseg.datasets.preparation import (
     context459,
     voc,
 )
-from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe, prepare
+from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe, prepare, write_labels
+from ovseg.datasets.preparation.renumbering import apply_table
+from ovseg.datasets.preparation.sources import (
+    find_images,
+    pair_items,
+    read_names,
+    require_file,
+    require_folder,
+)
 
 PREPARATIONS: dict[str, Preparation] = {
     'ade20k': ade20k.PREPARATION,
@@ -25,4 +33,17 @@ PREPARATIONS: dict[str, Preparation] = {
     'voc': voc.PREPARATION,
 }
 
-__all__ = ['PREPARATIONS', 'Item', 'Preparation', 'Recipe', 'prepare']
+__all__ = [
+    'PREPARATIONS',
+    'Item',
+    'Preparation',
+    'Recipe',
+    'apply_table',
+    'find_images',
+    'pair_items',
+    'prepare',
+    'read_names',
+    'require_file',
+    'require_folder',
+    'write_labels',
+]
