@@ -71,7 +71,7 @@ def denseclip(args: argparse.Namespace) -> str:
 
         python tools/test.py CONFIG OUT.safetensors --cfg-options model.text_encoder=None
     """
-    config = read_config(args.config, PixelTextMatching, 'DenseCLIP')
+    config = config_of(args.config, PixelTextMatching, 'DenseCLIP')
     if config.model.get('text_encoder') is None:
         raise UserError(
             f'{args.config} has no model.text_encoder: its model has no text tower to leave out'
@@ -92,7 +92,7 @@ def maskclip_plus(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote; OUT.pth has the keys of the released checkpoints,
     with the frozen CLIP of the config's teacher.
     """
-    config = read_config(args.config, MaskCLIPPlusSegmentor)
+    config = config_of(args.config, MaskCLIPPlusSegmentor)
     model, _ = load_trained(config, args.checkpoint)
     state = model.to_published()
     meta = {'CLASSES': list(model.vocabulary.names), 'PALETTE': model.vocabulary.palette}
@@ -113,7 +113,7 @@ def ovseg_clip(args: argparse.Namespace) -> str:
     """
     if args.into is not None and args.out.suffix == '.safetensors':
         raise UserError('--into writes a checkpoint of OVSeg: call OUT .pth')
-    config = read_config(args.config, MaskAdaptation)
+    config = config_of(args.config, MaskAdaptation)
     model, content = load_trained(config, args.checkpoint)
     state = model.to_published()
     prompts = 'with' if PROMPTS in state else 'without'
@@ -139,7 +139,7 @@ def tiny_clip(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote for a CLIPContrast model with words; OUT is such as
     ovseg/weights/tiny_clip_scenes.
     """
-    config = read_config(args.config, CLIPContrast)
+    config = config_of(args.config, CLIPContrast)
     if config.model.get('words') is None:
         raise UserError(f'{args.config} is no config of a CLIPContrast model with words')
     model, _ = load_trained(config, args.checkpoint)
@@ -166,7 +166,7 @@ def tiny_dino(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote for a SelfDistillation or a FoundTraining model; OUT
     is such as ovseg/weights/tiny_dino_scenes.
     """
-    config = read_config(args.config, SelfDistillation | FoundTraining)
+    config = config_of(args.config, SelfDistillation | FoundTraining)
     model, _ = load_trained(config, args.checkpoint)
     made = origin(
         args.config,
@@ -201,7 +201,7 @@ def tiny_sam(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote for a PromptableMasks model; OUT is such as
     ovseg/weights/tiny_sam_scenes.
     """
-    config = read_config(args.config, PromptableMasks)
+    config = config_of(args.config, PromptableMasks)
     model, _ = load_trained(config, args.checkpoint)
     sam = model.sam
     size = write_embedded(
@@ -229,8 +229,8 @@ def weights(args: argparse.Namespace) -> str:
     return f'{len(state)} tensors in {args.dtype}, {size / 1e6:.1f} MB'
 
 
-def read_config(name: str, kinds: type | UnionType, called: str | None = None) -> Config:
-    """A config by its path or name.
+def config_of(name: str, kinds: type | UnionType, called: str | None = None) -> Config:
+    """The config of a name, if its model is of the kinds.
 
     Args:
         name: as :func:`~ovseg.engine.launch.find_config` takes it.
