@@ -11,10 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.affinity.correlation import patch_correlation
+from ovseg.budget import MemoryBudget
 from ovseg.datasets.imagenet_subset import IMAGENET_IMAGES, draw_subset
+from ovseg.images import Images
 from ovseg.refiners import LearnedBackground
-from ovseg.scores.test_settings import InferenceSettings
-from ovseg.scores.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
+from ovseg.scores.encoding import ImageEncoding
+from ovseg.scores.inference_settings import InferenceSettings
+from ovseg.scores.row_map import WindowMaps
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
@@ -24,7 +27,7 @@ from parity.report import EXACT, LABELS, Case, Tolerance
 
 FEATURES = Tolerance(atol=1e-5, rtol=1e-5)
 PROBABILITIES = Tolerance(atol=1e-4)
-_STRIP_BYTES = 2**14  # small, so that the cases go through several strips
+_STRIPS = MemoryBudget(2**14 / 2**20)  # small, so that the cases go through several strips
 _TEXT_TEMPLATES = {
     '80': 'openai-80',
     'laion_2': ['a photo of a {}', 'a photo of an {}'],
@@ -40,7 +43,7 @@ def check_weights(file: Case, folder: Path) -> None:
     with golden_model(folder, teacher=True) as model:
         vocabulary = Vocabulary.parse([[name] for name in file['config']['classes']])
         for name, templates in _TEXT_TEMPLATES.items():
-            classifier = build_classifier(vocabulary, model.text_encoder, templates=templates)
+            classifier = build_classifier(vocabulary, model.text.encoder, templates=templates)
             file.compare(FEATURES, {f'text_classifier_{name}': classifier.weight})
         checkpoint = file.inner('checkpoint')
         checkpoint.compare_weights('model_state_dict', model.guide.state_dict())
@@ -71,15 +74,15 @@ def _check_case(case: Case, model: CLIPDINOiser, certainty: float) -> None:
     for ours in (features.mlp_input, model.encoder.mlp_input(inputs)):
         case.compare_as('clip_inter', ours.flatten(2).transpose(1, 2), inner, FEATURES)
     _check_guide(case, model, features.mlp_input)
-    encodings = model.encode_images(inputs)
+    encodings = model.encode(Images(inputs))
     refined = torch.cat([encoding.features.patch for encoding in encodings])
     case.compare(FEATURES, refined_feats=refined)
-    maps = [model.score(encoding, model.classifier) for encoding in encodings]
+    maps = [_grid_scores(model, encoding) for encoding in encodings]
     out = torch.cat([scores.maps for scores in maps])
     case.compare(PROBABILITIES, out=out)
     if 'out_found' in case:
         with _background(model, certainty):
-            found = model.score(encodings[0], model.classifier).maps
+            found = _grid_scores(model, encodings[0]).maps
         case.compare(PROBABILITIES, out_found=found)
         case.compare(EXACT, found_changed=int((found != out).any(1).sum()))
     case.compare(PROBABILITIES, out_image=_at_input(maps[0]))
@@ -93,15 +96,22 @@ def _check_guide(case: Case, model: CLIPDINOiser, read_by_it: Tensor) -> None:
     case.compare(FEATURES, bkg_logit=foreground, corrs_raw=correlation)
 
 
-def _at_input(maps: ScoreMaps) -> Tensor:
-    return input_rows(maps, 0, maps.input_size[0])[None]
+def _grid_scores(model: CLIPDINOiser, encoding: ImageEncoding) -> WindowMaps:
+    """Scores that are still on the patch grid: at the input's size nothing is resized."""
+    scores = model.scores(encoding, model.classifier, encoding.input_size)
+    assert isinstance(scores, WindowMaps)
+    return scores
 
 
-def _demo_labels(scores: ScoreMaps, patch: int) -> Tensor:
+def _at_input(maps: WindowMaps) -> Tensor:
+    return maps.whole(_STRIPS)[None]
+
+
+def _demo_labels(scores: WindowMaps, patch: int) -> Tensor:
     """The released demo keeps the padding while it upsamples and cuts it off afterwards."""
     height, width = (side * patch for side in scores.maps.shape[2:])
-    whole = ScoreMaps(scores.maps, [(0, 0, height, width)], (height, width))
-    labels, _ = labels_in_strips(whole, (height, width), lambda rows: rows.argmax(1), _STRIP_BYTES)
+    whole = WindowMaps(scores.maps, [(0, 0, height, width)], (height, width))
+    labels = whole.whole(_STRIPS).argmax(0)
     return labels[: scores.input_size[0], : scores.input_size[1]]
 
 
@@ -113,16 +123,15 @@ def check_slide(file: Case, folder: Path) -> None:
         model.inference_settings = InferenceSettings(
             'slide', file['crop'], file['stride'], window_batch=2
         )
-        encoding = model.encode_image(normalised(file['img']))
-        maps = model.score(encoding, model.classifier)
-        rows = [rows for _, _, rows in output_strips(maps, size, _STRIP_BYTES)]
-        full = torch.cat(rows, dim=1)[None]
+        encoding = model.encode(Images(normalised(file['img'])))[0]
+        maps = _grid_scores(model, encoding)
+        full = model.scores(encoding, model.classifier, size).whole(_STRIPS)[None]
         file.compare(PROBABILITIES, preds=_at_input(maps), prob_ori=full.softmax(1))
-        file.compare(LABELS, pred_ori=model.segment_encoding(encoding, size)[None])
+        file.compare(LABELS, pred_ori=model.segment(encoding, size).labels[None])
         with _background(model, _certainty(folder)):
-            maps = model.score(encoding, model.classifier)
+            maps = _grid_scores(model, encoding)
             file.compare(PROBABILITIES, preds_found=_at_input(maps))
-            file.compare(LABELS, pred_ori_found=model.segment_encoding(encoding, size)[None])
+            file.compare(LABELS, pred_ori_found=model.segment(encoding, size).labels[None])
 
 
 def check_teachers(file: Case, folder: Path) -> None:
@@ -176,13 +185,13 @@ def check_teacher_model(file: Case, folder: Path) -> None:
     with golden_model(folder, guided_by=quantity, gamma=file['gamma']) as model:
         for case in file.cases('cases'):
             _leave_margins(case)
-            encoding = model.encode_image(normalised(case['img']))
+            encoding = model.encode(Images(normalised(case['img'])))[0]
             grid = tuple(encoding.features.patch.shape[2:])
             affinity = model.guide.look(case['img'], grid).affinity
             case.compare(FEATURES, dino_corrs=affinity.unflatten(2, grid))
-            case.compare(PROBABILITIES, out=model.score(encoding, model.classifier).maps)
+            case.compare(PROBABILITIES, out=_grid_scores(model, encoding).maps)
             with _background(model, file['delta']):
-                found = model.score(encoding, model.classifier).maps
+                found = _grid_scores(model, encoding).maps
             case.compare(PROBABILITIES, out_found=found)
 
 
@@ -192,7 +201,7 @@ def check_final_features(file: Case, folder: Path) -> None:
     with golden_model(folder, head=file['head'], reads='patch') as model:
         inputs = normalised(file['img'])
         _check_guide(file, model, model.encoder(inputs).patch)
-        scores = model.score(model.encode_image(inputs), model.classifier)
+        scores = _grid_scores(model, model.encode(Images(inputs))[0])
         file.compare(PROBABILITIES, out=scores.maps)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
 from ovseg.encoders.clip_initialisation import clip_state, text_encoder_state, unmatched
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.registry import MODELS
 from ovseg.weight_files import load_strictly
 from parity.denseclip.cases import close, compare_features, without_ignored

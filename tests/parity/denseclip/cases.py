@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.engine.checkpoint import load_state_strict
 from parity.golden import read, token_table
 from parity.report import EXACT, Allowed, Case, Tolerance

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.training.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
-from ovseg.training.heads.pixel_text_matching import join_score_map
+from ovseg.training.heads.score_map import join_score_map
 from ovseg.training.losses import box_raster, box_segmentation_loss
 from ovseg.training.losses.box_segmentation import STRIDE
 from parity.denseclip.cases import (
@@ -84,12 +84,14 @@ def check_forward(file: Case, folder: Path) -> None:
     compare_features(file.inner('backbone'), features)
     compare_text(file, model, features)
     encoded = model.encode(images)
-    joined = join_score_map(features.levels, encoded.score_map, model.score_concat_index)
+    joined = join_score_map(
+        features.levels, encoded.score_map, model.matching_settings.score_concat_index
+    )
     file.compare(
         close,
         score_map3_over_tau=encoded.score_map,
         score_map0_over_tau=_at_stride_4(encoded.score_map, encoded.image_size),
-        concat_feature=joined[model.score_concat_index],
+        concat_feature=joined[model.matching_settings.score_concat_index],
     )
     pyramid = model.extract_feat(images)
     file.inner('neck').compare(close, {f'out{i}': level for i, level in enumerate(pyramid)})

@@ -13,9 +13,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.encoders.text_context import tokenize_names
 from ovseg.engine.tta import OVSegTTA
+from ovseg.images import Images
 from ovseg.segmentors import DenseCLIP
-from ovseg.training.heads.pixel_text_matching import join_score_map, tokenize_names
+from ovseg.training.heads.score_map import join_score_map
 from parity.denseclip.cases import (
     close,
     compare_features,
@@ -44,7 +46,7 @@ def check_forward(file: Case, folder: Path) -> None:
     compare_features(file.inner('backbone'), features)
     compare_text(file, model, features)
     joined = join_score_map(
-        features.levels, model.match(features).score_map, model.score_concat_index
+        features.levels, model.match(features).score_map, model.matching_settings.score_concat_index
     )
     if 'neck' in file:
         levels = model.neck(joined)
@@ -52,7 +54,7 @@ def check_forward(file: Case, folder: Path) -> None:
     scores = model(images, mode='tensor')
     file.compare(
         close,
-        concat_feature=joined[model.score_concat_index],
+        concat_feature=joined[model.matching_settings.score_concat_index],
         decode_logits=model.decode_head(model.extract_feat(images)),
         encode_decode_logits_image0_class01=F.interpolate(
             scores[:1, :2], images.shape[2:], mode='bilinear'
@@ -71,12 +73,12 @@ def check_inference(file: Case, folder: Path) -> None:
             continue
         whole = type(configured)(mode='whole')
         model.inference_settings = whole if mode == 'whole' else configured
-        encodings = model.encode_images(images)
-        scores = model.segment_encoding(encodings[0], size, with_scores=True)[1].log()[None]
+        encodings = model.encode(Images(images))
+        scores = model.segment(encodings[0], size, keep_scores=True).scores.log()[None]
         # Ours gives probabilities; logits up to a number a pixel, which is taken from theirs.
         key = f'{mode}_logits_rescaled_image0'
         file.compare(close, {key: scores + file.wanted(key).logsumexp(1, keepdim=True)})
-        labels = torch.stack([model.segment_encoding(encoding, size) for encoding in encodings])
+        labels = torch.stack([model.segment(encoding, size).labels for encoding in encodings])
         file.compare(LABELS, {f'pred_{mode}': labels})
     model.inference_settings = configured
     _check_tta(file.inner('tta'), model, images[:1], size)
@@ -89,7 +91,8 @@ def _check_tta(tta: Case, model: DenseCLIP, image: Tensor, size: tuple[int, int]
         for flip in (False, True):
             facts = {'ori_shape': size, 'flip': flip, 'flip_direction': 'horizontal'}
             sample = SegDataSample(metainfo=facts)
-            predictions += model.predict(picture.flip(3) if flip else picture, [sample])
+            seen = picture.flip(3) if flip else picture
+            predictions += model.predict(seen, [sample], keep_scores=True)
     mean = torch.stack([found.seg_logits.data.exp() for found in predictions]).mean(0)
     tta.compare(close, probs=mean[None])
     merged = wrapper.merge_preds([predictions])[0]

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import torch
 from mmcv.transforms import Resize
 from mmseg.models import SegDataPreProcessor
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from ovseg.budget import MemoryBudget
 from ovseg.encoders import build_dense_encoder
 from ovseg.encoders.clip import override_vision
 from ovseg.encoders.maskclip_format import to_maskclip
+from ovseg.images import Images
 from ovseg.refiners import KeySmoothing, PromptDenoising, key_smoothing, prompt_denoising
-from ovseg.scores.upsample import ScoreMaps, input_rows, output_strips
 from ovseg.segmentors import TrainingFreeSegmentor
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
@@ -31,7 +33,7 @@ FEATURES = Tolerance(atol=1e-5, rtol=1e-4)
 SHARPENED = Tolerance(atol=1e-4, rtol=1e-4)
 PROBABILITIES = Tolerance(atol=1e-6)
 ONE_LEVEL = Tolerance(atol=0.02)  # one uint8 level of cv2's resize, after division by std
-_STRIP_BYTES = 2**14  # small, so that the cases go through several strips
+_STRIPS = MemoryBudget(2**14 / 2**20)  # small, so that the cases go through several strips
 
 
 def check_preprocess(file: Case, folder: Path) -> None:
@@ -67,11 +69,12 @@ def check_weights_and_text(file: Case, folder: Path) -> None:
     file.compare(EXACT, prompt_templates=list(templates))
     file.use('token_embedding_ids', 'token_embedding_rows')
     with golden_segmentor(file.content) as model:
-        tokens = model.tokenizer([template.format(classes[0]) for template in templates])
+        tokenizer = open_clip.SimpleTokenizer(context_length=model.text.encoder.context_length)
+        tokens = tokenizer([template.format(classes[0]) for template in templates])
         file.compare(EXACT, text_tokens_first_class=tokens)
         vocabulary = Vocabulary.parse([[name] for name in classes])
         for count, name in ((85, 'maskclip-85'), (1, 'single')):
-            classifier = build_classifier(vocabulary, model.text_encoder, templates=name)
+            classifier = build_classifier(vocabulary, model.text.encoder, templates=name)
             file.compare(FEATURES, {f'text_classifier_{count}': classifier.weight})
 
 
@@ -181,22 +184,18 @@ def _check_inference(case: Case, model: TrainingFreeSegmentor) -> None:
     size, denoise = tuple(case['ori_shape']), case['refine_variants_pd_ks'][1][0]
     for suffix, refiners in (('', []), ('_kspd', [PromptDenoising(denoise), KeySmoothing(1.0)])):
         model.refiners = refiners
-        encodings = model.encode_images(case['img'])
-        maps = [model.score(encoding, model.classifier) for encoding in encodings]
+        encodings = model.encode(Images(case['img']))
+        at_input, full = (
+            torch.stack([model.scores(e, model.classifier, s).whole(_STRIPS) for e in encodings])
+            for s in (encodings[0].input_size, size)
+        )
         if not refiners:
-            at_input = torch.stack([input_rows(m, 0, m.input_size[0]) for m in maps])
             case.compare(FEATURES, seg_logit_image=at_input)
-        full = torch.stack([_at_output(m, size) for m in maps])
         tolerance = SHARPENED if refiners else PROBABILITIES
         case.compare(tolerance, {f'prob_ori{suffix}': full.softmax(1)})
-        strip = _STRIP_BYTES / 2**20
-        labels = [model.segment_encoding(e, size, strip_megabytes=strip) for e in encodings]
+        labels = [model.segment(e, size, budget=_STRIPS).labels for e in encodings]
         case.compare(LABELS, {f'pred_ori{suffix}': torch.stack(labels)})
     model.refiners = []
-
-
-def _at_output(maps: ScoreMaps, size: tuple[int, int]) -> Tensor:
-    return torch.cat([rows for _, _, rows in output_strips(maps, size, _STRIP_BYTES)], dim=1)
 
 
 def _encoder(model: TrainingFreeSegmentor, **settings: Any) -> nn.Module:

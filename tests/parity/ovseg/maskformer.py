@@ -13,9 +13,10 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from ovseg.budget import MemoryBudget
 from ovseg.encoders.ovseg_format import backbone_from_ovseg, from_ovseg, to_ovseg
 from ovseg.engine.checkpoint import load_state_strict
-from ovseg.regions.mask_maps import mask_maps, segment_masks, select_queries
+from ovseg.regions.mask_maps import WeighedMasks, mask_maps, masks_at, select_queries
 from ovseg.regions.region_crops import RegionSettings
 from ovseg.regions.region_embeddings import embed_regions
 from ovseg.regions.region_scores import (
@@ -35,7 +36,7 @@ _SUMS = Tolerance(rtol=1e-6, atol=1e-2)
 _WEIGHTS = 'maskformer_weights.pt'
 _FORWARD = 'maskformer_forward.pt'
 # Small, so that a picture is made of several strips.
-_STRIP_BYTES = 2**16
+_STRIPS = MemoryBudget(2**16 / 2**20)
 
 
 def check_weights(file: Case, folder: Path) -> None:
@@ -167,7 +168,7 @@ def _check_segmentation(
         second = region_probabilities(cosine_logits(found.embeddings, text), len(text))
         fused = fuse(proposal_probabilities(logits[index]), second, found.valid, ensemble)
         maps = select_queries(maps, fused.queries)
-        _, ours = segment_masks(maps, fused.scores, tuple(size), _STRIP_BYTES, with_scores=True)
+        ours = WeighedMasks(masks_at(maps, tuple(size)), fused.scores).whole(_STRIPS)
         wanted.compare(FEATURES, {index: ours})
 
 

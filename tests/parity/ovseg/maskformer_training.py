@@ -12,8 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.encoders.ovseg_format import to_ovseg
-from ovseg.training.heads.maskformer_settings import FOCAL_ALPHA, FOCAL_GAMMA
-from ovseg.training.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer, class_masks
+from ovseg.training.heads.open_vocabulary_maskformer import (
+    FOCAL_ALPHA,
+    FOCAL_GAMMA,
+    OpenVocabularyMaskFormer,
+)
+from ovseg.training.heads.text_queries import class_masks
 from parity.ovseg.clip import FEATURES
 from parity.ovseg.maskformer import golden_maskformer, pad_images, read_config
 from parity.report import EXACT, Case, Tolerance

@@ -11,10 +11,12 @@ import open_clip
 import torch
 from torch import Tensor
 
+from ovseg.budget import MemoryBudget
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
-from ovseg.regions.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
+from ovseg.regions.mask_classifier import MaskFeatures
+from ovseg.regions.mask_maps import WeighedMasks, mask_maps, masks_at, select_queries, sum_of_masks
 from ovseg.regions.region_crops import RegionSettings, crop_regions, mask_boxes, masked_crops
-from ovseg.regions.region_embeddings import RegionEmbeddings, embed_regions
+from ovseg.regions.region_embeddings import embed_regions
 from ovseg.regions.region_scores import (
     EnsembleSettings,
     ProposalScores,
@@ -23,13 +25,13 @@ from ovseg.regions.region_scores import (
     proposal_probabilities,
     region_probabilities,
 )
-from ovseg.scores.upsample import ScoreMaps
+from ovseg.scores.row_map import WindowMaps
 from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
 from parity.ovseg.clip import FEATURES, LOGITS, mask_prompted, read_visual
 from parity.report import EXACT, Case
 
 _MEMORY_MEGABYTES = 0.2  # small, so that the cases go through several batches
-_STRIP_BYTES = 2**16
+_STRIPS = MemoryBudget(2**16 / 2**20)
 _LONE_PIXELS = 'lone_pixels_region'
 
 
@@ -180,9 +182,9 @@ class _Inference:
         self.inputs, self.config, self.tower = inputs, config, tower
         self.size = tuple(inputs['image'].shape[1:])
         logits = inputs['mask_logits']
-        self.maps: ScoreMaps = mask_maps(logits, tuple(logits.shape[1:]), self.size)
+        self.maps: WindowMaps = mask_maps(logits, tuple(logits.shape[1:]), self.size)
 
-    def regions(self, mask_prompts: bool, matting: bool) -> RegionEmbeddings:
+    def regions(self, mask_prompts: bool, matting: bool) -> MaskFeatures:
         settings = RegionSettings(
             threshold=self.config['mask_thr'],
             fill=self.config['mask_fill'],
@@ -194,7 +196,7 @@ class _Inference:
         return embed_regions(self.tower, self.inputs['image'], self.maps, settings, mask_prompts)
 
     def fused(
-        self, key: str, found: RegionEmbeddings, text: Tensor, of_proposals: Tensor
+        self, key: str, found: MaskFeatures, text: Tensor, of_proposals: Tensor
     ) -> ProposalScores:
         """Scores as the name of a result says: ``w0.7...``, or ``no_ensemble``."""
         weight = re.match(r'w(\d+\.?\d*)', key)
@@ -205,9 +207,9 @@ class _Inference:
 
     def score_maps(self, fused: ProposalScores) -> Tensor:
         maps = select_queries(self.maps, fused.queries)
-        return segment_masks(maps, fused.scores, self.size, _STRIP_BYTES, with_scores=True)[1]
+        return WeighedMasks(masks_at(maps, self.size), fused.scores).whole(_STRIPS)
 
-    def demo(self, key: str, found: RegionEmbeddings, text: Tensor) -> Tensor:
+    def demo(self, key: str, found: MaskFeatures, text: Tensor) -> Tensor:
         """Score maps of the masks that some class picks, by the demo's rule."""
         columns, picking, text = slice(None), None, text[:-1]
         if key.endswith('plus_others'):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,14 @@ def _with_auxiliary(classifier: Classifier, rows: Tensor) -> TwoModelClassifier:
 def _check_features(case: Case, visual: nn.Module, companion: dict[str, Any]) -> None:
     image, regions = case['image'], case['instance_masks'][:, 0].long()
     encoder = CorrCLIPEncoder(visual, companion, **encoder_settings(image))
-    units = F.normalize(encoder.companion_features(image), dim=1)
+    units = F.normalize(encoder.look(image).features, dim=1)
     grid = tuple(units.shape[2:])
     case.compare(EXACT, feat_shape=list(grid))
     if 'dbscan_distance' in case:  # fewer than two regions are not clustered
         distances = region_distances(units[0], resize_regions(regions, grid)[0])
         case.compare(FEATURES, dbscan_distance=distances)
         case.compare(EXACT, dbscan_labels=linked_groups(distances, _REACH))
-    features = encoder(image, regions=regions).patch
+    features = encoder(image, look=replace(encoder.look(image), regions=regions)).patch
     case.compare(FEATURES, dino_qk_normalized=tokens_of(units), features=tokens_of(features))
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ovseg.budget import MemoryBudget
 from ovseg.encoders.clip import build_architecture
-from ovseg.scores.pixel_stage import PixelStage, refined_strips
-from ovseg.scores.upsample import ScoreMaps, output_strips
+from ovseg.images import Images
 from ovseg.segmentors import TrainingFreeSegmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection
@@ -25,7 +25,7 @@ FEATURES = Tolerance(atol=1e-4)
 PROBABILITIES = Tolerance(atol=1e-3)
 ONE_LEVEL = Tolerance(atol=1.0)  # one uint8 level, where another build of OpenCV rounds otherwise
 PIXEL_SUM = Tolerance(atol=0.05)
-_STRIP_BYTES = 2**15  # small, so that the cases go through several strips
+_STRIPS = MemoryBudget(2**-5)  # small, so that the cases go through several strips
 
 # The statistics that the released code normalises with: CLIP's, rounded to three digits.
 PREPROCESSOR = {
@@ -73,37 +73,21 @@ def check_pipeline(
     bgr = case.wanted('resized_rgb_uint8').flip(-1).permute(2, 0, 1)
     inputs = model.data_preprocessor({'inputs': [bgr], 'data_samples': []})['inputs']
     case.compare(PIXEL_SUM, preprocessed_sum=inputs.double().sum())
-    encoding = model.encode_image(inputs, [image])
+    encoding = model.encode(Images(inputs, [image]))[0]
     size = tuple(image.shape[:2])
     own = classifier_of(case)
     classifier = own if classifier is None else classifier
-    full = torch.cat(list(_strips(model, encoding, classifier, size)), dim=1)[None]
-    labels, shares = model.segment_encoding(
-        encoding, size, classifier, with_scores=True, strip_megabytes=_STRIP_BYTES / 2**20
-    )
+    full = model.scores(encoding, classifier, size, _STRIPS).whole(_STRIPS)[None]
+    decision = model.segment(encoding, size, classifier, keep_scores=True, budget=_STRIPS)
     case.compare(FEATURES, logits=full)
-    case.compare(PROBABILITIES, probs=shares)
-    case.compare(LABELS, pred=labels[None])
+    case.compare(PROBABILITIES, probs=decision.scores)
+    case.compare(LABELS, pred=decision.labels[None])
 
 
 def resized_bgr(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """An image as the test pipeline resizes it, (3, h, w) uint8 BGR until the preprocessor."""
     resized = mmcv.imresize(np.ascontiguousarray(image[..., ::-1]), (size[1], size[0]))
     return torch.from_numpy(resized).permute(2, 0, 1)
-
-
-def _strips(
-    model: TrainingFreeSegmentor, encoding: Any, classifier: Classifier, size: tuple[int, int]
-) -> Iterator[Tensor]:
-    """Row scores at the original size, strip by strip, as the segmentor decides them."""
-    scores: ScoreMaps = model.score_maps(encoding, classifier, size)
-    if model.pixel_refiner is None:
-        strips = output_strips(scores, size, _STRIP_BYTES)
-    else:
-        stage = PixelStage(model.pixel_refiner, encoding.image)
-        strips = refined_strips(scores, stage, size, _STRIP_BYTES)
-    for _, _, rows in strips:
-        yield rows
 
 
 def classifier_of(case: Case) -> Classifier:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from ovseg.affinity import LastBlockSpec
+from ovseg.affinity.proxy import mean_similarity
 from ovseg.encoders import CLIPViTEncoder, load_clip
-from ovseg.guides import ProxyCLIPEncoder
-from ovseg.guides.proxy import ProxyAttention, mean_similarity
+from ovseg.guides import Look, ProxyAttention, ProxyCLIPEncoder
 from ovseg.segmentors import TrainingFreeSegmentor
 from parity.golden import read
 from parity.report import Case
@@ -52,7 +52,7 @@ def _check_features(case: Case, visual: Any, companion: dict[str, Any]) -> None:
     encoder = ProxyCLIPEncoder(visual, companion, **encoder_settings(image))
     dino = encoder.companion.encoder
     normalised = (image * encoder.std + encoder.mean - dino.mean) / dino.std
-    features = encoder.companion_features(image)
+    features = encoder.look(image).features
     plain = CLIPViTEncoder(visual, LastBlockSpec('qk'), 'scale_factor', 'floor')(image).patch
     case.compare(
         FEATURES, image_imagenet_norm=normalised, dino_feats=features, no_proxy=tokens_of(plain)
@@ -70,6 +70,6 @@ def _check_features(case: Case, visual: Any, companion: dict[str, Any]) -> None:
             # The released code takes one mean over whatever is in the batch; methods of ours that
             # want it (Trident) say so, the encoder takes each window by itself.
             attention, mean = ProxyAttention(beta, gamma), mean_similarity(features).mean()
-            tokens = attention(encoder.clip, image, features, mean)
+            tokens = attention(encoder.clip, image, Look(features, ordinary=mean))
             own = encoder.clip.to_text_space(tokens)
         case.compare(FEATURES, {key: tokens_of(own)})

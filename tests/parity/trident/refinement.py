@@ -12,12 +12,12 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMEncoder, SAMImage, resize_to_multiple
 from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import decide_labels, largest_of_class, mask_scores, restore_failed
 from ovseg.refiners.sam_prompts import Decoded, Prompts, SAMPrompts, decode, region_masks
-from ovseg.scores.coarse_map import CoarseMap, CoarseScores, all_rows, coarse_map
+from ovseg.scores.coarse_map import STRIPS, CoarseMap, coarse_map
+from ovseg.scores.row_map import RowMap, WindowMaps
 from parity.golden import read, saved
 from parity.report import EXACT, LABELS, Case, Tolerance
 from parity.trident.model import refinement_settings, spatial
@@ -34,17 +34,10 @@ _TIE = 1e-5
 _PATCH = 16  # sides that the image is stretched to are multiples of CLIP's patch
 
 
-class _GivenScores:
+def _given(probabilities: Tensor) -> WindowMaps:
     """Class probabilities (K, H, W) that are there already."""
-
-    def __init__(self, probabilities: Tensor) -> None:
-        self.num_classes = len(probabilities)
-        self.size = tuple(probabilities.shape[1:])
-        self._probabilities = probabilities
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """(K, stop - start, W)."""
-        return self._probabilities[:, start:stop]
+    size = (probabilities.shape[1], probabilities.shape[2])
+    return WindowMaps(probabilities[None], [(0, 0, *size)], size)
 
 
 def check_regions(case: Case) -> None:
@@ -84,8 +77,8 @@ def check_fusion(case: Case) -> None:
     scores = torch.zeros_like(probabilities)
     scores[classes] = class_scores
     coarse = probabilities.argmax(dim=0)
-    first = decide_labels(class_scores, classes, torch.zeros_like(coarse))
-    labels = decide_labels(class_scores, classes, coarse)[None]
+    _, first = decide_labels(class_scores, classes, torch.zeros_like(coarse))
+    labels = decide_labels(class_scores, classes, coarse)[1][None]
     failed = case['failed_regions'].any(dim=0)
     final = restore_failed(scores, probabilities, failed)
     case.compare(PROBABILITIES, fused_logits=scores, final_logits=final)
@@ -107,13 +100,13 @@ def check_stage_refine(file: Case, folder: Path) -> None:
     size = tuple(pixels.shape[:2])
     config.compare(EXACT, sam_input_hw=list(size))
     sam, image = encoder.sam, _encoded_image(encoder, pixels)
-    labels, scores = inputs['coarse_pred'][0].long(), _GivenScores(inputs['probs'])
+    labels, scores = inputs['coarse_pred'][0].long(), _given(inputs['probs'])
     regions = refiner.regions(labels, scores)
     prompts = refiner.prompts(sam, regions, scores)
     decoded = decode(sam, image, prompts, refiner.prompt_batch)
     everything = torch.ones_like(regions.classes, dtype=torch.bool)
     masks = region_masks(sam, image, decoded, regions, everything)
-    masks = masks.rows(size, 0, size[0]) > sam.mask_threshold
+    masks = masks.at(size).rows(0, size[0]) > sam.mask_threshold
     for index, call in enumerate(file.cases('calls')):
         # A call is a class that has regions, in order.
         mine = prompts.mask_index == index
@@ -144,10 +137,10 @@ def _encoded_image(encoder: SAMEncoder, pixels: np.ndarray) -> SAMImage:
 
 @torch.inference_mode()
 def compare_refinement(
-    case: Case, refiner: SAMPrompts, sam: Sam, image: SAMImage, labels: Tensor, scores: CoarseScores
+    case: Case, refiner: SAMPrompts, sam: Sam, image: SAMImage, labels: Tensor, scores: RowMap
 ) -> None:
     """``case_*.pt``: all of ``refine``, from coarse labels of ours."""
-    case.compare(PROBABILITIES, probs_s2=spatial(all_rows(scores), 2))
+    case.compare(PROBABILITIES, probs_s2=spatial(scores.whole(STRIPS), 2))
     coarse, regions = coarse_map(labels, scores), refiner.regions(labels, scores)
     case.compare(EXACT, classes=regions.classes.unique().tolist())
     _compare_regions(case, regions, coarse)
@@ -168,7 +161,7 @@ def compare_refinement(
     case.compare(EXACT, n_failed=int((~good).sum()))
     if 'pre_map_masks_shape' in case:  # at least one mask was kept
         size = scores.size
-        masks = region_masks(sam, image, decoded, regions, good).rows(size, 0, size[0])
+        masks = region_masks(sam, image, decoded, regions, good).at(size).rows(0, size[0])
         case.compare(EXACT, pre_map_masks_shape=list(masks[:, None].shape))
         areas = (masks > sam.mask_threshold).sum(dim=(1, 2))
         share = Tolerance(atol=LABELS.share * size[0] * size[1])

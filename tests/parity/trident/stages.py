@@ -16,8 +16,10 @@ from ovseg.encoders.dino import load_dino
 from ovseg.encoders.sam import load_sam
 from ovseg.encoders.sam_encoder import resize_to_multiple
 from ovseg.guides.sam_correlation import SAMCorrelation, correlation_rows, valid_patches
+from ovseg.images import Images
 from ovseg.images.windows import cut_windows, whole_patches, window_boxes
-from ovseg.scores.upsample import output_rows
+from ovseg.scores.coarse_map import STRIPS
+from ovseg.scores.decide import decide
 from ovseg.segmentors.trident import Trident
 from ovseg.text import Classifier, build_classifier
 from ovseg.vocabulary import Rejection, build_vocabulary
@@ -107,7 +109,7 @@ def check_case(file: Case, folder: Path) -> None:
             original = file.content['inputs']['image_rgb_uint8'].numpy()
             shown = resize_to_multiple(original, model.encoder.stride[0])
             _check_sam(file.inner('mid'), model, shown)
-            encoding = model.encode_images(inputs, [original])[0]
+            encoding = model.encode(Images(inputs, [original]))[0]
             aggregated, _ = model.aggregated(spliced, shown)
             ours = {'aggregated_s2': aggregated, 'clip_features_s2': encoding.features.patch}
             ours = {name: spatial(maps, 2)[0].permute(1, 2, 0) for name, maps in ours.items()}
@@ -123,7 +125,7 @@ def _check_text(file: Case, model: Trident, clip: dict[str, Any]) -> None:
         file.leave('text', 'the text tower that made it is not in the golden files')
         return
     vocabulary = build_vocabulary({'classes': [{'name': w, 'prompts': [w]} for w in words]})
-    classifier = build_classifier(vocabulary, model.text_encoder, templates='openai-80')
+    classifier = build_classifier(vocabulary, model.text.encoder, templates='openai-80')
     file.inner('text').compare(FEATURES, tower_query_features=classifier.weight)
 
 
@@ -156,11 +158,12 @@ def _check_windows(mid: Case, model: Trident, inputs: Tensor) -> Tensor:
         window_batch_shape=list(windows.shape),
         window_coords=torch.tensor(boxes) // patch,
     )
-    companions = model.companions(windows)
+    at_once = model.inference_settings.window_batch
+    companions = model.companions(windows, at_once)
     kept = len(mid.wanted('dino_feats'))
     tokens, _, _ = model.encoder.trunk(windows[:kept])
     normed = model.encoder.visual.transformer.resblocks[-1].ln_1(tokens)[:, 1:]
-    mixed = model.mixed_windows(windows, companions)[:kept].flatten(2).transpose(1, 2)
+    mixed = model.mixed_windows(windows, companions, at_once)[:kept].flatten(2).transpose(1, 2)
     spliced = model.spliced(inputs)
     mid.compare(
         FEATURES,
@@ -208,20 +211,24 @@ def _check_sam(mid: Case, model: Trident, shown: np.ndarray) -> None:
 def _check_outputs(file: Case, model: Trident, encoding: Any, size: tuple[int, int]) -> None:
     outputs, classifier = file.inner('outputs'), _classifier(file)
     size = tuple(size)
-    maps = model.score_maps(encoding, classifier, size)
-    logits = output_rows(maps, size, 0, size[0])
-    outputs.compare(FEATURES, logits_s2=spatial(logits, 2)[None])
-    coarse = model.coarse_labels(encoding, size, classifier)
-    outputs.compare(LABELS, coarse_pred=coarse[None])
-    labels, shares = model.segment_encoding(encoding, size, classifier, with_scores=True)
-    outputs.compare(PROBABILITIES, probs_s2=spatial(shares, 2))
-    if model.refinement is not None:
-        scores = model.coarse_scores(encoding, size, classifier)
-        compare_refinement(
-            file.inner('refine'), model.refinement, model.sam.sam, encoding.sam, coarse, scores
-        )
-        outputs.compare(LABELS, refined_pred=labels[None])
-        outputs.compare(PROBABILITIES, refined_logits_s2=spatial(shares, 2))
+    scores = model.scores(encoding, classifier, size)
+    outputs.compare(FEATURES, logits_s2=spatial(scores.whole(STRIPS), 2)[None])
+    coarse = decide(scores, model.rule(classifier), STRIPS, keep_scores=True)
+    outputs.compare(LABELS, coarse_pred=coarse.labels[None])
+    if model.refinement is None:
+        outputs.compare(PROBABILITIES, probs_s2=spatial(coarse.scores, 2))
+        return
+    sam = model.sam.sam
+    compare_refinement(
+        file.inner('refine'), model.refinement, sam, encoding.sam, coarse.labels, coarse.shares
+    )
+    labels = model.segment(encoding, size, classifier).labels
+    outputs.compare(LABELS, refined_pred=labels[None])
+    # As released: 0 where no mask is. The segmentor fills in what was before.
+    refined = model.refinement(sam, encoding.sam, coarse.labels, coarse.shares, True).scores
+    outputs.compare(
+        PROBABILITIES, probs_s2=spatial(refined, 2), refined_logits_s2=spatial(refined, 2)
+    )
 
 
 def _classifier(file: Case) -> Classifier:
