@@ -11,6 +11,7 @@ from scripts import ROOT
 from torch.nn import functional as F
 
 from ovseg.encoders import CLIPVisionTransformer, CLIPViTEncoder, load_clip
+from ovseg.images import Images
 from parity import check_path
 from parity.golden import read
 from parity.report import Report
