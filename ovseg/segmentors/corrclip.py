@@ -98,7 +98,7 @@ class CorrCLIP(TrainingFreeSegmentor):
     Source: CorrCLIP (arXiv 2411.10086); version 2 as in its repository.
     """
 
-    # How much the bank's word counts beside the image's own (the released alpha).
+    # How much the bank's word counts beside the image's own (1 - the released alpha, which is 0.5).
     support_share = 0.5
     frozen_prefixes: ClassVar[tuple[str, ...]] = (
         'clip.',
