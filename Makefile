@@ -5,23 +5,23 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOCK ?= requirements/lock.txt
+# Processes of the tests; each takes up to 2 GB.
+JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
-	blue ball; green fish
+# Words, or a file with one class a line: make demo WORDS="sky; red star".
+WORDS := demo/scene.txt
 
 CODE := ovseg tools demo benchmarks
 SPELLED := $(CODE) configs docs tests requirements setup.py $(wildcard *.md *.toml *.yml)
 
-.PHONY: demo test lint parity wheel release clean
+.PHONY: demo test lint types parity wheel release clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python demo/image_demo.py demo/scene.png \
-		"$(WORDS)" \
-		--model trident-tiny --out-dir outputs/demo
+	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
 
 test: $(VENV)/.ready-tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Rules with docstrings of all public names, format, spelling, and no eight lines twice.
 lint: $(VENV)/.ready-tests
@@ -30,9 +30,14 @@ lint: $(VENV)/.ready-tests
 	$(BIN)/codespell $(SPELLED)
 	$(BIN)/pylint $(CODE)
 
-# GOLDEN names a folder or files that the reference implementations computed.
+# mypy over the package, and over what it must see of the package's outside.
+types: $(VENV)/.ready-tests
+	$(BIN)/mypy
+
+# GOLDEN names a folder or files that the reference implementations computed; without it, every
+# golden folder beside the checkout that has checks.
 parity: $(VENV)/.ready
-	$(BIN)/python tools/check_parity.py $(GOLDEN)
+	$(BIN)/python tools/check_parity.py $(or $(GOLDEN),--all ../shared/golden)
 
 wheel: $(VENV)/.ready
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
