@@ -5,9 +5,10 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.errors import UserError
 
@@ -126,7 +127,7 @@ def describe_mismatch(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
     )
 
 
-def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: object) -> None:
+def load_strictly(module: nn.Module, state: dict[str, Tensor], origin: object) -> None:
     """Loads a state dict and stops at any key or shape that does not match.
 
     Args:
@@ -144,3 +145,10 @@ def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: obj
             'check that the model name in the config is the one they were made with'
         )
     module.load_state_dict(state, strict=True)
+
+
+def drop_frozen(module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
+    """Frozen towers load in the constructor; a checkpoint holds only what was trained."""
+    for key in list(state):
+        if key.startswith(tuple(prefix + name for name in module.frozen_prefixes)):
+            del state[key]

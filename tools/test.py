@@ -10,8 +10,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
-from mmengine.registry import DefaultScope
 
+from ovseg.apis.building import segmentor_kind
 from ovseg.engine.explain import explained
 from ovseg.engine.launch import (
     add_common_arguments,
@@ -27,7 +27,6 @@ from ovseg.errors import UserError, run_cli
 from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol, IoUReport
 from ovseg.evaluation.protocol import resize_of
 from ovseg.files import written_whole
-from ovseg.registry import MODELS
 
 # What a test does without; a config with one half of such a group is an error for mmengine.
 _NOT_FOR_TESTING = (
@@ -70,14 +69,11 @@ def check_weights(config: Config) -> None:
     Raises:
         UserError: the model would be tested with random weights.
     """
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
-        kind = MODELS.get(config.model.type) if isinstance(config.model.type, str) else None
-    if kind is not None and config.get('load_from') and hasattr(kind, 'expect_checkpoint'):
-        kind.expect_checkpoint(config.model)
-    needs = kind is not None and getattr(kind, 'needs_checkpoint', True)
-    if callable(needs):
-        needs = needs(config.model)
-    if needs and not config.get('load_from'):
+    kind = segmentor_kind(config.model)
+    if kind is not None and config.get('load_from'):
+        config.load_from = kind.place_checkpoint(config.model, config.load_from)
+        return
+    if (kind is None or kind.needs_checkpoint(config.model)) and not config.get('load_from'):
         raise UserError(
             f'{config.model.type} needs trained weights and none were given; add the checkpoint '
             'after the config: tools/test.py CONFIG CHECKPOINT'

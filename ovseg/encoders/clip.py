@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,10 @@ from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
 from torch import Tensor, nn
 
 from ovseg.downloads import fetch_weights
+from ovseg.encoders.build import build_dense_encoder
+from ovseg.encoders.dense import DenseEncoder
 from ovseg.errors import UserError, nearest
+from ovseg.text.encoder import TextEncoder
 from ovseg.weight_files import load_strictly, read_state_dict
 
 Activation = Literal['gelu', 'quick_gelu']
@@ -46,6 +49,23 @@ class LoadedCLIP:
     std: tuple[float, ...]
     name: str
     weights: str
+
+    def dense_encoder(
+        self, settings: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
+    ) -> DenseEncoder:
+        """See :class:`~ovseg.encoders.vision_language.VisionLanguageModel`."""
+        visual = self.model.visual
+        if isinstance(visual, open_clip.transformer.VisionTransformer):
+            # The encoder pads with black pixels as they look after normalisation; a companion
+            # looks at pixels with statistics of its own.
+            settings = {'mean': list(mean), 'std': list(std), **settings}
+        return build_dense_encoder(visual, **settings)
+
+    def text_encoder(
+        self, cache_dir: Path | str | Literal['default'] | None = 'default'
+    ) -> TextEncoder:
+        """See :class:`~ovseg.encoders.vision_language.VisionLanguageModel`."""
+        return TextEncoder(self.model, self.tokenizer, cache_dir=cache_dir, name=self.name)
 
 
 def load_clip(

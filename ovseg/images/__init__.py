@@ -1,1 +1,5 @@
-"""Images on their way to a network: where windows lie, and cutting them out."""
+"""Images on their way to a network: batches, windows, and cutting them out."""
+
+from ovseg.images.images import Images
+
+__all__ = ['Images']

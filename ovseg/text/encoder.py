@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,29 @@ _BATCH_SIZE = 256
 # An interrupted run of many prompts loses at most this many batches.
 _BATCHES_PER_SAVE = 16
 _QUOTED_PROMPTS = 3
+
+
+class SentenceEncoder(Protocol):
+    """``sentences -> vectors`` in the space of a model's image features."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the text model, the same for the same weights."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor of cosines before a softmax that the model was trained to."""
+        ...
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Un-normalised embeddings (P, D), float32 on the CPU, of sentences."""
+        ...
 
 
 class TextEncoder:

@@ -10,7 +10,7 @@ from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransf
 from ovseg.encoders import clip_initialisation as initialisation
 from ovseg.encoders.clip_initialisation import clip_state, resize_table
 from ovseg.errors import UserError
-from ovseg.text import ContextTextEncoder
+from ovseg.encoders import ContextTextEncoder
 
 EMBEDDED = dict(model='tiny_clip_scenes', pretrained='embedded')
 TINY_VIT = dict(

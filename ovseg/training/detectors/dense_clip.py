@@ -57,7 +57,7 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
     ) -> None:
         super().__init__(bbox_head=bbox_head, vocabulary=vocabulary, **detector)
         check_class_count(
-            self.vocabulary.names, self.bbox_head.num_classes, 'bbox_head.num_classes'
+            self.matched_vocabulary.names, self.bbox_head.num_classes, 'bbox_head.num_classes'
         )
 
 
@@ -92,5 +92,5 @@ class DenseCLIPMaskRCNN(TextAlignedDetector, MaskRCNN):
         for part in ('bbox_head', 'mask_head'):
             head = getattr(self.roi_head, part)
             check_class_count(
-                self.vocabulary.names, head.num_classes, f'roi_head.{part}.num_classes'
+                self.matched_vocabulary.names, head.num_classes, f'roi_head.{part}.num_classes'
             )

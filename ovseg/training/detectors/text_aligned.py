@@ -103,7 +103,7 @@ class TextAlignedDetector(PixelTextMatching, BaseDetector):
         features = self.backbone(inputs)
         score_map = self.match(features).score_map / self.tau
         levels = join_score_map(features.levels, score_map, self.score_concat_index)
-        check_neck_widths(self.neck, levels, self.score_concat_index, len(self.vocabulary))
+        check_neck_widths(self.neck, levels, self.score_concat_index, len(self.matched_vocabulary))
         pyramid = self.neck(tuple(levels))
         return EncodedImages(pyramid, score_map, (inputs.shape[2], inputs.shape[3]))
 

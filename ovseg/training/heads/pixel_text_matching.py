@@ -18,7 +18,7 @@ from ovseg.text.fingerprint import version_of
 from ovseg.vocabulary import VocabularyClass, VocabularySource, build_vocabulary
 
 if TYPE_CHECKING:
-    from ovseg.text.context import ContextTextEncoder
+    from ovseg.encoders.text_context import ContextTextEncoder
     from ovseg.training.heads.context_decoder import ContextDecoder
 
 Prompting = Literal['post', 'pre']
@@ -96,7 +96,7 @@ class PixelTextMatching(nn.Module):
             raise UserError(
                 f"model.prompting must be one of {list(get_args(Prompting))}, got '{prompting}'"
             )
-        self.vocabulary = build_vocabulary(vocabulary)
+        self.matched_vocabulary = build_vocabulary(vocabulary)
         self.prompting, self.tau = prompting, tau
         self._kept_text: tuple[tuple, Tensor] | None = None
         decoded = text_dim if prompting == 'post' else token_embed_dim
@@ -114,7 +114,7 @@ class PixelTextMatching(nn.Module):
             )
         if prompting == 'post':
             self.gamma = nn.Parameter(torch.full((text_dim,), _FIRST_GAMMA))
-        names = [_shown(item) for item in self.vocabulary]
+        names = [_shown(item) for item in self.matched_vocabulary]
         if text_encoder is None:
             self._init_exported(text_dim)
             return
@@ -137,7 +137,7 @@ class PixelTextMatching(nn.Module):
             )
         self.text_encoder = None
         # Not a number until a checkpoint brings them.
-        missing = torch.full((len(self.vocabulary), text_dim), float('nan'))
+        missing = torch.full((len(self.matched_vocabulary), text_dim), float('nan'))
         self.register_buffer('text_embeddings', missing)
 
     # Text ------------------------------------------------------------------------------------

@@ -1,60 +1,9 @@
-"""Proxy attention: a companion's similarities decide which of CLIP's values are mixed."""
+"""Proxy affinity: similarities above the ordinary decide which patches are mixed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 from torch.nn import functional as F
-
-from ovseg.encoders.clip_vit import CLIPViTEncoder, drop_class_token
-from ovseg.errors import UserError
-
-
-@dataclass(frozen=True)
-class ProxyAttention:
-    """What takes the place of CLIP's last attention, and what of its last block stays.
-
-    Attributes:
-        beta: factor of the mean similarity that counts as ordinary; published 1.2.
-        gamma: steepness; published 3.0.
-        residual: the block's input is added to the attention's output; published False.
-        ffn: the block's own MLP follows; published False.
-
-    Source: ProxyCLIP (arXiv 2408.04883).
-    """
-
-    beta: float = 1.2
-    gamma: float = 3.0
-    residual: bool = False
-    ffn: bool = False
-
-    def __post_init__(self) -> None:
-        """Checks the steepness."""
-        if not self.gamma > 0:
-            raise UserError(
-                f'gamma of the proxy attention must be positive (published 3.0), got {self.gamma}'
-            )
-
-    def __call__(
-        self, clip: CLIPViTEncoder, image: Tensor, companion: Tensor, mean: Tensor
-    ) -> Tensor:
-        """Tokens after CLIP's last block, on the companion's grid.
-
-        Args:
-            clip: the encoder.
-            image: (B, 3, H, W), normalised for it.
-            companion: (B, C', h, w), its companion's features.
-            mean: (B,) or scalar, see :func:`proxy_affinity`.
-
-        Returns:
-            (B, C, h, w).
-        """
-        tokens, grid, _ = clip.trunk(image)
-        affinity = proxy_affinity(companion, mean, self.beta, self.gamma)
-        mixed = mix_values(clip.values_of(tokens, grid), affinity, tuple(companion.shape[2:]))
-        residual = drop_class_token(tokens, grid) if self.residual else None
-        return clip.mixed(mixed, residual, self.ffn)
 
 
 def mean_similarity(features: Tensor) -> Tensor:

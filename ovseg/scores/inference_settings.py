@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ovseg.errors import UserError
@@ -87,6 +87,10 @@ class InferenceSettings:
             UserError: unknown field, or values that do not fit.
         """
         return read_settings(cls, config, 'test_cfg')
+
+    def with_window_batch(self, window_batch: int | None) -> InferenceSettings:
+        """The same with another number of windows at once; None for the same."""
+        return self if window_batch is None else replace(self, window_batch=window_batch)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain data."""

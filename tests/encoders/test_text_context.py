@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
-from ovseg.text import ContextTextEncoder
+from ovseg.encoders import ContextTextEncoder
 from ovseg.training.heads.pixel_text_matching import tokenize_names
 
 SIZES = dict(
