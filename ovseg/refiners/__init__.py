@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -55,7 +56,7 @@ class PromptDenoising:
     """
 
     threshold: float = 0.5
-    needs = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
     gives_probabilities = False
 
     def __post_init__(self) -> None:
@@ -79,7 +80,7 @@ class KeySmoothing:
 
     threshold: float = 1.0
     norm: KeyNorm = 'tokens'
-    needs = frozenset({'keys'})
+    needs: ClassVar[frozenset[str]] = frozenset({'keys'})
     gives_probabilities = True
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class KeySmoothing:
 
     def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
         """(B, P, h, w) cosines -> smoothed probabilities."""
+        assert features.keys is not None  # of `needs`
         return key_smoothing(scores, features.keys, self.threshold, self.norm)
 
 
@@ -103,7 +105,7 @@ class ScoreSoftmax:
     """
 
     scale: float = CLIP_SCALE
-    needs = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
     gives_probabilities = True
 
     def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
@@ -124,7 +126,7 @@ class LearnedBackground:
     """
 
     certainty: float = 0.99
-    needs = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
     gives_probabilities = True
 
     def __post_init__(self) -> None:

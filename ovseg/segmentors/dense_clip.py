@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.training.heads.pixel_text_matching import (
     Matching,
     PixelTextMatching,
+    Prompting,
     check_neck_widths,
     join_score_map,
 )
@@ -55,6 +56,9 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
     Source: DenseCLIP (arXiv 2112.01518); raoyongming/DenseCLIP for constants and names.
     """
 
+    backbone: nn.Module
+    neck: nn.Module
+
     def __init__(
         self,
         backbone: Mapping[str, Any],
@@ -69,7 +73,7 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         score_concat_index: int = 3,
         text_head: bool = False,
         identity_head: Mapping[str, Any] | None = None,
-        prompting: str = 'post',
+        prompting: Prompting = 'post',
         freeze_text_encoder: bool = True,
         pretrained: str | Mapping[str, Any] | None = None,
         **settings: Any,
