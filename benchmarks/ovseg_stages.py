@@ -45,6 +45,7 @@ from torch.nn import functional as F
 from ovseg.apis.building import build_model
 from ovseg.apis.profiling import MemoryPeak, StageClock
 from ovseg.apis.tables import text_table
+from ovseg.images import Images
 from ovseg.regions.mask_maps import mask_probabilities, segment_masks
 from ovseg.regions.region_crops import RegionSettings
 from ovseg.regions.region_embeddings import crop_proposals
@@ -213,7 +214,7 @@ class Subject:
     def _warm_up(self) -> None:
         wanted, self._masks = self._masks, _FEW
         with torch.inference_mode():
-            self.model.encode_images(self._image)
+            self.model.encode(Images(self._image))
         self._masks = wanted
 
     @torch.inference_mode()
@@ -221,7 +222,7 @@ class Subject:
         """Encodes the image, and notes the stages."""
         self.clock.reset()
         with MemoryPeak(self.device) as peak, self.clock.measure('all'):
-            (encoding,) = self.model.encode_images(self._image)
+            (encoding,) = self.model.encode(Images(self._image))
         parts = {stage: self.clock.seconds(stage) for stage in ENCODERS}
         rest = self.clock.seconds('all') - sum(parts.values())
         for stage in ('backbone', 'MaskFormer head'):
@@ -240,11 +241,11 @@ class Subject:
         classifier = classifier.to(self.device)
         if question not in self.figures.label_megabytes:
             with MemoryPeak(self.device) as peak:
-                self.model.segment_encoding(encoding, size, classifier)
+                self.model.segment(encoding, size, classifier)
             self.figures.label_megabytes[question] = peak.bytes / _MEGABYTE
         self.clock.reset()
         with self.clock.measure('all'):
-            self.model.segment_encoding(encoding, size, classifier)
+            self.model.segment(encoding, size, classifier)
         scores = self.clock.seconds('scores')
         self.figures.note(f'scores, {question}', scores)
         self.figures.note(f'labels, {question}', self.clock.seconds('all') - scores)

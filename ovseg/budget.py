@@ -35,7 +35,7 @@ class MemoryBudget:
 
     def at_once(self, bytes_each: float) -> int:
         """How many things of so many bytes fit, at least one."""
-        return max(1, int(self.bytes / bytes_each))
+        return max(1, int(self.bytes / max(bytes_each, 1)))
 
     def strips(self, height: int, bytes_a_row: float) -> Iterator[tuple[int, int]]:
         """``(start, stop)`` of strips that cover ``height`` rows, from top to bottom.

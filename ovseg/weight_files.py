@@ -1,9 +1,10 @@
-"""Reading weight files without ever executing a pickle."""
+"""Weight files: read without ever executing a pickle, renamed by tables, loaded strictly."""
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
+
+# Of a table: (pattern, other name), see `rename`.
+Names = Iterable[tuple[str, str]]
 
 # Scalars that OpenAI stores as tensors beside the weights; they are not parameters.
 _OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
@@ -96,6 +100,35 @@ def check_finite(state: dict[str, Tensor], origin: object) -> None:
                 f"weights from {origin} hold NaN or infinite values in '{name}'; the file is "
                 'damaged or its training diverged, get it again'
             )
+
+
+def rename(key: str, names: Names) -> str | None:
+    """The key's other name, or None where the table has none.
+
+    Args:
+        key: a parameter's name.
+        names: (pattern, other name), the first that fits counts. ``{}`` stands for a number and
+            ``*`` for the rest; both stay as they are.
+
+    Example:
+        >>> rename('layers.3.norm1.bias', [('layers.{}.norm1.*', 'stages.{}.first.*')])
+        'stages.3.first.bias'
+    """
+    for source, target in names:
+        pattern = re.escape(source).replace(r'\{\}', r'(\d+)').replace(r'\*', r'(.+)')
+        match = re.fullmatch(pattern, key)
+        if match:
+            return _filled(target, iter(match.groups()))
+    return None
+
+
+def _filled(target: str, parts: Iterator[str]) -> str:
+    return re.sub(r'\{\}|\*', lambda _: next(parts), target)
+
+
+def inverse(names: Names) -> list[tuple[str, str]]:
+    """The table for the way back."""
+    return [(target, source) for source, target in names]
 
 
 def describe_mismatch(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

@@ -8,9 +8,8 @@ from ovseg.encoders.clip import LoadedCLIP, load_clip
 from ovseg.encoders.clip_resnet import CLIPResNetEncoder
 from ovseg.encoders.clip_vit import CLIPViTEncoder
 from ovseg.encoders.companions import DINOCompanion, DINOv2Companion, SAMCompanion
-from ovseg.encoders.dense import DenseEncoder, DenseFeatures
+from ovseg.encoders.dense import DenseEncoder, DenseFeatures, TextAlignedFeatures
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
-from ovseg.encoders.text_aligned import TextAlignedFeatures
 from ovseg.encoders.text_context import ContextTextEncoder
 from ovseg.encoders.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
 from ovseg.encoders.trained_clip_vit import CLIPVisionTransformer

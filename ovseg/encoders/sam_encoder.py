@@ -38,6 +38,22 @@ class SAMFrame:
     image_size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class SAMImage:
+    """What SAM's image encoder leaves of an image, as the prompt side needs it.
+
+    Attributes:
+        features: (1, C, h, w), the encoder's neck output of the whole padded frame.
+        input_size: (height, width) of the resized image inside the frame.
+        image_size: (height, width) of the image before it was resized to the frame;
+            segment-anything's ``original_size``.
+    """
+
+    features: Tensor
+    input_size: tuple[int, int]
+    image_size: tuple[int, int]
+
+
 class GlobalAttention:
     """One attention over the whole frame, given out in blocks of queries.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import open_clip
 import torch
 from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor
@@ -17,6 +20,9 @@ from ovseg.encoders.clip_initialisation import (
 )
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+
+# Start and end of a sentence.
+_ENDS = 2
 
 
 @MODELS.register_module(name='CLIPTextContextEncoder')
@@ -97,6 +103,32 @@ class ContextTextEncoder(TextTransformer):
         end = tokens.argmax(1).repeat(sets) - 1
         chosen = own[torch.arange(len(own), device=own.device), end]
         return (self.ln_final(chosen) @ self.text_projection).unflatten(0, (sets, names))
+
+
+def tokenize_names(names: Sequence[str], context_length: int) -> Tensor:
+    """Tokens of bare names, (K, N1) int64: start, name, end, zeros.
+
+    Args:
+        names: one a class.
+        context_length: N1.
+
+    Raises:
+        UserError: a name has more tokens than fit.
+
+    Example:
+        >>> tokenize_names(['wall'], 5).tolist()
+        [[49406, 2569, 49407, 0, 0]]
+    """
+    tokenizer = open_clip.SimpleTokenizer()
+    for name in names:
+        needed = len(tokenizer.encode(name)) + _ENDS
+        if needed > context_length:
+            raise UserError(
+                f"the class '{name}' has {needed} tokens, start and end included, but "
+                f'model.context_length is {context_length}: raise it, and '
+                'model.text_encoder.context_length with it, or shorten the name'
+            )
+    return tokenizer(list(names), context_length=context_length)
 
 
 def _run_block(block: ResidualAttentionBlock, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:

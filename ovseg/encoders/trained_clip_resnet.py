@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ovseg.encoders.attention_pool import DenseAttentionPool, PositionRule
 from ovseg.encoders.clip_initialisation import Pretrained, load_vision_tower
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.registry import MODELS
 
 _STRIDE = 32

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ovseg.affinity.last_block import LastBlockSpec, drop_class_token, run_block
 from ovseg.encoders.clip import ACTIVATIONS, Activation
 from ovseg.encoders.clip_initialisation import Pretrained, load_vision_tower
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.encoders.position import resize_position_embedding
-from ovseg.encoders.text_aligned import TextAlignedFeatures
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 
@@ -117,7 +117,7 @@ class CLIPVisionTransformer(VisionTransformer):
 
         Returns:
             Four levels (B, C, h, w) of strides 4, 8, 16 and 32; with ``get_embeddings`` inside of
-            :class:`~ovseg.encoders.text_aligned.TextAlignedFeatures`.
+            :class:`~ovseg.encoders.dense.TextAlignedFeatures`.
         """
         tokens, grid = self.embed(image)
         maps = {}

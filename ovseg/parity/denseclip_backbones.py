@@ -17,7 +17,7 @@ from ovseg.encoders.clip_initialisation import (
     text_encoder_state,
     unmatched,
 )
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.registry import MODELS
 from ovseg.weight_files import load_strictly

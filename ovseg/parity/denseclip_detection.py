@@ -30,7 +30,7 @@ from ovseg.parity.denseclip_cases import (
 )
 from ovseg.parity.report import EXACT, Report
 from ovseg.training.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
-from ovseg.training.heads.pixel_text_matching import join_score_map
+from ovseg.training.heads.score_map import join_score_map
 from ovseg.training.losses import box_raster, box_segmentation_loss
 from ovseg.training.losses.box_segmentation import STRIDE
 
@@ -103,7 +103,9 @@ def _check_forward(report: Report, model: Detector) -> None:
     ours['visual_embeddings'] = features.dense_embedding
     compare_tensors(report, 'backbone', {key: ours[key] for key in content['backbone']})
     encoded = model.encode(images)
-    joined = join_score_map(features.levels, encoded.score_map, model.score_concat_index)
+    joined = join_score_map(
+        features.levels, encoded.score_map, model.matching_settings.score_concat_index
+    )
     compare_tensors(
         report,
         '',
@@ -112,7 +114,7 @@ def _check_forward(report: Report, model: Detector) -> None:
             'text_embeddings': model.match(features).text,
             'score_map3_over_tau': encoded.score_map,
             'score_map0_over_tau': _at_stride_4(encoded.score_map, encoded.image_size),
-            'concat_feature': joined[model.score_concat_index],
+            'concat_feature': joined[model.matching_settings.score_concat_index],
         },
     )
     pyramid = model.extract_feat(images)

@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.encoders.text_context import tokenize_names
 from ovseg.engine.tta import OVSegTTA
 from ovseg.parity.denseclip_cases import (
     LABELS,
@@ -26,7 +27,7 @@ from ovseg.parity.denseclip_cases import (
 )
 from ovseg.parity.report import EXACT, Report
 from ovseg.segmentors import DenseCLIP
-from ovseg.training.heads.pixel_text_matching import join_score_map, tokenize_names
+from ovseg.training.heads.score_map import join_score_map
 
 
 def check_segmentor(report: Report, folder: Path) -> None:
@@ -88,7 +89,9 @@ def _check_forward(report: Report, model: DenseCLIP) -> None:
     before, memory = model.embed_text(), model.visual_memory(features)
     matching = model.match(features)
     difference = model.context_decoder(before.expand(len(images), -1, -1), memory)
-    joined = join_score_map(features.levels, matching.score_map, model.score_concat_index)
+    joined = join_score_map(
+        features.levels, matching.score_map, model.matching_settings.score_concat_index
+    )
     neck = model.neck(joined)
     logits = model.decode_head(neck)
     compare_tensors(
@@ -100,7 +103,7 @@ def _check_forward(report: Report, model: DenseCLIP) -> None:
             'text_diff': difference,
             'text_embeddings': matching.text,
             'score_map': matching.score_map,
-            'concat_feature': joined[model.score_concat_index],
+            'concat_feature': joined[model.matching_settings.score_concat_index],
             'decode_logits': logits,
             'encode_decode_logits_image0_class01': F.interpolate(
                 model(images, mode='tensor')[:1, :2], images.shape[2:], mode='bilinear'

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.parity.denseclip_cases import compare_tensors, load_case, without_ignored
 from ovseg.parity.report import EXACT, Report
+from ovseg.training.heads.matching_settings import MatchingSettings
 from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 
 
@@ -20,14 +21,12 @@ class _TextSide(PixelTextMatching, nn.Module):
 
     def __init__(self, config: Mapping[str, Any], names: list[str]) -> None:
         super().__init__()
-        settings = ('text_encoder', 'context_decoder', 'context_length', 'tau')
-        self.init_matching(
-            **{name: config[name] for name in settings},
-            token_embed_dim=config['token_embed_dim'],
-            text_dim=config['text_dim'],
-            vocabulary=names,
-            freeze_text_encoder=False,
+        settings = (
+            *('text_encoder', 'context_decoder', 'context_length', 'tau'),
+            *('token_embed_dim', 'text_dim'),
         )
+        given = {name: config[name] for name in settings}
+        self.init_matching(MatchingSettings(**given, freeze_text_encoder=False), names)
 
 
 @torch.no_grad()

@@ -14,8 +14,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMEncoder, SAMImage, resize_to_multiple
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.parity.trident_files import read_golden, spatial
 from ovseg.refiners.label_regions import Regions, find_regions

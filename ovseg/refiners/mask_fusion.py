@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMImage
 from ovseg.regions.mask_maps import mask_maps
 from ovseg.scores.coarse_map import STRIPS
 from ovseg.scores.row_map import RowMap, resized

@@ -14,7 +14,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMImage
 from ovseg.errors import UserError
 from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks

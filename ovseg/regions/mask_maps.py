@@ -119,7 +119,9 @@ class WeighedMasks(RowMap):
     @property
     @override
     def values_a_row(self) -> float:
-        count = max(1, self.masks.channels)
+        count = self.masks.channels
+        if not count:
+            return self.channels * self.size[1]
         # The sums of all rows at once, and what the decision makes of them.
         return self.masks.values_a_row * (count + 2 * self.channels) / count
 

@@ -16,8 +16,7 @@ from ovseg.affinity.proxy import mean_similarity
 from ovseg.encoders import CLIPViTEncoder, DenseFeatures
 from ovseg.encoders.companions import Companion
 from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, SAMImage, resize_to_multiple
 from ovseg.errors import UserError
 from ovseg.guides.mixer import Look, Mixer
 from ovseg.guides.proxy_mixer import ProxyAttention

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ovseg.encoders import ContextTextEncoder
+from ovseg.encoders.text_context import tokenize_names
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
-from ovseg.encoders import ContextTextEncoder
-from ovseg.training.heads.pixel_text_matching import tokenize_names
 
 SIZES = dict(
     context_length=8,
@@ -142,3 +142,20 @@ def test_names_and_shapes_are_the_published_ones():
 def test_an_unknown_activation_says_what_there_is():
     with pytest.raises(UserError, match="text_encoder.activation must be one of .*'relu'"):
         encoder(activation='relu')
+
+
+def test_names_become_start_name_end_and_zeros():
+    tokens = tokenize_names(['wall', 'bed ', 'Traffic  Light'], 5)
+    assert tokens.dtype == torch.int64
+    assert tokens.tolist() == [
+        [49406, 2569, 49407, 0, 0],
+        [49406, 2722, 49407, 0, 0],
+        [49406, 3399, 1395, 49407, 0],
+    ]
+    assert torch.equal(tokenize_names(['traffic light'], 5)[0], tokens[2])
+
+
+def test_a_name_is_never_cut():
+    assert tokenize_names(['red traffic light'], 5)[0, -1] == 49407
+    with pytest.raises(UserError, match="'big red traffic light' has 6 tokens"):
+        tokenize_names(['big red traffic light'], 5)

@@ -9,12 +9,13 @@ from refinement_cases import Scores, coarse_case, plain_regions, sam_image, tiny
 from segment_anything import SamPredictor
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
-from ovseg.refiners import SAMPrompts
-from ovseg.refiners import coarse_map as coarse_module
+from ovseg.refiners import SAMPrompts, mask_fusion, sam_prompts
 from ovseg.refiners.mask_fusion import decide_labels, largest_of_class, mask_scores
 from ovseg.refiners.sam_prompts import decode
 from ovseg.registry import MODELS
+from ovseg.scores import coarse_map as coarse_module
 
 SETTINGS = SAMPrompts(coarse_threshold=0.4, min_area=6, iou_threshold=0.5, prompt_batch=3)
 # (output size, size that SAM saw)
@@ -153,7 +154,8 @@ def test_masks_without_a_mask_input_equal_their_definition():
 def test_low_strips_change_nothing(values, monkeypatch):
     sam, image, labels, scores = case()
     whole = SETTINGS(sam, image, labels, scores, with_scores=True)
-    monkeypatch.setattr(coarse_module, 'STRIP_VALUES', values)
+    for module in (coarse_module, mask_fusion, sam_prompts):
+        monkeypatch.setattr(module, 'STRIPS', MemoryBudget(4 * values / 2**20))
     scores.asked.clear()
     strips = SETTINGS(sam, image, labels, scores, with_scores=True)
     assert_same(strips.labels, whole.labels)
@@ -246,13 +248,14 @@ def test_pixels_outside_of_all_masks_keep_their_label():
     scores = mask_scores(
         torch.tensor([[0.9, 0.9, 0.6]]), torch.tensor([[True, False, True]]), torch.ones(1, 3)
     )
-    labels = decide_labels(scores, torch.tensor([7]), torch.tensor([1, 2, 3]))
+    _, labels = decide_labels(scores, torch.tensor([7]), torch.tensor([1, 2, 3]))
     assert labels.tolist() == [7, 2, 7]
 
 
 def test_the_first_of_equally_good_classes_wins():
     scores = torch.tensor([[0.5, 0.2], [0.5, 0.3]])
-    assert decide_labels(scores, torch.tensor([2, 5]), torch.zeros(2).long()).tolist() == [2, 5]
+    largest, labels = decide_labels(scores, torch.tensor([2, 5]), torch.zeros(2).long())
+    assert labels.tolist() == [2, 5] and torch.equal(largest, scores.amax(0))
 
 
 def test_a_class_takes_the_best_of_its_regions():

@@ -6,25 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.images.windows import window_boxes
 from ovseg.refiners import PAMR
-from ovseg.scores import pixel_stage
-from ovseg.scores.pixel_stage import PixelStage, refined_strips, rows_per_band
-from ovseg.scores.upsample import ScoreMaps, output_rows
+from ovseg.scores import pixel_refiner
+from ovseg.scores.pixel_refiner import RefinedPixels, rows_per_band
+from ovseg.scores.row_map import WindowMaps, resized
 
 
-def plain(scores, stage, size):
+def plain(scores, refiner, image):
     """Everything at full size at once."""
-    image = F.interpolate(stage.image[None], size=size, mode='bilinear')[0]
-    full = output_rows(scores, size, 0, size[0])
-    return stage.refiner(full, stage.refiner.prepare(image))
-
-
-def joined(strips, size):
-    starts = [(start, stop) for start, stop, _ in strips]
-    assert starts[0][0] == 0 and starts[-1][1] == size[0]
-    assert all(before[1] == after[0] for before, after in zip(starts, starts[1:], strict=False))
-    return torch.cat([rows for _, _, rows in strips], dim=1)
+    image = F.interpolate(image[None], size=scores.size, mode='bilinear')[0]
+    return refiner(scores.rows(0, scores.size[0]), refiner.prepare(image))
 
 
 @given(
@@ -42,13 +35,32 @@ def test_bands_of_any_height_equal_the_plain_computation(
 ):
     torch.manual_seed(0)
     boxes = window_boxes((24, 20), (16, 16), (8, 8))
-    scores = ScoreMaps(torch.randn(len(boxes), prompts, 4, 4), boxes, (24, 20))
-    stage = PixelStage(PAMR(steps, dilations), torch.randn(3, 24, 20))
-    size = (rows, columns)
+    maps = WindowMaps(torch.randn(len(boxes), prompts, 4, 4), boxes, (24, 20))
+    scores = resized(maps, (rows, columns))
+    refiner, image = PAMR(steps, dilations), torch.randn(3, 24, 20)
+    budget = MemoryBudget(strip_bytes / 2**20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pixel_stage._VALUES_AT_ONCE, 'cpu', at_once)
-        strips = list(refined_strips(scores, stage, size, strip_bytes))
-    assert torch.allclose(joined(strips, size), plain(scores, stage, size), atol=1e-5)
+        patch.setitem(pixel_refiner._VALUES_AT_ONCE, 'cpu', at_once)
+        refined = RefinedPixels(scores, refiner, image, budget)
+        strips = [refined.rows(*strip) for strip in refined.strips(budget)]
+    assert torch.allclose(torch.cat(strips, dim=1), plain(scores, refiner, image), atol=1e-5)
+
+
+def test_rows_may_lie_in_several_bands_and_each_band_is_made_once():
+    scores = WindowMaps(torch.randn(1, 2, 5, 5), [(0, 0, 30, 20)], (30, 20))
+    made = []
+
+    class Spy(PAMR):
+        def prepare(self, image):
+            made.append(image.shape[1])
+            return super().prepare(image)
+
+    image = torch.randn(3, 30, 20)
+    refined = RefinedPixels(scores, Spy(1, (2,)), image, MemoryBudget(1e-6))
+    refined._band_height = 7
+    rows = torch.cat([refined.rows(start, min(start + 4, 30)) for start in range(0, 30, 4)], 1)
+    assert torch.allclose(rows, plain(scores, PAMR(1, (2,)), image), atol=1e-5)
+    assert len(made) == 5
 
 
 def test_a_band_needs_nothing_beside_it_where_the_image_fits():
@@ -59,8 +71,8 @@ def test_a_band_needs_nothing_beside_it_where_the_image_fits():
 
 
 def test_the_image_is_resized_to_the_output_as_the_scores_are():
-    scores = ScoreMaps(torch.randn(1, 2, 5, 5), [(0, 0, 40, 40)], (40, 40))
-    stage = PixelStage(PAMR(1, (1,)), torch.randn(3, 40, 40))
+    maps = WindowMaps(torch.randn(1, 2, 5, 5), [(0, 0, 40, 40)], (40, 40))
+    image = torch.randn(3, 40, 40)
     seen = []
 
     class Spy(PAMR):
@@ -68,7 +80,7 @@ def test_the_image_is_resized_to_the_output_as_the_scores_are():
             seen.append(image)
             return super().prepare(image)
 
-    spied = PixelStage(Spy(1, (1,)), stage.image)
-    list(refined_strips(scores, spied, (25, 31), 1 << 30))
-    expected = F.interpolate(stage.image[None], size=(25, 31), mode='bilinear')[0]
+    scores = resized(maps, (25, 31))
+    RefinedPixels(scores, Spy(1, (1,)), image, MemoryBudget(1024)).rows(0, 25)
+    expected = F.interpolate(image[None], size=(25, 31), mode='bilinear')[0]
     assert torch.allclose(seen[0], expected, atol=1e-6)

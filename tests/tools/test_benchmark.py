@@ -15,6 +15,7 @@ from PIL import Image
 from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis.profiling import MemoryPeak, StageClock
+from ovseg.images import Images
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'tests' / 'data' / 'configs' / 'random_tiny.py'
@@ -163,10 +164,10 @@ def test_a_pixel_refiner_has_a_stage_of_its_own():
         }
     ).eval()
     image = torch.randn(1, 3, 40, 40)
-    expected = model.segment_encoding(model.encode_image(image), (50, 50))
+    expected = model.segment(model.encode(Images(image))[0], (50, 50)).labels
     clock = StageClock(torch.device('cpu'))
     clock.watch(model)
-    labels = model.segment_encoding(model.encode_images(image)[0], (50, 50))
+    labels = model.segment(model.encode(Images(image))[0], (50, 50)).labels
     assert torch.equal(labels, expected)
     stages = clock.stages()
     assert stages['pixel refiner'] > 0 and stages['upsample + argmax'] > 0

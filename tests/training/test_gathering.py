@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional as F
 
-from ovseg.training.gathering import gather_batch
 from ovseg.training import gathering
+from ovseg.training.gathering import gather_batch
 from ovseg.training.losses import contrastive_loss
 
 

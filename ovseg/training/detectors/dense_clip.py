@@ -17,6 +17,9 @@ from ovseg.vocabulary import VocabularySource
 if TYPE_CHECKING:
     from mmdet.models.dense_heads import RetinaHead
 
+if TYPE_CHECKING:
+    from mmdet.models.dense_heads import RetinaHead
+
 
 @MODELS.register_module(name='DenseCLIP_RetinaNet')
 class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
@@ -24,25 +27,15 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
 
     Args:
         backbone: config of one that gives
-            :class:`~ovseg.encoders.text_aligned.TextAlignedFeatures`; the released detectors' has
+            :class:`~ovseg.encoders.dense.TextAlignedFeatures`; the released detectors' has
             ``position='crop'``.
         neck: config of mmdet's FPN; the level ``score_concat_index`` has K channels more.
         bbox_head: config of mmdet's RetinaHead.
-        text_encoder: config of ``CLIPTextContextEncoder``.
-        context_decoder: config of ``ContextDecoder``.
         vocabulary: names of the K classes, in the order of the labels; no background.
-        context_length: tokens of a name, its two ends included.
-        tau: temperature; the map that enters the pyramid and the loss is divided by it.
-        token_embed_dim: width of the text tower's tokens.
-        text_dim: D of the text space.
         seg_loss: also learn the score map from the boxes, as ``loss_seg``.
-        score_concat_index: level that the map is joined to: 3 for ResNets (stride 32), 2 for a ViT
-            of patch 16, 1 for one of patch 8.
-        freeze_text_encoder: no gradients into the text tower. The released training keeps them,
-            at learning rate 0, and so they count in the norm that gradients are clipped by.
-        pretrained: CLIP's weights for backbone and text encoder, where these name none.
-        detector: ``train_cfg``, ``test_cfg``, ``data_preprocessor``, ``init_cfg`` of mmdet's
-            RetinaNet.
+        detector: fields of :class:`~ovseg.training.heads.matching_settings.MatchingSettings` (the
+            map that enters the pyramid is divided by ``tau`` already), and ``train_cfg``,
+            ``test_cfg``, ``data_preprocessor``, ``init_cfg`` of mmdet's RetinaNet.
 
     Raises:
         UserError: another number of classes than the head has, or an argument of the released

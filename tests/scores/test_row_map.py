@@ -6,13 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.images.windows import cut_windows, window_boxes
-from ovseg.scores.upsample import (
-    ScoreMaps,
-    input_rows,
-    labels_in_strips,
-    output_strips,
-)
+from ovseg.scores.row_map import Painted, Pointwise, Resized, WindowMaps, resized
 
 SIDE = st.integers(1, 40)
 
@@ -30,26 +26,41 @@ def plain_resize(maps, size):
 @settings(max_examples=100, deadline=None)
 def test_strips_of_any_size_equal_two_plain_resizes(grid, inner, outer, strip_bytes):
     maps = torch.randn(1, 3, *grid)
-    scores = ScoreMaps(maps, [(0, 0, *inner)], inner)
-    strips = [rows for _, _, rows in output_strips(scores, outer, strip_bytes)]
+    scores = resized(WindowMaps(maps, [(0, 0, *inner)], inner), outer)
+    strips = list(scores.strips(MemoryBudget(strip_bytes / 2**20)))
+    assert strips[0][0] == 0 and strips[-1][1] == outer[0]
     expected = plain_resize(plain_resize(maps, inner), outer)[0]
-    assert torch.allclose(torch.cat(strips, dim=1), expected, atol=1e-5)
+    rows = torch.cat([scores.rows(*strip) for strip in strips], dim=1)
+    assert torch.allclose(rows, expected, atol=1e-5)
+    assert torch.allclose(scores.whole(MemoryBudget(strip_bytes / 2**20)), expected, atol=1e-5)
 
 
-def test_labels_do_not_depend_on_the_size_of_the_strips():
-    maps = torch.randn(1, 7, 9, 11)
-    scores = ScoreMaps(maps, [(0, 0, 70, 90)], (70, 90))
-    decide = lambda rows: rows.argmax(1)  # noqa: E731
-    whole, all_scores = labels_in_strips(
-        scores, (150, 130), decide, 2**30, collect=lambda rows: rows.softmax(1)
+def test_some_channels_of_any_chain_are_those_of_all():
+    maps = WindowMaps(torch.randn(1, 5, 4, 6), [(0, 0, 20, 30)], (20, 30))
+    regions = torch.arange(600).view(20, 30) % 7
+    chain = Resized(
+        Painted(Pointwise(maps, torch.sigmoid), torch.randn(5, 7), regions, 0.3), (33, 17)
     )
-    for strip_bytes in (1, 5000, 70000):
-        labels, collected = labels_in_strips(
-            scores, (150, 130), decide, strip_bytes, collect=lambda rows: rows.softmax(1)
-        )
-        assert torch.equal(labels, whole)
-        assert torch.allclose(collected, all_scores, atol=1e-6)
-    assert labels_in_strips(scores, (150, 130), decide, 1)[1] is None
+    everything = chain.rows(5, 20)
+    assert everything.shape == (5, 15, 17)
+    assert torch.allclose(chain.rows(5, 20, slice(1, 3)), everything[1:3], atol=1e-6)
+    chosen = torch.tensor([4, 0])
+    assert torch.allclose(chain.rows(5, 20, chosen), everything[chosen], atol=1e-6)
+
+
+def test_what_is_painted_counts_by_its_share():
+    maps = WindowMaps(torch.zeros(1, 2, 3, 3), [(0, 0, 3, 3)], (3, 3))
+    regions = torch.tensor([[0, 0, 1], [1, 1, 1], [0, 1, 0]])
+    painted = Painted(maps, torch.tensor([[1.0, 2.0], [3.0, 4.0]]), regions, 0.5)
+    assert painted.rows(1, 3)[0].tolist() == [[1.0, 1.0, 1.0], [0.5, 1.0, 0.5]]
+
+
+def test_the_largest_and_the_total_are_those_of_the_rows():
+    maps = WindowMaps(torch.randn(1, 4, 6, 5), [(0, 0, 12, 10)], (12, 10))
+    rows = maps.rows(2, 9)
+    values, channels = maps.largest(2, 9)
+    assert torch.equal(values, rows.amax(0)) and torch.equal(channels, rows.argmax(0))
+    assert torch.allclose(maps.total(2, 9), rows.clamp_min(0).sum(0))
 
 
 @pytest.mark.parametrize(
@@ -70,9 +81,9 @@ def test_windows_cover_the_image_and_average_where_they_overlap(size, crop, stri
         total[:, y1:y2, x1:x2] += plain_resize(window[None], shape)[0]
         count[y1:y2, x1:x2] += 1
     assert count.min() >= 1
-    ours = input_rows(ScoreMaps(maps, boxes, size), 0, size[0])
+    ours = WindowMaps(maps, boxes, size).rows(0, size[0])
     assert torch.allclose(ours, total / count, atol=1e-5)
-    middle = input_rows(ScoreMaps(maps, boxes, size), 7, 11)
+    middle = WindowMaps(maps, boxes, size).rows(7, 11)
     assert torch.equal(middle, ours[:, 7:11])
 
 
@@ -84,11 +95,11 @@ def test_a_map_that_reaches_beyond_its_window_keeps_its_place():
         reaching = plain_resize(window[None], (32, 32))[0]
         total[:, y1:y2, x1:x2] += reaching[:, 1:31, 5:25]
         count[y1:y2, x1:x2] += 1
-    ours = input_rows(ScoreMaps(maps, boxes, (30, 30), margins), 0, 30)
+    ours = WindowMaps(maps, boxes, (30, 30), margins).rows(0, 30)
     assert torch.allclose(ours, total / count, atol=1e-6)
-    whole = ScoreMaps(maps[:1], [(0, 0, 30, 20)], (30, 20), margins)
+    whole = WindowMaps(maps[:1], [(0, 0, 30, 20)], (30, 20), margins)
     alone = plain_resize(maps[:1], (32, 32))[0][:, 1:31, 5:25]
-    assert torch.allclose(input_rows(whole, 3, 9), alone[:, 3:9], atol=1e-6)
+    assert torch.allclose(whole.rows(3, 9), alone[:, 3:9], atol=1e-6)
 
 
 def test_windows_lie_where_mmseg_puts_them():
