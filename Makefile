@@ -5,15 +5,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
-	blue ball; green fish
+# Words, or a file with one class a line: make demo WORDS="sky; red star".
+WORDS := demo/scene.txt
 
 .PHONY: demo test lint types parity wheel clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python demo/image_demo.py demo/scene.png \
-		"$(WORDS)" \
-		--model trident-tiny --out-dir outputs/demo
+	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
 
 test: $(VENV)/.ready-tests
 	$(BIN)/python -m pytest

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ovseg.encoders.clip import build_architecture
 from ovseg.parity.report import Report, Tolerance
-from ovseg.scores.pixel_stage import PixelStage, refined_strips
-from ovseg.scores.upsample import ScoreMaps, output_strips
+from ovseg.scores.pixel_refiner import PixelStage, refined_strips
+from ovseg.scores.row_map import ScoreMaps, output_strips
 from ovseg.segmentors import TrainingFreeSegmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection

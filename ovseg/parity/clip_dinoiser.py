@@ -20,7 +20,7 @@ from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.refiners import LearnedBackground
 from ovseg.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from ovseg.scores.inference_settings import InferenceSettings
-from ovseg.scores.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
+from ovseg.scores.row_map import ScoreMaps, input_rows, labels_in_strips, output_strips
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
 from ovseg.text import build_classifier
 from ovseg.training.losses import correlation_loss, foreground_loss

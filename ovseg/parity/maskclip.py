@@ -20,7 +20,7 @@ from ovseg.encoders.clip import override_vision
 from ovseg.encoders.maskclip_format import to_maskclip
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.refiners import KeySmoothing, PromptDenoising, key_smoothing, prompt_denoising
-from ovseg.scores.upsample import ScoreMaps, input_rows, output_strips
+from ovseg.scores.row_map import ScoreMaps, input_rows, output_strips
 from ovseg.segmentors import TrainingFreeSegmentor
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary

@@ -30,7 +30,7 @@ from ovseg.regions.region_scores import (
     proposal_probabilities,
     region_probabilities,
 )
-from ovseg.scores.upsample import ScoreMaps
+from ovseg.scores.row_map import ScoreMaps
 from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
 
 _MEMORY_MEGABYTES = 0.2  # small, so that the cases go through several batches

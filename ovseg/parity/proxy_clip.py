@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ovseg.affinity import LastBlockSpec
+from ovseg.affinity.proxy import ProxyAttention, mean_similarity
 from ovseg.encoders import CLIPViTEncoder, load_clip
 from ovseg.guides import ProxyCLIPEncoder
-from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.parity.attention_cases import (
     FEATURES,
     PIPELINE_INPUTS,

@@ -27,7 +27,7 @@ from ovseg.parity.trident_refinement import (
     check_units_regions,
     compare_refinement,
 )
-from ovseg.scores.upsample import output_rows
+from ovseg.scores.row_map import output_rows
 from ovseg.segmentors.trident import Trident
 from ovseg.text import Classifier, build_classifier
 from ovseg.vocabulary import Rejection, build_vocabulary

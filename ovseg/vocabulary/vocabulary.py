@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 from ovseg.errors import UserError, nearest
-from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color, make_palette
+from ovseg.vocabulary.class_colors import class_colors
+from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color
 from ovseg.vocabulary.parsing import (
     FILE_SUFFIXES,
     ParsedWords,
@@ -65,7 +66,7 @@ class Vocabulary:
             raise UserError('the vocabulary is empty, give at least one class')
         self.classes = self._with_background()
         check_unique_names(self.classes)
-        self._palette = self._fill_palette()
+        self._palette = class_colors(self.classes)
 
     @classmethod
     def parse(
@@ -127,7 +128,7 @@ class Vocabulary:
 
     @property
     def palette(self) -> list[Color]:
-        """One RGB colour (0..255) a class: the given ones, the rest well apart from them."""
+        """One RGB colour (0..255) a class: given, or as its words say, or well apart from these."""
         return list(self._palette)
 
     @property
@@ -211,12 +212,6 @@ class Vocabulary:
                 )
             return self._given
         return (VocabularyClass(BACKGROUND, rule.words, BACKGROUND_COLOR), *self._given)
-
-    def _fill_palette(self) -> list[Color]:
-        given = [item.color for item in self.classes]
-        missing = given.count(None)
-        fresh = iter(make_palette(missing, tuple(color for color in given if color is not None)))
-        return [color if color is not None else next(fresh) for color in given]
 
 
 @overload

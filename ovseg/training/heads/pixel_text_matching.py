@@ -16,7 +16,12 @@ from ovseg.registry import build_part
 from ovseg.text.fingerprint import version_of
 from ovseg.training.heads.matching_settings import MatchingSettings
 from ovseg.training.heads.score_map import score_map
-from ovseg.vocabulary import Vocabulary, VocabularyClass, VocabularySource, build_vocabulary
+from ovseg.vocabulary import (
+    Vocabulary,
+    VocabularyClass,
+    VocabularySource,
+    build_vocabulary,
+)
 
 if TYPE_CHECKING:
     from ovseg.training.heads.context_decoder import ContextDecoder
