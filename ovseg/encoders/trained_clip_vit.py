@@ -34,7 +34,8 @@ class CLIPVisionTransformer(VisionTransformer):
         heads: of each block.
         output_dim: D of the text space.
         drop_path_rate: of the last block; it grows linearly from 0 at the first.
-        out_indices: the blocks, from 0, whose patches make the four levels, fine to coarse.
+        out_indices: the blocks, from 0, whose patches make the four levels, fine to coarse in the
+            order of the blocks.
         pretrained: CLIP to start from, see
             :func:`~ovseg.encoders.clip_initialisation.clip_state`; None for random weights, or
             where a checkpoint is loaded. Read by :meth:`init_weights`.
@@ -74,7 +75,7 @@ class CLIPVisionTransformer(VisionTransformer):
             raise UserError(
                 f"backbone.activation must be one of {list(ACTIVATIONS)}, got '{activation}'"
             )
-        out_indices = tuple(out_indices)
+        out_indices = tuple(sorted(out_indices))
         if len(out_indices) != _LEVELS or not all(0 <= index < layers for index in out_indices):
             raise UserError(
                 f'backbone.out_indices must name {_LEVELS} of the blocks 0..{layers - 1}, '
