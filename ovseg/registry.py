@@ -25,7 +25,7 @@ _LOCATIONS = {
         'mmseg.models',
     ],
     'DATASETS': ['ovseg.datasets', 'mmseg.datasets'],
-    'TRANSFORMS': ['ovseg.datasets', 'mmseg.datasets'],
+    'TRANSFORMS': ['ovseg.images', 'ovseg.datasets', 'mmseg.datasets'],
     'METRICS': ['ovseg.evaluation', 'mmseg.evaluation'],
     'HOOKS': ['ovseg.engine', 'mmseg.engine'],
     'LOOPS': ['ovseg.engine'],

@@ -31,11 +31,11 @@ import ovseg
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import load_rgb
-from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
 from ovseg.apis.zoo import check_weights, resolve_model
 from ovseg.errors import UserError, run_cli
+from ovseg.images import resize_rule_of, to_batch
 from ovseg.segmentors.training_free import ImageEncoding
 from ovseg.visualization import written_whole
 
@@ -171,7 +171,7 @@ class Subject:
             settings.model.vocabulary = None
         self._model = build_model(settings, args.pretrained, args.templates).to(self._device).eval()
         self._images = [image] * args.batch_size
-        self._resize = ResizeRule.from_config(settings)
+        self._resize = resize_rule_of(settings)
         self._clock = StageClock(self._device)
         start = time.perf_counter()
         if takes_words:

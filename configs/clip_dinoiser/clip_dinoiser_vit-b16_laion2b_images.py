@@ -2,4 +2,4 @@
 _base_ = ['../_base_/models/clip_dinoiser_vit-b16_laion2b.py', '../_base_/default_runtime.py']
 
 model = dict(refiners=[dict(type='ScoreSoftmax'), dict(type='LearnedBackground', certainty=0.99)])
-inference = dict(scale=(2048, 448), keep_ratio=True)
+resize = dict(scale=(2048, 448), keep_ratio=True)

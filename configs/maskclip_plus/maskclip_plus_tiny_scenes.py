@@ -44,5 +44,3 @@ param_scheduler = [
 ]
 randomness = dict(seed=0)
 test_dataloader = dict(dataset=dict(resize=resize))
-# For single pictures (demo/image_demo.py).
-inference = dict(scale=(288, 144), keep_ratio=True)

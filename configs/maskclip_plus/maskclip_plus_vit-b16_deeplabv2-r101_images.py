@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(vocabulary=None)
-inference = dict(scale=(2048, 512), keep_ratio=True)
+resize = dict(scale=(2048, 512), keep_ratio=True)
 # A labelled part, if there is one: label maps hold the number of the word, 255 for none.
 test_dataloader = dict(
     batch_size=1,
@@ -19,7 +19,7 @@ test_dataloader = dict(
         data_prefix=dict(img_path='images', seg_map_path='labels'),
         pipeline=[
             dict(type='LoadImageFromFile'),
-            dict(type='Resize', **inference),
+            dict(type='Resize', **resize),
             dict(type='LoadSegLabels'),
             dict(type='PackSegInputs'),
         ],

@@ -18,4 +18,4 @@ model = dict(
     ensemble=dict(weight=0.0),  # SAM's masks have no classes of their own
     text=dict(templates='vild-14', combine='joined', logit_scale=100),
 )
-inference = dict(type='AntialiasedResize', scale=(2560, 640))
+resize = dict(type='AntialiasedResize', scale=(2560, 640))

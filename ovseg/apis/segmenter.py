@@ -17,13 +17,13 @@ from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import ImageSource, load_rgb, name_of
 from ovseg.apis.memory import BoundedMemory
-from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.scores import MeasuredClassifier
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tasks import check_segment_task, stuff_labels
 from ovseg.apis.zoo import DEFAULT_MODEL, check_weights, resolve_model
 from ovseg.errors import UserError
+from ovseg.images import resize_rule_of, to_batch
 from ovseg.segmentors.encoding import ImageEncoding
 from ovseg.segmentors.mask_segments import SegmentSettings
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
@@ -101,7 +101,7 @@ class OpenVocabSegmenter:
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
         config = Config.fromfile(self.config_path)
-        self.resize = ResizeRule.from_config(config)
+        self.resize = resize_rule_of(config)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)

@@ -23,6 +23,7 @@ from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.runner import OVRunner
 from ovseg.errors import EXIT_OK, UserError, nearest
+from ovseg.images import follow_overrides
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -102,6 +103,7 @@ def load_config(args: argparse.Namespace) -> Config:
         config.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError) as error:
         raise UserError(f'--cfg-options do not fit {path}: {error}') from error
+    follow_overrides(config, options)
     config.launcher = args.launcher
     if args.work_dir is not None:
         config.work_dir = args.work_dir
@@ -160,7 +162,16 @@ def _zoo_config(name: str) -> Path | None:
 def _check_options(config: Config, options: Mapping[str, Any]) -> None:
     """Stops at a key that nothing reads: mmengine takes any, and a typing error would be silent."""
     known = {*config.keys(), *inspect.signature(Runner.__init__).parameters, 'tta_model'}
-    known |= {'tta_pipeline', 'runner_type', 'compile', 'sync_bn', 'find_unused_parameters'}
+    known |= {
+        'resize',
+        'tta_pipeline',
+        'tta_ratios',
+        'tta_flip',
+        'runner_type',
+        'compile',
+        'sync_bn',
+        'find_unused_parameters',
+    }
     known |= {'activation_checkpointing', 'efficient_conv_bn_eval', 'model_wrapper_cfg'}
     known -= {'self', 'cfg'}
     for key in options:

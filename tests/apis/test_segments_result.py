@@ -116,8 +116,8 @@ def test_the_kinds_of_files_are_those_of_the_task(tmp_path):
 def segment(tmp_path_factory):
     folder = tmp_path_factory.mktemp('model')
     torch.save({'model': tiny_ovseg.build(seed=1).to_published()}, folder / 'tiny.pth')
-    inference = {'type': 'AntialiasedResize', 'scale': (128, 64)}
-    Config({'model': tiny_ovseg.config(), 'inference': inference}).dump(folder / 'tiny.py')
+    resize = {'type': 'AntialiasedResize', 'scale': (128, 64)}
+    Config({'model': tiny_ovseg.config(), 'resize': resize}).dump(folder / 'tiny.py')
     segment = OpenVocabSegmenter(folder / 'tiny.py', folder / 'tiny.pth', 'cpu')
     logits = torch.full((4, 16, 24), -8.0)
     for query in range(4):
@@ -213,7 +213,7 @@ def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
         clip={'model': 'tiny_clip_scenes', 'pretrained': 'embedded'},
         mask_prompts=0,
     )
-    Config({'model': model, 'inference': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
+    Config({'model': model, 'resize': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
     segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu')
     asked = {'score_threshold': 0.0}
     apart = segment.segments(tmp_path / 'photo.png', 'star', **asked)

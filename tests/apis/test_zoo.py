@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 import ovseg
 from ovseg.apis import zoo
-from ovseg.apis.preprocess import ResizeRule
 from ovseg.errors import UserError
+from ovseg.images import resize_rule_of
 
 KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP', 'OVSeg')
 # Users bring the weights of these.
@@ -28,7 +28,7 @@ def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_com
         assert config.model.type in KINDS
         # Classes that training fixed are known; all others are asked for.
         assert (config.model.get('vocabulary') is None) == (config.model.type != 'DenseCLIP')
-        assert ResizeRule.from_config(config).scale is not None
+        assert resize_rule_of(config).scale is not None
         assert entry.weights
         assert entry.licence
         assert bool(entry.published) == bool(entry.source)

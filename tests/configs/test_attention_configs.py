@@ -56,7 +56,7 @@ def test_every_config_reads_and_says_its_method(path):
     if '_openai' in path.stem or '_metaclip' in path.stem:
         assert config.model.clip.model.endswith('-quickgelu')
     if path.stem.endswith('_images'):
-        assert config.inference.keep_ratio and config.model.get('vocabulary') is None
+        assert config.resize.keep_ratio and config.model.get('vocabulary') is None
     elif not path.stem.endswith('_tiny_scenes'):
         name = path.stem.split('_', 3)[3]
         assert config.model.vocabulary.dataset == name

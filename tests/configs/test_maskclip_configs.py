@@ -27,7 +27,7 @@ def test_every_config_reads_and_says_its_protocol(path):
     assert config.default_scope == 'ovseg' and config.model.type == 'TrainingFreeSegmentor'
     assert config.model.clip.pretrained not in (None, 'random')
     if path.stem.endswith('_images'):
-        assert config.inference.keep_ratio
+        assert config.resize.keep_ratio
     elif not path.stem.startswith('maskclip_tiny'):
         name = path.stem.split('_', 3)[3]
         assert config.model.vocabulary.dataset == name

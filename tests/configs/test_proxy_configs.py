@@ -67,7 +67,7 @@ def test_every_config_names_its_parts(stem):
         from_sam = '_sam_' in stem or stem.endswith('_images')
         assert model.regions.type == ('SAMRegions' if from_sam else 'RegionFolder')
     if stem.endswith('_images'):
-        assert config_of(stem).inference.keep_ratio and model.get('vocabulary') is None
+        assert config_of(stem).resize.keep_ratio and model.get('vocabulary') is None
     else:
         words = 'proxyclip' if is_proxy else 'corrclip_v2' if second else 'corrclip_v1'
         assert (model.vocabulary.dataset, model.vocabulary.protocol) == (data_set_of(stem), words)
@@ -114,7 +114,7 @@ def test_configs_build_and_label_an_image(stem):
     model = shrunk(config_of(stem).model)
     model.test_cfg.update(crop_size=(40, 40), stride=(24, 24))
     built = MODELS.build({**model, '_scope_': 'ovseg'}).eval()
-    with torch.inference_mode():
+    with torch.resize_mode():
         encoding = built.encode_image(torch.randn(1, 3, 36, 45))
         labels = built.segment_encoding(encoding, (36, 45))
     assert labels.shape == (36, 45) and 0 <= labels.min() <= labels.max() < built.num_classes

@@ -115,7 +115,7 @@ def test_what_all_share_is_as_released(stem):
 def test_configs_for_any_images_leave_the_words_open(stem):
     config = config_of(stem)
     assert config.model.get('vocabulary') is None
-    assert config.inference == {'scale': (2048, 448), 'keep_ratio': True}
+    assert config.resize == {'scale': (2048, 448), 'keep_ratio': True}
     assert config.model.refinement.coarse_threshold == 0.2
 
 

@@ -28,4 +28,4 @@ val_cfg = dict(type='ValLoop')
 # Sizes of --tta, each also mirrored, as released.
 tta_ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 # For single pictures (demo/image_demo.py).
-inference = dict(scale=(2048, 512), keep_ratio=True)
+resize = dict(scale=(2048, 512), keep_ratio=True)

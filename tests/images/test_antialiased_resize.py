@@ -7,7 +7,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from torch.nn import functional as F
 
-from ovseg.datasets import AntialiasedResize
+from ovseg.images import AntialiasedResize
 from ovseg.registry import TRANSFORMS
 
 
