@@ -114,7 +114,7 @@ def test_configs_build_and_label_an_image(stem):
     model = shrunk(config_of(stem).model)
     model.test_cfg.update(crop_size=(40, 40), stride=(24, 24))
     built = MODELS.build({**model, '_scope_': 'ovseg'}).eval()
-    with torch.resize_mode():
+    with torch.inference_mode():
         encoding = built.encode_image(torch.randn(1, 3, 36, 45))
         labels = built.segment_encoding(encoding, (36, 45))
     assert labels.shape == (36, 45) and 0 <= labels.min() <= labels.max() < built.num_classes
