@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 import ovseg
 from ovseg.apis.building import build_model
@@ -33,11 +32,12 @@ from ovseg.apis.devices import choose_device
 from ovseg.apis.images import load_rgb
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
-from ovseg.apis.zoo import check_weights, resolve_model
+from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.images import resize_rule_of, to_batch
 from ovseg.segmentors.training_free import ImageEncoding
 from ovseg.visualization import written_whole
+from ovseg.zoo import check_weights, resolve_model
 
 _MEGABYTE = 2**20
 
@@ -48,6 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', nargs='+', help='one or two model names or config paths')
+    parser.add_argument('--on', metavar='DATA', help="use the config's settings for this data set")
     parser.add_argument(
         '--image-size',
         type=int,
@@ -157,9 +158,9 @@ class Subject:
 
     def __init__(self, config: str, args: argparse.Namespace, image: np.ndarray) -> None:
         self._device = choose_device(args.device)
-        name, path = resolve_model(config)
-        check_weights(path, args.pretrained, '--pretrained FILE')
-        settings = Config.fromfile(path)
+        name, place = resolve_model(config, args.on)
+        check_weights(place.path, args.pretrained, '--pretrained FILE')
+        settings = read_config(place.path, place.on)
         # The words' real time is wanted, and random weights should leave no traces in the cache.
         # A trained model has a classifier of its own, and asks its teacher for other words.
         is_trained = settings.model.get('teacher') is not None

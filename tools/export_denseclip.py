@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from ovseg.backbones.embedded import write_weights
+from ovseg.config_files import read_config
 from ovseg.engine.checkpoint import load_checkpoint_strict
-from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
 from ovseg.heads.pixel_text_matching import PixelTextMatching
 from ovseg.registry import MODELS
@@ -38,7 +37,7 @@ def load_trained(config_name: str, checkpoint: str) -> PixelTextMatching:
     Raises:
         UserError: the config has no DenseCLIP with a text tower.
     """
-    settings = Config.fromfile(str(find_config(config_name))).get('model') or {}
+    settings = read_config(config_name).get('model') or {}
     with DefaultScope.overwrite_default_scope('ovseg'):
         kind = MODELS.get(str(settings.get('type')))
         if kind is None or not issubclass(kind, PixelTextMatching):

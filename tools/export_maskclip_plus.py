@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 
 from ovseg.apis.building import build_model
-from ovseg.engine.launch import find_config
+from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.segmentors import MaskCLIPPlusSegmentor
 from ovseg.visualization.writing import written_whole
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out', type=Path)
     args = parser.parse_args(argv)
-    config = Config.fromfile(str(find_config(args.config)))
+    config = read_config(args.config)
     if config.get('model', {}).get('type') != 'MaskCLIPPlusSegmentor':
         raise UserError(f'{args.config} is no config of a MaskCLIPPlusSegmentor')
     model = build_model(config, args.checkpoint)

@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from ovseg.backbones.adapted_clip import PROMPTS, image_tower
 from ovseg.backbones.checkpoints import describe_mismatch
 from ovseg.backbones.embedded import write_weights
+from ovseg.config_files import read_config
 from ovseg.engine.checkpoint import load_state_strict, read_checkpoint, state_of
-from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
 from ovseg.pretraining import MaskAdaptation
 from ovseg.registry import MODELS
@@ -88,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.into is not None and args.out.suffix == '.safetensors':
         raise UserError('--into writes a checkpoint of OVSeg: call OUT .pth')
-    config = Config.fromfile(str(find_config(args.config)))
+    config = read_config(args.config)
     if config.get('model', {}).get('type') != 'MaskAdaptation':
         raise UserError(f'{args.config} is no config of a MaskAdaptation')
     with DefaultScope.overwrite_default_scope('ovseg'):

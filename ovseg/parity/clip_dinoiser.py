@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.apis.zoo import find_config
+from ovseg.config_files import find_config
 from ovseg.guides import patch_correlation
 from ovseg.losses import correlation_loss, foreground_loss
 from ovseg.parity.clip_dinoiser_files import golden_model

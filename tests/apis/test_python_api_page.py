@@ -28,7 +28,7 @@ def test_examples_of_the_python_api_page(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     'module',
     [
-        *('apis.tables', 'apis.zoo', 'images.config_rule', 'images.pipeline', 'images.resize'),
+        *('apis.tables', 'zoo.lookup', 'images.config_rule', 'images.pipeline', 'images.resize'),
         *('visualization.draw', 'visualization.legend', 'visualization.segments'),
     ],
 )
