@@ -31,13 +31,13 @@ import torch
 from segment_anything import SamPredictor
 from torch import Tensor, nn
 
-from ovseg.backbones.embedded import WEIGHTS
-from ovseg.backbones.tiny_sam import build_tiny_sam
-from ovseg.datasets.scenes_draw import draw, whole
-from ovseg.datasets.scenes_masks import part_masks
-from ovseg.datasets.scenes_world import CANVAS, MATERIALS, sample_scene
-from ovseg.losses import mask_iou
-from ovseg.pretraining.mask_prompts import (
+from ovseg.encoders.embedded import WEIGHTS
+from ovseg.encoders.tiny_sam import build_tiny_sam
+from ovseg.scenes.draw import draw, whole
+from ovseg.scenes.masks import part_masks
+from ovseg.scenes.world import CANVAS, MATERIALS, sample_scene
+from ovseg.training.losses import mask_iou
+from ovseg.training.mask_prompts import (
     Prompts,
     boxes_around,
     coarse_prompts,

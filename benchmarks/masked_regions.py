@@ -18,13 +18,13 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ovseg.datasets.scenes import CLASSES, class_labels
-from ovseg.datasets.scenes_draw import draw, whole
-from ovseg.datasets.scenes_world import sample_scene
 from ovseg.engine.checkpoint import load_checkpoint_strict
-from ovseg.pretraining import MaskAdaptation
+from ovseg.regions.region_crops import RegionSettings, crop_regions
 from ovseg.registry import MODELS
-from ovseg.segmentors.region_crops import RegionSettings, crop_regions
+from ovseg.scenes.datasets import CLASSES, class_labels
+from ovseg.scenes.draw import draw, whole
+from ovseg.scenes.world import sample_scene
+from ovseg.training import MaskAdaptation
 
 PLAIN = 'configs/ovseg/clip_ft_tiny_5e_scenes.py'
 # CLIP's mean in whole numbers; regions stay in 0..255.

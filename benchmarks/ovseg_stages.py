@@ -45,11 +45,11 @@ from torch.nn import functional as F
 from ovseg.apis.building import build_model
 from ovseg.apis.profiling import MemoryPeak, StageClock
 from ovseg.apis.tables import text_table
+from ovseg.regions.mask_maps import mask_probabilities, segment_masks
+from ovseg.regions.region_crops import RegionSettings
+from ovseg.regions.region_embeddings import crop_proposals
+from ovseg.scores.upsample import ScoreMaps
 from ovseg.segmentors import OVSeg
-from ovseg.segmentors.mask_maps import mask_probabilities, segment_masks
-from ovseg.segmentors.region_crops import RegionSettings
-from ovseg.segmentors.region_embeddings import crop_proposals
-from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier, classifier_from_rows
 from ovseg.vocabulary import Vocabulary
 

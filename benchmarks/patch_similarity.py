@@ -26,14 +26,14 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones.clip_vit import CLIPViTEncoder
-from ovseg.backbones.embedded import WEIGHTS, read_embedded
-from ovseg.backbones.tiny import build_tiny_clip
-from ovseg.backbones.tiny_dino import build_tiny_dino, build_tiny_found
-from ovseg.datasets.scenes import class_labels
-from ovseg.datasets.scenes_draw import draw
-from ovseg.datasets.scenes_world import MATERIALS, sample_scene
-from ovseg.pretraining.found import background_mask, last_queries_and_keys
+from ovseg.encoders.clip_vit import CLIPViTEncoder
+from ovseg.encoders.embedded import WEIGHTS, read_embedded
+from ovseg.encoders.tiny import build_tiny_clip
+from ovseg.encoders.tiny_dino import build_tiny_dino, build_tiny_found
+from ovseg.scenes.datasets import class_labels
+from ovseg.scenes.draw import draw
+from ovseg.scenes.found import background_mask, last_queries_and_keys
+from ovseg.scenes.world import MATERIALS, sample_scene
 
 PATCH = 8
 WINDOW, STEP = 32, 16

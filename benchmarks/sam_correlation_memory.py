@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.apis.profiling import MemoryPeak
-from ovseg.backbones.sam import load_sam
-from ovseg.backbones.sam_encoder import GlobalAttention, SAMEncoder
+from ovseg.encoders.sam import load_sam
+from ovseg.encoders.sam_encoder import GlobalAttention, SAMEncoder
 from ovseg.guides.sam_correlation import SAMCorrelation, aggregate
 
 _CHANNELS = 768

@@ -29,8 +29,8 @@ from ovseg.apis.segments_result import KINDS_OF_SEGMENT_FILES, SegmentsResult
 from ovseg.apis.tables import text_table
 from ovseg.apis.tasks import TASKS
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
-from ovseg.segmentors.mask_segments import SegmentSettings
-from ovseg.visualization import check_folder
+from ovseg.files import check_folder
+from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.visualization.legend import format_share
 from ovseg.vocabulary import Vocabulary, build_vocabulary
 from ovseg.zoo import DEFAULT_MODEL

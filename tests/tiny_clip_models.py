@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ovseg.backbones import LoadedCLIP, load_clip
+from ovseg.encoders import LoadedCLIP, load_clip
 
 TEXT = {'context_length': 16, 'vocab_size': 49408, 'width': 16, 'heads': 2, 'layers': 1}
 VIT = {

@@ -10,10 +10,10 @@ from tiny_clip_models import VIT
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.heads.open_vocabulary_maskformer import Proposals
+from ovseg.regions.region_crops import crop_regions
 from ovseg.registry import MODELS
 from ovseg.segmentors import OVSeg
-from ovseg.segmentors.region_crops import crop_regions
+from ovseg.training.heads.open_vocabulary_maskformer import Proposals
 
 EMBEDDED = {'model': 'tiny_clip_scenes', 'pretrained': 'embedded'}
 WORDS = 'cat; sofa; wall; sky'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ovseg.backbones.sam import LoadedSAM, load_sam
+from ovseg.encoders.sam import LoadedSAM, load_sam
 
 # Frames of 64 pixels, 8 x 8 patches, a global attention in the middle and at the end.
 TINY_SAM = {

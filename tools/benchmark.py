@@ -34,9 +34,9 @@ from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
 from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
+from ovseg.files import written_whole
 from ovseg.images import resize_rule_of, to_batch
 from ovseg.segmentors.training_free import ImageEncoding
-from ovseg.visualization import written_whole
 from ovseg.zoo import check_weights, resolve_model
 
 _MEGABYTE = 2**20

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ovseg.backbones.ovseg_format import backbone_from_ovseg
+from ovseg.encoders.ovseg_format import backbone_from_ovseg
 from ovseg.errors import UserError, run_cli
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 # The classifier of the pretraining.
 _CLASSIFIER = ('fc.', 'stem.fc.', 'linear.')

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import UserError, run_cli
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 _PREFIX = 'guide.'
 _LAYERS = ('bkg_decoder.bias', 'bkg_decoder.weight', 'obj_proj.bias', 'obj_proj.weight')

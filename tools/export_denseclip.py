@@ -19,12 +19,12 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ovseg.backbones.embedded import write_weights
 from ovseg.config_files import read_config
+from ovseg.encoders.embedded import write_weights
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError, run_cli
-from ovseg.heads.pixel_text_matching import PixelTextMatching
 from ovseg.registry import MODELS
+from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 
 
 def load_trained(config_name: str, checkpoint: str) -> PixelTextMatching:

@@ -18,8 +18,8 @@ import torch
 from ovseg.apis.building import build_model
 from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
+from ovseg.files import written_whole
 from ovseg.segmentors import MaskCLIPPlusSegmentor
-from ovseg.visualization.writing import written_whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:

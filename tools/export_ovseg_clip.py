@@ -23,15 +23,15 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ovseg.backbones.adapted_clip import PROMPTS, image_tower
-from ovseg.backbones.checkpoints import describe_mismatch
-from ovseg.backbones.embedded import write_weights
 from ovseg.config_files import read_config
+from ovseg.encoders.adapted_clip import PROMPTS, image_tower
+from ovseg.encoders.embedded import write_weights
 from ovseg.engine.checkpoint import load_state_strict, read_checkpoint, state_of
 from ovseg.errors import UserError, run_cli
-from ovseg.pretraining import MaskAdaptation
+from ovseg.files import written_whole
 from ovseg.registry import MODELS
-from ovseg.visualization.writing import written_whole
+from ovseg.training import MaskAdaptation
+from ovseg.weight_files import describe_mismatch
 
 _INSIDE = 'clip_adapter.clip_model.'
 

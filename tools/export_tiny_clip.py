@@ -13,11 +13,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ovseg.backbones.tiny import save_tiny_clip
+from ovseg.encoders.tiny import save_tiny_clip
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError, run_cli
-from ovseg.pretraining import CLIPContrast
 from ovseg.registry import MODELS
+from ovseg.scenes import CLIPContrast
 
 
 def main(argv: Sequence[str] | None = None) -> int:

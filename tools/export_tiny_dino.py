@@ -13,11 +13,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ovseg.backbones.tiny_dino import save_tiny_dino, save_tiny_found
+from ovseg.encoders.tiny_dino import save_tiny_dino, save_tiny_found
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError, run_cli
-from ovseg.pretraining import FoundTraining, SelfDistillation
 from ovseg.registry import MODELS
+from ovseg.scenes import FoundTraining, SelfDistillation
 
 
 def main(argv: Sequence[str] | None = None) -> int:

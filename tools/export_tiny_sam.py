@@ -13,11 +13,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ovseg.backbones.tiny_sam import save_tiny_sam
+from ovseg.encoders.tiny_sam import save_tiny_sam
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError, run_cli
-from ovseg.pretraining import PromptableMasks
 from ovseg.registry import MODELS
+from ovseg.scenes import PromptableMasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:

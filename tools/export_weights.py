@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ovseg.backbones.embedded import write_weights
+from ovseg.encoders.embedded import write_weights
 from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import run_cli
 

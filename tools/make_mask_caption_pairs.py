@@ -26,17 +26,17 @@ from tqdm import tqdm
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import load_rgb
 from ovseg.apis.proposals import ModelProposals
-from ovseg.backbones.adapted_clip import AdaptedCLIP
-from ovseg.backbones.clip import EMBEDDED_MODELS, load_clip
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
+from ovseg.encoders.adapted_clip import AdaptedCLIP
+from ovseg.encoders.clip import EMBEDDED_MODELS, load_clip
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
-from ovseg.guides.region_maps import RegionFolder
-from ovseg.guides.region_proposals import MapProposals, ProposalSource
-from ovseg.pretraining.region_nouns import NamedRegion, RegionNamer
+from ovseg.files import check_folder, written_whole
+from ovseg.regions.region_maps import RegionFolder
+from ovseg.regions.region_proposals import MapProposals, ProposalSource
 from ovseg.registry import build_part
-from ovseg.text.nouns import ListedNouns, NounSource, TaggedNouns
-from ovseg.visualization.writing import check_folder, written_whole
+from ovseg.training.nouns import ListedNouns, NounSource, TaggedNouns
+from ovseg.training.region_nouns import NamedRegion, RegionNamer
 from ovseg.vocabulary import Vocabulary
 
 TABLE = 'pairs.csv'

@@ -23,14 +23,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ovseg.datasets.scenes import CLASSES, PHRASE_CLASSES, class_labels, phrase_labels
-from ovseg.datasets.scenes_captions import describe
-from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
-from ovseg.datasets.scenes_draw import Picture, draw, whole
-from ovseg.datasets.scenes_instances import coco_annotation, coco_file, visible_objects
-from ovseg.datasets.scenes_world import CANVAS, Scene, sample_scene
 from ovseg.errors import UserError, run_cli
-from ovseg.visualization.writing import check_folder, written_whole
+from ovseg.files import check_folder, written_whole
+from ovseg.scenes.captions import describe
+from ovseg.scenes.datasets import CLASSES, PHRASE_CLASSES, class_labels, phrase_labels
+from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
+from ovseg.scenes.draw import Picture, draw, whole
+from ovseg.scenes.instances import coco_annotation, coco_file, visible_objects
+from ovseg.scenes.world import CANVAS, Scene, sample_scene
 
 SETTINGS = 'settings.json'
 # folder -> split

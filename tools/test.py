@@ -26,9 +26,9 @@ from ovseg.engine.tta import RATIOS, augmented_pipeline
 from ovseg.errors import UserError, run_cli
 from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol, IoUReport
 from ovseg.evaluation.protocol import resize_of
+from ovseg.files import written_whole
 from ovseg.images import give_resize_rule
 from ovseg.registry import MODELS
-from ovseg.visualization.writing import written_whole
 
 # What a test does without; a config with one half of such a group is an error for mmengine.
 _NOT_FOR_TESTING = (

@@ -1,5 +1,5 @@
 # What configs of detectors share beside the default runtime.
 _base_ = ['./default_runtime.py']
 # The second one imports mmdet's data sets and metrics, which segmentation does without.
-custom_imports = dict(imports=['ovseg', 'ovseg.detectors'], allow_failed_imports=False)
+custom_imports = dict(imports=['ovseg', 'ovseg.training.detectors'], allow_failed_imports=False)
 visualizer = dict(type='mmdet.DetLocalVisualizer')

@@ -21,7 +21,7 @@ model = dict(
         ),
         text_cfg=dict(context_length=20, vocab_size=49408, width=96, heads=4, layers=2),
     ),
-    # All words of the captions (ovseg.datasets.scenes_captions.CAPTION_WORDS).
+    # All words of the captions (ovseg.scenes.captions.CAPTION_WORDS).
     words=(
         'red orange yellow green blue purple pink black '
         'star heart ball donut flower fish mushroom kite leaf target '

@@ -9,15 +9,15 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ovseg.backbones.checkpoints import read_tensors
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
+from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
-from ovseg.segmentors.ovseg import OVSeg
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.weight_files import read_tensors
 
 
 def build_model(

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ovseg.errors import UserError, nearest
-from ovseg.visualization import written_whole
+from ovseg.files import written_whole
 
 
 def check_kinds(kinds: Collection[str], known: Sequence[str]) -> list[str]:

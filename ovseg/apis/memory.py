@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ovseg.apis.devices import is_out_of_memory
 from ovseg.errors import UserError
-from ovseg.segmentors.encoding import ImageEncoding
+from ovseg.scores.encoding import ImageEncoding
 from ovseg.segmentors.prediction import VocabularyPrediction
 
 _SMALLEST_STRIP_MEGABYTES = 1.0

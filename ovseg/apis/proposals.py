@@ -10,14 +10,14 @@ import torch
 
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.errors import UserError
-from ovseg.segmentors.ovseg import ProposalEncoding
-from ovseg.segmentors.upsample import output_strips
+from ovseg.scores.upsample import output_strips
+from ovseg.segmentors.mask_adapted_clip import ProposalEncoding
 
 _STRIP_BYTES = 64 * 2**20
 
 
 class ModelProposals:
-    """A :class:`~ovseg.guides.region_proposals.ProposalSource`: the masks of an ``OVSeg`` model.
+    """A :class:`~ovseg.regions.region_proposals.ProposalSource`: the masks of an ``OVSeg`` model.
 
     Args:
         model: a config of an ``OVSeg``. One that does not ask CLIP about regions

@@ -15,7 +15,8 @@ from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
 from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError, nearest
-from ovseg.visualization import class_shares, draw_overlay, save_label_png, written_whole
+from ovseg.files import written_whole
+from ovseg.visualization import class_shares, draw_overlay, save_label_png
 from ovseg.visualization.legend import format_share
 
 _ENDS = {

@@ -23,8 +23,8 @@ from ovseg.apis.tasks import check_segment_task, stuff_labels
 from ovseg.config_files import read_config
 from ovseg.errors import UserError
 from ovseg.images import resize_rule_of, to_batch
-from ovseg.segmentors.encoding import ImageEncoding
-from ovseg.segmentors.mask_segments import SegmentSettings
+from ovseg.regions.mask_segments import SegmentSettings
+from ovseg.scores.encoding import ImageEncoding
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary

@@ -15,7 +15,7 @@ from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
 from ovseg.apis.tasks import check_segment_task
 from ovseg.coco_masks import mask_record
-from ovseg.segmentors.mask_segments import Segment
+from ovseg.regions.mask_segments import Segment
 from ovseg.visualization import draw_segments, save_panoptic_png
 from ovseg.visualization.legend import format_share
 

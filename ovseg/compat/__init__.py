@@ -6,6 +6,7 @@
   mmcv has none; until mmcv itself falls back to torchvision.
 * `mmseg_datasets` imports mmseg's data sets silently; until onedl-mmsegmentation is silent.
 * `mmdet_datasets` does the same for mmdet's data sets and metrics, where a config asks for them.
+* `moved_modules` keeps the names that modules had in version 0.1.0; until version 0.3.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib.util
 import sys
 import warnings
 
+from ovseg.compat import moved_modules
 from ovseg.compat.mmcv_extension import MMCVExtension
 
 EXTENSION = 'mmcv._ext'
@@ -26,11 +28,12 @@ _TOO_LATE = (
 
 
 def install() -> None:
-    """Serve mmcv's missing compiled ops; a second call changes nothing.
+    """Serve mmcv's missing compiled ops and modules' old names; a second call changes nothing.
 
-    Does nothing where mmcv is not installed or has its real extension. Imports neither mmcv nor
-    torch. Warns, in one sentence, if mmseg's models were imported too early to profit.
+    Does nothing about ops where mmcv is not installed or has its real extension. Imports neither
+    mmcv nor torch. Warns, in one sentence, if mmseg's models were imported too early to profit.
     """
+    moved_modules.install()
     if EXTENSION in sys.modules or not _mmcv_lacks_extension():
         return
     if 'mmseg.models' in sys.modules:

@@ -16,18 +16,6 @@ from ovseg.datasets.labelled_folder import LabelledFolderDataset
 from ovseg.datasets.loading import LoadSegLabels
 from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
 from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
-from ovseg.datasets.scenes import (
-    LoadScene,
-    LoadSceneLabels,
-    ScenesDataset,
-    ScenesFolderDataset,
-    ScenesHeldoutDataset,
-    ScenesPhrasesDataset,
-)
-from ovseg.datasets.scenes_crops import SceneCropsDataset
-from ovseg.datasets.scenes_masks import SceneMasksDataset
-from ovseg.datasets.scenes_pictures import ScenePicturesDataset
-from ovseg.datasets.scenes_views import SceneCaptionsDataset
 from ovseg.datasets.seeded import SeededSamplesDataset
 from ovseg.datasets.unlabelled import SuppressLabels
 from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
@@ -46,21 +34,11 @@ __all__ = [
     'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
-    'LoadScene',
-    'LoadSceneLabels',
     'LoadSegLabels',
     'MaskCaptionPairs',
     'PackWithOriginal',
     'RandomBrightness',
     'SSDPhotoMetricDistortion',
-    'SceneCaptionsDataset',
-    'SceneCropsDataset',
-    'SceneMasksDataset',
-    'ScenePicturesDataset',
-    'ScenesDataset',
-    'ScenesFolderDataset',
-    'ScenesHeldoutDataset',
-    'ScenesPhrasesDataset',
     'SeededSamplesDataset',
     'SuppressLabels',
     'VOC20Dataset',

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from ovseg.errors import UserError, nearest
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 
 @dataclass(frozen=True)

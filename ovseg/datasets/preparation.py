@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ovseg.datasets.base import LabelMapDataset
 from ovseg.datasets.loading import decode_labels
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 Labels = npt.NDArray[np.integer]
 _SHOWN_FAILURES = 20

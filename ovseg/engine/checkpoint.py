@@ -16,10 +16,10 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
 
-from ovseg.backbones.checkpoints import describe_mismatch
-from ovseg.backbones.download import fetch_url
-from ovseg.backbones.embedded import WEIGHTS
+from ovseg.downloads import fetch_url
+from ovseg.encoders.embedded import WEIGHTS
 from ovseg.errors import UserError, nearest
+from ovseg.weight_files import describe_mismatch
 
 # Weights that ship with ovseg: ovseg://NAME.
 _SHIPPED = 'ovseg://'

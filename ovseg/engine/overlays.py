@@ -13,9 +13,9 @@ from mmengine.runner import Runner
 
 from ovseg.engine.checkpoint import unwrap
 from ovseg.errors import UserError
+from ovseg.files import written_whole
 from ovseg.registry import HOOKS
 from ovseg.visualization.draw import draw_overlay
-from ovseg.visualization.writing import written_whole
 
 
 @HOOKS.register_module()

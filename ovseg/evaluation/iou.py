@@ -23,9 +23,9 @@ from ovseg.evaluation.areas import (
     count_areas,
     summarise,
 )
+from ovseg.files import written_whole
 from ovseg.registry import METRICS
 from ovseg.visualization.label_png import save_label_png
-from ovseg.visualization.writing import written_whole
 
 Headline = Literal['mIoU', 'mIoU_present']
 

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.backbones.dense import DenseFeatures
-from ovseg.backbones.dino import QUANTITIES, DINOEncoder, Quantity, load_dino
-from ovseg.backbones.found import FOUND
+from ovseg.affinity.correlation import patch_correlation
+from ovseg.encoders.dense import DenseFeatures
+from ovseg.encoders.dino import QUANTITIES, DINOEncoder, Quantity, load_dino
+from ovseg.encoders.found import FOUND
 from ovseg.errors import UserError, nearest
-from ovseg.guides.correlation import patch_correlation
 from ovseg.guides.guide import Guidance
 from ovseg.registry import MODELS
 
@@ -25,8 +25,8 @@ class DINOTeacher(nn.Module):
     gives the targets that :class:`~ovseg.guides.dinoiser.DINOiserGuide` learns.
 
     Args:
-        dino: arguments of :func:`~ovseg.backbones.dino.load_dino`.
-        found: arguments of :class:`~ovseg.backbones.found.FOUND`, or None for no foreground.
+        dino: arguments of :func:`~ovseg.encoders.dino.load_dino`.
+        found: arguments of :class:`~ovseg.encoders.found.FOUND`, or None for no foreground.
         quantity: which projection of DINO's last attention is compared. Values for training;
             keys are the default of the released teacher-only model.
         gamma: correlations under it count as 0, in [0, 1].

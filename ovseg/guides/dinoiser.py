@@ -10,14 +10,14 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ovseg.backbones.checkpoints import check_finite, load_strictly, read_tensors
-from ovseg.backbones.dense import DenseFeatures
-from ovseg.backbones.download import fetch_url
-from ovseg.backbones.embedded import WEIGHTS
+from ovseg.affinity.correlation import patch_correlation
+from ovseg.downloads import fetch_url
+from ovseg.encoders.dense import DenseFeatures
+from ovseg.encoders.embedded import WEIGHTS
 from ovseg.errors import UserError
-from ovseg.guides.correlation import patch_correlation
 from ovseg.guides.guide import Guidance
 from ovseg.registry import MODELS
+from ovseg.weight_files import check_finite, load_strictly, read_tensors
 
 EMBEDDED = 'embedded:'
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ovseg.backbones.dense import DenseFeatures
-from ovseg.guides.correlation import pool_by_affinity
+from ovseg.affinity.correlation import pool_by_affinity
+from ovseg.encoders.dense import DenseFeatures
 
 
 @dataclass(frozen=True)

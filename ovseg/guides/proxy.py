@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones.clip_vit import CLIPViTEncoder, drop_class_token
+from ovseg.encoders.clip_vit import CLIPViTEncoder, drop_class_token
 from ovseg.errors import UserError
 
 

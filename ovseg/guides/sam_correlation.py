@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones.sam_encoder import GlobalAttention, heads_joined
+from ovseg.encoders.sam_encoder import GlobalAttention, heads_joined
 
 # A threshold above this would leave a patch hardly more than itself.
 _HIGHEST_THRESHOLD = 0.9

@@ -1,4 +1,4 @@
-"""Images on their way to a network: the one resize rule and batches."""
+"""Images on their way to a network: the one resize rule, batches, and windows."""
 
 from ovseg.images.batch import to_batch
 from ovseg.images.config_rule import follow_overrides, give_resize_rule, resize_rule_of

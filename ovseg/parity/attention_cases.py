@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovseg.backbones.clip import build_architecture
+from ovseg.encoders.clip import build_architecture
 from ovseg.parity.report import Report, Tolerance
+from ovseg.scores.pixel_stage import PixelStage, refined_strips
+from ovseg.scores.upsample import ScoreMaps, output_strips
 from ovseg.segmentors import TrainingFreeSegmentor
-from ovseg.segmentors.pixel_stage import PixelStage, refined_strips
-from ovseg.segmentors.upsample import ScoreMaps, output_strips
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection
 
@@ -159,7 +159,7 @@ def weight_file(content: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], st
 
 @contextmanager
 def dino_file(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Arguments of :func:`~ovseg.backbones.dino.load_dino` for a golden file's DINO.
+    """Arguments of :func:`~ovseg.encoders.dino.load_dino` for a golden file's DINO.
 
     Args:
         content: ``weights.pt``.

@@ -13,17 +13,17 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.affinity.correlation import patch_correlation
 from ovseg.config_files import find_config
-from ovseg.guides import patch_correlation
-from ovseg.losses import correlation_loss, foreground_loss
 from ovseg.parity.clip_dinoiser_files import golden_model
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.refiners import LearnedBackground
 from ovseg.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
+from ovseg.scores.test_settings import InferenceSettings
+from ovseg.scores.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
-from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
 from ovseg.text import build_classifier
+from ovseg.training.losses import correlation_loss, foreground_loss
 from ovseg.vocabulary import Vocabulary
 
 FEATURES = Tolerance(atol=1e-5, rtol=1e-5)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.backbones import CorrCLIPEncoder, load_clip
-from ovseg.guides.region_scope import linked_groups, region_distances, resize_regions
-from ovseg.guides.retrieval import RetrievalBank
+from ovseg.affinity.region_scope import linked_groups, region_distances, resize_regions
+from ovseg.encoders import load_clip
+from ovseg.guides import CorrCLIPEncoder
 from ovseg.parity.attention_cases import (
     FEATURES,
     PIPELINE_INPUTS,
@@ -27,6 +27,7 @@ from ovseg.parity.attention_cases import (
     weight_file,
 )
 from ovseg.parity.report import EXACT, Report
+from ovseg.regions.retrieval import RetrievalBank
 from ovseg.segmentors import CorrCLIP
 from ovseg.segmentors.corrclip import TwoModelClassifier
 from ovseg.text import Classifier

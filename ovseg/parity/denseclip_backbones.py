@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovseg.backbones import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
-from ovseg.backbones.checkpoints import load_strictly
-from ovseg.backbones.clip_initialisation import (
+from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
+from ovseg.encoders.clip_initialisation import (
     clip_state,
     text_encoder_state,
     unmatched,
 )
-from ovseg.backbones.text_aligned import TextAlignedFeatures
+from ovseg.encoders.text_aligned import TextAlignedFeatures
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.registry import MODELS
+from ovseg.weight_files import load_strictly
 
 # Of the one-block archive whose table and filters the golden file has the first channels of.
 _VIT_B16 = {'patch_size': 16, 'layers': 1, 'out_indices': (0, 0, 0, 0)}

@@ -17,10 +17,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
-from ovseg.heads.pixel_text_matching import join_score_map
-from ovseg.losses import box_raster, box_segmentation_loss
-from ovseg.losses.box_segmentation import STRIDE
 from ovseg.parity.denseclip_cases import (
     case_of,
     close,
@@ -33,6 +29,10 @@ from ovseg.parity.denseclip_cases import (
     without_ignored,
 )
 from ovseg.parity.report import EXACT, Report
+from ovseg.training.detectors import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
+from ovseg.training.heads.pixel_text_matching import join_score_map
+from ovseg.training.losses import box_raster, box_segmentation_loss
+from ovseg.training.losses.box_segmentation import STRIDE
 
 Detector = DenseCLIPRetinaNet | DenseCLIPMaskRCNN
 _CLASSES = {'DenseCLIP_RetinaNet': DenseCLIPRetinaNet, 'DenseCLIP_MaskRCNN': DenseCLIPMaskRCNN}

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.engine.tta import OVSegTTA
-from ovseg.heads.pixel_text_matching import join_score_map, tokenize_names
 from ovseg.parity.denseclip_cases import (
     LABELS,
     case_of,
@@ -27,6 +26,7 @@ from ovseg.parity.denseclip_cases import (
 )
 from ovseg.parity.report import EXACT, Report
 from ovseg.segmentors import DenseCLIP
+from ovseg.training.heads.pixel_text_matching import join_score_map, tokenize_names
 
 
 def check_segmentor(report: Report, folder: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovseg.backbones.text_aligned import TextAlignedFeatures
-from ovseg.heads.pixel_text_matching import PixelTextMatching
+from ovseg.encoders.text_aligned import TextAlignedFeatures
 from ovseg.parity.denseclip_cases import compare_tensors, load_case, without_ignored
 from ovseg.parity.report import EXACT, Report
+from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 
 
 class _TextSide(PixelTextMatching, nn.Module):

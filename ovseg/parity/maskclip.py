@@ -15,13 +15,13 @@ from mmseg.models import SegDataPreProcessor
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
-from ovseg.backbones import build_dense_encoder
-from ovseg.backbones.clip import override_vision
-from ovseg.backbones.maskclip_format import to_maskclip
+from ovseg.encoders import build_dense_encoder
+from ovseg.encoders.clip import override_vision
+from ovseg.encoders.maskclip_format import to_maskclip
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.refiners import KeySmoothing, PromptDenoising, key_smoothing, prompt_denoising
+from ovseg.scores.upsample import ScoreMaps, input_rows, output_strips
 from ovseg.segmentors import TrainingFreeSegmentor
-from ovseg.segmentors.upsample import ScoreMaps, input_rows, output_strips
 from ovseg.text import build_classifier
 from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.templates import get_templates

@@ -14,10 +14,10 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ovseg.engine.checkpoint import load_state_strict
-from ovseg.losses import upsampled_cross_entropy
 from ovseg.parity.maskclip import FEATURES, LABELS, open_clip_config
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.segmentors import MaskCLIPPlusSegmentor
+from ovseg.training.losses import upsampled_cross_entropy
 
 # Sums over thousands of pixels in another order.
 GRADIENTS = Tolerance(atol=1e-6, rtol=1e-3)

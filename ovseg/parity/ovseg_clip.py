@@ -9,8 +9,8 @@ from typing import Any
 import open_clip
 import torch
 
-from ovseg.backbones.clip import build_architecture, load_clip_weights
-from ovseg.backbones.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
+from ovseg.encoders.clip import build_architecture, load_clip_weights
+from ovseg.encoders.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
 from ovseg.parity.report import Tolerance
 
 FEATURES = Tolerance(atol=2e-5, rtol=1e-4)

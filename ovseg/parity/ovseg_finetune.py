@@ -18,7 +18,7 @@ from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.engine.warmup_cosine import WarmupCosineLR
 from ovseg.parity.ovseg_clip import FEATURES, model_config, read_visual, text_model
 from ovseg.parity.report import EXACT, Report, Tolerance
-from ovseg.pretraining import MaskAdaptation
+from ovseg.training import MaskAdaptation
 
 LOSSES = Tolerance(rtol=1e-5)
 # Sums over all tokens in another order.

@@ -13,21 +13,21 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ovseg.backbones.ovseg_format import backbone_from_ovseg, from_ovseg, to_ovseg
+from ovseg.encoders.ovseg_format import backbone_from_ovseg, from_ovseg, to_ovseg
 from ovseg.engine.checkpoint import load_state_strict
-from ovseg.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer
 from ovseg.parity.ovseg_clip import FEATURES, LOGITS, mask_prompted, read_visual
 from ovseg.parity.report import EXACT, Report, Tolerance
-from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries
-from ovseg.segmentors.region_crops import RegionSettings
-from ovseg.segmentors.region_embeddings import embed_regions
-from ovseg.segmentors.region_scores import (
+from ovseg.regions.mask_maps import mask_maps, segment_masks, select_queries
+from ovseg.regions.region_crops import RegionSettings
+from ovseg.regions.region_embeddings import embed_regions
+from ovseg.regions.region_scores import (
     EnsembleSettings,
     fuse,
     proposal_probabilities,
     region_probabilities,
 )
 from ovseg.text.cosine import cosine_logits
+from ovseg.training.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer
 
 # Sums of some ten thousand pixels.
 _SUMS = Tolerance(rtol=1e-6, atol=1e-2)

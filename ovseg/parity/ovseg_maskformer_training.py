@@ -12,12 +12,12 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones.ovseg_format import to_ovseg
-from ovseg.heads.maskformer_settings import FOCAL_ALPHA, FOCAL_GAMMA
-from ovseg.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer, class_masks
+from ovseg.encoders.ovseg_format import to_ovseg
 from ovseg.parity.ovseg_clip import FEATURES
 from ovseg.parity.ovseg_maskformer import golden_maskformer, pad_images, read_config
 from ovseg.parity.report import EXACT, Report, Tolerance
+from ovseg.training.heads.maskformer_settings import FOCAL_ALPHA, FOCAL_GAMMA
+from ovseg.training.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer, class_masks
 
 _LOSSES = Tolerance(rtol=1e-5)
 _NORMS = Tolerance(atol=2e-5, rtol=1e-3)

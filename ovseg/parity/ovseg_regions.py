@@ -11,18 +11,18 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
+from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
 from ovseg.parity.ovseg_clip import FEATURES, LOGITS, mask_prompted, read_visual
 from ovseg.parity.report import EXACT, Report
-from ovseg.segmentors.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
-from ovseg.segmentors.region_crops import (
+from ovseg.regions.mask_maps import mask_maps, segment_masks, select_queries, sum_of_masks
+from ovseg.regions.region_crops import (
     RegionSettings,
     crop_regions,
     mask_boxes,
     masked_crops,
 )
-from ovseg.segmentors.region_embeddings import RegionEmbeddings, embed_regions
-from ovseg.segmentors.region_scores import (
+from ovseg.regions.region_embeddings import RegionEmbeddings, embed_regions
+from ovseg.regions.region_scores import (
     EnsembleSettings,
     ProposalScores,
     fuse,
@@ -30,7 +30,7 @@ from ovseg.segmentors.region_scores import (
     proposal_probabilities,
     region_probabilities,
 )
-from ovseg.segmentors.upsample import ScoreMaps
+from ovseg.scores.upsample import ScoreMaps
 from ovseg.text.cosine import LOGIT_SCALE, cosine_logits, with_no_object
 
 _MEMORY_MEGABYTES = 0.2  # small, so that the cases go through several batches

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovseg.attention import LastBlockSpec
-from ovseg.backbones import CLIPViTEncoder, ProxyCLIPEncoder, load_clip
+from ovseg.affinity import LastBlockSpec
+from ovseg.encoders import CLIPViTEncoder, load_clip
+from ovseg.guides import ProxyCLIPEncoder
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.parity.attention_cases import (
     FEATURES,

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovseg.attention import ATTENTIONS, LAST_BLOCKS, LastBlockSpec, neighbour_bias, run_block
-from ovseg.backbones import CLIPViTEncoder, LoadedCLIP, load_clip
-from ovseg.backbones.dino import load_dino
+from ovseg.affinity import ATTENTIONS, LAST_BLOCKS, LastBlockSpec, neighbour_bias, run_block
+from ovseg.encoders import CLIPViTEncoder, LoadedCLIP, load_clip
+from ovseg.encoders.dino import load_dino
 from ovseg.parity.attention_cases import (
     FEATURES,
     PIPELINE_INPUTS,

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones import load_clip
-from ovseg.backbones.dino import load_dino
-from ovseg.backbones.sam import load_sam
-from ovseg.backbones.sam_encoder import resize_to_multiple
+from ovseg.encoders import load_clip
+from ovseg.encoders.dino import load_dino
+from ovseg.encoders.sam import load_sam
+from ovseg.encoders.sam_encoder import resize_to_multiple
 from ovseg.guides.sam_correlation import SAMCorrelation, correlation_rows, valid_patches
+from ovseg.images.windows import cut_windows, whole_patches, window_boxes
 from ovseg.parity.attention_cases import LABELS, ONE_LEVEL, PIXEL_SUM, PROBABILITIES
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.parity.trident_files import golden_trident, read_golden, save_clip, spatial
@@ -26,9 +27,8 @@ from ovseg.parity.trident_refinement import (
     check_units_regions,
     compare_refinement,
 )
+from ovseg.scores.upsample import output_rows
 from ovseg.segmentors.trident import Trident
-from ovseg.segmentors.upsample import output_rows
-from ovseg.segmentors.windows import cut_windows, whole_patches, window_boxes
 from ovseg.text import Classifier, build_classifier
 from ovseg.vocabulary import Rejection, build_vocabulary
 

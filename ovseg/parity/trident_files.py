@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovseg.backbones.clip import build_architecture
+from ovseg.encoders.clip import build_architecture
 from ovseg.parity.attention_cases import PREPROCESSOR
 from ovseg.segmentors.trident import Trident
 

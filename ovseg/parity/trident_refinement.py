@@ -13,20 +13,20 @@ import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from ovseg.backbones.sam import load_sam
-from ovseg.backbones.sam_encoder import SAMEncoder, resize_to_multiple
-from ovseg.backbones.sam_image import SAMImage
+from ovseg.encoders.sam import load_sam
+from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple
+from ovseg.encoders.sam_image import SAMImage
 from ovseg.parity.report import EXACT, Report, Tolerance
 from ovseg.parity.trident_files import read_golden, spatial
-from ovseg.refiners.coarse_map import CoarseMap, CoarseScores, all_rows, coarse_map
+from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import (
     decide_labels,
     largest_of_class,
     mask_scores,
     restore_failed,
 )
-from ovseg.refiners.regions import Regions, find_regions
 from ovseg.refiners.sam_prompts import Decoded, Prompts, SAMPrompts, decode, region_masks
+from ovseg.scores.coarse_map import CoarseMap, CoarseScores, all_rows, coarse_map
 
 PROBABILITIES = Tolerance(atol=1e-3)
 COORDINATES = Tolerance(atol=1e-3)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ovseg.backbones.dense import DenseFeatures
+from ovseg.encoders.dense import DenseFeatures
 from ovseg.errors import UserError
 from ovseg.refiners.key_smoothing import KeyNorm, key_smoothing
 from ovseg.refiners.learned_background import learned_background

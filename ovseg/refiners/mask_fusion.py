@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones.sam_image import SAMImage
-from ovseg.refiners.coarse_map import CoarseScores, row_strips
+from ovseg.encoders.sam_image import SAMImage
 from ovseg.row_resize import read_resized, resize_rows
+from ovseg.scores.coarse_map import CoarseScores, row_strips
 
 
 @dataclass(frozen=True)

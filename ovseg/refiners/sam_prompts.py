@@ -14,9 +14,13 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones.sam_image import SAMImage
+from ovseg.encoders.sam_image import SAMImage
 from ovseg.errors import UserError
-from ovseg.refiners.coarse_map import (
+from ovseg.refiners.label_regions import Regions, find_regions
+from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks
+from ovseg.registry import MODELS
+from ovseg.row_resize import read_resized
+from ovseg.scores.coarse_map import (
     CoarseScores,
     all_rows,
     coarse_map,
@@ -24,10 +28,6 @@ from ovseg.refiners.coarse_map import (
     half_size,
     row_strips,
 )
-from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks
-from ovseg.refiners.regions import Regions, find_regions
-from ovseg.registry import MODELS
-from ovseg.row_resize import read_resized
 
 __all__ = ['CoarseScores', 'Decoded', 'Prompts', 'Refinement', 'SAMPrompts', 'decode']
 

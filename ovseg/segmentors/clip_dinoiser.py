@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ovseg.errors import UserError
 from ovseg.guides import DINOiserGuide, DINOTeacher
-from ovseg.losses import correlation_loss, foreground_loss
 from ovseg.registry import MODELS, build_part
-from ovseg.segmentors.encoding import map_images
+from ovseg.scores.encoding import map_images
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.training.losses import correlation_loss, foreground_loss
 
 
 @MODELS.register_module()

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones import DenseFeatures, load_clip
-from ovseg.backbones.corr_clip import CorrCLIPEncoder
+from ovseg.affinity.region_scope import PADDING_REGION, resize_regions
+from ovseg.encoders import DenseFeatures, load_clip
 from ovseg.errors import UserError
-from ovseg.guides.region_maps import RegionSource
-from ovseg.guides.region_scope import PADDING_REGION, resize_regions
-from ovseg.guides.retrieval import RetrievalBank, support_embeddings
+from ovseg.guides.corr_clip import CorrCLIPEncoder
+from ovseg.images.windows import cut_windows
 from ovseg.refiners.mask_vote import majority_labels
+from ovseg.regions.region_maps import RegionSource
+from ovseg.regions.retrieval import RetrievalBank, support_embeddings
+from ovseg.regions.sampled_features import SampledFeatures
 from ovseg.registry import MODELS, build_part
-from ovseg.segmentors.dense_sampling import SampledFeatures
-from ovseg.segmentors.encoding import ImageEncoding, encode_windows, image_boxes
+from ovseg.scores.encoding import ImageEncoding, encode_windows, image_boxes
+from ovseg.scores.upsample import RegionScores, ScoreMaps
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
-from ovseg.segmentors.upsample import RegionScores, ScoreMaps
-from ovseg.segmentors.windows import cut_windows
 from ovseg.text import Classifier, TextEncoder, build_classifier
 from ovseg.vocabulary import Vocabulary
 
@@ -78,10 +78,10 @@ class CorrCLIP(TrainingFreeSegmentor):
     """Segments with regions: within them CLIP's values are mixed, and each votes on its label.
 
     Args:
-        regions: config of a :class:`~ovseg.guides.region_maps.RegionSource`, or such an object.
-        encoder: config of a :class:`~ovseg.backbones.corr_clip.CorrCLIPEncoder`.
-        bank: arguments of :class:`~ovseg.guides.retrieval.RetrievalBank` (version 2), or None.
-        auxiliary_clip: arguments of :func:`~ovseg.backbones.load_clip` for the CLIP of the bank's
+        regions: config of a :class:`~ovseg.regions.region_maps.RegionSource`, or such an object.
+        encoder: config of a :class:`~ovseg.guides.corr_clip.CorrCLIPEncoder`.
+        bank: arguments of :class:`~ovseg.regions.retrieval.RetrievalBank` (version 2), or None.
+        auxiliary_clip: arguments of :func:`~ovseg.encoders.load_clip` for the CLIP of the bank's
             auxiliary embeddings; its text tower is asked, too.
         kwargs: as in :class:`TrainingFreeSegmentor`; guides and refiners have no place here.
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ovseg.heads.pixel_text_matching import (
+from ovseg.registry import MODELS, build_part
+from ovseg.segmentors.trained import TrainedSegmentor
+from ovseg.training.heads.pixel_text_matching import (
     Matching,
     PixelTextMatching,
     check_neck_widths,
     join_score_map,
 )
-from ovseg.registry import MODELS, build_part
-from ovseg.segmentors.trained import TrainedSegmentor
 
 
 @MODELS.register_module()
@@ -26,7 +26,7 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
     concatenated to one level of the pyramid and, divided by ``tau``, trained with the labels, too.
 
     Args:
-        backbone: config of one that gives :class:`~ovseg.backbones.TextAlignedFeatures`.
+        backbone: config of one that gives :class:`~ovseg.encoders.TextAlignedFeatures`.
         text_encoder: config of a ``CLIPTextContextEncoder``; None for a model that was exported
             without it.
         context_decoder: config of a ``ContextDecoder``.
@@ -46,7 +46,7 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         freeze_text_encoder: whether its parameters stay as they are. False is the published
             behaviour: a learning rate of 0 that the schedule's floor raises to 1e-6.
         pretrained: CLIP's weights for backbone and text encoder, where these name none: a path, or
-            arguments of :func:`~ovseg.backbones.load_clip`.
+            arguments of :func:`~ovseg.encoders.load_clip`.
         settings: other arguments of :class:`TrainedSegmentor`.
 
     Raises:

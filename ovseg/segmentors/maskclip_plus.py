@@ -14,18 +14,13 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ovseg.backbones.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
+from ovseg.encoders.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
-from ovseg.heads.decode_loss import decode_loss
 from ovseg.registry import MODELS, build_part
-from ovseg.segmentors.encoding import ImageEncoding, encode_images
-from ovseg.segmentors.inference import InferenceSettings
+from ovseg.scores.encoding import ImageEncoding, encode_images
+from ovseg.scores.test_settings import InferenceSettings
+from ovseg.scores.upsample import ScoreMaps
 from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
-from ovseg.segmentors.pseudo_labels import (
-    PseudoLabelSettings,
-    assign_labels,
-    distillation_loss,
-)
 from ovseg.segmentors.trained_encoder import TrainedEncoder
 from ovseg.segmentors.trained_words import (
     has_words,
@@ -33,8 +28,13 @@ from ovseg.segmentors.trained_words import (
     with_learned_background,
 )
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
-from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier
+from ovseg.training.heads.decode_loss import decode_loss
+from ovseg.training.pseudo_labels import (
+    PseudoLabelSettings,
+    assign_labels,
+    distillation_loss,
+)
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
 
@@ -42,9 +42,9 @@ from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
     """A closed-vocabulary student in CLIP's text space, and the teacher that labels its images.
 
-    The student is a backbone, a neck if wanted, and a :class:`~ovseg.heads.MaskCLIPPlusHead` around
-    the decoder of any mmseg head. The teacher sees the same augmented images; it is frozen, and not
-    saved in checkpoints.
+    The student is a backbone, a neck if wanted, and a
+    :class:`~ovseg.training.heads.MaskCLIPPlusHead` around the decoder of any mmseg head. The
+    teacher sees the same augmented images; it is frozen, and not saved in checkpoints.
 
     Args:
         backbone: config, as in mmseg.

@@ -13,10 +13,10 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
-from ovseg.segmentors.encoding import ImageEncoding
-from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.pixel_stage import PixelRefiner, PixelStage, refined_strips
-from ovseg.segmentors.upsample import ScoreMaps, input_rows, labels_in_strips
+from ovseg.scores.encoding import ImageEncoding
+from ovseg.scores.pixel_stage import PixelRefiner, PixelStage, refined_strips
+from ovseg.scores.test_settings import InferenceSettings
+from ovseg.scores.upsample import ScoreMaps, input_rows, labels_in_strips
 from ovseg.text import Classifier
 
 # Keeps scores of a pixel without any from dividing by zero.
@@ -29,7 +29,7 @@ class VocabularyPrediction:
     """Mixin for mmseg segmentors: labels in strips, paddings, flips, and scores on request.
 
     What it asks of a segmentor: ``encode_images(inputs, originals)`` gives an
-    :class:`~ovseg.segmentors.encoding.ImageEncoding` an image, ``score(encoding, classifier)`` its
+    :class:`~ovseg.scores.encoding.ImageEncoding` an image, ``score(encoding, classifier)`` its
     score maps, and ``classifier`` decides. It stands before mmseg's class in the list of bases.
 
     Attributes:
@@ -123,7 +123,7 @@ class VocabularyPrediction:
         Args:
             classifier: decides.
             in_strips: ``(decide, collect)`` -> labels and what was collected, as in
-                :func:`~ovseg.segmentors.upsample.labels_in_strips`.
+                :func:`~ovseg.scores.upsample.labels_in_strips`.
             with_scores: also return class probabilities.
         """
         given = self.scores_are_probabilities

@@ -12,15 +12,15 @@ from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
-from ovseg.heads.decode_loss import decode_loss
 from ovseg.registry import MODELS, build_part
-from ovseg.segmentors.encoding import ImageEncoding, encode_images
-from ovseg.segmentors.inference import InferenceSettings
+from ovseg.scores.encoding import ImageEncoding, encode_images
+from ovseg.scores.test_settings import InferenceSettings
+from ovseg.scores.upsample import ScoreMaps
 from ovseg.segmentors.prediction import VocabularyPrediction
 from ovseg.segmentors.trained_encoder import TrainedEncoder
 from ovseg.segmentors.trained_words import trained_classifier
-from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.text import Classifier
+from ovseg.training.heads.decode_loss import decode_loss
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
 Heads = Mapping[str, Any] | Sequence[Mapping[str, Any]]

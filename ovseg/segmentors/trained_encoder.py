@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from ovseg.backbones import DenseFeatures
-from ovseg.backbones.dense import NO_MARGINS, Margins
+from ovseg.encoders import DenseFeatures
+from ovseg.encoders.dense import NO_MARGINS, Margins
 
 
 class TrainedEncoder:

@@ -11,19 +11,19 @@ from mmseg.models.segmentors import BaseSegmentor
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from ovseg.backbones import DenseFeatures, LoadedCLIP, build_dense_encoder, load_clip
-from ovseg.backbones.maskclip_format import (
+from ovseg.encoders import DenseFeatures, LoadedCLIP, build_dense_encoder, load_clip
+from ovseg.encoders.maskclip_format import (
     load_maskclip_visual,
     read_maskclip_files,
 )
 from ovseg.errors import UserError
 from ovseg.guides import apply_guide
 from ovseg.registry import MODELS, build_part
-from ovseg.segmentors.encoding import ImageEncoding, encode_images
-from ovseg.segmentors.inference import InferenceSettings
-from ovseg.segmentors.pixel_stage import PixelRefiner
+from ovseg.scores.encoding import ImageEncoding, encode_images
+from ovseg.scores.pixel_stage import PixelRefiner
+from ovseg.scores.test_settings import InferenceSettings
+from ovseg.scores.upsample import ScoreMaps
 from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
-from ovseg.segmentors.upsample import ScoreMaps
 from ovseg.segmentors.words import OpenVocabulary
 from ovseg.text import Classifier
 
@@ -36,7 +36,7 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
     """Segments with a frozen CLIP and a vocabulary that may change at any time.
 
     Args:
-        clip: arguments of :func:`~ovseg.backbones.load_clip`; ``maskclip_files`` (a list) takes the
+        clip: arguments of :func:`~ovseg.encoders.load_clip`; ``maskclip_files`` (a list) takes the
             vision tower from files in the published MaskCLIP format instead.
         encoder: arguments of the dense encoder that fits the tower.
         vocabulary: anything :func:`~ovseg.vocabulary.build_vocabulary` takes; None to set it later.

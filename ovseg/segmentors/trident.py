@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.backbones import CLIPViTEncoder, DenseFeatures
-from ovseg.backbones.companions import Companion
-from ovseg.backbones.sam import load_sam
-from ovseg.backbones.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
-from ovseg.backbones.sam_image import SAMImage
+from ovseg.encoders import CLIPViTEncoder, DenseFeatures
+from ovseg.encoders.companions import Companion
+from ovseg.encoders.sam import load_sam
+from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
+from ovseg.encoders.sam_image import SAMImage
 from ovseg.errors import UserError
 from ovseg.guides.proxy import ProxyAttention, mean_similarity
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
+from ovseg.images.windows import Box, cut_windows, whole_patches, window_boxes
 from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
 from ovseg.registry import MODELS, build_part
-from ovseg.segmentors.encoding import ImageEncoding
-from ovseg.segmentors.splicing import join_windows
+from ovseg.scores.encoding import ImageEncoding
+from ovseg.scores.splicing import join_windows
+from ovseg.scores.upsample import ScoreMaps, output_rows
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
-from ovseg.segmentors.upsample import ScoreMaps, output_rows
-from ovseg.segmentors.windows import Box, cut_windows, whole_patches, window_boxes
 from ovseg.settings import read_settings
 from ovseg.text import Classifier
 
@@ -47,10 +47,10 @@ class Trident(TrainingFreeSegmentor):
 
     Args:
         clip: as in the parent; a ViT.
-        companion: config of a :class:`~ovseg.backbones.companions.Companion` on a patch grid, such
+        companion: config of a :class:`~ovseg.encoders.companions.Companion` on a patch grid, such
             as ``dict(type='DINOCompanion', model='dino_vitb16')``.
-        sam: arguments of :func:`~ovseg.backbones.sam.load_sam`, and ``block_megabytes`` of
-            :class:`~ovseg.backbones.sam_encoder.SAMEncoder`.
+        sam: arguments of :func:`~ovseg.encoders.sam.load_sam`, and ``block_megabytes`` of
+            :class:`~ovseg.encoders.sam_encoder.SAMEncoder`.
         proxy: fields of :class:`~ovseg.guides.proxy.ProxyAttention`.
         correlation: fields of :class:`~ovseg.guides.sam_correlation.SAMCorrelation`.
         sam_columns: in how many parts, side by side, SAM sees an image; published 2 for Cityscapes,

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ovseg.backbones import LoadedCLIP
-from ovseg.backbones.maskclip_format import read_text_embeddings
+from ovseg.encoders import LoadedCLIP
+from ovseg.encoders.maskclip_format import read_text_embeddings
 from ovseg.errors import UserError
 from ovseg.text import Classifier, TextEncoder, build_classifier, classifier_from_rows
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary

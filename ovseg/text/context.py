@@ -7,9 +7,9 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.attention.last_block import finish_block
-from ovseg.backbones.clip import ACTIVATIONS, Activation
-from ovseg.backbones.clip_initialisation import (
+from ovseg.affinity.last_block import finish_block
+from ovseg.encoders.clip import ACTIVATIONS, Activation
+from ovseg.encoders.clip_initialisation import (
     Pretrained,
     clip_state,
     load_tower,
@@ -31,7 +31,7 @@ class ContextTextEncoder(TextTransformer):
         transformer_layers: blocks.
         embed_dim: D of the text space.
         pretrained: CLIP to start from, see
-            :func:`~ovseg.backbones.clip_initialisation.clip_state`; read by :meth:`init_weights`.
+            :func:`~ovseg.encoders.clip_initialisation.clip_state`; read by :meth:`init_weights`.
         activation: ``'quick_gelu'`` of OpenAI's models or ``'gelu'``.
 
     Raises:

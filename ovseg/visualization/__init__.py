@@ -6,14 +6,11 @@ from ovseg.visualization.draw import class_shares, draw_overlay
 from ovseg.visualization.label_png import save_label_png
 from ovseg.visualization.panoptic_png import save_panoptic_png
 from ovseg.visualization.segments import draw_segments
-from ovseg.visualization.writing import check_folder, written_whole
 
 __all__ = [
-    'check_folder',
     'class_shares',
     'draw_overlay',
     'draw_segments',
     'save_label_png',
     'save_panoptic_png',
-    'written_whole',
 ]

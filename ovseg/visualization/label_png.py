@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 MAX_LABEL = 65535
 _UNKNOWN_COLOR = (224, 224, 224)

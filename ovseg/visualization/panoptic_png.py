@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 _LARGEST = 256**3 - 1
 

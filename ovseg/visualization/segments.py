@@ -15,7 +15,7 @@ from ovseg.visualization.legend import LegendEntry, attach_legend
 from ovseg.visualization.paint import check_picture, enlarge, paint
 
 if TYPE_CHECKING:
-    from ovseg.segmentors.mask_segments import Segment
+    from ovseg.regions.mask_segments import Segment
 
 # Towards white (above 0) or black; the segments of a class take them in turn.
 _SHADES = (0.0, 0.4, -0.35, 0.2, -0.2)

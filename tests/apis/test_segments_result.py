@@ -16,11 +16,11 @@ from pycocotools.coco import COCO
 from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter, SegmentsResult
-from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
-from ovseg.datasets.scenes_draw import draw, whole
-from ovseg.datasets.scenes_world import MATERIALS, OBJECTS
 from ovseg.errors import UserError
-from ovseg.segmentors.mask_segments import Segment
+from ovseg.regions.mask_segments import Segment
+from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
+from ovseg.scenes.draw import draw, whole
+from ovseg.scenes.world import MATERIALS, OBJECTS
 
 WORDS = 'cat; sofa; wall; sky'
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from scripts import ROOT
 from tiny_clip_models import VIT
 
-from ovseg.attention import last_block_spec
+from ovseg.affinity import last_block_spec
 from ovseg.registry import MODELS
 from ovseg.text import Classifier
 from ovseg.vocabulary import build_vocabulary

@@ -10,7 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from scripts import ROOT
 from torch import nn
 
-from ovseg.backbones import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
+from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
 from ovseg.registry import DATASETS, MODELS
 from ovseg.segmentors import DenseCLIP, TrainedSegmentor
 from ovseg.vocabulary import build_vocabulary

@@ -12,8 +12,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from scripts import ROOT
 
-import ovseg.detectors
-from ovseg.backbones import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
+import ovseg.training.detectors
+from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
 from ovseg.registry import MODELS
 
 FOLDER = ROOT / 'configs' / 'denseclip'
@@ -69,8 +69,8 @@ def test_a_config_builds_its_detector(name):
     detector, method, backbone = parts(name)
     model = model_of(name)
     guided = {
-        'retinanet': ovseg.detectors.DenseCLIPRetinaNet,
-        'mask_rcnn': ovseg.detectors.DenseCLIPMaskRCNN,
+        'retinanet': ovseg.training.detectors.DenseCLIPRetinaNet,
+        'mask_rcnn': ovseg.training.detectors.DenseCLIPMaskRCNN,
     }[detector]
     assert isinstance(model, guided) == (method == 'denseclip')
     assert isinstance(model, guided.__mro__[3]) and type(model.neck).__module__.startswith('mmdet.')
@@ -167,7 +167,7 @@ def test_the_words_of_coco_are_those_of_the_labels():
 
 
 def test_the_words_of_scenes_are_those_of_its_files():
-    from ovseg.datasets.scenes_world import OBJECTS
+    from ovseg.scenes.world import OBJECTS
 
     for name in TINY:
         assert config_of(name).metainfo.classes == list(OBJECTS)

@@ -13,11 +13,11 @@ from mmengine.registry import DefaultScope
 from scripts import ROOT
 from tiny_clip_models import VIT
 
-from ovseg.datasets.scenes_draw import draw, whole
-from ovseg.datasets.scenes_world import sample_scene
 from ovseg.engine.vocabulary_check import check_classes
 from ovseg.images import ResizeRule, to_batch
 from ovseg.registry import DATASETS, MODELS
+from ovseg.scenes.draw import draw, whole
+from ovseg.scenes.world import sample_scene
 from ovseg.vocabulary import build_vocabulary
 
 FOLDER = ROOT / 'configs' / 'ovseg'

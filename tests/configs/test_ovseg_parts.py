@@ -12,8 +12,8 @@ from mmengine.registry import DefaultScope
 from scripts import ROOT
 from torch import nn
 
-from ovseg.heads import OpenVocabularyMaskFormer
 from ovseg.registry import MODELS, PARAM_SCHEDULERS
+from ovseg.training.heads import OpenVocabularyMaskFormer
 
 PARTS = ROOT / 'configs' / '_base_'
 MODELS_OF = {'swin-b': 768, 'r101c': 512}

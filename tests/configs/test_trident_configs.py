@@ -15,7 +15,7 @@ from tiny_clip_models import VIT
 from tiny_sams import TINY_SAM
 
 from ovseg.apis.building import build_model
-from ovseg.backbones import clip as clip_files
+from ovseg.encoders import clip as clip_files
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.vocabulary.protocols import protocol_words

@@ -5,11 +5,12 @@ import pytest
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
-from ovseg.datasets import KeepOriginalImage, PackWithOriginal, ScenesDataset
+from ovseg.datasets import KeepOriginalImage, PackWithOriginal
 from ovseg.datasets.base import LOADERS
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.engine import augmented_pipeline
 from ovseg.errors import UserError
+from ovseg.scenes import ScenesDataset
 
 STEPS = [
     {'type': 'LoadImageFromFile'},

@@ -18,9 +18,9 @@ from scripts import load_script
 from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis import OpenVocabSegmenter
-from ovseg.datasets.scenes_demo import DEMO_ZOOM, demo_scene
-from ovseg.datasets.scenes_draw import draw, whole
-from ovseg.datasets.scenes_world import MATERIALS
+from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
+from ovseg.scenes.draw import draw, whole
+from ovseg.scenes.world import MATERIALS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'tests' / 'data' / 'configs' / 'random_tiny.py'

@@ -3,14 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ovseg.backbones.dense import DenseFeatures
+from ovseg.affinity.correlation import patch_correlation, pool_by_affinity
+from ovseg.encoders.dense import DenseFeatures
 from ovseg.errors import UserError
 from ovseg.guides import (
     DINOiserGuide,
     DINOTeacher,
     apply_guide,
-    patch_correlation,
-    pool_by_affinity,
 )
 from ovseg.registry import MODELS
 

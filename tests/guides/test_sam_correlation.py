@@ -5,7 +5,7 @@ import torch
 from tiny_sams import tiny_sam
 from torch.nn import functional as F
 
-from ovseg.backbones.sam_encoder import SAMEncoder
+from ovseg.encoders.sam_encoder import SAMEncoder
 from ovseg.guides.sam_correlation import (
     SAMCorrelation,
     aggregate,

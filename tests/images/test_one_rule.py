@@ -12,9 +12,9 @@ from PIL import Image
 from scripts import ROOT, load_script
 
 import ovseg
-from ovseg.datasets.scenes import class_labels
-from ovseg.datasets.scenes_draw import draw, whole
-from ovseg.datasets.scenes_world import sample_scene
+from ovseg.scenes.datasets import class_labels
+from ovseg.scenes.draw import draw, whole
+from ovseg.scenes.world import sample_scene
 
 # One that the rules enlarge, and a strip that is stretched to 32 pixels.
 SIZES = ((96, 144), (20, 150))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scripts import ROOT
 
-from ovseg.backbones import MaskPromptedViT, load_clip
+from ovseg.encoders import MaskPromptedViT, load_clip
 from ovseg.parity import check_path
 from ovseg.parity.ovseg_clip import mask_prompted, model_config
 from ovseg.parity.ovseg_regions import check_visual

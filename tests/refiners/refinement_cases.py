@@ -6,8 +6,8 @@ import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional as F
 
-from ovseg.backbones.sam_architecture import build_sam_architecture
-from ovseg.backbones.sam_image import SAMImage
+from ovseg.encoders.sam_architecture import build_sam_architecture
+from ovseg.encoders.sam_image import SAMImage
 
 FRAME = 64
 TINY_SAM = {

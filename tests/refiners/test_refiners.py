@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ovseg.backbones import DenseFeatures
+from ovseg.encoders import DenseFeatures
 from ovseg.errors import UserError
 from ovseg.refiners import PAMR, KeySmoothing, PromptDenoising, ScoreSoftmax, key_smoothing
 from ovseg.refiners.pamr import local_affinity, propagate

@@ -9,7 +9,7 @@ from scene_predictions import scene_accuracy
 from scripts import ROOT
 
 from ovseg.apis.building import build_model
-from ovseg.backbones.embedded import WEIGHTS
+from ovseg.encoders.embedded import WEIGHTS
 
 SCENES = 8
 

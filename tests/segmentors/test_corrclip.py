@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.refiners.mask_vote import majority_labels
+from ovseg.scores.upsample import input_rows
 from ovseg.segmentors import CorrCLIP
-from ovseg.segmentors.upsample import input_rows
 
 WORDS = 'cat, kitten; dog; grass; sky'
 ENCODER = {

@@ -7,11 +7,11 @@ from mmseg.structures import SegDataSample
 from tiny_clip_models import RESNET, VIT
 from torch.nn import functional as F
 
-from ovseg.backbones import DenseFeatures
+from ovseg.encoders import DenseFeatures
 from ovseg.engine.checkpoint import load_state_strict
 from ovseg.errors import UserError
 from ovseg.segmentors import ImageEncoding, MaskCLIPPlusSegmentor
-from ovseg.segmentors.pseudo_labels import Distillation, distillation_loss
+from ovseg.training.pseudo_labels import Distillation, distillation_loss
 
 WORDS = ('cat', 'sofa', 'wall', 'sky')
 SIZE = (48, 64)

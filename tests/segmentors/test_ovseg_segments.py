@@ -8,8 +8,8 @@ from tiny_ovseg import MEAN, STD, build, give_masks
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.segmentors.mask_segments import SegmentSettings
-from ovseg.segmentors.ovseg import OVSeg, ProposalEncoding
+from ovseg.regions.mask_segments import SegmentSettings
+from ovseg.segmentors.mask_adapted_clip import OVSeg, ProposalEncoding
 from ovseg.vocabulary import Rejection
 
 SIZE, ORIGINAL = (64, 96), (61, 90)

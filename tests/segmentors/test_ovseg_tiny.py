@@ -9,8 +9,8 @@ from scene_predictions import scene_predictions
 from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter
-from ovseg.backbones.embedded import WEIGHTS
-from ovseg.datasets.scenes import CLASSES
+from ovseg.encoders.embedded import WEIGHTS
+from ovseg.scenes.datasets import CLASSES
 
 SCENES = 12
 

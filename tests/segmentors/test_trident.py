@@ -8,12 +8,12 @@ from tiny_clip_models import MODELS
 from tiny_sams import TINY_SAM
 from torch.nn import functional as F
 
-from ovseg.attention import LastBlockSpec
-from ovseg.backbones import CLIPViTEncoder
+from ovseg.affinity import LastBlockSpec
+from ovseg.encoders import CLIPViTEncoder
 from ovseg.errors import UserError
+from ovseg.images.windows import whole_patches
 from ovseg.registry import MODELS as REGISTRY
-from ovseg.segmentors.splicing import join_windows
-from ovseg.segmentors.windows import whole_patches
+from ovseg.scores.splicing import join_windows
 
 DINO = {'img_size': 32, 'patch_size': 8, 'embed_dim': 16, 'depth': 2, 'num_heads': 2}
 REFINEMENT = {'coarse_threshold': 0.0, 'min_area': 4, 'iou_threshold': 0.0}

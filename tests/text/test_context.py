@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ovseg.errors import UserError
-from ovseg.heads.pixel_text_matching import tokenize_names
 from ovseg.registry import MODELS
 from ovseg.text import ContextTextEncoder
+from ovseg.training.heads.pixel_text_matching import tokenize_names
 
 SIZES = dict(
     context_length=8,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scripts import load_script
 
-from ovseg.backbones.ovseg_format import to_ovseg
+from ovseg.encoders.ovseg_format import to_ovseg
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 

@@ -9,12 +9,12 @@ from scripts import ROOT
 from tiny_clip_models import VIT
 from tool_runs import run_tool, same
 
-from ovseg.backbones import load_clip
-from ovseg.backbones.adapted_clip import AdaptedCLIP
-from ovseg.backbones.mask_prompted_vit import MaskPromptedViT
+from ovseg.encoders import load_clip
+from ovseg.encoders.adapted_clip import AdaptedCLIP
+from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
 from ovseg.engine import read_checkpoint
 from ovseg.errors import UserError
-from ovseg.pretraining import MaskAdaptation
+from ovseg.training import MaskAdaptation
 
 INSIDE = 'clip_adapter.clip_model.'
 

@@ -16,7 +16,7 @@ from tool_runs import run_tool
 
 from ovseg.datasets import MaskCaptionPairs
 from ovseg.datasets.pair_files import read_pairs
-from ovseg.pretraining import MaskAdaptation
+from ovseg.training import MaskAdaptation
 
 WORDS = 'star; ball, sphere; sky'
 CAPTIONS = {

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from scripts import load_script
 
-from ovseg.segmentors.mask_maps import mask_maps, mask_probabilities
+from ovseg.regions.mask_maps import mask_maps, mask_probabilities
 
 stages = load_script('ovseg_stages', 'benchmarks')
 QUESTIONS = ['3 classes, 50 x 61', '5 classes, 50 x 61', '3 classes, 90 x 70', '5 classes, 90 x 70']

@@ -71,7 +71,7 @@ def towers(tmp_path_factory):
     """Frozen towers in files: every run has the same."""
     from tiny_clip_models import tiny_clip
 
-    from ovseg.backbones.dino import load_dino
+    from ovseg.encoders.dino import load_dino
 
     place = tmp_path_factory.mktemp('towers')
     torch.save(tiny_clip('vit').model.state_dict(), place / 'clip.pt')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ovseg.segmentors.mask_segments import Segment
+from ovseg.regions.mask_segments import Segment
 from ovseg.visualization import draw_segments
 from ovseg.visualization import segments as module
 

@@ -29,7 +29,7 @@ from ovseg.datasets.preparation import (
     require_file,
 )
 from ovseg.errors import UserError, run_cli
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 IMAGES = {'val': 2000, 'train': 25574}
 FOLDERS = {'val': 'validation', 'train': 'training'}

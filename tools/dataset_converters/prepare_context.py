@@ -29,7 +29,7 @@ from ovseg.datasets.preparation import (
     require_folder,
 )
 from ovseg.errors import UserError, run_cli
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 IMAGES = {'val': 5104, 'train': 4996}
 ANNOTATIONS = 'trainval_merged.json'

@@ -27,7 +27,7 @@ from ovseg.datasets.preparation import (
     require_folder,
 )
 from ovseg.errors import UserError, run_cli
-from ovseg.visualization.writing import written_whole
+from ovseg.files import written_whole
 
 IMAGES = 5104
 CLASSES = Context459Dataset.METAINFO['classes']

@@ -1,0 +1,224 @@
+"""Running the last block of a CLIP ViT as a dense method wants it, over open_clip's own modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import open_clip
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ovseg.affinity.variants import ATTENTIONS, NEEDS_BIAS, TAKES_NO_BIAS, AttentionContext
+from ovseg.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class LastBlockSpec:
+    """What the last transformer block computes.
+
+    Attributes:
+        attention: a key of :data:`ovseg.affinity.variants.ATTENTIONS`.
+        residual: the block's input is added to the attention's output.
+        ffn: the block's own MLP (with its residual) follows.
+        final_norm: the tower's last layer norm follows.
+        neighbour_std: standard deviation, in patches, of the Gaussian of the distance between
+            patches that is added to the attention's logits; None for none.
+        scale: factor of the attention's logits beside ``d^-1/2``.
+    """
+
+    attention: str = 'value'
+    residual: bool = True
+    ffn: bool = True
+    final_norm: bool = True
+    neighbour_std: float | None = None
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks the attention and what it is given."""
+        if self.attention not in ATTENTIONS:
+            raise UserError(
+                f"last_block.attention must be one of {list(ATTENTIONS)}, got '{self.attention}'."
+                f'{nearest(self.attention, ATTENTIONS)}'
+            )
+        std = self.neighbour_std
+        if std is not None and not std > 0:
+            raise UserError(f'last_block.neighbour_std must be positive or None, got {std}')
+        if std is not None and self.attention in TAKES_NO_BIAS:
+            raise UserError(
+                f"last_block.attention '{self.attention}' looks at no neighbours; remove "
+                'last_block.neighbour_std'
+            )
+        if std is None and self.attention in NEEDS_BIAS:
+            raise UserError(
+                f"last_block.attention '{self.attention}' needs last_block.neighbour_std "
+                '(published 5.0)'
+            )
+        if not self.scale > 0:
+            raise UserError(f'last_block.scale must be positive, got {self.scale}')
+
+
+# CLIP's own block.
+PLAIN_BLOCK = LastBlockSpec('qk')
+
+# The presets of the known methods. MaskCLIP: specs of the released code (residual and MLP kept);
+# 'value' is the reading of several third-party copies (output projection alone).
+LAST_BLOCKS: dict[str, LastBlockSpec] = {
+    'vanilla': PLAIN_BLOCK,
+    'maskclip': LastBlockSpec('value'),
+    'value': LastBlockSpec('value', residual=False, ffn=False),
+    'qq': LastBlockSpec('qq', residual=False, ffn=False),
+    'kk': LastBlockSpec('kk', residual=False, ffn=False),
+    'sclip': LastBlockSpec('qq+kk'),
+    'clearclip': LastBlockSpec('qq', residual=False, ffn=False),
+    'naclip': LastBlockSpec('kk', residual=False, ffn=False, neighbour_std=5.0),
+}
+
+
+def last_block_spec(config: str | dict | LastBlockSpec) -> LastBlockSpec:
+    """Returns the specification that a config names.
+
+    Args:
+        config: a preset's name, the fields of :class:`LastBlockSpec` as a dict, or one of these.
+
+    Raises:
+        UserError: unknown preset, field or attention.
+    """
+    if isinstance(config, LastBlockSpec):
+        return config
+    if isinstance(config, str):
+        if config not in LAST_BLOCKS:
+            raise UserError(
+                f"last_block must be one of {list(LAST_BLOCKS)} or a dict, got '{config}'."
+                f'{nearest(config, LAST_BLOCKS)}'
+            )
+        return LAST_BLOCKS[config]
+    try:
+        return LastBlockSpec(**config)
+    except TypeError as error:
+        raise UserError(f'last_block: {error}') from error
+
+
+@dataclass(frozen=True)
+class LastBlockOutput:
+    """Tokens after the last block and, if asked for, its projected queries and keys.
+
+    Attributes:
+        tokens: (B, N, C), class token first.
+        mlp_input: (B, N, C), what the block's MLP reads: normed tokens after attention and
+            residual; None without the MLP.
+        queries: (B, N, C) or None, after the output projection as MaskCLIP returns them.
+        keys: (B, N, C) or None, likewise.
+    """
+
+    tokens: Tensor
+    mlp_input: Tensor | None
+    queries: Tensor | None
+    keys: Tensor | None
+
+
+def check_block(block: nn.Module) -> None:
+    """Stops at transformer blocks whose attention cannot be taken apart here.
+
+    Args:
+        block: a block of an open_clip vision transformer.
+
+    Raises:
+        UserError: the block is not open_clip's standard pre-norm block.
+    """
+    if not isinstance(block, open_clip.transformer.ResidualAttentionBlock):
+        raise UserError(
+            f"a transformer block is a {type(block).__name__}, only open_clip's standard "
+            'ResidualAttentionBlock can be run densely; choose another CLIP model'
+        )
+
+
+def run_block(
+    block: nn.Module,
+    tokens: Tensor,
+    spec: LastBlockSpec,
+    with_queries: bool = False,
+    with_keys: bool = False,
+    bias: Tensor | None = None,
+) -> LastBlockOutput:
+    """Runs open_clip's block with another attention; only the asked projections are computed.
+
+    Args:
+        block: open_clip's ``ResidualAttentionBlock``; its parameters are read, never written.
+        tokens: (B, N, C), the tokens entering the block, class token first.
+        spec: what to compute (without the final norm, which is the tower's).
+        with_queries: also return ``out_proj(q)``.
+        with_keys: also return ``out_proj(k)``.
+        bias: (N, N) neighbour bias of the tokens' grid, where the specification has one.
+
+    Source: MaskCLIP (arXiv 2112.01071) section 3.2; the released ViT applies the output projection,
+    weight and bias, to q, k and v alike and keeps residual and MLP for v.
+    """
+    attention, reads = ATTENTIONS[spec.attention]
+    attn = block.attn
+    weights = attn.in_proj_weight.chunk(3)
+    biases = attn.in_proj_bias.chunk(3)
+    normed = block.ln_1(tokens)
+    needed = {'q': with_queries or 'q' in reads, 'k': with_keys or 'k' in reads, 'v': True}
+    projected = {
+        name: F.linear(normed, weight, bias)
+        for (name, wanted), weight, bias in zip(needed.items(), weights, biases, strict=True)
+        if wanted
+    }
+
+    def split(name: str) -> Tensor:
+        # A variant never reads what was not projected; the values stand in to keep one signature.
+        flat = projected.get(name, projected['v'])
+        return flat.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+
+    mixed = projected['v']
+    if reads:
+        context = AttentionContext(None if bias is None else bias.to(mixed.dtype), spec.scale)
+        mixed = attention(split('q'), split('k'), split('v'), context).transpose(1, 2).flatten(2)
+    out, mlp_input = finish_block(block, mixed, tokens if spec.residual else None, spec.ffn)
+    return LastBlockOutput(
+        tokens=out,
+        mlp_input=mlp_input,
+        queries=attn.out_proj(projected['q']) if with_queries else None,
+        keys=attn.out_proj(projected['k']) if with_keys else None,
+    )
+
+
+def finish_block(
+    block: nn.Module, mixed: Tensor, residual: Tensor | None, ffn: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Tokens after a block from the values that its attention mixed.
+
+    Args:
+        block: a block of an open_clip vision transformer.
+        mixed: (..., C), heads side by side.
+        residual: (..., C), the tokens that entered the block; None leaves them out.
+        ffn: whether the block's MLP follows, with its own residual.
+
+    Returns:
+        (..., C) tokens, and what the MLP read or None.
+    """
+    out = block.ls_1(block.attn.out_proj(mixed))
+    if residual is not None:
+        out = out + residual
+    if not ffn:
+        return out, None
+    mlp_input = block.ln_2(out)
+    return out + block.ls_2(block.mlp(mlp_input)), mlp_input
+
+
+def drop_class_token(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Patch tokens as a map.
+
+    Args:
+        tokens: (B, 1 + h*w, C), class token first.
+        grid: (h, w).
+
+    Returns:
+        (B, C, h, w).
+
+    Example:
+        >>> import torch
+        >>> drop_class_token(torch.zeros(2, 7, 5), (2, 3)).shape
+        torch.Size([2, 5, 2, 3])
+    """
+    return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)

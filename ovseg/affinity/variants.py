@@ -1,0 +1,96 @@
+"""What the last attention of a CLIP ViT may do: pure functions of its queries, keys and values.
+
+Each takes ``q, k, v`` of shape ``(B, heads, N, d)`` (class token first) and an
+:class:`AttentionContext`, and returns the new values, same shape as `v`. A new training-free method
+is one more function and one more row of ``ATTENTIONS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class AttentionContext:
+    """What an attention is told beside its tokens.
+
+    Attributes:
+        bias: (N, N), added to the scaled logits of every head and image, in the dtype of `q`; None
+            for none. See :func:`~ovseg.affinity.neighbours.neighbour_bias`.
+        scale: factor of the logits beside ``d^-1/2``.
+    """
+
+    bias: Tensor | None = None
+    scale: float = 1.0
+
+
+NO_CONTEXT = AttentionContext()
+Attention = Callable[[Tensor, Tensor, Tensor, AttentionContext], Tensor]
+
+
+def query_key(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT) -> Tensor:
+    """CLIP's own attention, ``softmax(q k^T / sqrt(d)) v``."""
+    scale = context.scale * q.shape[-1] ** -0.5
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=context.bias, scale=scale)
+
+
+def value_only(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT) -> Tensor:
+    """The values themselves: every token sees only itself (MaskCLIP, section 3.2)."""
+    return v
+
+
+def query_query(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT) -> Tensor:
+    """``softmax(q q^T / sqrt(d)) v``: tokens that ask alike are averaged (ClearCLIP, section 3)."""
+    return query_key(q, q, v, context)
+
+
+def key_key(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT) -> Tensor:
+    """``softmax(k k^T / sqrt(d)) v``: tokens that offer alike are averaged.
+
+    With a neighbour bias it is NACLIP's attention (arXiv 2404.08181, section 3.3).
+    """
+    return query_key(k, k, v, context)
+
+
+def query_query_plus_key_key(
+    q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT
+) -> Tensor:
+    """``(softmax(q q^T / sqrt(d)) + softmax(k k^T / sqrt(d))) v``, not halved: rows add to 2.
+
+    Source: SCLIP (arXiv 2312.01597), correlative self-attention, section 3.2.
+    """
+    return query_query(q, k, v, context) + key_key(q, k, v, context)
+
+
+def neighbours_only(
+    q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT
+) -> Tensor:
+    """``softmax(c G) v``: where tokens are decides alone, what they hold only how sharply.
+
+    ``c`` is the mean of ``|q_i| |k_j| / sqrt(d)`` over heads and pairs of tokens, for each image by
+    itself. All heads share the weights.
+
+    Source: NACLIP (arXiv 2404.08181), ablation "neighbourhood only".
+    """
+    lengths = (t.float().norm(dim=-1).mean(-1) for t in (q, k))  # (B, heads) each
+    sharpness = context.scale * q.shape[-1] ** -0.5 * next(lengths).mul(next(lengths)).mean(-1)
+    weights = (sharpness[:, None, None] * context.bias.float()).softmax(-1)
+    return weights.to(v.dtype)[:, None] @ v
+
+
+# name -> (function, which of 'q', 'k' it reads besides the values)
+ATTENTIONS: dict[str, tuple[Attention, str]] = {
+    'qk': (query_key, 'qk'),
+    'value': (value_only, ''),
+    'qq': (query_query, 'q'),
+    'kk': (key_key, 'k'),
+    'qq+kk': (query_query_plus_key_key, 'qk'),
+    'neighbours': (neighbours_only, 'qk'),
+}
+# Those that look at no other token, and those that mean nothing without a neighbour bias.
+TAKES_NO_BIAS = frozenset({'value'})
+NEEDS_BIAS = frozenset({'neighbours'})

@@ -1,0 +1,341 @@
+"""Dense features of a CLIP vision transformer, over open_clip's unmodified modules."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ovseg.affinity.last_block import (
+    PLAIN_BLOCK,
+    LastBlockSpec,
+    check_block,
+    drop_class_token,
+    finish_block,
+    last_block_spec,
+    run_block,
+)
+from ovseg.affinity.neighbours import neighbour_bias
+from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
+from ovseg.encoders.position import RESIZE_RULES, ResizeRule, resize_position_embedding
+from ovseg.errors import UserError
+
+# Grids seen lately whose position embeddings are kept; folders of photographs have few shapes.
+_CACHED_GRIDS = 16
+_ATTENTION_ONLY = LastBlockSpec('qk', ffn=False)
+
+Padding = Literal['mean', 'black', 'floor', 'centred']
+
+
+class CLIPViTEncoder(nn.Module):
+    """Patch features in the text space from a CLIP ViT with a replaced last block.
+
+    Args:
+        visual: open_clip's ``VisionTransformer``. It is read, never written or hooked.
+        last_block: preset name or fields of :class:`~ovseg.affinity.LastBlockSpec`.
+        position_resize: see :func:`~ovseg.encoders.position.resize_position_embedding`.
+        padding: what becomes of sides that are no multiple of the patch. ``'mean'`` (zeros after
+            normalisation, as MaskCLIP) and ``'black'`` (zero pixels before normalisation, as
+            CLIP-DINOiser's MaskCLIP) fill the right and bottom border, and the map is stretched
+            over the image. ``'floor'`` leaves the last partial patch out and stretches likewise
+            (SCLIP, NACLIP). ``'centred'`` puts zeros after normalisation on all sides, which
+            :meth:`margins` tells, so that the map keeps its place (ClearCLIP).
+        padding_multiple: with ``'centred'``, sides are filled up to a multiple of this instead of
+            the patch; ProxyCLIP and CorrCLIP take 56. Where it is no multiple of the patch, the
+            last partial patch is left out and the map stretched over the filled-up window.
+        mean: pixel mean of the normalisation, RGB in [0, 1]; read for ``'black'`` only.
+        std: pixel standard deviation, likewise.
+        mlp_input_layer: block whose MLP input is given as ``mlp_input``, counted from the end like
+            a Python index; CLIP-DINOiser reads -3.
+
+    Raises:
+        UserError: the tower pools by attention or its blocks are not the standard ones.
+    """
+
+    has_patch_grid = True
+
+    def __init__(
+        self,
+        visual: VisionTransformer,
+        last_block: str | dict | LastBlockSpec = 'maskclip',
+        position_resize: ResizeRule = 'always',
+        padding: Padding = 'mean',
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        mlp_input_layer: int = -3,
+        padding_multiple: int | None = None,
+    ) -> None:
+        super().__init__()
+        if visual.attn_pool is not None:
+            raise UserError(
+                'this CLIP model pools its patches by attention, so they have no place in the text '
+                'space; choose a model that pools by class token or average'
+            )
+        if position_resize not in RESIZE_RULES:
+            raise UserError(
+                f'encoder.position_resize must be one of {list(RESIZE_RULES)}, '
+                f"got '{position_resize}'"
+            )
+        if padding not in get_args(Padding):
+            raise UserError(
+                f"encoder.padding must be one of {list(get_args(Padding))}, got '{padding}'"
+            )
+        if padding_multiple is not None and (
+            padding != 'centred' or padding_multiple < max(visual.patch_size)
+        ):
+            raise UserError(
+                "encoder.padding_multiple goes with padding='centred' and is no smaller than "
+                f"the patch {tuple(visual.patch_size)}, got {padding_multiple} with '{padding}'"
+            )
+        for block in visual.transformer.resblocks:
+            check_block(block)
+        self.visual = visual
+        self.mlp_input_layer = mlp_input_layer
+        self.last_block = last_block_spec(last_block)
+        self.position_resize = position_resize
+        self.padding = padding
+        self.padding_unit = (
+            tuple(visual.patch_size) if padding_multiple is None else (padding_multiple,) * 2
+        )
+        self.embed_dim = visual.output_dim
+        self.stride = tuple(visual.patch_size)
+        fill = [-m / s if padding == 'black' else 0.0 for m, s in zip(mean, std, strict=True)]
+        self.register_buffer('pad_value', torch.tensor(fill).view(1, 3, 1, 1), persistent=False)
+        self._positions: OrderedDict[tuple, Tensor] = OrderedDict()
+        self._bias: tuple[tuple, Tensor] | None = None
+
+    def trunk(
+        self, image: Tensor, layers: Sequence[int] = (), with_mlp_input: bool = False
+    ) -> tuple[Tensor, tuple[int, int], dict[int | str, Tensor]]:
+        """Tokens that enter the last block.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            layers: see :meth:`forward`.
+            with_mlp_input: also give the map ``'mlp_input'``.
+
+        Returns:
+            (B, 1 + h*w, C) tokens, class token first; their (h, w); maps (B, C, h, w) by layer.
+        """
+        visual = self.visual
+        tokens, grid = self.embed(image)
+        mlp_block = self._mlp_block if with_mlp_input else None
+        maps: dict[int | str, Tensor] = {}
+        for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
+            # Not block(tokens): without gradients MultiheadAttention takes a path that holds
+            # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
+            done = run_block(block, tokens, PLAIN_BLOCK)
+            tokens = done.tokens
+            if block is mlp_block:
+                maps['mlp_input'] = drop_class_token(done.mlp_input, grid)
+            if layer in layers:
+                maps[layer] = drop_class_token(tokens, grid)
+        return tokens, grid, maps
+
+    def forward(
+        self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
+    ) -> DenseFeatures:
+        """Encodes images; only the fields named in `outputs` cost extra.
+
+        Args:
+            image: (B, 3, H, W), normalised with the statistics that the method wants.
+            outputs: optional fields of :class:`DenseFeatures`.
+            layers: blocks before the last, counted from 1, whose patch tokens are wanted as maps.
+
+        Returns:
+            Features on a grid of ceil(H / patch) x ceil(W / patch); with padding ``'floor'`` of
+            floor(H / patch) x floor(W / patch), at least 1 x 1.
+        """
+        visual = self.visual
+        tokens, grid, maps = self.trunk(image, layers, 'mlp_input' in outputs)
+        block = visual.transformer.resblocks[-1]
+        last = run_block(
+            block,
+            tokens,
+            self.last_block,
+            with_queries='queries' in outputs,
+            with_keys='keys' in outputs,
+            bias=self._neighbour_bias(grid, tokens),
+        )
+        final = visual.ln_post(last.tokens) if self.last_block.final_norm else last.tokens
+        dense = drop_class_token(final, grid)
+        return DenseFeatures(
+            patch=self.project(dense),
+            keys=None if last.keys is None else last.keys[:, 1:],
+            queries=None if last.queries is None else last.queries[:, 1:],
+            tokens=dense if 'tokens' in outputs else None,
+            embedding=self._embedding(block, tokens) if 'embedding' in outputs else None,
+            mlp_input=maps.get('mlp_input'),
+            intermediates=tuple(maps[layer] for layer in layers),
+        )
+
+    def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """What the last attention would mix: the projected values of the patches.
+
+        Methods that mix them by an affinity of their own continue with :meth:`mixed` and
+        :meth:`to_text_space`.
+
+        Args:
+            tokens: (B, 1 + h*w, C), class token first.
+            grid: (h, w).
+
+        Returns:
+            (B, C, h, w), heads side by side.
+        """
+        block = self.visual.transformer.resblocks[-1]
+        width = tokens.shape[-1]
+        weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
+        return drop_class_token(F.linear(block.ln_1(tokens), weight, bias), grid)
+
+    def mixed(self, values: Tensor, residual: Tensor | None = None, ffn: bool = False) -> Tensor:
+        """Tokens after the last block, from values that were mixed outside of it.
+
+        Args:
+            values: (B, C, h, w) on any grid.
+            residual: (B, C, h', w'), the patches that entered the block, resized to the values'
+                grid; None leaves them out.
+            ffn: whether the block's MLP follows.
+
+        Returns:
+            (B, C, h, w).
+        """
+        grid = tuple(values.shape[2:])
+        if residual is not None and tuple(residual.shape[2:]) != grid:
+            residual = F.interpolate(residual, size=grid, mode='bilinear', align_corners=False)
+        kept = None if residual is None else residual.movedim(1, -1)
+        block = self.visual.transformer.resblocks[-1]
+        tokens, _ = finish_block(block, values.movedim(1, -1), kept, ffn)
+        return tokens.movedim(-1, 1)
+
+    def to_text_space(self, tokens: Tensor) -> Tensor:
+        """Tokens after the last block through the final norm and projection.
+
+        Args:
+            tokens: (B, C, h, w) on any grid.
+
+        Returns:
+            (B, D, h, w), not normalised.
+        """
+        return self.project(self.final_norm(tokens))
+
+    def final_norm(self, tokens: Tensor) -> Tensor:
+        """Maps (B, C, h, w) after the last block through the tower's last layer norm."""
+        return self.visual.ln_post(tokens.movedim(1, -1)).movedim(-1, 1)
+
+    def project(self, normed: Tensor) -> Tensor:
+        """Normed maps (B, C, h, w) in the text space, (B, D, h, w)."""
+        return F.conv2d(normed, self.visual.proj.T[:, :, None, None].to(normed.dtype))
+
+    def mlp_input(self, image: Tensor) -> Tensor:
+        """The map ``mlp_input`` alone: nothing behind it is computed.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+
+        Returns:
+            (B, C, h, w).
+        """
+        tokens, grid = self.embed(image)
+        last = self._mlp_block
+        for block in self.visual.transformer.resblocks[: self.mlp_input_layer]:
+            tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
+        attended = run_block(last, tokens, _ATTENTION_ONLY).tokens
+        return drop_class_token(last.ln_2(attended), grid)
+
+    def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Tokens entering the first block (B, 1 + h*w, C), class token first, and the grid.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+        """
+        visual = self.visual
+        patches = visual.conv1(self.pad(image))
+        grid = (patches.shape[2], patches.shape[3])
+        patches = patches.flatten(2).transpose(1, 2)
+        class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        tokens = torch.cat([class_token, patches], dim=1)
+        return visual.ln_pre(tokens + self._position(grid, tokens)), grid
+
+    @property
+    def _mlp_block(self) -> nn.Module:
+        blocks = self.visual.transformer.resblocks
+        if not -len(blocks) <= self.mlp_input_layer <= -2:
+            raise UserError(
+                f'encoder.mlp_input_layer must lie in -{len(blocks)}..-2 for a CLIP of '
+                f'{len(blocks)} blocks (the last one is replaced), got {self.mlp_input_layer}'
+            )
+        return blocks[self.mlp_input_layer]
+
+    def margins(self, size: tuple[int, int]) -> Margins:
+        """How far the feature map reaches beyond an image.
+
+        Args:
+            size: (height, width) of the image in pixels.
+
+        Returns:
+            (top, bottom, left, right) in pixels; 0 where the map is stretched over the image.
+        """
+        if self.padding != 'centred':
+            return NO_MARGINS
+        bottom, right = (-side % unit for side, unit in zip(size, self.padding_unit, strict=True))
+        return bottom // 2, bottom - bottom // 2, right // 2, right - right // 2
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Images as the patches are cut from them; see ``padding``.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+        """
+        height, width = image.shape[-2:]
+        # Nothing is left to leave out of an image smaller than a patch, so it is filled up.
+        rounding = math.floor if self.padding == 'floor' else math.ceil
+        rows, columns = (
+            max(rounding(side / unit), 1) * unit
+            for side, unit in zip((height, width), self.padding_unit, strict=True)
+        )
+        image = image[..., :rows, :columns]
+        top, _, left, _ = self.margins((height, width))
+        height, width = image.shape[-2:]
+        if (height, width) == (rows, columns):
+            return image
+        padded = self.pad_value.to(image.dtype).repeat(len(image), 1, rows, columns)
+        padded[..., top : top + height, left : left + width] = image
+        return padded
+
+    def _neighbour_bias(self, grid: tuple[int, int], tokens: Tensor) -> Tensor | None:
+        """The bias of the grid seen last is kept: windows of one image have one shape."""
+        std = self.last_block.neighbour_std
+        if std is None:
+            return None
+        key = (grid, std, tokens.device)
+        if self._bias is None or self._bias[0] != key:
+            self._bias = key, neighbour_bias(grid, std, tokens.device)
+        return self._bias[1]
+
+    def _position(self, grid: tuple[int, int], tokens: Tensor) -> Tensor:
+        source = self.visual.positional_embedding
+        # The version counts in-place writes, so that loading other weights renews the cache.
+        key = (grid, tokens.dtype, tokens.device, source.data_ptr(), source._version)
+        if key not in self._positions:
+            self._positions[key] = (
+                resize_position_embedding(
+                    source.detach(), tuple(self.visual.grid_size), grid, self.position_resize
+                )
+                .to(tokens)
+                .clone()
+            )
+            while len(self._positions) > _CACHED_GRIDS:
+                self._positions.popitem(last=False)
+        self._positions.move_to_end(key)
+        return self._positions[key]
+
+    def _embedding(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        """The image embedding of CLIP itself: plain last block, its own pooling."""
+        pooled, _ = self.visual._pool(block(tokens))
+        return pooled @ self.visual.proj

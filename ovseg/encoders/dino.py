@@ -1,0 +1,202 @@
+"""DINO as a companion of CLIP: patch features of its last block, over timm's own modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import timm
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ovseg.downloads import fetch_url
+from ovseg.encoders.position import ResizeRule, resize_position_embedding
+from ovseg.errors import UserError, nearest
+from ovseg.weight_files import load_strictly, read_state_dict
+
+Quantity = Literal['queries', 'keys', 'values', 'queries+keys', 'tokens']
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+EMBEDDED_DINOS = ('tiny_dino_scenes',)
+_HOST = 'https://dl.fbaipublicfiles.com/dino'
+# Where configs name a file: in a teacher, or in the companion of ProxyCLIP and Trident.
+_KEY = 'dino.pretrained (or companion.pretrained)'
+# name of the published weights -> (timm architecture, address below _HOST)
+PUBLISHED: dict[str, tuple[str, str]] = {
+    name: (f'vit_{size}_patch{patch}_224', f'{file}/{file}.pth')
+    for name, size, patch, file in (
+        ('dino_vits16', 'small', 16, 'dino_deitsmall16_pretrain'),
+        ('dino_vits8', 'small', 8, 'dino_deitsmall8_pretrain'),
+        # The weights that FOUND was trained on; not those of torch.hub's dino_vits8.
+        ('dino_vits8_300ep', 'small', 8, 'dino_deitsmall8_300ep_pretrain'),
+        ('dino_vitb16', 'base', 16, 'dino_vitbase16_pretrain'),
+        ('dino_vitb8', 'base', 8, 'dino_vitbase8_pretrain'),
+    )
+}
+
+
+@dataclass(frozen=True)
+class LoadedDINO:
+    """A frozen DINO with what belongs to its weights.
+
+    Attributes:
+        model: timm's ``VisionTransformer``, in eval mode, without gradients.
+        mean: pixel mean that the weights were trained with, RGB, in units of [0, 1].
+        std: pixel standard deviation, likewise.
+        weights: name, file name, ``'embedded'`` or ``'random'``.
+        position_resize: see :func:`~ovseg.encoders.position.resize_position_embedding`.
+    """
+
+    model: VisionTransformer
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights: str
+    position_resize: ResizeRule = 'dino'
+
+
+def load_dino(model: str | Mapping[str, Any], pretrained: str | Path | None = None) -> LoadedDINO:
+    """Returns a DINO vision transformer with its weights.
+
+    Args:
+        model: a published name (``'dino_vitb16'``), an embedded model (``'tiny_dino_scenes'``), or
+            the arguments of timm's ``VisionTransformer`` as a dict.
+        pretrained: None for the weights that belong to the name, a file in DINO's format, or
+            ``'random'``, which must be asked for by that name.
+
+    Raises:
+        UserError: unknown name, weights that do not fit, or no network for the download.
+        FileNotFoundError: there is no such file.
+    """
+    mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    if isinstance(model, str) and model in EMBEDDED_DINOS:
+        if pretrained not in (None, 'embedded'):
+            raise UserError(
+                f"dino.pretrained of the embedded model '{model}' must be left out, "
+                f"got '{pretrained}'"
+            )
+        from ovseg.encoders.tiny_dino import build_tiny_dino
+
+        vit, mean, std = build_tiny_dino(model)
+        return LoadedDINO(_frozen(vit), tuple(mean), tuple(std), 'embedded')
+    vit = build_dino(model)
+    if pretrained == 'random':
+        return LoadedDINO(_frozen(vit), mean, std, 'random')
+    if pretrained is None and not isinstance(model, str):
+        raise UserError("dino.pretrained must name a file, or 'random', for a dino.model of yours")
+    path = pretrained
+    if path is None:
+        path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', _KEY)
+    load_strictly(vit, read_state_dict(path), path)
+    return LoadedDINO(_frozen(vit), mean, std, Path(path).name)
+
+
+def build_dino(model: str | Mapping[str, Any]) -> VisionTransformer:
+    """Returns a DINO vision transformer with random weights; its keys are the published ones.
+
+    Args:
+        model: see :func:`load_dino`.
+
+    Raises:
+        UserError: unknown name, or arguments that timm does not know.
+    """
+    if isinstance(model, str):
+        if model not in PUBLISHED:
+            names = (*PUBLISHED, *EMBEDDED_DINOS)
+            raise UserError(
+                f"dino.model must be one of {', '.join(names)} or a dict, got '{model}'."
+                f'{nearest(model, names)}'
+            )
+        return timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
+    try:
+        # timm's default epsilon is DINO's, 1e-6.
+        return VisionTransformer(**{'num_classes': 0, **model})
+    except TypeError as error:
+        raise UserError(f"dino.model does not fit timm's VisionTransformer: {error}") from error
+
+
+def _frozen(model: VisionTransformer) -> VisionTransformer:
+    return model.eval().requires_grad_(False)
+
+
+# Rows of the last attention's qkv weight that make a quantity, in thirds; several are added.
+_THIRDS = {'queries': (0,), 'keys': (1,), 'values': (2,), 'queries+keys': (0, 1)}
+
+
+class DINOEncoder(nn.Module):
+    """Patch maps of DINO: a projection of its last attention, or its final tokens.
+
+    Args:
+        dino: from :func:`load_dino` or :func:`~ovseg.encoders.dinov2.load_dinov2`. Its model is
+            read, never written or hooked.
+
+    Source: DINO (arXiv 2104.14294) and DINOv2 (arXiv 2304.07193); position embeddings as in their
+    released code.
+    """
+
+    def __init__(self, dino: LoadedDINO) -> None:
+        super().__init__()
+        self.vit = dino.model
+        self.weights = dino.weights
+        self.position_resize: ResizeRule = dino.position_resize
+        self.stride = tuple(dino.model.patch_embed.patch_size)
+        for name, value in (('mean', dino.mean), ('std', dino.std)):
+            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor, quantity: Quantity) -> Tensor:
+        """Encodes images; nothing behind the wanted quantity is computed.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1]; black is added at the right and bottom up to a
+                multiple of the patch.
+            quantity: which projection, heads side by side; ``'queries+keys'`` is their sum
+                (CorrCLIP), ``'tokens'`` what comes out of the last block and the final norm
+                (ProxyCLIP, Trident).
+
+        Returns:
+            (B, C, h, w), not normalised; class and register tokens are dropped.
+        """
+        tokens, grid = self._embed(image)
+        for block in self.vit.blocks[:-1]:
+            tokens = block(tokens)
+        last = self.vit.blocks[-1]
+        if quantity == 'tokens':
+            patches = self.vit.norm(last(tokens))[:, self.vit.num_prefix_tokens :]
+        else:
+            normed = last.norm1(tokens)[:, self.vit.num_prefix_tokens :]
+            patches = self._projected(normed, _THIRDS[quantity])
+        return patches.transpose(1, 2).unflatten(2, grid)
+
+    def _projected(self, tokens: Tensor, thirds: tuple[int, ...]) -> Tensor:
+        qkv = self.vit.blocks[-1].attn.qkv
+        weight = sum(qkv.weight.chunk(3)[third] for third in thirds)
+        bias = None if qkv.bias is None else sum(qkv.bias.chunk(3)[third] for third in thirds)
+        return F.linear(tokens, weight, bias)
+
+    def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Tokens entering the first block (B, 1 + h*w, C), and the grid."""
+        vit = self.vit
+        bottom, right = (-image.shape[-2] % self.stride[0], -image.shape[-1] % self.stride[1])
+        image = F.pad(image, (0, right, 0, bottom))
+        patches = vit.patch_embed.proj((image - self.mean) / self.std)
+        grid = (patches.shape[2], patches.shape[3])
+        patches = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
+        position = self._position(grid)
+        class_token = vit.cls_token + position[:1]
+        prefix = (
+            class_token if vit.reg_token is None else torch.cat([class_token, vit.reg_token], 1)
+        )
+        prefix = prefix.expand(len(patches), -1, -1)
+        return vit.norm_pre(torch.cat([prefix, patches + position[1:]], dim=1)), grid
+
+    def _position(self, grid: tuple[int, int]) -> Tensor:
+        """(1 + h*w, C), class token first."""
+        vit = self.vit
+        embedding = vit.pos_embed[0]
+        if vit.no_embed_class:
+            embedding = F.pad(embedding, (0, 0, 1, 0))
+        trained = tuple(vit.patch_embed.grid_size)
+        return resize_position_embedding(embedding, trained, grid, self.position_resize)

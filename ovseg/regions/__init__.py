@@ -1,0 +1,6 @@
+"""Regions of an image: where masks come from, and what class each of them has."""
+
+from ovseg.regions.mask_proposals import RegionProposals
+from ovseg.regions.region_maps import RegionFolder, SAMRegions
+
+__all__ = ['RegionFolder', 'RegionProposals', 'SAMRegions']

@@ -1,0 +1,215 @@
+"""From mask proposals and their class scores to segments, each pixel in one of them or in none.
+
+Proposals that are sure of a class compete for the pixels. Things stay apart, one segment a
+proposal; the proposals of a stuff class become one segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from ovseg.errors import UserError
+from ovseg.regions.mask_maps import select_queries
+from ovseg.scores.upsample import ScoreMaps, output_strips
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """Which proposals become segments.
+
+    Attributes:
+        score_threshold: in [0, 1]; only proposals whose best class scores above it compete.
+            Published 0.8 (COCO) and 0.7 (ADE20K).
+        overlap_threshold: in [0, 1]; a proposal keeps its pixels if it wins at least this share of
+            its mask. Published 0.8.
+        mask_threshold: in (0, 1]; a pixel is in a mask if its probability is at least this.
+            Published 0.5.
+
+    Raises:
+        UserError: a value out of range.
+    """
+
+    score_threshold: float = 0.8
+    overlap_threshold: float = 0.8
+    mask_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not 0 <= value <= 1:
+                raise UserError(f'{field.name} must be a number from 0 to 1, got {value!r}')
+        if not self.mask_threshold > 0:
+            raise UserError('mask_threshold must be above 0, or every mask is the whole image')
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of an image.
+
+    Attributes:
+        id: its value in the id map, from 1.
+        label: index of its class.
+        score: of its proposal for the class, in [0, 1]; of the surest one where several merged.
+        area: in pixels.
+        is_thing: whether it is one thing, not all that there is of a stuff.
+        box: (x, y, width, height) in pixels.
+    """
+
+    id: int
+    label: int
+    score: float
+    area: int
+    is_thing: bool
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """The segments of an image.
+
+    Attributes:
+        ids: (H, W) int32, the segment of each pixel; 0 where there is none.
+        segments: in the order of their ids: 1, 2, ..., the surest first.
+    """
+
+    ids: Tensor
+    segments: tuple[Segment, ...]
+
+    def things(self) -> Segments:
+        """The things among them, numbered anew."""
+        things = [segment for segment in self.segments if segment.is_thing]
+        numbers = torch.zeros(len(self.segments) + 1, dtype=torch.int32, device=self.ids.device)
+        for number, segment in enumerate(things, 1):
+            numbers[segment.id] = number
+        return Segments(
+            numbers[self.ids.long()],
+            tuple(replace(segment, id=number) for number, segment in enumerate(things, 1)),
+        )
+
+
+def find_segments(
+    maps: ScoreMaps,
+    class_scores: Tensor,
+    output_size: tuple[int, int],
+    strip_bytes: int,
+    *,
+    stuff: Collection[int] = frozenset(),
+    background: int | None = None,
+    settings: SegmentSettings | None = None,
+) -> Segments:
+    """Segments of an image from its masks.
+
+    A proposal has the class that it scores highest. Of those above the score threshold, the
+    background's left out, the one with the largest ``score * mask`` wins a pixel, and the pixel is
+    its own if its mask covers it. Where it wins too little of its mask, the proposal is dropped and
+    nobody inherits its pixels.
+
+    Args:
+        maps: of :func:`~ovseg.regions.mask_maps.mask_maps`, M masks.
+        class_scores: (M, K) in [0, 1]; -inf for a class that no mask can have.
+        output_size: (H, W) of the original image.
+        strip_bytes: about how many bytes a strip of the masks may take.
+        stuff: classes that are no things.
+        background: the class that is no segment, or None.
+        settings: see :class:`SegmentSettings`.
+
+    Raises:
+        UserError: not one row of scores a mask.
+
+    Source: MaskFormer (arXiv 2107.06278) section 3.4, general inference, with thresholds of its
+    release. There a pixel may go to a mask that does not cover it, and such pixels count as won;
+    Mask2Former's release leaves them to nobody, as here. They do not count here, which is the
+    paper's "occluded part of the binary mask".
+    """
+    settings = settings or SegmentSettings()
+    count = maps.maps.shape[1]
+    if class_scores.ndim != 2 or len(class_scores) != count:
+        raise UserError(f'{count} masks need scores ({count}, K), got {tuple(class_scores.shape)}')
+    size = tuple(output_size)
+    scores, labels = class_scores.float().max(1)
+    competes = scores > settings.score_threshold
+    if background is not None:
+        competes &= labels != background
+    order = scores.argsort(descending=True, stable=True)
+    order = order[competes[order]]
+    if not len(order):
+        return Segments(torch.zeros(size, dtype=torch.int32, device=scores.device), ())
+    winners, areas = _contest(
+        select_queries(maps, order), scores[order], size, strip_bytes, settings.mask_threshold
+    )
+    won = torch.bincount(winners.flatten(), minlength=len(order) + 1)[1:]
+    is_kept = [
+        own > 0 and own / area >= settings.overlap_threshold
+        for own, area in zip(won.tolist(), areas.tolist(), strict=True)
+    ]
+    return _number(winners, is_kept, labels[order].tolist(), scores[order], stuff)
+
+
+def _contest(
+    maps: ScoreMaps,
+    scores: Tensor,
+    size: tuple[int, int],
+    strip_bytes: int,
+    mask_threshold: float,
+) -> tuple[Tensor, Tensor]:
+    """Who wins each pixel (H, W) int32, from 1, 0 for nobody; and each mask's area (M,) int64."""
+    winners = torch.empty(size, dtype=torch.int32, device=scores.device)
+    areas = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
+    for start, stop, masks in output_strips(maps, size, strip_bytes, torch.sigmoid):
+        is_covered = masks >= mask_threshold
+        areas += is_covered.flatten(1).sum(1)
+        # Not in half precision: near ties decide who wins. Ties go to the surer one.
+        best = (masks.float() * scores[:, None, None]).argmax(0)
+        own = is_covered.gather(0, best[None])[0]
+        winners[start:stop] = (best + 1) * own
+    return winners, areas
+
+
+def _number(
+    winners: Tensor,
+    is_kept: Sequence[bool],
+    labels: Sequence[int],
+    scores: Tensor,
+    stuff: Collection[int],
+) -> Segments:
+    """Segments of the proposals that are kept, those of a stuff class as one."""
+    number_of: list[int] = [0]
+    of_stuff: dict[int, int] = {}
+    first: list[int] = []
+    for proposal, (kept, label) in enumerate(zip(is_kept, labels, strict=True)):
+        if not kept:
+            number_of.append(0)
+        elif label in of_stuff:
+            number_of.append(of_stuff[label])
+        else:
+            first.append(proposal)
+            number_of.append(len(first))
+            if label in stuff:
+                of_stuff[label] = len(first)
+    numbers = torch.tensor(number_of, dtype=torch.int32, device=winners.device)
+    ids = numbers[winners.long()]
+    areas = torch.bincount(ids.flatten(), minlength=len(first) + 1).tolist()
+    segments = tuple(
+        Segment(
+            id=number,
+            label=labels[proposal],
+            score=float(scores[proposal]),
+            area=areas[number],
+            is_thing=labels[proposal] not in stuff,
+            box=_box(ids == number),
+        )
+        for number, proposal in enumerate(first, 1)
+    )
+    return Segments(ids, segments)
+
+
+def _box(mask: Tensor) -> tuple[int, int, int, int]:
+    rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top

@@ -1,0 +1,179 @@
+"""Where region maps come from: segment-anything's automatic masks, or files made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from segment_anything import SamAutomaticMaskGenerator
+from torch import nn
+
+from ovseg.encoders.sam import load_sam
+from ovseg.errors import UserError
+from ovseg.registry import MODELS
+
+_SUFFIXES = ('.npy', '.npz', '.png')
+# The name under which the released CorrCLIP keeps a map in its .npz files.
+_ARRAY = 'instance_mask'
+# Ids travel through float32, whose whole numbers end here; what lies behind is for padding.
+_LARGEST_ID = 2**20
+
+
+class RegionSource(Protocol):
+    """``image -> region map``.
+
+    Attributes:
+        needs_names: whether it looks at the image's file name.
+    """
+
+    needs_names: bool
+
+    def regions(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
+        """Finds the regions of an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, at its own size.
+            name: path or file name of the image.
+
+        Returns:
+            (H, W) int64, at least 0; the smallest id stands for what no region claimed.
+        """
+        ...
+
+
+@MODELS.register_module()
+class SAMRegions(nn.Module):
+    """Segment-anything's automatic masks, the larger ones over the smaller.
+
+    Args:
+        sam: arguments of :func:`~ovseg.encoders.sam.load_sam`.
+        generator: arguments of ``SamAutomaticMaskGenerator``, such as ``points_per_side``.
+
+    Raises:
+        UserError: an argument that the generator has not; see also the loader.
+
+    Source: CorrCLIP (arXiv 2411.10086) paints SAM 2's masks in this order.
+    """
+
+    needs_names = False
+
+    def __init__(
+        self, sam: Mapping[str, Any] | None = None, generator: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        loaded = load_sam(**(sam or {'model': 'vit_h'}))
+        self.sam, self.weights = loaded.model, loaded.weights
+        self.settings = dict(generator or {})
+        try:
+            self._generator = SamAutomaticMaskGenerator(self.sam, **self.settings)
+        except TypeError as error:
+            raise UserError(f'regions.generator: {error}') from error
+
+    def __repr__(self) -> str:
+        settings = ', '.join(f'{name}={value}' for name, value in self.settings.items())
+        return f'SAMRegions({self.weights}{", " if settings else ""}{settings})'
+
+    def regions(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
+        """See :class:`RegionSource`; 0 is what no mask covers."""
+        masks = self._generator.generate(image)
+        return paint_masks([mask['segmentation'] for mask in masks], image.shape[:2])
+
+
+def paint_masks(masks: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Returns a region map of masks that may overlap: larger ones lie over smaller ones.
+
+    Args:
+        masks: (H, W) bool each.
+        size: (H, W).
+
+    Returns:
+        (H, W) int64: 0 where there is no mask, else 1, 2, ... by area.
+
+    Example:
+        >>> small, large = np.array([[1, 0, 0]], bool), np.array([[0, 1, 1]], bool)
+        >>> paint_masks([large, small], (1, 3))
+        array([[1, 2, 2]])
+    """
+    regions = np.zeros(size, np.int64)
+    for number, mask in enumerate(sorted(masks, key=np.count_nonzero), start=1):
+        regions[mask] = number
+    return regions
+
+
+@MODELS.register_module()
+class RegionFolder:
+    """Region maps from files: ``NAME.npy``, ``NAME.npz`` or ``NAME.png`` for ``NAME.jpg``.
+
+    A map has the size of its image. A ``.npz`` file holds it as ``instance_mask``, as the maps that
+    were published with CorrCLIP do; a ``.png`` is grey, 8 or 16 bits.
+
+    Args:
+        folder: where they lie.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+
+    needs_names = True
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+        if not self.folder.is_dir():
+            raise UserError(
+                f"regions.folder='{folder}' does not exist; give the folder of the region maps, "
+                'one file for each image'
+            )
+
+    def __repr__(self) -> str:
+        return f"RegionFolder('{self.folder}')"
+
+    def regions(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
+        """See :class:`RegionSource`.
+
+        Raises:
+            UserError: no name, no file of that name, or a map that does not fit.
+        """
+        if not name:
+            raise UserError(
+                'region maps are looked up by the file name of the image, which this image has '
+                "not; give a path, or use regions=dict(type='SAMRegions')"
+            )
+        stem = Path(name).stem
+        paths = [self.folder / f'{stem}{suffix}' for suffix in _SUFFIXES]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise UserError(
+                f'{self.folder} has no region map for {Path(name).name}; it should be one of '
+                f'{", ".join(path.name for path in paths)}'
+            )
+        regions = _read_map(path)
+        if regions.shape != image.shape[:2]:
+            raise UserError(
+                f'{path} has the shape {regions.shape}, but its image is '
+                f'{image.shape[0]} x {image.shape[1]} pixels; make it anew from that image'
+            )
+        if regions.dtype.kind not in 'iub' or regions.min() < 0 or regions.max() >= _LARGEST_ID:
+            raise UserError(
+                f'{path} must hold whole numbers from 0 to {_LARGEST_ID - 1}, got '
+                f'{regions.dtype} from {regions.min()} to {regions.max()}'
+            )
+        return regions.astype(np.int64)
+
+
+def _read_map(path: Path) -> np.ndarray:
+    try:
+        if path.suffix == '.png':
+            regions = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            if regions is None:
+                raise ValueError('no image')
+            return regions
+        content = np.load(path, allow_pickle=False)
+        return content[_ARRAY] if path.suffix == '.npz' else content
+    except (ValueError, OSError, KeyError, EOFError) as error:
+        raise UserError(
+            f'{path} cannot be read as a region map ({error}); give an .npy, an .npz with '
+            f"'{_ARRAY}', or a grey .png"
+        ) from error

@@ -1,0 +1,36 @@
+"""The small world that ships with ovseg: its data sets, and how its tiny models are trained."""
+
+from ovseg.compat import mmseg_datasets as _quietly_imported  # noqa: F401
+from ovseg.scenes.clip_contrast import CLIPContrast
+from ovseg.scenes.crops import SceneCropsDataset
+from ovseg.scenes.datasets import (
+    LoadScene,
+    LoadSceneLabels,
+    ScenesDataset,
+    ScenesFolderDataset,
+    ScenesHeldoutDataset,
+    ScenesPhrasesDataset,
+)
+from ovseg.scenes.found import FoundTraining
+from ovseg.scenes.masks import SceneMasksDataset
+from ovseg.scenes.pictures import ScenePicturesDataset
+from ovseg.scenes.promptable_masks import PromptableMasks
+from ovseg.scenes.self_distillation import SelfDistillation
+from ovseg.scenes.views import SceneCaptionsDataset
+
+__all__ = [
+    'CLIPContrast',
+    'FoundTraining',
+    'LoadScene',
+    'LoadSceneLabels',
+    'PromptableMasks',
+    'SceneCaptionsDataset',
+    'SceneCropsDataset',
+    'SceneMasksDataset',
+    'ScenePicturesDataset',
+    'ScenesDataset',
+    'ScenesFolderDataset',
+    'ScenesHeldoutDataset',
+    'ScenesPhrasesDataset',
+    'SelfDistillation',
+]

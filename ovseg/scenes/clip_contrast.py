@@ -1,0 +1,136 @@
+"""Trains a CLIP model as CLIP is trained: by contrast between images and captions, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import open_clip
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg.encoders.clip import build_architecture
+from ovseg.errors import UserError
+from ovseg.registry import MODELS
+from ovseg.training.losses.contrastive import contrastive_loss
+
+
+def token_ids_of(words: str, tokenizer: open_clip.SimpleTokenizer) -> Tensor:
+    """Returns the sorted token ids that captions of these words can contain.
+
+    Args:
+        words: the words, separated by blanks.
+        tokenizer: the tokenizer of the text tower; padding, start and end token are added.
+    """
+    ids = {0, tokenizer.sot_token_id, tokenizer.eot_token_id}
+    for word in words.split():
+        ids.update(tokenizer.encode(word))
+    return torch.tensor(sorted(ids))
+
+
+@MODELS.register_module()
+class CLIPContrast(BaseModel):
+    """open_clip's CLIP with its loss, for mmengine's Runner.
+
+    The trained CLIP is ``self.clip``; its parameters carry the prefix ``clip.`` in checkpoints.
+
+    Args:
+        clip: an open_clip model config: ``embed_dim``, ``vision_cfg``, ``text_cfg``.
+        words: every word that captions use, or None for any. With them the token embedding holds
+            only their rows while training (``text_cfg['vocab_size']`` stays what it is for users):
+            the optimizer need not walk through 49408 rows for a few dozen words.
+        mean: pixel mean, RGB, in units of [0, 1].
+        std: pixel standard deviation, likewise.
+        max_logit_scale: the inverse temperature is kept at or below this; CLIP's is 100.
+        bfloat16: runs both towers in bfloat16 autocast (parameters, norms and the loss stay in
+            float32); faster on processors that have bfloat16 instructions and on GPUs.
+    """
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any],
+        words: str | None = None,
+        mean: Sequence[float] = open_clip.OPENAI_DATASET_MEAN,
+        std: Sequence[float] = open_clip.OPENAI_DATASET_STD,
+        max_logit_scale: float = 100.0,
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        missing = {'embed_dim', 'vision_cfg', 'text_cfg'} - set(clip)
+        if missing:
+            raise UserError(f'model.clip of CLIPContrast lacks {", ".join(sorted(missing))}')
+        self.architecture = deepcopy(dict(clip))
+        self.tokenizer = open_clip.SimpleTokenizer(
+            context_length=clip['text_cfg'].get('context_length', 77)
+        )
+        self.token_ids = None if words is None else token_ids_of(words, self.tokenizer)
+        small = deepcopy(self.architecture)
+        if self.token_ids is not None:
+            small['text_cfg']['vocab_size'] = len(self.token_ids)
+        self.clip = build_architecture(small)
+        self.max_logit_scale = max_logit_scale
+        self.bfloat16 = bfloat16
+        for name, value in (('mean', mean), ('std', std)):
+            shaped = torch.tensor(value, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, shaped, persistent=False)
+
+    def forward(
+        self,
+        inputs: Sequence[Tensor] | Tensor,
+        caption: Sequence[str],
+        meaning: Sequence[int] | Tensor,
+        mode: str = 'loss',
+    ) -> dict[str, Tensor] | tuple[Tensor, Tensor]:
+        """Returns the loss (mode 'loss') or the features of images and captions (mode 'tensor').
+
+        Args:
+            inputs: B images (3, H, W) uint8 RGB, or one tensor of them.
+            caption: B strings.
+            meaning: B numbers, see :func:`contrastive_loss`.
+            mode: 'loss' or 'tensor'.
+
+        Returns:
+            mode 'loss': ``loss`` and, for the log, ``accuracy``, the share of images that rank a
+            caption of theirs first. Mode 'tensor': unit vectors (B, D) of images, of captions.
+        """
+        images, captions = self._features(inputs, caption)
+        if mode == 'tensor':
+            return images, captions
+        if mode != 'loss':
+            raise ValueError(f"CLIPContrast has modes 'loss' and 'tensor', got '{mode}'")
+        meaning = torch.as_tensor(meaning, device=images.device)
+        scale = self.clip.logit_scale.clamp(max=torch.tensor(self.max_logit_scale).log().item())
+        loss = contrastive_loss(images, captions, scale.exp(), meaning)
+        best = (images @ captions.T).argmax(1)
+        accuracy = (meaning[best] == meaning).float().mean()
+        return {'loss': loss, 'accuracy': accuracy.detach()}
+
+    def _features(
+        self, inputs: Sequence[Tensor] | Tensor, caption: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        images = inputs if isinstance(inputs, Tensor) else torch.stack(list(inputs))
+        images = (images.to(self.mean.device).float() / 255 - self.mean) / self.std
+        tokens = self._tokens(caption).to(self.mean.device)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16):
+            image_features = self.clip.encode_image(images)
+            text_features = self.clip.encode_text(tokens)
+        return (
+            F.normalize(image_features.float(), dim=-1),
+            F.normalize(text_features.float(), dim=-1),
+        )
+
+    def _tokens(self, caption: Sequence[str]) -> Tensor:
+        tokens = self.tokenizer(list(caption))
+        if self.token_ids is None:
+            return tokens
+        # The ids are sorted, so the end token stays the largest: CLIP finds it by argmax.
+        rows = torch.searchsorted(self.token_ids, tokens)
+        rows.clamp_(max=len(self.token_ids) - 1)
+        strange = (self.token_ids[rows] != tokens).any(1)
+        if strange.any():
+            text = caption[int(strange.nonzero()[0])]
+            raise UserError(f"caption '{text}' has a word that model.words does not list")
+        return rows

@@ -1,0 +1,123 @@
+"""Every last block on every kind of open_clip ViT, and the published architectures."""
+
+from __future__ import annotations
+
+import copy
+
+import open_clip
+import pytest
+import torch
+from tiny_clip_models import VIT
+
+from ovseg.affinity import ATTENTIONS, LAST_BLOCKS, LastBlockSpec
+from ovseg.affinity.variants import NEEDS_BIAS, TAKES_NO_BIAS
+from ovseg.encoders import build_dense_encoder, load_clip
+from ovseg.errors import UserError
+
+
+def vision(**changes):
+    return {**VIT, 'vision_cfg': {**VIT['vision_cfg'], **changes}}
+
+
+ARCHITECTURES = {
+    'class token': VIT,
+    'average, norm after it': vision(pool_type='avg', final_ln_after_pool=True),
+    'no norm before': vision(no_ln_pre=True),
+    'patch 7, one head': vision(patch_size=7, image_size=35, head_width=32),
+    'patch 14, wide heads': vision(patch_size=14, image_size=28, head_width=16, mlp_ratio=3.0),
+    'fixed positions': vision(pos_embed_type='sin_cos_2d'),
+    'layer scale': vision(ls_init_value=0.1),
+    'plain GELU': {**VIT, 'quick_gelu': False},
+}
+SPECS = {
+    **LAST_BLOCKS,
+    **{
+        f'{name} {kind}': LastBlockSpec(name, residual=whole, ffn=whole, neighbour_std=std)
+        for name in ATTENTIONS
+        for kind, whole, std in (('alone', False, None), ('with neighbours', True, 2.0))
+        if not (std is None and name in NEEDS_BIAS) and not (std and name in TAKES_NO_BIAS)
+    },
+}
+
+
+@pytest.fixture(scope='module', params=sorted(ARCHITECTURES))
+def visual(request):
+    torch.manual_seed(0)
+    return load_clip(ARCHITECTURES[request.param], 'random').model.visual
+
+
+@pytest.mark.parametrize('padding', ['floor', 'centred'])
+@pytest.mark.parametrize('spec', sorted(SPECS))
+def test_any_last_block_runs_on_any_architecture(visual, spec, padding):
+    before = copy.deepcopy(visual.state_dict())
+    encoder = build_dense_encoder(
+        visual, last_block=SPECS[spec], position_resize='scale_factor', padding=padding
+    )
+    with torch.no_grad():
+        for size in [(33, 61), (61, 33), (5, 40)]:
+            images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+            together = encoder(images).patch
+            sides = [
+                max(side // p, 1) if padding == 'floor' else -(-side // p)
+                for side, p in zip(size, encoder.stride, strict=True)
+            ]
+            assert together.shape == (2, 24, *sides) and torch.isfinite(together).all()
+            for index in range(2):
+                alone = encoder(images[index : index + 1]).patch
+                assert torch.allclose(together[index], alone[0], atol=1e-4)
+    assert all(torch.equal(before[name], value) for name, value in visual.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in visual.modules())
+
+
+def test_blocks_differ_from_each_other():
+    torch.manual_seed(0)
+    visual = load_clip(VIT, 'random').model.visual
+    image = torch.randn(1, 3, 40, 48)
+    results = {
+        repr(spec): build_dense_encoder(visual, last_block=spec)(image).patch
+        for spec in SPECS.values()
+    }
+    keys = sorted(results)
+    for index, first in enumerate(keys):
+        for second in keys[index + 1 :]:
+            assert not torch.allclose(results[first], results[second], atol=1e-5), (first, second)
+
+
+# Architecture and tags: the models that the configs and their READMEs name.
+PUBLISHED = {
+    'ViT-B-16-quickgelu': ('openai', 'metaclip_fullcc', 'dfn2b'),
+    'ViT-L-14-quickgelu': ('openai', 'metaclip_fullcc', 'dfn2b'),
+    'ViT-B-16': ('laion2b_s34b_b88k',),
+    'ViT-L-14': ('laion2b_s32b_b82k',),
+    'ViT-H-14': ('laion2b_s32b_b79k',),
+    'ViT-H-14-quickgelu': ('metaclip_fullcc', 'dfn5b'),
+}
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_architectures_run_with_any_last_block_on_the_meta_device(name):
+    """Shapes only: no weights are made, so that even ViT-H/14 takes a second."""
+    assert set(PUBLISHED[name]) <= set(open_clip.list_pretrained_tags_by_model(name))
+    with torch.device('meta'):
+        visual = open_clip.CLIP(**open_clip.get_model_config(name)).visual
+    patch = visual.patch_size[0]
+    for preset in ('vanilla', 'maskclip', 'sclip', 'clearclip', 'naclip'):
+        encoder = build_dense_encoder(
+            visual, last_block=preset, position_resize='scale_factor', padding='centred'
+        ).to('meta')
+        image = torch.empty(2, 3, 6 * patch + 3, 9 * patch, device='meta')
+        assert encoder(image).patch.shape == (2, visual.output_dim, 7, 9)
+
+
+def test_towers_without_a_place_for_patches_in_the_text_space_are_refused():
+    siglip = open_clip.get_model_config('ViT-B-16-SigLIP')
+    assert siglip['vision_cfg']['timm_pool'] == 'map'  # attention pooling
+
+    class TimmModel(torch.nn.Module):
+        pass
+
+    with pytest.raises(UserError, match='SigLIP and other timm towers pool their patches by atten'):
+        build_dense_encoder(TimmModel(), last_block='naclip')
+    pooled = load_clip(vision(attentional_pool=True), 'random').model.visual
+    with pytest.raises(UserError, match='pools its patches by attention'):
+        build_dense_encoder(pooled, last_block='sclip')

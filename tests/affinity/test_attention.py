@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tiny_clip_models import tiny_clip
+
+from ovseg.affinity import (
+    ATTENTIONS,
+    LAST_BLOCKS,
+    AttentionContext,
+    LastBlockSpec,
+    neighbour_bias,
+    run_block,
+)
+from ovseg.errors import UserError
+
+GRID = (2, 5)
+
+
+def by_definition(name, q, k, v, bias=0.0, scale=1.0):
+    if name == 'value':
+        return v
+    scale = scale / math.sqrt(q.shape[-1])
+    if name == 'neighbours':
+        lengths = torch.einsum('bhi,bhj->bhij', q.norm(dim=-1), k.norm(dim=-1))
+        sharpness = torch.stack([scale * image.mean() for image in lengths])
+        return (bias * sharpness[:, None, None, None]).softmax(-1).expand(-1, 4, -1, -1) @ v
+    pairs = {'qk': [(q, k)], 'qq': [(q, q)], 'kk': [(k, k)], 'qq+kk': [(q, q), (k, k)]}[name]
+    return sum((a @ b.transpose(-1, -2) * scale + bias).softmax(-1) for a, b in pairs) @ v
+
+
+def context_of(name, scale=1.0):
+    """With a neighbour bias for every attention that looks at other tokens."""
+    return AttentionContext(None if name == 'value' else neighbour_bias(GRID, 1.5), scale)
+
+
+@pytest.mark.parametrize('scale', [1.0, 0.5])
+@pytest.mark.parametrize('name', sorted(ATTENTIONS))
+def test_every_attention_equals_its_formula(name, scale):
+    q, k, v = torch.randn(3, 2, 4, 11, 6).unbind(0)
+    context = context_of(name, scale)
+    bias = 0.0 if context.bias is None else context.bias
+    ours = ATTENTIONS[name][0](q, k, v, context)
+    assert torch.allclose(ours, by_definition(name, q, k, v, bias, scale), atol=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(set(ATTENTIONS) - {'neighbours'}))
+def test_every_attention_equals_its_formula_without_neighbours(name):
+    q, k, v = torch.randn(3, 2, 4, 11, 6).unbind(0)
+    assert torch.allclose(ATTENTIONS[name][0](q, k, v), by_definition(name, q, k, v), atol=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(ATTENTIONS))
+def test_every_attention_reads_no_more_than_it_says(name):
+    function, reads = ATTENTIONS[name]
+    q, k, v = torch.randn(3, 2, 4, 11, 6).unbind(0)
+    expected = function(q, k, v, context_of(name))
+    hidden = torch.full_like(q, float('nan'))
+    ours = function(
+        q if 'q' in reads else hidden, k if 'k' in reads else hidden, v, context_of(name)
+    )
+    assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize('name', sorted(ATTENTIONS))
+def test_every_image_of_a_batch_is_attended_by_itself(name):
+    q, k, v = torch.randn(3, 3, 4, 11, 6).unbind(0)
+    q[1] *= 5
+    together = ATTENTIONS[name][0](q, k, v, context_of(name))
+    for image in range(3):
+        part = (t[image : image + 1] for t in (q, k, v))
+        alone = ATTENTIONS[name][0](*part, context_of(name))
+        assert torch.allclose(together[image], alone[0], atol=1e-5)
+
+
+def test_the_neighbour_bias_falls_with_the_distance_and_spares_the_class_token():
+    bias = neighbour_bias((3, 4), 2.0)
+    assert bias.shape == (13, 13) and not bias[0].any() and not bias[:, 0].any()
+    for first in range(12):
+        for second in range(12):
+            rows, columns = first // 4 - second // 4, first % 4 - second % 4
+            expected = math.exp(-(rows**2 + columns**2) / (2 * 2.0**2))
+            assert bias[1 + first, 1 + second].item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('spec', 'message'),
+    [
+        ({'attention': 'kk', 'neighbour_std': 0.0}, 'neighbour_std must be positive or None'),
+        ({'attention': 'value', 'neighbour_std': 5.0}, "'value' looks at no neighbours"),
+        ({'attention': 'neighbours'}, "'neighbours' needs last_block.neighbour_std"),
+        ({'attention': 'qq', 'scale': 0}, 'scale must be positive'),
+        ({'attention': 'qq+qk'}, "Did you mean 'qq.kk'"),
+    ],
+)
+def test_specifications_that_mean_nothing_are_named(spec, message):
+    with pytest.raises(UserError, match=message):
+        LastBlockSpec(**spec)
+
+
+@pytest.mark.parametrize('preset', sorted(LAST_BLOCKS))
+def test_every_preset_composes_the_parts_of_the_block(preset):
+    spec = LAST_BLOCKS[preset]
+    block = tiny_clip('vit').model.visual.transformer.resblocks[-1]
+    tokens = torch.randn(2, 11, 32)
+    bias = None if spec.neighbour_std is None else neighbour_bias(GRID, spec.neighbour_std)
+    q, k, v = (
+        part.unflatten(-1, (4, 8)).transpose(1, 2)
+        for part in torch.nn.functional.linear(
+            block.ln_1(tokens), block.attn.in_proj_weight, block.attn.in_proj_bias
+        ).chunk(3, dim=-1)
+    )
+    expected = block.attn.out_proj(
+        by_definition(spec.attention, q, k, v, 0.0 if bias is None else bias)
+        .transpose(1, 2)
+        .flatten(2)
+    )
+    expected = expected + tokens if spec.residual else expected
+    expected = expected + block.mlp(block.ln_2(expected)) if spec.ffn else expected
+    ours = run_block(block, tokens, spec, bias=bias).tokens
+    assert torch.allclose(ours, expected, atol=1e-5)
+
+
+def test_the_plain_block_is_open_clips_own():
+    block = tiny_clip('vit').model.visual.transformer.resblocks[0]
+    tokens = torch.randn(2, 7, 32)
+    ours = run_block(block, tokens, LastBlockSpec('qk')).tokens
+    assert torch.allclose(ours, block(tokens), atol=1e-5)

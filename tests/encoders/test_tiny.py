@@ -1,0 +1,139 @@
+"""The embedded tiny CLIP: small, complete, and it knows its world."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ovseg.encoders.clip import load_clip
+from ovseg.encoders.tiny import TOKENS, WEIGHTS, build_tiny_clip, save_tiny_clip
+from ovseg.errors import UserError
+from ovseg.scenes.captions import CAPTION_WORDS, with_article
+from ovseg.scenes.draw import Camera, draw
+from ovseg.scenes.world import (
+    COLORS,
+    HELDOUT,
+    MATERIALS,
+    OBJECTS,
+    Scene,
+    Thing,
+    sample_scene,
+)
+
+NEUTRAL = (1.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope='module')
+def tiny():
+    return build_tiny_clip()
+
+
+def embed(tiny, images, texts):
+    clip, tokenizer, mean, std = tiny
+    pixels = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
+    pixels = (pixels / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    with torch.inference_mode():
+        return (
+            clip.encode_image(pixels, normalize=True),
+            clip.encode_text(tokenizer(texts), normalize=True),
+        )
+
+
+def close_up(kind, color, number):
+    """One object in the middle of a view, on the ground of some scene."""
+    regions = sample_scene('val', number).regions[:1]
+    thing = Thing(kind, color, (96.0, 96.0), 56.0, 15.0 * (number % 3 - 1), False, NEUTRAL)
+    return draw(Scene((192, 192), regions, (thing,)), Camera(64.0, 64.0, (32, 32), 0.5)).image
+
+
+def test_the_files_are_small_and_say_where_they_come_from():
+    assert (WEIGHTS / 'tiny_clip_scenes.safetensors').stat().st_size <= 5_000_000
+    facts = json.loads((WEIGHTS / 'tiny_clip_scenes.json').read_text())
+    assert 'no pixel labels' in facts['origin']['supervision']
+    assert facts['model']['text_cfg']['vocab_size'] == 49408
+
+
+def test_it_is_open_clips_class_with_its_tokenizer(tiny):
+    clip, tokenizer, mean, std = tiny
+    assert type(clip) is open_clip.CLIP
+    assert isinstance(tokenizer, open_clip.SimpleTokenizer)
+    assert clip.token_embedding.num_embeddings == tokenizer.vocab_size == 49408
+    assert len(mean) == len(std) == 3
+    assert not clip.training
+    assert all(p.dtype == torch.float32 and not p.requires_grad for p in clip.parameters())
+
+
+def test_load_clip_knows_it(tiny):
+    loaded = load_clip('tiny_clip_scenes', 'embedded')
+    for key, value in loaded.model.state_dict().items():
+        assert torch.equal(value, tiny[0].state_dict()[key]), key
+
+
+def test_only_rows_of_words_in_captions_were_trained(tiny):
+    clip, tokenizer, _, _ = tiny
+    rows = clip.token_embedding.weight
+    unseen = tokenizer.encode('locomotive')[0]
+    other = tokenizer.encode('parliament')[0]
+    assert torch.equal(rows[unseen], rows[other])
+    for word in CAPTION_WORDS:
+        assert not torch.equal(rows[tokenizer.encode(word)[0]], rows[unseen]), word
+
+
+def test_it_names_materials_objects_and_colours(tiny):
+    grounds, things = [], []
+    for number in range(40):
+        scene = sample_scene('val', number)
+        region = scene.regions[0]
+        plain = Scene((192, 192), (region,), ())
+        grounds.append((draw(plain, Camera(20.0, 20.0, (32, 32), 0.6)).image, region.material))
+        kind, color = number % len(OBJECTS), number % len(COLORS)
+        if HELDOUT[OBJECTS[kind]] != list(COLORS)[color]:
+            things.append((close_up(kind, color, number), kind, color))
+    images, texts = embed(tiny, [image for image, _ in grounds], list(MATERIALS))
+    right = (images @ texts.T).argmax(1) == torch.tensor([m for _, m in grounds])
+    assert right.float().mean() >= 0.9
+    pairs = [(kind, color) for kind in range(len(OBJECTS)) for color in range(len(COLORS))]
+    phrases = [with_article(f'{list(COLORS)[color]} {OBJECTS[kind]}') for kind, color in pairs]
+    images, texts = embed(tiny, [image for image, _, _ in things], phrases)
+    found = [pairs[i] for i in (images @ texts.T).argmax(1).tolist()]
+    kinds = sum(f[0] == kind for f, (_, kind, _) in zip(found, things, strict=True))
+    colors = sum(f[1] == color for f, (_, _, color) in zip(found, things, strict=True))
+    assert kinds / len(things) >= 0.8
+    assert colors / len(things) >= 0.8
+
+
+def test_unknown_model_is_explained():
+    with pytest.raises(UserError, match="Did you mean 'tiny_clip_scenes'"):
+        build_tiny_clip('tiny_clip_scene')
+
+
+def test_weights_that_do_not_fit_are_explained(tmp_path, tiny):
+    clip = tiny[0]
+    state = dict(clip.state_dict())
+    state[TOKENS] = state[TOKENS][:3]
+    model = json.loads((WEIGHTS / 'tiny_clip_scenes.json').read_text())['model']
+    settings = dict(model=model, mean=(0.5,) * 3, std=(0.5,) * 3, origin={})
+    with pytest.raises(UserError, match='2 token ids for 3 rows'):
+        save_tiny_clip(tmp_path / 'x', state, token_ids=torch.tensor([1, 2]), **settings)
+    infinite = {**state, 'logit_scale': torch.tensor(1e9)}
+    with pytest.raises(UserError, match='logit_scale of the checkpoint is not finite'):
+        save_tiny_clip(tmp_path / 'x', infinite, token_ids=torch.arange(3), **settings)
+    assert not list(tmp_path.iterdir())
+    del state['visual.proj']
+    save_tiny_clip(tmp_path / 'x', state, token_ids=torch.arange(3), **settings)
+    with pytest.raises(UserError, match='does not fit'):
+        build_tiny_clip('x', tmp_path)
+
+
+def test_features_survive_the_file(tmp_path, tiny):
+    clip, tokenizer, mean, std = tiny
+    facts = json.loads((WEIGHTS / 'tiny_clip_scenes.json').read_text())
+    ids = torch.tensor(facts['token_ids'])
+    state = {**clip.state_dict(), TOKENS: clip.token_embedding.weight[ids]}
+    save_tiny_clip(tmp_path / 'copy', state, facts['model'], ids, mean, std, {})
+    again = build_tiny_clip('copy', tmp_path)[0]
+    tokens = tokenizer(['a red star', 'locomotive'])
+    ours, theirs = clip.encode_text(tokens), again.encode_text(tokens)
+    torch.testing.assert_close(F.normalize(ours), F.normalize(theirs), rtol=0, atol=1e-3)
