@@ -142,8 +142,8 @@ def _named_with_data_set(name: str) -> ConfigPlace | None:
         found = _file_of(str(path.with_name('_'.join(words[:count]) + '.py')))
         if found is not None:
             on = '_'.join(words[count:])
-            is_data_set = (found.parents[1] / '_base_' / 'datasets' / f'{on}.py').is_file()
-            return ConfigPlace(found, on) if is_data_set else None
+            files = (folder / '_base_' / 'datasets' / f'{on}.py' for folder in config_folders())
+            return ConfigPlace(found, on) if any(file.is_file() for file in files) else None
     return None
 
 
@@ -207,11 +207,12 @@ def _not_on(place: ConfigPlace, on: str | None) -> UserError | None:
 
 def _moved_base(place: ConfigPlace, error: FileNotFoundError) -> UserError | None:
     """What to say of a config whose base has another name today; None: the trouble is another."""
-    missing = re.search(r'file "(.+)" does not exist', str(error))
-    new = _named_with_data_set(missing[1]) if missing else None
+    said = re.search(r'file "(.+)" does not exist', str(error))
+    missing = error.filename or (said[1] if said else None)
+    new = _named_with_data_set(missing) if missing else None
     if new is None or new.path == place.path:
         return None
     return UserError(
-        f'The config {place.path} builds on {missing[1]}, which is {new.path.name} on {new.on} '
+        f'The config {place.path} builds on {missing}, which is {new.path.name} on {new.on} '
         f'today: write _base_ = {str(new.path)!r}, and use it with --on {new.on}.'
     )

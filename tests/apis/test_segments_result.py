@@ -214,7 +214,7 @@ def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
         mask_prompts=0,
     )
     Config({'model': model, 'resize': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
-    segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu')
+    segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu', on='images')
     asked = {'score_threshold': 0.0}
     apart = segment.segments(tmp_path / 'photo.png', 'star', **asked)
     assert apart.source.endswith('photo.png') and len(apart.segments) == 3
@@ -234,7 +234,7 @@ def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
     np.save(tmp_path / 'two.npy', np.pad(owner, ((0, 1), (0, 0))))
     picture = np.concatenate([half.image, half.image[:, ::-1]], 1)
     Image.fromarray(np.pad(picture, ((0, 1), (0, 0), (0, 0)))).save(tmp_path / 'two.png')
-    base = ROOT / 'configs/ovseg/ovseg_tiny_images.py'
+    base = ROOT / 'configs/ovseg/ovseg_tiny.py'
     (tmp_path / 'regions.py').write_text(
         f'_base_ = {str(base)!r}\n'
         f'regions = dict(type="RegionFolder", folder={str(tmp_path)!r})\n'
@@ -242,7 +242,7 @@ def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
         'model = dict(backbone=None, proposals=proposals)\n'
     )
     words = [*MATERIALS, *OBJECTS]
-    result = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu').segments(
+    result = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu', on='images').segments(
         tmp_path / 'two.png', words, stuff=list(MATERIALS), task='instance', score_threshold=0.5
     )
     wanted = Counter(OBJECTS[thing.kind] for thing in scene.things + scene.things)

@@ -22,8 +22,10 @@ SIZES = ((96, 144), (20, 150))
 
 def shipped():
     """Every config that runs on Scenes with weights that ship."""
-    for path in sorted((ROOT / 'configs').glob('*/*_tiny_scenes.py')):
+    for path in sorted((ROOT / 'configs').glob('*/*_tiny*.py')):
         config = Config.fromfile(path)
+        if config.get('on') != 'scenes' or config.get('train_cfg') and not config.get('load_from'):
+            continue
         weights = config.get('load_from') or config.model.get('clip', {}).get('pretrained')
         is_random = config.model.get('proposals') and not config.get('load_from')
         if weights and not is_random and weights.startswith(('embedded', 'ovseg://')):
