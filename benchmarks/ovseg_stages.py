@@ -43,6 +43,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.apis.building import build_model
+from ovseg.config_files import place_of_config, read_config
 from ovseg.apis.profiling import MemoryPeak, StageClock
 from ovseg.apis.tables import text_table
 from ovseg.regions.mask_maps import mask_probabilities, segment_masks
@@ -53,7 +54,6 @@ from ovseg.segmentors import OVSeg
 from ovseg.text import Classifier, classifier_from_rows
 from ovseg.vocabulary import Vocabulary
 
-CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'ovseg'
 ENCODERS = ('backbone', 'MaskFormer head', 'CLIP image tower')
 REGIONS = 'masks + region crops'
 _MEGABYTE = 2**20
@@ -72,7 +72,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'config',
         nargs='*',
         default=['ovseg_swin-b_vit-l14_ade20k'],
-        help='of configs/ovseg, or paths (default: %(default)s)',
+        help='names or paths, a data set may follow (default: %(default)s)',
     )
     sizes = {'type': int, 'nargs': 2, 'metavar': ('H', 'W')}
     parser.add_argument('--image', **sizes, default=(640, 853), help="at the network's size")
@@ -178,20 +178,19 @@ class Subject:
     """A model under measurement, whose masks are replaced by blobs.
 
     Args:
-        config: name in configs/ovseg, or a path.
+        config: a name or a path, a data set may follow.
         args: the command line.
     """
 
     def __init__(self, config: str, args: argparse.Namespace) -> None:
-        path = Path(config) if config.endswith('.py') else CONFIGS / f'{config}.py'
-        settings = Config.fromfile(path)
+        settings = read_config(config)
         # The words' real time is wanted, and random weights should leave no traces in the cache.
         settings.model.setdefault('text', {})['cache_dir'] = None
         torch.manual_seed(0)
         self.device = torch.device(args.device)
         self.model: OVSeg = build_model(settings, 'random').to(self.device).eval()
         self.clock = StageClock(self.device)
-        self.figures = Figures(path.stem)
+        self.figures = Figures(place_of_config(config).stem)
         random = torch.Generator().manual_seed(2)
         self._image = torch.randn(1, 3, *args.image, generator=random).to(self.device)
         self._masks: int = args.masks or self.model.proposals.num_queries

@@ -59,7 +59,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
     parser.add_argument('--tta', action='store_true', help='average over sizes and mirror images')
     add_common_arguments(parser)
-    return parser.parse_args(argv)
+    # The checkpoint may follow an option: CONFIG --on DATA CHECKPOINT.
+    return parser.parse_intermixed_args(argv)
 
 
 def check_weights(config: Config) -> None:

@@ -81,5 +81,5 @@ def _published(config: Path) -> Mapping[str, float]:
         DATA_SETS[result['Dataset']]: value
         for result in models[config.stem].get('Results', [])
         for metric, value in result['Metrics'].items()
-        if metric.startswith('mIoU (published')
+        if metric.startswith('mIoU (published')  # others are of other settings
     }

@@ -14,7 +14,7 @@ from ovseg.config_files import read_config
 from ovseg.images import resize_rule_of
 
 # Digests of the lines below, made from the 422 files of before; files with the same settings stand
-# together. Changed since are the resize rules of the tiny models: the same on the pictures of Scenes.
+# together. Only the resize rules of the tiny models have changed: not for the pictures of Scenes.
 TABLE = json.loads((ROOT / 'tests/data/configs/names_of_before.json').read_text(encoding='utf-8'))
 FILES = {file: group['settings'] for group in TABLE for file in group['files']}
 
