@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from mmengine.config import Config
@@ -97,7 +97,7 @@ def _rules(config: Config) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         break
 
 
-def _datasets(dataset: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+def _datasets(dataset: MutableMapping[str, Any] | None) -> Iterator[MutableMapping[str, Any]]:
     """The data sets inside of wrappers such as ``ConcatDataset``."""
     if not dataset:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,7 @@ class ResizeRule:
         if other:
             raise UserError(f'{name} has scale and keep_ratio, but no {other[0]!r}: leave it out.')
         scale = settings.get('scale')
-        is_pair = isinstance(scale, Sequence) and not isinstance(scale, str) and len(scale) == 2
-        if not is_pair or min(scale) < 1:
+        if not isinstance(scale, list | tuple) or len(scale) != 2 or min(scale) < 1:
             raise UserError(f'{name}.scale must be two lengths in pixels, but is {scale!r}.')
         return cls(
             (int(scale[0]), int(scale[1])),

@@ -95,3 +95,9 @@ def test_every_door_gives_the_same_labels(config, scenes, tmp_path, monkeypatch)
         for found, wanted in zip(door, expected, strict=True):
             assert (found == wanted).all()
     assert len(np.unique(np.concatenate([labels.ravel() for labels in expected]))) > 2
+
+
+def test_every_model_that_ships_goes_through_the_doors():
+    tested = {case.values[0] for case in shipped()}
+    ships = {entry.config_path for entry in ovseg.list_models() if not entry.needs_download}
+    assert {path for path in ships if '_tiny' in path.stem} <= tested and len(tested) >= 10
