@@ -10,6 +10,7 @@ from scripts import ROOT, run_python
 
 from ovseg.config_files import ON, ConfigPlace, find_config, place_of_config, read_config
 from ovseg.errors import UserError
+from ovseg.images import resize_rule_of
 
 TRIDENT = ROOT / 'configs' / 'trident' / 'trident_vit-b16_openai.py'
 
@@ -39,6 +40,32 @@ def test_a_config_of_yours_may_end_in_a_data_set_too(tmp_path):
     assert place_of_config(tmp_path / 'mine_voc21.py') == ConfigPlace(mine, 'voc21')
     assert read_config(tmp_path / 'mine_voc21.py').test_dataloader.dataset.type == 'VOC21Dataset'
     assert read_config(mine, 'cityscapes').model.sam_columns == 2
+
+
+ONE_FILE = """
+_base_ = ['{parts}/datasets/{{{{$OVSEG_ON:voc21}}}}.py', '{parts}/default_runtime.py']
+published = dict(voc21=dict(side=336, threshold=0.1), ade20k=dict(side=448, threshold=0.0))
+row, on_choices = published[_base_.on], list(published)
+resize = dict(scale=(2048, row['side']), keep_ratio=True)
+test_dataloader = dict(dataset=dict(resize=resize))
+rejection = dict(kind='class_zero', threshold=row['threshold'])
+model = dict(vocabulary=dict(dataset=_base_.on, protocol='sclip', rejection=rejection))
+del published, row, rejection
+"""
+
+
+def test_a_method_of_one_file_has_its_table_in_it(tmp_path):
+    text = ONE_FILE.format(parts=ROOT / 'configs' / '_base_')
+    (tmp_path / 'mine.py').write_text(text)
+    first, second = read_config(tmp_path / 'mine.py'), read_config(tmp_path / 'mine_ade20k.py')
+    assert (first.on, second.on) == ('voc21', 'ade20k')
+    assert resize_rule_of(first).scale == (2048, 336) and resize_rule_of(second).scale == (
+        2048,
+        448,
+    )
+    assert second.test_dataloader.dataset.type == 'ADE20K150Dataset'
+    with pytest.raises(UserError, match="no settings for 'voc20': it is for voc21, ade20k"):
+        read_config(tmp_path / 'mine.py', 'voc20')
 
 
 def test_near_names_are_suggested():

@@ -214,7 +214,7 @@ def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
         mask_prompts=0,
     )
     Config({'model': model, 'resize': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
-    segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu', on='images')
+    segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu')
     asked = {'score_threshold': 0.0}
     apart = segment.segments(tmp_path / 'photo.png', 'star', **asked)
     assert apart.source.endswith('photo.png') and len(apart.segments) == 3
