@@ -5,15 +5,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
-	blue ball; green fish
+# Words, or a file with one class a line: make demo WORDS="sky; red star".
+WORDS := demo/scene.txt
 
-.PHONY: demo test lint parity wheel clean
+.PHONY: demo test lint types parity wheel clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python demo/image_demo.py demo/scene.png \
-		"$(WORDS)" \
-		--model trident-tiny --out-dir outputs/demo
+	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
 
 test: $(VENV)/.ready-tests
 	$(BIN)/python -m pytest
@@ -22,9 +20,14 @@ lint: $(VENV)/.ready-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# GOLDEN names a folder or files that the reference implementations computed.
+# mypy over the package, and over what it must see of the package's outside.
+types: $(VENV)/.ready-tests
+	$(BIN)/mypy
+
+# GOLDEN names a folder or files that the reference implementations computed; without it, every
+# golden folder beside the checkout that has checks.
 parity: $(VENV)/.ready
-	$(BIN)/python tools/check_parity.py $(GOLDEN)
+	$(BIN)/python tools/check_parity.py $(or $(GOLDEN),--all ../shared/golden)
 
 wheel: $(VENV)/.ready
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .

@@ -46,6 +46,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ovseg.apis.profiling import MemoryPeak, StageClock
 from ovseg.apis.tables import text_table
+from ovseg.images import Images
 from ovseg.registry import MODELS
 from ovseg.segmentors import TrainedSegmentor
 
@@ -252,7 +253,7 @@ class Inference:
         self._clock.reset()
         try:
             with self._clock.measure('image'):
-                (encoding,) = self._model.encode_images(self._image)
+                (encoding,) = self._model.encode(Images(self._image))
         finally:
             hook.remove()
         return {'window': self._clock.seconds('image') / len(encoding.boxes)}

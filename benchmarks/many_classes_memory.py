@@ -35,6 +35,7 @@ def forget_peak() -> None:
 
 def run(way: str, classes: int, size: tuple[int, int]) -> None:
     """Encodes an image, then makes labels one way, and prints the rise of the peak."""
+    from ovseg.images import Images
     from ovseg.segmentors import TrainingFreeSegmentor
     from ovseg.vocabulary import Vocabulary
 
@@ -46,14 +47,14 @@ def run(way: str, classes: int, size: tuple[int, int]) -> None:
     vocabulary = Vocabulary.parse([[f'class {index}'] for index in range(classes)])
     classifier = classifier_from_rows(vocabulary, rows, 100.0, 'random rows')
     with torch.inference_mode():
-        encoding = model.encode_image(torch.randn(1, 3, *size))
+        encoding = model.encode(Images(torch.randn(1, 3, *size)))[0]
         encoder_peak, before = status_megabytes('VmHWM'), status_megabytes('VmRSS')
         forget_peak()
         start = time.perf_counter()
         if way == 'strips':
-            labels = model.segment_encoding(encoding, size, classifier)
+            labels = model.segment(encoding, size, classifier).labels
         else:
-            scores = model.score(encoding, classifier).maps
+            scores = classifier.row_scores(encoding.features.patch)
             scores = torch.nn.functional.interpolate(
                 scores, size=size, mode='bilinear', align_corners=False
             )

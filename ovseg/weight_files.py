@@ -1,15 +1,20 @@
-"""Reading weight files without ever executing a pickle."""
+"""Weight files: read without ever executing a pickle, renamed by tables, loaded strictly."""
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.errors import UserError
+
+# Of a table: (pattern, other name), see `rename`.
+Names = Iterable[tuple[str, str]]
 
 # Scalars that OpenAI stores as tensors beside the weights; they are not parameters.
 _OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
@@ -97,6 +102,35 @@ def check_finite(state: dict[str, Tensor], origin: object) -> None:
             )
 
 
+def rename(key: str, names: Names) -> str | None:
+    """The key's other name, or None where the table has none.
+
+    Args:
+        key: a parameter's name.
+        names: (pattern, other name), the first that fits counts. ``{}`` stands for a number and
+            ``*`` for the rest; both stay as they are.
+
+    Example:
+        >>> rename('layers.3.norm1.bias', [('layers.{}.norm1.*', 'stages.{}.first.*')])
+        'stages.3.first.bias'
+    """
+    for source, target in names:
+        pattern = re.escape(source).replace(r'\{\}', r'(\d+)').replace(r'\*', r'(.+)')
+        match = re.fullmatch(pattern, key)
+        if match:
+            return _filled(target, iter(match.groups()))
+    return None
+
+
+def _filled(target: str, parts: Iterator[str]) -> str:
+    return re.sub(r'\{\}|\*', lambda _: next(parts), target)
+
+
+def inverse(names: Names) -> list[tuple[str, str]]:
+    """The table for the way back."""
+    return [(target, source) for source, target in names]
+
+
 def describe_mismatch(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     """How two sets of named tensors differ, in words; empty if names and shapes are the same.
 
@@ -126,7 +160,7 @@ def describe_mismatch(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
     )
 
 
-def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: object) -> None:
+def load_strictly(module: nn.Module, state: dict[str, Tensor], origin: object) -> None:
     """Loads a state dict and stops at any key or shape that does not match.
 
     Args:
@@ -144,3 +178,10 @@ def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: obj
             'check that the model name in the config is the one they were made with'
         )
     module.load_state_dict(state, strict=True)
+
+
+def drop_frozen(module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
+    """Frozen towers load in the constructor; a checkpoint holds only what was trained."""
+    for key in list(state):
+        if key.startswith(tuple(prefix + name for name in module.frozen_prefixes)):
+            del state[key]

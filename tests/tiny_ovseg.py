@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ovseg.regions.region_crops import crop_regions
 from ovseg.registry import MODELS
 from ovseg.segmentors import OVSeg
-from ovseg.training.heads.open_vocabulary_maskformer import Proposals
+from ovseg.training.heads import Proposals
 
 EMBEDDED = {'model': 'tiny_clip_scenes', 'pretrained': 'embedded'}
 WORDS = 'cat; sofa; wall; sky'

@@ -35,8 +35,9 @@ from ovseg.apis.tables import text_table
 from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
-from ovseg.images import resize_rule_of, to_batch
-from ovseg.segmentors.training_free import ImageEncoding
+from ovseg.images import Images, resize_rule_of, to_batch
+from ovseg.scores.encoding import ImageEncoding
+from ovseg.stages import stage
 from ovseg.zoo import check_weights, resolve_model
 
 _MEGABYTE = 2**20
@@ -192,7 +193,6 @@ class Subject:
             )
             / _MEGABYTE,
         )
-        self._clock.watch(self._model)
         # The first run also fills caches and sets up what is lazy, so its time does not count; and
         # sampling memory costs time, so memory is measured here alone.
         with torch.inference_mode():
@@ -209,24 +209,25 @@ class Subject:
         """Segment the batch once and note the seconds."""
         clock = self._clock
         clock.reset()
-        with clock.measure('whole'):
+        with clock.listening(), clock.measure('whole'):
             with clock.measure('preprocess'):
                 inputs = self._inputs()
             self._label(self._encode(inputs))
         self.figures.seconds.append(clock.seconds('whole'))
         stages = {'preprocess': clock.seconds('preprocess'), **clock.stages()}
-        for stage, seconds in stages.items():
-            self.figures.stages.setdefault(stage, []).append(seconds)
+        for name, seconds in stages.items():
+            self.figures.stages.setdefault(name, []).append(seconds)
 
     def _inputs(self) -> torch.Tensor:
         return to_batch(self._images, self._resize, self._model.data_preprocessor)
 
     def _encode(self, inputs: torch.Tensor) -> list[ImageEncoding]:
-        return self._model.encode_images(inputs, self._images)
+        with stage('encode'):
+            return self._model.encode(Images(inputs, self._images))
 
     def _label(self, encodings: Sequence[ImageEncoding]) -> None:
         for encoding in encodings:
-            self._model.segment_encoding(encoding, self._images[0].shape[:2])
+            self._model.segment(encoding, self._images[0].shape[:2])
 
 
 def compare(first: Figures, second: Figures) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
-from mmengine.registry import DefaultScope
 
+from ovseg.apis.building import model_kind
 from ovseg.engine.explain import explained
 from ovseg.engine.launch import (
     add_common_arguments,
@@ -28,7 +28,7 @@ from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol, IoURepo
 from ovseg.evaluation.protocol import resize_of
 from ovseg.files import written_whole
 from ovseg.images import give_resize_rule
-from ovseg.registry import MODELS
+from ovseg.segmentors import Segmentor
 
 # What a test does without; a config with one half of such a group is an error for mmengine.
 _NOT_FOR_TESTING = (
@@ -72,14 +72,13 @@ def check_weights(config: Config) -> None:
     Raises:
         UserError: the model would be tested with random weights.
     """
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
-        kind = MODELS.get(config.model.type) if isinstance(config.model.type, str) else None
-    if kind is not None and config.get('load_from') and hasattr(kind, 'expect_checkpoint'):
-        kind.expect_checkpoint(config.model)
-    needs = kind is not None and getattr(kind, 'needs_checkpoint', True)
-    if callable(needs):
-        needs = needs(config.model)
-    if needs and not config.get('load_from'):
+    kind = model_kind(config.model)
+    if kind is None:
+        return  # the Runner tells that there is no such model
+    is_ours, checkpoint = issubclass(kind, Segmentor), config.get('load_from')
+    if is_ours and checkpoint:
+        config.load_from = kind.place_checkpoint(config.model, checkpoint)
+    elif not checkpoint and (not is_ours or kind.needs_checkpoint(config.model)):
         raise UserError(
             f'{config.model.type} needs trained weights and none were given; add the checkpoint '
             'after the config: tools/test.py CONFIG CHECKPOINT'

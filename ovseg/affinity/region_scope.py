@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,15 +65,10 @@ def linked_groups(distances: Tensor, reach: float) -> Tensor:
         >>> linked_groups((positions[:, None] - positions).abs(), 0.4)
         tensor([0, 1, 0, 0])
     """
-    count = len(distances)
-    labels = torch.arange(count, device=distances.device)
-    linked = (distances <= reach) | (labels[:, None] == labels)
-    while True:
-        # Each takes the smallest label that it is linked to, until chains are through.
-        smallest = labels.expand(count, count).masked_fill(~linked, count).amin(1)
-        if torch.equal(smallest, labels):
-            return labels.unique(return_inverse=True)[1]
-        labels = smallest
+    # scipy numbers the components of undirected graphs in the order of their first member.
+    linked = (distances <= reach).cpu().numpy()
+    groups = connected_components(linked, directed=False)[1]
+    return torch.from_numpy(groups).to(distances.device, torch.int64)
 
 
 def merge_regions(features: Tensor, regions: Tensor, reach: float) -> Tensor:

@@ -12,28 +12,26 @@ from mmengine.registry import DefaultScope
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
-from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
-from ovseg.segmentors.mask_adapted_clip import OVSeg
-from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
-from ovseg.segmentors.trained import TrainedSegmentor
-from ovseg.segmentors.training_free import TrainingFreeSegmentor
-from ovseg.weight_files import read_tensors
+from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.text_rows import set_templates
+
+RANDOM = 'random'
 
 
 def build_model(
     config: Config,
     checkpoint: str | Path | None = None,
     templates: str | Path | Sequence[str] | None = None,
-) -> TrainingFreeSegmentor | MaskCLIPPlusSegmentor | TrainedSegmentor | OVSeg:
+) -> Segmentor:
     """The model of a config, on the CPU.
 
     Args:
-        config: has a ``model`` of a training-free kind, or of one that was trained.
-        checkpoint: for a training-free model CLIP weights instead of ``model.clip.pretrained``: a
-            file or a tag; CLIP-DINOiser also takes the checkpoint of its two layers, the published
-            ``last.pt`` included. For a trained one its checkpoint; the config may name one itself
-            (``load_from``). ``'random'`` for either:
-            random weights in all its networks, for measuring time.
+        config: has a ``model`` that is a segmentor of ovseg's.
+        checkpoint: weights instead of those that the config names, where a model of that kind
+            takes them: for a training-free one a file or tag of its CLIP (CLIP-DINOiser also takes
+            its two layers, the published ``last.pt`` included), for a trained one its checkpoint,
+            which the config may name itself (``load_from``). ``'random'`` for either: random
+            weights in all its networks, for measuring time.
         templates: instead of ``model.text.templates`` of a model that takes any words.
 
     Raises:
@@ -41,78 +39,43 @@ def build_model(
         FileNotFoundError: there is no such weights file.
     """
     settings = config.get('model')
-    if not settings or not isinstance(settings.get('type'), str):
+    kind = model_kind(settings)
+    if kind is None or not issubclass(kind, Segmentor):
         raise UserError(f'The config {config.filename} has no model to load.')
-    with DefaultScope.overwrite_default_scope('ovseg'):
-        kind = MODELS.get(settings.type)
-        if kind is not None and issubclass(kind, (MaskCLIPPlusSegmentor, TrainedSegmentor)):
-            return _build_trained(config, checkpoint or config.get('load_from'), templates)
-    if 'clip' not in settings:
-        raise UserError(f'The config {config.filename} has no model with a clip to load.')
-    is_dinoiser = kind is not None and issubclass(kind, CLIPDINOiser)
-    has_layers = is_dinoiser and _holds_layers(checkpoint)
-    is_random = str(checkpoint) == 'random'
-    is_trained = kind is not None and issubclass(kind, OVSeg) and kind.needs_checkpoint(settings)
-    if is_trained:
-        checkpoint = _expect(config, checkpoint or config.get('load_from'))
-    # A file for the model, not for its CLIP.
-    is_whole = has_layers or (is_trained and not is_random)
-    if is_dinoiser and (has_layers or is_random):
-        kind.expect_checkpoint(settings)
-    if is_random:
-        _randomise(settings)
-    elif checkpoint is not None and not is_whole:
-        settings.clip.pretrained = str(checkpoint)
+    if kind.needs_checkpoint(settings):
+        checkpoint = checkpoint or config.get('load_from')
+        if checkpoint is None:
+            raise UserError(
+                f'The model of {config.filename} is a trained one: give its checkpoint '
+                '(--checkpoint FILE, or checkpoint=FILE in Python).'
+            )
     if templates is not None:
+        if not kind.takes_templates:
+            raise UserError(
+                f'The model of {config.filename} was trained with its own words: give no templates.'
+            )
         is_one = isinstance(templates, (str, Path))
-        chosen = str(templates) if is_one else list(templates)
-        settings.text = {**settings.get('text', {}), 'templates': chosen}
+        set_templates(settings, str(templates) if is_one else list(templates))
+    file = None
+    if str(checkpoint) == RANDOM:
+        kind.randomise(settings)
+    elif checkpoint is not None:
+        file = kind.place_checkpoint(settings, checkpoint)
     with DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(settings)
-    if is_whole:
-        load_checkpoint_strict(model, checkpoint)
+    if file is not None:
+        load_checkpoint_strict(model, file)
     return model
 
 
-def _randomise(settings: dict[str, Any]) -> None:
-    """Random weights for every network of a model: what has weights is named by ``model``."""
-    if 'model' in settings:
-        settings['pretrained'] = 'random'
-    settings.pop('adapted', None)  # fits no other weights
-    for part in settings.values():
-        if isinstance(part, Mapping):
-            _randomise(part)
+def model_kind(settings: Mapping[str, Any] | None) -> type | None:
+    """The class that a model's settings name by its registered name; None where there is none.
 
-
-def _holds_layers(checkpoint: str | Path | None) -> bool:
-    """Whether a file holds CLIP-DINOiser's two layers, and not a CLIP."""
-    if checkpoint is None or not Path(checkpoint).expanduser().is_file():
-        return False
-    content = read_tensors(checkpoint)
-    if not isinstance(content, dict):
-        return False
-    state = content.get('state_dict', content.get('model_state_dict', content))
-    return any(str(name).endswith('obj_proj.weight') for name in state)
-
-
-def _expect(config: Config, checkpoint: str | Path | None) -> str | Path:
-    if checkpoint is None:
-        raise UserError(
-            f'The model of {config.filename} is a trained one: give its checkpoint '
-            '(--checkpoint FILE, or checkpoint=FILE in Python).'
-        )
-    return checkpoint
-
-
-def _build_trained(
-    config: Config, checkpoint: str | Path | None, templates: object
-) -> MaskCLIPPlusSegmentor | TrainedSegmentor:
-    checkpoint = _expect(config, checkpoint)
-    if templates is not None:
-        raise UserError(
-            f'The model of {config.filename} was trained with its own words: give no templates.'
-        )
-    model = MODELS.build(config.model)
-    if str(checkpoint) != 'random':
-        load_checkpoint_strict(model, checkpoint)
-    return model
+    Args:
+        settings: ``config.model``.
+    """
+    if not settings or not isinstance(settings.get('type'), str):
+        return None
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        kind = MODELS.get(settings['type'])
+    return kind if isinstance(kind, type) else None

@@ -8,19 +8,18 @@ import resource
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ovseg.segmentors.training_free import TrainingFreeSegmentor
-from ovseg.segmentors.trident import Trident
+from ovseg.stages import listening
 
 _STATM = Path('/proc/self/statm')
 _SECONDS_BETWEEN_SAMPLES = 0.002
+# What an empty stage takes at most.
+_NOTHING = 1e-4
 
 
 class StageClock:
@@ -47,71 +46,34 @@ class StageClock:
         finally:
             self._seconds[name] += self._now() - start
 
-    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, its seconds added to ``name`` at each call."""
-
-        @wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self.measure(name):
-                return function(*args, **kwargs)
-
-        return timed
-
-    def watch(self, model: TrainingFreeSegmentor) -> None:
-        """Time the stages of a model from now on, through its public methods."""
-        model.encode_images = self.wrap('encoder', model.encode_images)
-        model.score = self.wrap('score', model.score)
-        model.segment_encoding = self.wrap('label', model.segment_encoding)
-        model.refiners = [
-            _TimedPart(refiner, self, 'refiners', '__call__') for refiner in model.refiners
-        ]
-        if model.pixel_refiner is not None:
-            model.pixel_refiner = _TimedPart(
-                model.pixel_refiner, self, 'pixel refiner', 'prepare', '__call__'
-            )
-        if isinstance(model, Trident):
-            model.correlation = _TimedPart(model.correlation, self, 'correlation', 'rows')
-            if model.refinement is not None:
-                model.refinement = _TimedPart(model.refinement, self, 'refinement', '__call__')
-
     def seconds(self, name: str) -> float:
         """Seconds of what was measured under ``name``."""
         return self._seconds[name]
 
+    def listening(self) -> AbstractContextManager[None]:
+        """Measures the stages that the code of the block names (:mod:`ovseg.stages`)."""
+        return listening(self.measure)
+
     def stages(self) -> dict[str, float]:
-        """Seconds of each stage of a watched model, in order; nested ones are taken out."""
+        """Seconds of each stage of segmenting, in order; nested ones are taken out."""
         seconds = self._seconds
         stages = {
-            'encoder': seconds['encoder'] - seconds['correlation'],
-            'SAM correlation': seconds['correlation'],
-            'scores': seconds['score'] - seconds['refiners'],
+            'encoder': seconds['encode'] - seconds['SAM correlation'],
+            'SAM correlation': seconds['SAM correlation'],
+            'scores': seconds['scores'] - seconds['refiners'],
             'refiners': seconds['refiners'],
+            'upsample + argmax': seconds['decide'] - seconds['pixel refiner'],
             'pixel refiner': seconds['pixel refiner'],
-            'SAM refinement': seconds['refinement'],
-            'upsample + argmax': seconds['label']
-            - sum(seconds[part] for part in ('score', 'pixel refiner', 'refinement')),
+            'SAM refinement': seconds['SAM refinement'],
+            'regions': seconds['finish'] - seconds['SAM refinement'],
         }
-        # Only Trident has these.
-        return {name: took for name, took in stages.items() if took or 'SAM' not in name}
+        rare = ('SAM correlation', 'SAM refinement', 'regions')
+        return {name: took for name, took in stages.items() if name not in rare or took > _NOTHING}
 
     def _now(self) -> float:
         if self._device.type == 'cuda':
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
-
-
-class _TimedPart:
-    """A part of a model some of whose methods are timed; all else is the part's own."""
-
-    def __init__(self, part: Any, clock: StageClock, stage: str, *methods: str) -> None:
-        self._part = part
-        self._timed = {name: clock.wrap(stage, getattr(part, name)) for name in methods}
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._timed['__call__'](*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return self._timed.get(name) or getattr(self._part, name)
 
 
 class MemoryPeak:

@@ -9,11 +9,12 @@ import numpy.typing as npt
 import torch
 
 from ovseg.apis.segmenter import OpenVocabSegmenter
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
-from ovseg.scores.upsample import output_strips
-from ovseg.segmentors.mask_adapted_clip import ProposalEncoding
+from ovseg.regions.mask_maps import masks_at
+from ovseg.segmentors.mask_segmentor import ProposalEncoding
 
-_STRIP_BYTES = 64 * 2**20
+_STRIPS = MemoryBudget(64)
 
 
 class ModelProposals:
@@ -36,7 +37,7 @@ class ModelProposals:
         device: str | torch.device | None = None,
     ) -> None:
         self._segmenter = OpenVocabSegmenter(model, checkpoint, device)
-        if not hasattr(self._segmenter.model, 'proposals'):
+        if not self._segmenter.model.finds_segments:
             raise UserError(
                 f'{self._segmenter.name} proposes no masks: give the config of an OVSeg'
             )
@@ -51,9 +52,8 @@ class ModelProposals:
             name: of the image; trained proposals do not look at it.
         """
         encoding: ProposalEncoding = self._segmenter.encode(image).encoding
-        maps = encoding.proposals.maps
-        size = image.shape[:2]
-        masks = np.empty((maps.maps.shape[1], *size), np.float32)
-        for start, stop, rows in output_strips(maps, size, _STRIP_BYTES, torch.sigmoid):
-            masks[:, start:stop] = rows.cpu().numpy()
-        return masks
+        masks = masks_at(encoding.proposals.maps, (image.shape[0], image.shape[1]))
+        full = np.empty((masks.channels, *masks.size), np.float32)
+        for start, stop in masks.strips(_STRIPS):
+            full[:, start:stop] = masks.rows(start, stop).cpu().numpy()
+        return full

@@ -10,22 +10,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import ImageSource, load_rgb, name_of
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.results import SegmentationResult
-from ovseg.apis.scores import MeasuredClassifier
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tasks import check_segment_task, stuff_labels
 from ovseg.config_files import read_config
 from ovseg.errors import UserError
-from ovseg.images import resize_rule_of, to_batch
+from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.regions.mask_segments import SegmentSettings
-from ovseg.scores.encoding import ImageEncoding
-from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.scores.decide import Decision
+from ovseg.segmentors.base import Segmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
@@ -47,9 +45,9 @@ class EncodedImage:
     """
 
     image: np.ndarray
-    encoding: ImageEncoding
+    encoding: Any
     source: str
-    model: TrainingFreeSegmentor
+    model: Segmentor
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -212,13 +210,13 @@ class OpenVocabSegmenter:
         def find(encoded: EncodedImage) -> SegmentsResult:
             size = encoded.image.shape[:2]
             found = self._memory.in_strips(
-                lambda megabytes: self.model.find_segments(
+                lambda budget: self.model.find_segments(
                     encoded.encoding,
                     size,
                     classifier,
                     stuff=of_stuff,
                     settings=settings,
-                    strip_megabytes=megabytes,
+                    budget=budget,
                 ),
                 size,
                 classifier.num_classes,
@@ -268,7 +266,7 @@ class OpenVocabSegmenter:
 
     def _check_segments(self, task: str) -> None:
         check_segment_task(task)
-        if not hasattr(self.model, 'find_segments'):
+        if not self.model.finds_segments:
             raise UserError(
                 f'The model {self.name} labels pixels and proposes no masks, so it finds no '
                 f'{task} segments: take a model with mask proposals, such as ovseg-tiny, or ask '
@@ -350,10 +348,8 @@ class OpenVocabSegmenter:
                 [pixels[index] for index in indices], self.resize, self.model.data_preprocessor
             )
             names = [_path_of(images[index]) for index in indices]
-            beside: dict[str, list[Any]] = {'originals': [pixels[index] for index in indices]}
-            if self.model.reads_names:
-                beside['names'] = names
-            encodings = self._memory.encode(inputs, beside)
+            originals = [pixels[index] for index in indices]
+            encodings = self._memory.encode(Images(inputs, originals, names))
             for index, path, encoding in zip(indices, names, encodings, strict=True):
                 name = '' if path is None else name_of(path)
                 encoded[index] = EncodedImage(pixels[index], encoding, name, self.model)
@@ -363,30 +359,31 @@ class OpenVocabSegmenter:
         self, encoded: EncodedImage, vocabulary: Vocabulary, classifier: Classifier, scores: bool
     ) -> SegmentationResult:
         size = encoded.image.shape[:2]
-        measured, labels, probabilities = self._label(encoded.encoding, size, classifier, scores)
+        decision: Decision = self._memory.in_strips(
+            lambda budget: self.model.segment(
+                encoded.encoding,
+                size,
+                classifier,
+                keep_scores=scores,
+                measure=True,
+                budget=budget,
+            ),
+            size,
+            classifier.num_classes,
+            scores,
+        )
+        kept = decision.scores
         return SegmentationResult(
             image=encoded.image,
-            labels=labels.cpu().numpy().astype(np.int32),
+            labels=decision.labels.cpu().numpy().astype(np.int32),
             names=tuple(vocabulary.names),
             palette=tuple(vocabulary.palette),
             background_index=vocabulary.background_index,
-            mean_scores=measured.mean_scores(),
-            scores=None if probabilities is None else probabilities.cpu().numpy(),
+            mean_scores=decision.mean_scores().cpu().numpy(),
+            scores=None if kept is None else kept.cpu().numpy(),
             source=encoded.source,
             model=self.name,
         )
-
-    def _label(
-        self, encoding: ImageEncoding, size: tuple[int, int], classifier: Classifier, scores: bool
-    ) -> tuple[MeasuredClassifier, Tensor, Tensor | None]:
-        def label(megabytes: float) -> tuple[MeasuredClassifier, Tensor, Tensor | None]:
-            measured = MeasuredClassifier(classifier)
-            result = self.model.segment_encoding(
-                encoding, size, classifier=measured, with_scores=scores, strip_megabytes=megabytes
-            )
-            return (measured, *(result if scores else (result, None)))
-
-        return self._memory.in_strips(label, size, classifier.num_classes, scores)
 
 
 def _path_of(source: Any) -> str | None:

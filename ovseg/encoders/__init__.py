@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import VisionTransformer
-from torch import nn
-
 from ovseg.encoders.any_backbone import BackboneWithAttentionPool
+from ovseg.encoders.build import build_dense_encoder
 from ovseg.encoders.clip import LoadedCLIP, load_clip
 from ovseg.encoders.clip_resnet import CLIPResNetEncoder
 from ovseg.encoders.clip_vit import CLIPViTEncoder
 from ovseg.encoders.companions import DINOCompanion, DINOv2Companion, SAMCompanion
-from ovseg.encoders.dense import DenseEncoder, DenseFeatures
+from ovseg.encoders.dense import DenseEncoder, DenseFeatures, TextAlignedFeatures
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.text_context import ContextTextEncoder
 from ovseg.encoders.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
 from ovseg.encoders.trained_clip_vit import CLIPVisionTransformer
-from ovseg.errors import UserError
-from ovseg.registry import MODELS
+from ovseg.encoders.vision_language import VisionLanguageModel, build_vision_language
 
 __all__ = [
     'BackboneWithAttentionPool',
@@ -28,6 +22,7 @@ __all__ = [
     'CLIPResNetWithAttention',
     'CLIPViTEncoder',
     'CLIPVisionTransformer',
+    'ContextTextEncoder',
     'DINOCompanion',
     'DINOv2Companion',
     'DenseEncoder',
@@ -36,38 +31,8 @@ __all__ = [
     'MaskPromptedViT',
     'SAMCompanion',
     'TextAlignedFeatures',
+    'VisionLanguageModel',
     'build_dense_encoder',
+    'build_vision_language',
     'load_clip',
 ]
-
-_ENCODERS: dict[type[nn.Module], type[nn.Module]] = {
-    VisionTransformer: CLIPViTEncoder,
-    ModifiedResNet: CLIPResNetEncoder,
-}
-
-
-def build_dense_encoder(visual: nn.Module, **settings: Any) -> DenseEncoder:
-    """Returns the dense encoder that fits a CLIP vision tower.
-
-    Args:
-        visual: ``clip.model.visual`` of a :class:`LoadedCLIP`.
-        settings: arguments of :class:`CLIPViTEncoder` or :class:`CLIPResNetEncoder`, or of the
-            registered encoder that ``type`` names, which is built around the tower.
-
-    Raises:
-        UserError: no encoder for this kind of tower, or a setting that it does not have.
-    """
-    name = settings.pop('type', None)
-    encoder = _ENCODERS.get(type(visual))
-    if encoder is None:
-        raise UserError(
-            f'{type(visual).__name__} has no dense encoder (SigLIP and other timm towers pool '
-            'their patches by attention or have other blocks, so a patch has no place in the text '
-            f'space); use a CLIP model with a {" or ".join(kind.__name__ for kind in _ENCODERS)}'
-        )
-    try:
-        if name is not None:
-            return MODELS.build({'type': name, '_scope_': 'ovseg', 'visual': visual, **settings})
-        return encoder(visual, **settings)
-    except TypeError as error:
-        raise UserError(f'encoder: {error}') from error

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ovseg.encoders.attention_pool import DenseAttentionPool, PositionRule
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 

@@ -1,4 +1,4 @@
-"""What a dense encoder returns, and the contract that every one keeps."""
+"""What encoders of images return, and the contract that every frozen dense one keeps."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ class DenseFeatures:
     mlp_input: Tensor | None = None
     foreground: Tensor | None = None
     intermediates: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextAlignedFeatures:
+    """Feature pyramid of an image batch, and its embeddings in the text space.
+
+    Attributes:
+        levels: (B, C_i, h_i, w_i) each, fine to coarse (strides 4, 8, 16, 32), as necks of mmseg
+            and mmdet take them.
+        global_embedding: (B, D), the image as a whole, not normalised.
+        dense_embedding: (B, D, h, w), the same space at each position, not normalised.
+    """
+
+    levels: tuple[Tensor, ...]
+    global_embedding: Tensor
+    dense_embedding: Tensor
 
 
 class DenseEncoder(Protocol):

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ovseg.encoders.key_names import inverse, rename
 from ovseg.errors import UserError
-from ovseg.weight_files import check_finite, load_strictly, read_tensors
+from ovseg.weight_files import check_finite, inverse, load_strictly, read_tensors, rename
 
 # (OpenAI's name under `visual.`, MaskCLIP's name under `backbone.`); {} is a number that stays.
 _VIT_NAMES = (

@@ -21,8 +21,8 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from ovseg.encoders.key_names import inverse, rename
 from ovseg.errors import UserError
+from ovseg.weight_files import inverse, rename
 
 # {} is a number and * the rest; both stay.
 _SWIN = (

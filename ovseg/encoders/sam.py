@@ -68,15 +68,16 @@ def load_sam(model: str | Mapping[str, Any], pretrained: str | Path | None = Non
     name = model if isinstance(model, str) else 'custom'
     if pretrained == 'random':
         return LoadedSAM(_frozen(sam), name, 'random')
-    if pretrained is None and not isinstance(model, str):
-        raise UserError("sam.pretrained must name a file, or 'random', for a sam.model of yours")
-    path = pretrained
-    if path is None:
-        path = fetch_url(f'{_HOST}/{PUBLISHED[model]}', 'sam.pretrained')
-    state = read_state_dict(path)
-    _check_size(state, name, path)
-    load_strictly(sam, state, path)
-    return LoadedSAM(_frozen(sam), name, Path(path).name)
+    if pretrained is None:
+        if not isinstance(model, str):
+            raise UserError(
+                "sam.pretrained must name a file, or 'random', for a sam.model of yours"
+            )
+        pretrained = fetch_url(f'{_HOST}/{PUBLISHED[model]}', 'sam.pretrained')
+    state = read_state_dict(pretrained)
+    _check_size(state, name, pretrained)
+    load_strictly(sam, state, pretrained)
+    return LoadedSAM(_frozen(sam), name, Path(pretrained).name)
 
 
 def _build(model: str | Mapping[str, Any]) -> Sam:

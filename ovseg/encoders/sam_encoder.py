@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from segment_anything.modeling.image_encoder import Block, get_rel_pos
+from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
@@ -38,6 +38,22 @@ class SAMFrame:
     image_size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class SAMImage:
+    """What SAM's image encoder leaves of an image, as the prompt side needs it.
+
+    Attributes:
+        features: (1, C, h, w), the encoder's neck output of the whole padded frame.
+        input_size: (height, width) of the resized image inside the frame.
+        image_size: (height, width) of the image before it was resized to the frame;
+            segment-anything's ``original_size``.
+    """
+
+    features: Tensor
+    input_size: tuple[int, int]
+    image_size: tuple[int, int]
+
+
 class GlobalAttention:
     """One attention over the whole frame, given out in blocks of queries.
 
@@ -50,7 +66,7 @@ class GlobalAttention:
         values: (heads, N, d), N = g * g, row-major.
     """
 
-    def __init__(self, attention: nn.Module, tokens: Tensor) -> None:
+    def __init__(self, attention: Attention, tokens: Tensor) -> None:
         grid = tokens.shape[1:3]
         heads = attention.num_heads
         qkv = attention.qkv(tokens).flatten(0, 2).unflatten(1, (3, heads, -1))

@@ -6,8 +6,9 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,11 +22,23 @@ from ovseg.encoders.embedded import WEIGHTS
 from ovseg.errors import UserError, nearest
 from ovseg.weight_files import describe_mismatch
 
+# As torch.load takes it.
+MapLocation: TypeAlias = str | torch.device | Callable[..., Any] | None
+
 # Weights that ship with ovseg: ovseg://NAME.
 _SHIPPED = 'ovseg://'
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model')
 _STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 _NUMPY_SCALARS = ('?', 'b', 'B', 'h', 'H', 'i', 'I', 'l', 'L', 'q', 'Q', 'e', 'f', 'd')
+
+
+@runtime_checkable
+class ReadsPublished(Protocol):
+    """A model whose published files have other keys than its own."""
+
+    def from_published(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The model's own names for the tensors of a published file."""
+        ...
 
 
 def _history_statistic(owner: object, name: str) -> Callable:
@@ -51,7 +64,7 @@ def _harmless_globals() -> list[Any]:
 
     NumPy 2 moved its core, so a file may name either place, whichever NumPy reads it.
     """
-    core = np.core if np.__version__.startswith('1.') else np._core
+    core = import_module('numpy.core' if np.__version__.startswith('1.') else 'numpy._core')
     rebuilders = ('_reconstruct', 'scalar')
     dtypes = {type(np.dtype(code)) for code in _NUMPY_SCALARS}
     return [
@@ -68,9 +81,7 @@ def _harmless_globals() -> list[Any]:
     ]
 
 
-def read_checkpoint(
-    filename: str | Path, map_location: str | torch.device | None = 'cpu'
-) -> dict[str, Any]:
+def read_checkpoint(filename: str | Path, map_location: MapLocation = 'cpu') -> dict[str, Any]:
     """The content of a checkpoint: tensors, numbers, text and a Runner's records.
 
     A file is never executed as a pickle. What an ordinary ``torch.load`` would have to call is
@@ -177,7 +188,7 @@ def state_of(content: Mapping[str, Any], origin: object) -> dict[str, Tensor]:
 
 
 def load_checkpoint_strict(
-    model: nn.Module, filename: str | Path, map_location: str | torch.device | None = 'cpu'
+    model: nn.Module, filename: str | Path, map_location: MapLocation = 'cpu'
 ) -> dict[str, Any]:
     """Loads a checkpoint into a model and stops at any key that has no explanation.
 
@@ -206,7 +217,7 @@ def load_checkpoint_strict(
 def unwrap(model: nn.Module) -> nn.Module:
     """The segmentor inside wrappers for data-parallel running and test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = cast('nn.Module', model.module)
     return model
 
 
@@ -221,7 +232,7 @@ def load_state_strict(model: nn.Module, state: Mapping[str, Tensor], origin: obj
     Raises:
         UserError: the weights do not fit, naming the first keys.
     """
-    if hasattr(model, 'from_published'):
+    if isinstance(model, ReadsPublished):
         state = model.from_published(state)
     frozen = tuple(getattr(model, 'frozen_prefixes', ()))
     ignored = tuple(getattr(model, 'checkpoint_ignore', ()))
@@ -282,4 +293,4 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
                 return path
     steps = {path: _STEP.fullmatch(path.name) for path in folder.glob('*.pth')}
     complete = {path: int(match[1]) for path, match in steps.items() if match}
-    return max(complete, key=complete.get) if complete else None
+    return max(complete, key=lambda path: complete[path]) if complete else None

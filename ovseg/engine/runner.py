@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,13 @@ from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from ovseg.engine.checkpoint import load_state_strict, read_checkpoint, state_of, unwrap
+from ovseg.engine.checkpoint import (
+    MapLocation,
+    load_state_strict,
+    read_checkpoint,
+    state_of,
+    unwrap,
+)
 from ovseg.engine.distributed import init_cpu_group
 from ovseg.errors import UserError
 from ovseg.registry import RUNNERS
@@ -68,7 +73,7 @@ class OVRunner(Runner):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: str | Callable = 'cpu',
+        map_location: MapLocation = 'cpu',
         strict: bool = True,
         revise_keys: list | None = None,
     ) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ovseg.errors import UserError
 from ovseg.images.pipeline import is_resize, resize_step
 from ovseg.registry import MODELS
+from ovseg.segmentors.base import Segmentor
 
 RATIOS = (0.75, 1.0, 1.25)
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
@@ -35,11 +35,8 @@ class OVSegTTA(BaseTTAModel):
 
     def __init__(self, module: nn.Module | dict, data_preprocessor: dict | None = None) -> None:
         super().__init__(module, data_preprocessor)
-        settings = getattr(self.module, 'inference_settings', None)
-        # The training-free segmentor gives logarithms of probabilities, on request.
-        self._are_log_probabilities = settings is not None
-        if settings is not None:
-            self.module.inference_settings = replace(settings, save_logits=True)
+        # Ours give logarithms of probabilities, on request.
+        self._are_log_probabilities = isinstance(self.module, Segmentor)
 
     def test_step(self, data: dict[str, Sequence]) -> list[SegDataSample]:
         """Predictions of a batch.
@@ -59,7 +56,7 @@ class OVSegTTA(BaseTTAModel):
             return samples
         for version in range(versions):
             batch = {name: values[version] for name, values in data.items()}
-            predictions = self.module.test_step(batch)
+            predictions = self._predict(batch)
             parts = [self._probabilities(sample) for sample in predictions]
             if version == 0:
                 sums, samples = parts, predictions
@@ -74,6 +71,13 @@ class OVSegTTA(BaseTTAModel):
             sample.set_data({'pred_sem_seg': PixelData(data=labels[None])})
             del sample.seg_logits
         return samples
+
+    def _predict(self, batch: dict[str, Sequence]) -> list[SegDataSample]:
+        """One version's predictions with their scores."""
+        if not isinstance(self.module, Segmentor):
+            return self.module.test_step(batch)
+        data = self.module.data_preprocessor(batch, False)
+        return self.module.predict(data['inputs'], data['data_samples'], keep_scores=True)
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[SegDataSample]]) -> list:
         """Merges predictions of versions, for callers of mmengine's interface.

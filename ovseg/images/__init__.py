@@ -2,6 +2,7 @@
 
 from ovseg.images.batch import to_batch
 from ovseg.images.config_rule import follow_overrides, give_resize_rule, resize_rule_of
+from ovseg.images.images import Images
 from ovseg.images.pipeline import (
     AntialiasedResize,
     ResizeByRule,
@@ -12,6 +13,7 @@ from ovseg.images.resize import ResizeRule
 
 __all__ = [
     'AntialiasedResize',
+    'Images',
     'ResizeByRule',
     'ResizeRule',
     'follow_overrides',

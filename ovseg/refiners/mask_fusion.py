@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_image import SAMImage
-from ovseg.row_resize import read_resized, resize_rows
-from ovseg.scores.coarse_map import CoarseScores, row_strips
+from ovseg.encoders.sam_encoder import SAMImage
+from ovseg.regions.mask_maps import mask_maps
+from ovseg.scores.coarse_map import STRIPS
+from ovseg.scores.row_map import RowMap, resized
+
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -35,77 +38,83 @@ class RegionMasks:
     image: SAMImage
     threshold: float
 
-    def rows(self, size: tuple[int, int], start: int, stop: int) -> Tensor:
-        """Logits (R, stop - start, W) of some rows of an output of `size` (H, W).
+    def at(self, size: tuple[int, int]) -> RowMap:
+        """Logits, R maps, at an output of `size` (H, W).
 
         The chain is SAM's ``postprocess_masks`` (the frame, its part with the image, the image's
         size) and, if that is another one, the output's size. All resizes are bilinear.
         """
-        image = self.image
+        inside = mask_maps(self.low_res, (self.frame, self.frame), self.image.input_size)
+        return resized(resized(inside, self.image.image_size), size)
 
-        def input_rows(first: int, last: int) -> Tensor:
-            rows = resize_rows(self.low_res, first, last, (self.frame, self.frame))
-            return rows[..., : image.input_size[1]]
 
-        def image_rows(first: int, last: int) -> Tensor:
-            return read_resized(input_rows, image.input_size[0], image.image_size, first, last)
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """What the masks made of an image.
 
-        return read_resized(image_rows, image.image_size[0], size, start, stop)
+    Attributes:
+        labels: (H, W) int64.
+        own: (H, W) float32, the score of each pixel's own label: within its masks probability
+            times strength, elsewhere the probability.
+        scores: (K, H, W), or None if not asked for. A class has a score above 0 only within its
+            masks, or where a region had no good mask.
+    """
 
-    def values_per_row(self, size: tuple[int, int]) -> float:
-        """How many numbers :meth:`rows` makes for one row of the output."""
-        height, width = size
-        image_height, image_width = self.image.image_size
-        frame = self.frame * self.image.input_size[0] / height
-        return len(self.classes) * (width + image_width * image_height / height + frame)
+    labels: Tensor
+    own: Tensor
+    scores: Tensor | None
 
 
 def fuse_masks(
     masks: RegionMasks,
     coarse: Tensor,
-    scores: CoarseScores,
+    shares: RowMap,
     failed: Tensor | None = None,
     with_scores: bool = False,
-) -> tuple[Tensor, Tensor | None]:
+) -> Fused:
     """Returns each pixel's label, by its class probabilities and the masks that cover it.
 
     Args:
         masks: of the regions that were kept.
         coarse: (H, W) int64 labels; pixels outside of all masks keep theirs.
-        scores: class probabilities at (H, W); read once, from top to bottom.
+        shares: class probabilities at (H, W); read once, from top to bottom.
         failed: (h, w) bool at another size, where regions had no good mask; their probabilities
             stand in the returned scores, but decide no label. None if there are none.
         with_scores: whether scores are returned.
 
-    Returns:
-        (H, W) int64 labels and (K, H, W) scores or None. A class has a score above 0 only within
-        its masks (or in `failed`).
-
     Source: Trident (arXiv 2411.09219), its refinement by SAM, as in its released code.
     """
-    size = scores.size
+    size = shares.size
     classes, counts = masks.classes.unique_consecutive(return_counts=True)
     regions_of_class = counts.tolist()
     labels = torch.empty_like(coarse)
+    own = torch.empty(size, device=coarse.device)
     fused: Tensor | None = None
     if with_scores:
-        fused = torch.zeros(scores.num_classes, *size, device=coarse.device)
+        fused = torch.zeros(shares.channels, *size, device=coarse.device)
     if failed is not None:
         failed = F.interpolate(failed[None, None].float(), size=size, mode='nearest')[0, 0] > 0
-    values = scores.num_classes * size[1] + masks.values_per_row(size)
-    for start, stop in row_strips(size[0], values):
-        probabilities = scores.rows(start, stop)
-        logits = largest_of_class(masks.rows(size, start, stop), regions_of_class)
+    logits_at = masks.at(size)
+    values = shares.channels * size[1] + logits_at.values_a_row
+    for start, stop in STRIPS.strips(size[0], _FLOAT_BYTES * values):
+        probabilities = shares.rows(start, stop)
+        logits = largest_of_class(logits_at.rows(start, stop), regions_of_class)
         covered = logits > masks.threshold
         class_scores = mask_scores(logits.sigmoid(), covered, probabilities[classes])
-        labels[start:stop] = decide_labels(class_scores, classes, coarse[start:stop])
+        largest, part = decide_labels(class_scores, classes, coarse[start:stop])
+        labels[start:stop] = part
+        own_probability = probabilities.gather(0, part[None])[0]
+        known = torch.where(largest > 0, largest, own_probability)
+        if failed is not None:
+            known = torch.maximum(known, own_probability * failed[start:stop])
+        own[start:stop] = known
         if fused is not None:
             fused[classes, start:stop] = class_scores
             if failed is not None:
                 fused[:, start:stop] = restore_failed(
                     fused[:, start:stop], probabilities, failed[start:stop]
                 )
-    return labels, fused
+    return Fused(labels, own, fused)
 
 
 def largest_of_class(values: Tensor, regions_of_class: list[int]) -> Tensor:
@@ -133,8 +142,8 @@ def mask_scores(strengths: Tensor, covered: Tensor, probabilities: Tensor) -> Te
     return probabilities * strengths * covered
 
 
-def decide_labels(class_scores: Tensor, classes: Tensor, coarse: Tensor) -> Tensor:
-    """The class with the largest score, the first of equal ones; the coarse label without any.
+def decide_labels(class_scores: Tensor, classes: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest score, and its class, the first of equal ones; the coarse label without any.
 
     Args:
         class_scores: (C, ...), not negative.
@@ -142,7 +151,7 @@ def decide_labels(class_scores: Tensor, classes: Tensor, coarse: Tensor) -> Tens
         coarse: (...) int64.
     """
     largest, index = class_scores.max(dim=0)
-    return torch.where(largest > 0, classes[index], coarse)
+    return largest, torch.where(largest > 0, classes[index], coarse)
 
 
 def restore_failed(scores: Tensor, probabilities: Tensor, failed: Tensor) -> Tensor:

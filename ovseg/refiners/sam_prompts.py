@@ -6,6 +6,7 @@ them, weighted by the coarse probabilities, decide the labels again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,22 +15,15 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMImage
 from ovseg.errors import UserError
 from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks
 from ovseg.registry import MODELS
-from ovseg.row_resize import read_resized
-from ovseg.scores.coarse_map import (
-    CoarseScores,
-    all_rows,
-    coarse_map,
-    half_rows,
-    half_size,
-    row_strips,
-)
+from ovseg.scores.coarse_map import STRIPS, at_half_size, coarse_map, half_size
+from ovseg.scores.row_map import RowMap, resized
 
-__all__ = ['CoarseScores', 'Decoded', 'Prompts', 'Refinement', 'SAMPrompts', 'decode']
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -69,6 +63,8 @@ class Refinement:
 
     Attributes:
         labels: (H, W) int64.
+        own: (H, W) float32, the score of each pixel's own label; None where no mask was good enough
+            and nothing was refined.
         scores: (K, H, W), or None if not asked for. A class without masks has 0. If no mask at all
             was good enough, these are the coarse probabilities.
         boxes: (n, 4), the boxes whose masks were used, (x1, y1, x2, y2) in output pixels.
@@ -76,6 +72,7 @@ class Refinement:
     """
 
     labels: Tensor
+    own: Tensor | None
     scores: Tensor | None
     boxes: Tensor
     iou: Tensor
@@ -92,7 +89,8 @@ class SAMPrompts:
         min_area: pixels at half size that a region must have; published 225.
         mask_scale: what the probabilities of a mask input are multiplied by; published 0.005. None
             leaves mask inputs out.
-        iou_threshold: masks whose IoU SAM estimates not above it are not used; published 0.8.
+        iou_threshold: masks whose IoU SAM estimates not above it are not used; published 0.8. SAM's
+            estimate is not bounded: any finite number divides masks.
         prompt_batch: prompts decoded at once; bounds the memory (about 35 MB each with a published
             SAM) and changes no result.
 
@@ -107,10 +105,12 @@ class SAMPrompts:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name in ('coarse_threshold', 'iou_threshold'):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise UserError(f'SAMPrompts.{name} must lie in [0, 1], got {value}')
+        if not 0 <= self.coarse_threshold <= 1:
+            raise UserError(
+                f'SAMPrompts.coarse_threshold must lie in [0, 1], got {self.coarse_threshold}'
+            )
+        if not math.isfinite(self.iou_threshold):
+            raise UserError(f'SAMPrompts.iou_threshold must be finite, got {self.iou_threshold}')
         for name, least in (('min_area', 0), ('mask_scale', 0), ('prompt_batch', 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -122,7 +122,7 @@ class SAMPrompts:
         sam: Sam,
         image: SAMImage,
         labels: Tensor,
-        scores: CoarseScores,
+        shares: RowMap,
         with_scores: bool = False,
     ) -> Refinement:
         """Returns the refined labels; the coarse ones where SAM has no good mask.
@@ -131,46 +131,45 @@ class SAMPrompts:
             sam: segment-anything's model; only its prompt encoder and mask decoder run, in float32.
             image: what its image encoder left of the image.
             labels: (H, W) int64 coarse labels in [0, K).
-            scores: class probabilities at (H, W).
+            shares: class probabilities at (H, W).
             with_scores: whether (K, H, W) scores are returned, too.
         """
-        if min(half_size(scores.size)) == 0:
-            return _unrefined(labels, scores, with_scores)
-        regions = self.regions(labels, scores)
-        decoded = decode(sam, image, self.prompts(sam, regions, scores), self.prompt_batch)
+        if min(half_size(shares.size)) == 0:
+            return _unrefined(labels, shares, with_scores)
+        regions = self.regions(labels, shares)
+        decoded = decode(sam, image, self.prompts(sam, regions, shares), self.prompt_batch)
         good = decoded.iou > self.iou_threshold
         if not good.any():
-            return _unrefined(labels, scores, with_scores)
+            return _unrefined(labels, shares, with_scores)
         masks = region_masks(sam, image, decoded, regions, good)
-        failed = failed_area(regions, good) if with_scores else None
-        refined, refined_scores = fuse_masks(masks, labels, scores, failed, with_scores)
+        fused = fuse_masks(masks, labels, shares, failed_area(regions, good), with_scores)
         # Twice the half size, as published: a pixel short of an odd side.
         boxes = 2 * regions.boxes[good].float()
-        return Refinement(refined, refined_scores, boxes, decoded.iou[good])
+        return Refinement(fused.labels, fused.own, fused.scores, boxes, decoded.iou[good])
 
-    def regions(self, labels: Tensor, scores: CoarseScores) -> Regions:
+    def regions(self, labels: Tensor, shares: RowMap) -> Regions:
         """The regions that become prompts, at half size.
 
         Args:
             labels: (H, W) int64, H and W at least 2.
-            scores: their probabilities.
+            shares: class probabilities.
         """
-        return find_regions(coarse_map(labels, scores), self.coarse_threshold, self.min_area)
+        return find_regions(coarse_map(labels, shares), self.coarse_threshold, self.min_area)
 
-    def prompts(self, sam: Sam, regions: Regions, scores: CoarseScores) -> Prompts:
+    def prompts(self, sam: Sam, regions: Regions, shares: RowMap) -> Prompts:
         """The prompts of regions.
 
         Args:
             sam: says how large its frame and its mask inputs are.
             regions: from :meth:`regions`.
-            scores: class probabilities; read only if there are regions.
+            shares: class probabilities; read only if there are regions.
         """
-        half = half_size(scores.size)
+        half = half_size(shares.size)
         to_frame = ResizeLongestSide(sam.image_encoder.img_size)
         classes, mask_index = regions.classes.unique_consecutive(return_inverse=True)
         masks = None
         if self.mask_scale is not None:
-            masks = self._mask_inputs(classes, scores, sam.prompt_encoder.mask_input_size)
+            masks = self._mask_inputs(classes, shares, sam.prompt_encoder.mask_input_size)
         return Prompts(
             to_frame.apply_coords_torch(regions.points[:, None], half),
             to_frame.apply_boxes_torch(regions.boxes, half),
@@ -178,23 +177,18 @@ class SAMPrompts:
             mask_index,
         )
 
-    def _mask_inputs(self, classes: Tensor, scores: CoarseScores, size: tuple[int, int]) -> Tensor:
+    def _mask_inputs(self, classes: Tensor, shares: RowMap, size: tuple[int, int]) -> Tensor:
         """(len(classes), 1, *size): scaled probabilities of classes, 0 beyond the image."""
         masks = torch.zeros(len(classes), 1, *size, device=classes.device)
         if len(classes) == 0:
             return masks
         # The output's own shape, not that of its half: a side may differ by one.
-        shape = ResizeLongestSide.get_preprocess_shape(*scores.size, max(size))
+        shape = ResizeLongestSide.get_preprocess_shape(*shares.size, max(size))
         shape = (max(1, shape[0]), max(1, shape[1]))
-        half, read = half_size(scores.size), half_rows(scores)
-
-        def rows_of_classes(first: int, last: int) -> Tensor:
-            return read(first, last)[classes]
-
-        for start, stop in row_strips(
-            shape[0], scores.num_classes * scores.size[1] * (scores.size[0] / shape[0])
-        ):
-            rows = read_resized(rows_of_classes, half[0], shape, start, stop)
+        inputs = resized(at_half_size(shares), shape)
+        values = shares.channels * shares.size[1] * (shares.size[0] / shape[0])
+        for start, stop in STRIPS.strips(shape[0], _FLOAT_BYTES * values):
+            rows = inputs.rows(start, stop, classes)
             kept = torch.where(rows > self.coarse_threshold, self.mask_scale * rows, 0.0)
             masks[:, 0, start:stop, : shape[1]] = kept
         return masks
@@ -280,7 +274,7 @@ def failed_area(regions: Regions, good: Tensor) -> Tensor | None:
     return F.pad(~good, (1, 0))[regions.numbers]
 
 
-def _unrefined(labels: Tensor, scores: CoarseScores, with_scores: bool) -> Refinement:
+def _unrefined(labels: Tensor, shares: RowMap, with_scores: bool) -> Refinement:
     nothing = torch.empty(0, device=labels.device)
-    probabilities = all_rows(scores) if with_scores else None
-    return Refinement(labels, probabilities, nothing.reshape(0, 4), nothing)
+    probabilities = shares.whole(STRIPS) if with_scores else None
+    return Refinement(labels, None, probabilities, nothing.reshape(0, 4), nothing)

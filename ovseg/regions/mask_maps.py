@@ -1,4 +1,4 @@
-"""From mask proposals and their class scores to labels, without a map a class at full size.
+"""Masks of an image as maps, and class scores as sums of masks, without a map a class at full size.
 
 The score map of a class is the sum of all masks, each weighed by its score for the class. That is
 linear in the masks, and so is the resize to the image's own size: the masks are resized instead,
@@ -7,13 +7,16 @@ strip by strip, and the classes are summed up in chunks of which only the best s
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
-from ovseg.scores.upsample import ScoreMaps, input_rows, labels_in_strips, output_strips
+from ovseg.scores.row_map import ALL, Channels, Pointwise, RowMap, WindowMaps, resized
 
 # Classes summed up at a time: fewer make matrix products slow.
 _CLASSES_AT_ONCE = 256
@@ -21,7 +24,7 @@ _CLASSES_AT_ONCE = 256
 _SUMS_IN_CACHE = 2**18
 
 
-def mask_maps(logits: Tensor, padded_size: tuple[int, int], size: tuple[int, int]) -> ScoreMaps:
+def mask_maps(logits: Tensor, padded_size: tuple[int, int], size: tuple[int, int]) -> WindowMaps:
     """Mask logits as maps that reach over the padding at the right and the bottom.
 
     Args:
@@ -37,10 +40,10 @@ def mask_maps(logits: Tensor, padded_size: tuple[int, int], size: tuple[int, int
         raise UserError(
             f'an image of {tuple(size)} pixels does not fit into the padded {tuple(padded_size)}'
         )
-    return ScoreMaps(logits[None], [(0, 0, *size)], tuple(size), (0, bottom, 0, right))
+    return WindowMaps(logits[None], [(0, 0, *size)], (size[0], size[1]), (0, bottom, 0, right))
 
 
-def select_queries(maps: ScoreMaps, queries: Tensor) -> ScoreMaps:
+def select_queries(maps: WindowMaps, queries: Tensor) -> WindowMaps:
     """The maps of some queries.
 
     Args:
@@ -50,7 +53,7 @@ def select_queries(maps: ScoreMaps, queries: Tensor) -> ScoreMaps:
     return replace(maps, maps=maps.maps[:, queries])
 
 
-def mask_probabilities(maps: ScoreMaps) -> Tensor:
+def mask_probabilities(maps: WindowMaps) -> Tensor:
     """Masks (Q, H, W) in [0, 1] at the size of the network's image.
 
     Logits are resized to the padded size and cut; only then comes the sigmoid.
@@ -58,29 +61,28 @@ def mask_probabilities(maps: ScoreMaps) -> Tensor:
     Args:
         maps: of :func:`mask_maps`.
     """
-    if not maps.maps.shape[1]:  # which torch's resize refuses
-        return maps.maps.new_empty(0, *maps.input_size)
-    return input_rows(maps, 0, maps.input_size[0]).sigmoid()
+    if not maps.channels:  # which torch's resize refuses
+        return maps.like.new_empty(0, *maps.size)
+    return maps.rows(0, maps.size[0]).sigmoid()
 
 
-def segment_masks(
-    maps: ScoreMaps,
-    class_scores: Tensor,
-    output_size: tuple[int, int],
-    strip_bytes: int,
-    with_scores: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """Labels of an image from its masks: ``argmax_k sum_q class_scores[q, k] masks[q]``.
+def masks_at(maps: WindowMaps, size: tuple[int, int]) -> RowMap:
+    """Masks in [0, 1] at the size of the image itself: the sigmoid lies between the two resizes.
 
     Args:
-        maps: of :func:`mask_maps`, M masks.
-        class_scores: (M, K).
-        output_size: (H, W) of the original image.
-        strip_bytes: about how many bytes a strip of the masks and its sums may take.
-        with_scores: also give the score maps; their memory grows with the classes.
+        maps: of :func:`mask_maps`.
+        size: (H, W) of the original image.
+    """
+    return resized(Pointwise(maps, torch.sigmoid), size)
 
-    Returns:
-        (H, W) int64 labels; (K, H, W) score maps or None. Without masks all scores are 0.
+
+@dataclass(frozen=True, eq=False)
+class WeighedMasks(RowMap):
+    """Score maps (K): masks (M) weighed by their scores and summed; 0 where there is no mask.
+
+    Attributes:
+        masks: M maps in [0, 1].
+        scores: (M, K).
 
     Raises:
         UserError: not one row of scores a mask.
@@ -88,21 +90,68 @@ def segment_masks(
     Source: OVSeg (arXiv 2210.04150) and MaskFormer (arXiv 2107.06278), semantic inference. They
     resize the score maps, which is the same up to rounding.
     """
-    count = maps.maps.shape[1]
-    if class_scores.ndim != 2 or len(class_scores) != count:
-        raise UserError(f'{count} masks need scores ({count}, K), got {tuple(class_scores.shape)}')
-    if not count:
-        labels = torch.zeros(output_size, dtype=torch.int64, device=class_scores.device)
-        empty = class_scores.new_zeros(class_scores.shape[1], *output_size)
-        return labels, empty if with_scores else None
-    return labels_in_strips(
-        maps,
-        output_size,
-        lambda masks: best_classes(masks[0], class_scores)[None],
-        strip_bytes,
-        (lambda masks: sum_of_masks(masks[0], class_scores)[None]) if with_scores else None,
-        output_strips(maps, output_size, strip_bytes, torch.sigmoid),
-    )
+
+    masks: RowMap
+    scores: Tensor
+
+    def __post_init__(self) -> None:
+        count = self.masks.channels
+        if self.scores.ndim != 2 or len(self.scores) != count:
+            raise UserError(
+                f'{count} masks need scores ({count}, K), got {tuple(self.scores.shape)}'
+            )
+
+    @property
+    @override
+    def size(self) -> tuple[int, int]:
+        return self.masks.size
+
+    @property
+    @override
+    def channels(self) -> int:
+        return self.scores.shape[1]
+
+    @property
+    @override
+    def like(self) -> Tensor:
+        return self.scores.new_empty(0, dtype=torch.float32)
+
+    @property
+    @override
+    def values_a_row(self) -> float:
+        count = self.masks.channels
+        if not count:
+            return self.channels * self.size[1]
+        # The sums of all rows at once, and what the decision makes of them.
+        return self.masks.values_a_row * (count + 2 * self.channels) / count
+
+    @override
+    def rows(self, start: int, stop: int, channels: Channels = ALL) -> Tensor:
+        if not self.masks.channels:
+            return self._zeros(start, stop, self.scores[:, channels].shape[1])
+        return sum_of_masks(self.masks.rows(start, stop), self.scores[:, channels])
+
+    @override
+    def largest(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        if not self.masks.channels:
+            nothing = self._zeros(start, stop)
+            return nothing, nothing.long()
+        return best_classes(self.masks.rows(start, stop), self.scores)
+
+    @override
+    def total(self, start: int, stop: int) -> Tensor:
+        if bool((self.scores < 0).any()):
+            return super().total(start, stop)
+        if not self.masks.channels:
+            return self._zeros(start, stop)
+        return sum_of_masks(self.masks.rows(start, stop), self.scores.sum(1, keepdim=True))[0]
+
+    @override
+    def strips_of_largest(self, budget: MemoryBudget) -> Iterator[tuple[int, int]]:
+        return self.masks.strips(budget) if self.masks.channels else self.strips(budget)
+
+    def _zeros(self, start: int, stop: int, *channels: int) -> Tensor:
+        return self.like.new_zeros(*channels, stop - start, self.size[1])
 
 
 def sum_of_masks(masks: Tensor, class_scores: Tensor) -> Tensor:
@@ -118,8 +167,10 @@ def sum_of_masks(masks: Tensor, class_scores: Tensor) -> Tensor:
     return sums.unflatten(1, masks.shape[1:])
 
 
-def best_classes(masks: Tensor, class_scores: Tensor, at_once: int = _CLASSES_AT_ONCE) -> Tensor:
-    """Labels of the largest :func:`sum_of_masks`, which is never held for all classes.
+def best_classes(
+    masks: Tensor, class_scores: Tensor, at_once: int = _CLASSES_AT_ONCE
+) -> tuple[Tensor, Tensor]:
+    """The largest of :func:`sum_of_masks`, which is never held for all classes.
 
     Args:
         masks: (M, H, W) in [0, 1].
@@ -127,33 +178,33 @@ def best_classes(masks: Tensor, class_scores: Tensor, at_once: int = _CLASSES_AT
         at_once: classes summed up at a time.
 
     Returns:
-        (H, W) int64; ties go to the first class.
+        (H, W) float32 sums and (H, W) int64 classes; ties go to the first class.
 
     Example:
-        >>> best_classes(torch.eye(3)[:, None], torch.tensor([[1., 0], [0, 2], [3, 4]]), 1)
+        >>> best_classes(torch.eye(3)[:, None], torch.tensor([[1., 0], [0, 2], [3, 4]]), 1)[1]
         tensor([[0, 1, 1]])
     """
     pixels, at_once = masks.flatten(1), min(at_once, class_scores.shape[1])
     # A GPU wants large products; there the sums may take as much as the masks.
     sums = _SUMS_IN_CACHE if masks.device.type == 'cpu' else max(_SUMS_IN_CACHE, masks.numel())
-    labels = [
+    parts = [
         _best_of_chunks(part, class_scores, at_once)
         for part in pixels.split(max(1, sums // at_once), dim=1)
     ]
-    return torch.cat(labels).unflatten(0, masks.shape[1:])
+    values, labels = (
+        torch.cat(each).unflatten(0, masks.shape[1:]) for each in zip(*parts, strict=True)
+    )
+    return values, labels
 
 
-def _best_of_chunks(pixels: Tensor, class_scores: Tensor, at_once: int) -> Tensor:
-    """Labels (N,) of masks at some pixels (M, N)."""
-    largest = labels = None
-    for start in range(0, class_scores.shape[1], at_once):
-        # With classes side by side in memory their maximum is found five times faster.
+def _best_of_chunks(pixels: Tensor, class_scores: Tensor, at_once: int) -> tuple[Tensor, Tensor]:
+    """Sums (N,) and labels (N,) of masks at some pixels (M, N)."""
+    # With classes side by side in memory their maximum is found five times faster.
+    largest, labels = sum_of_masks(class_scores[:, :at_once], pixels).max(1)
+    for start in range(at_once, class_scores.shape[1], at_once):
         part = sum_of_masks(class_scores[:, start : start + at_once], pixels)
         best, index = part.max(1)
-        if largest is None:
-            largest, labels = best, index
-            continue
         is_better = best > largest
         labels = torch.where(is_better, index + start, labels)
         largest = torch.where(is_better, best, largest)
-    return labels
+    return largest, labels

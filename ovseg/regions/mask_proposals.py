@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.regions.mask_maps import mask_maps
 from ovseg.regions.region_maps import RegionSource
 from ovseg.regions.region_proposals import MapProposals
 from ovseg.registry import MODELS, build_part
-from ovseg.scores.upsample import ScoreMaps
+from ovseg.scores.row_map import WindowMaps
 
 # Sides of the images that a proposal network sees are multiples of this.
 _DIVISOR = 32
@@ -34,33 +34,23 @@ class ImageProposals:
             knows nothing of the text space.
     """
 
-    maps: ScoreMaps
+    maps: WindowMaps
     embeddings: Tensor | None = None
 
 
 class ProposalStage(Protocol):
-    """``images -> masks``, as the segmentor asks for them: batches at the size of the network.
+    """``images -> masks``, as the segmentor asks for them: batches at the size of the network."""
 
-    Attributes:
-        reads_originals: whether it wants the images at their own size, too.
-        reads_names: whether it wants the images' file names, too.
-    """
+    @property
+    def reads(self) -> frozenset[str]:
+        """What it looks at beside the inputs, see :class:`~ovseg.images.Images`."""
+        ...
 
-    reads_originals: bool
-    reads_names: bool
-
-    def propose(
-        self,
-        inputs: Tensor,
-        originals: Sequence[np.ndarray] | None = None,
-        names: Sequence[str | None] | None = None,
-    ) -> list[ImageProposals]:
+    def propose(self, images: Images) -> list[ImageProposals]:
         """Proposes masks for a batch of images of one size.
 
         Args:
-            inputs: (B, 3, H, W), normalised, not padded.
-            originals: (H', W', 3) uint8 RGB each.
-            names: path or file name of each image.
+            images: their inputs normalised, not padded.
         """
         ...
 
@@ -73,27 +63,20 @@ class RegionProposals(nn.Module):
         regions: config of a :class:`~ovseg.regions.region_maps.RegionSource`.
     """
 
-    reads_originals = True
-
     def __init__(self, regions: Mapping[str, Any] | RegionSource) -> None:
         super().__init__()
         self.regions = build_part(regions) if isinstance(regions, Mapping) else regions
 
     @property
-    def reads_names(self) -> bool:
-        """Whether the source looks files up by name."""
-        return self.regions.needs_names
+    def reads(self) -> frozenset[str]:
+        """The images at their own size, and their names where the source looks files up."""
+        return frozenset({'originals', 'names'} if self.regions.needs_names else {'originals'})
 
     def __repr__(self) -> str:
         return f'RegionProposals({self.regions!r})'
 
     @torch.no_grad()
-    def propose(
-        self,
-        inputs: Tensor,
-        originals: Sequence[np.ndarray] | None = None,
-        names: Sequence[str | None] | None = None,
-    ) -> list[ImageProposals]:
+    def propose(self, images: Images) -> list[ImageProposals]:
         """See :class:`ProposalStage`.
 
         The smallest id of a map, what no region claimed, is left out where there are others.
@@ -101,14 +84,14 @@ class RegionProposals(nn.Module):
         Raises:
             UserError: no images at their own size.
         """
-        if originals is None:
+        if images.originals is None:
             raise UserError('regions are found in images at their own size: give originals')
-        size = (inputs.shape[2], inputs.shape[3])
+        size, names = images.size, images.names
         finder = MapProposals(self.regions, unclaimed='smallest')
         found = []
-        for number, image in enumerate(originals):
+        for number, image in enumerate(images.originals):
             masks = finder.proposals(image, None if names is None else names[number])
-            certain = torch.from_numpy(masks).to(inputs)
+            certain = torch.from_numpy(masks).to(images.inputs)
             # To the network's size, where the masks are cut out; nearest keeps them certain.
             certain = F.interpolate(certain[None], size=size, mode='nearest')[0]
             found.append(ImageProposals(mask_maps((2 * certain - 1) * _CERTAIN, size, size)))

@@ -13,9 +13,10 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
-from ovseg.regions.mask_maps import select_queries
-from ovseg.scores.upsample import ScoreMaps, output_strips
+from ovseg.regions.mask_maps import masks_at, select_queries
+from ovseg.scores.row_map import RowMap, WindowMaps
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,10 @@ class Segments:
 
 
 def find_segments(
-    maps: ScoreMaps,
+    maps: WindowMaps,
     class_scores: Tensor,
     output_size: tuple[int, int],
-    strip_bytes: int,
+    budget: MemoryBudget,
     *,
     stuff: Collection[int] = frozenset(),
     background: int | None = None,
@@ -114,7 +115,7 @@ def find_segments(
         maps: of :func:`~ovseg.regions.mask_maps.mask_maps`, M masks.
         class_scores: (M, K) in [0, 1]; -inf for a class that no mask can have.
         output_size: (H, W) of the original image.
-        strip_bytes: about how many bytes a strip of the masks may take.
+        budget: what a strip of the masks may take.
         stuff: classes that are no things.
         background: the class that is no segment, or None.
         settings: see :class:`SegmentSettings`.
@@ -128,7 +129,7 @@ def find_segments(
     paper's "occluded part of the binary mask".
     """
     settings = settings or SegmentSettings()
-    count = maps.maps.shape[1]
+    count = maps.channels
     if class_scores.ndim != 2 or len(class_scores) != count:
         raise UserError(f'{count} masks need scores ({count}, K), got {tuple(class_scores.shape)}')
     size = tuple(output_size)
@@ -140,9 +141,8 @@ def find_segments(
     order = order[competes[order]]
     if not len(order):
         return Segments(torch.zeros(size, dtype=torch.int32, device=scores.device), ())
-    winners, areas = _contest(
-        select_queries(maps, order), scores[order], size, strip_bytes, settings.mask_threshold
-    )
+    masks = masks_at(select_queries(maps, order), size)
+    winners, areas = _contest(masks, scores[order], budget, settings.mask_threshold)
     won = torch.bincount(winners.flatten(), minlength=len(order) + 1)[1:]
     is_kept = [
         own > 0 and own / area >= settings.overlap_threshold
@@ -152,20 +152,17 @@ def find_segments(
 
 
 def _contest(
-    maps: ScoreMaps,
-    scores: Tensor,
-    size: tuple[int, int],
-    strip_bytes: int,
-    mask_threshold: float,
+    masks: RowMap, scores: Tensor, budget: MemoryBudget, mask_threshold: float
 ) -> tuple[Tensor, Tensor]:
     """Who wins each pixel (H, W) int32, from 1, 0 for nobody; and each mask's area (M,) int64."""
-    winners = torch.empty(size, dtype=torch.int32, device=scores.device)
+    winners = torch.empty(masks.size, dtype=torch.int32, device=scores.device)
     areas = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
-    for start, stop, masks in output_strips(maps, size, strip_bytes, torch.sigmoid):
-        is_covered = masks >= mask_threshold
+    for start, stop in masks.strips(budget):
+        rows = masks.rows(start, stop)
+        is_covered = rows >= mask_threshold
         areas += is_covered.flatten(1).sum(1)
         # Not in half precision: near ties decide who wins. Ties go to the surer one.
-        best = (masks.float() * scores[:, None, None]).argmax(0)
+        best = (rows.float() * scores[:, None, None]).argmax(0)
         own = is_covered.gather(0, best[None])[0]
         winners[start:stop] = (best + 1) * own
     return winners, areas

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ovseg.budget import MemoryBudget
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
+from ovseg.regions.mask_classifier import MaskFeatures, MaskView
 from ovseg.regions.mask_maps import mask_probabilities, select_queries
 from ovseg.regions.region_crops import Crops, RegionSettings, crop_regions
-from ovseg.scores.upsample import ScoreMaps
+from ovseg.regions.region_scores import region_probabilities
+from ovseg.scores.row_map import WindowMaps
+from ovseg.stages import stage
+from ovseg.text import Classifier
+from ovseg.text.cosine import cosine_logits
 
 # Live values while a mask is made full-size: logits, probabilities, what is above the threshold.
 _MASK_COPIES = 3
@@ -18,26 +24,39 @@ _MASK_COPIES = 3
 _TOKEN_COPIES = 14
 
 
-@dataclass(frozen=True)
-class RegionEmbeddings:
-    """What CLIP makes of the valid regions.
+@dataclass(frozen=True, eq=False)
+class CropClassifier:
+    """Names masks by a CLIP that was adapted to masked regions; OVSeg's mask classifier.
 
     Attributes:
-        embeddings: (N, E), not normalised.
-        valid: (Q,) bool; N of the queries have a region.
+        tower: the mask-adapted CLIP.
+        settings: how regions are cut out.
+        mask_prompts: blank patches become prompts; False for plain CLIP on the same crops.
+
+    Source: OVSeg (arXiv 2210.04150) section 3.
     """
 
-    embeddings: Tensor
-    valid: Tensor
+    tower: MaskPromptedViT
+    settings: RegionSettings
+    mask_prompts: bool = True
+
+    def look(self, view: MaskView) -> MaskFeatures:
+        """See :class:`~ovseg.regions.mask_classifier.MaskClassifier`."""
+        return embed_regions(self.tower, view.image, view.masks, self.settings, self.mask_prompts)
+
+    def probabilities(self, features: MaskFeatures, classifier: Classifier) -> Tensor:
+        """See :class:`~ovseg.regions.mask_classifier.MaskClassifier`."""
+        logits = cosine_logits(features.embeddings, classifier.weight)
+        return region_probabilities(logits, len(classifier.weight))
 
 
 def embed_regions(
     tower: MaskPromptedViT,
     image: Tensor,
-    maps: ScoreMaps,
+    maps: WindowMaps,
     settings: RegionSettings,
     mask_prompts: bool = True,
-) -> RegionEmbeddings:
+) -> MaskFeatures:
     """Cuts out every valid mask and encodes it.
 
     Full-size masks exist for a few queries at a time, and a few regions go through the tower at a
@@ -64,11 +83,12 @@ def embed_regions(
     for start in range(0, len(crops.images), at_once):
         part = slice(start, start + at_once)
         shown = crops.masks[part] if mask_prompts else None
-        parts.append(tower(crops.images[part].to(table.dtype), shown))
-    return RegionEmbeddings(torch.cat(parts), crops.valid)
+        with stage('region encoder'):
+            parts.append(tower(crops.images[part].to(table.dtype), shown))
+    return MaskFeatures(torch.cat(parts), crops.valid)
 
 
-def crop_proposals(image: Tensor, maps: ScoreMaps, settings: RegionSettings) -> Crops:
+def crop_proposals(image: Tensor, maps: WindowMaps, settings: RegionSettings) -> Crops:
     """Cuts out every valid mask of proposals that are not full-size yet.
 
     Args:
@@ -77,7 +97,7 @@ def crop_proposals(image: Tensor, maps: ScoreMaps, settings: RegionSettings) -> 
         settings: how regions are cut out.
     """
     logits = maps.maps[0]
-    height, width = maps.input_size
+    height, width = maps.size
     # A resize makes no value larger than the largest: most queries need not be made full-size.
     hopeful = (logits.flatten(1).amax(1).sigmoid() >= settings.threshold).nonzero().flatten()
     at_once = _per_batch(settings, height * width * _MASK_COPIES, logits)
@@ -96,4 +116,4 @@ def crop_proposals(image: Tensor, maps: ScoreMaps, settings: RegionSettings) -> 
 
 def _per_batch(settings: RegionSettings, values: int, like: Tensor) -> int:
     """How many things of so many values fit into the settings' memory, at least one."""
-    return max(1, int(settings.batch_megabytes * 2**20 / (values * like.element_size())))
+    return MemoryBudget(settings.batch_megabytes).at_once(values * like.element_size())

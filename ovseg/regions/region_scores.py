@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.settings import read_settings
+from ovseg.vocabulary import Vocabulary, build_vocabulary
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,48 @@ class EnsembleSettings:
         weight: w of the regions in [0, 1]. 0 does not mean without CLIP: only valid masks are
             kept then, and CLIP alone classifies them. Published 0.7 (ADE20K), 0.6 (Pascal Context)
             and 0.45 (VOC).
+        unseen_weight: w for classes that the proposals' training did not have; None for the same.
+            FC-CLIP publishes 0.4 for seen classes and 0.8 for others.
+        seen: the words of that training, anything that a vocabulary is made of; needed with
+            `unseen_weight`.
     """
 
     enabled: bool = True
     weight: float = 0.7
+    unseen_weight: float | None = None
+    seen: Any = None
 
     def __post_init__(self) -> None:
-        """Checks the weight."""
-        if not 0 <= self.weight <= 1:
-            raise UserError(f'ensemble.weight must lie in [0, 1], got {self.weight}')
+        """Checks the weights."""
+        for name in ('weight', 'unseen_weight'):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f'ensemble.{name} must lie in [0, 1], got {value}')
+        if (self.unseen_weight is None) != (self.seen is None):
+            raise UserError(
+                'ensemble.unseen_weight and ensemble.seen (the words of the training) go together; '
+                'give both or none'
+            )
+
+    @cached_property
+    def seen_words(self) -> frozenset[str]:
+        """Every word of the training."""
+        vocabulary = build_vocabulary(self.seen)
+        return (
+            frozenset()
+            if vocabulary is None
+            else frozenset(word for item in vocabulary for word in item.prompts)
+        )
+
+    def knows(self, vocabulary: Vocabulary) -> tuple[bool, ...] | None:
+        """Which classes share a word with the training; None where it makes no difference.
+
+        Args:
+            vocabulary: the classes.
+        """
+        if self.unseen_weight is None:
+            return None
+        return tuple(not self.seen_words.isdisjoint(item.prompts) for item in vocabulary)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None) -> EnsembleSettings:
@@ -83,7 +118,11 @@ def region_probabilities(logits: Tensor, num_classes: int) -> Tensor:
 
 
 def fuse(
-    of_proposals: Tensor, of_regions: Tensor, valid: Tensor, settings: EnsembleSettings
+    of_proposals: Tensor,
+    of_regions: Tensor,
+    valid: Tensor,
+    settings: EnsembleSettings,
+    is_seen: Tensor | None = None,
 ) -> ProposalScores:
     """The scores ``p1^(1-w) p2^w`` of both classifiers.
 
@@ -97,11 +136,14 @@ def fuse(
         of_regions: p2 (N, K), for the valid masks; not read where the ensemble is off.
         valid: (Q,) bool.
         settings: see :class:`EnsembleSettings`.
+        is_seen: (K,) bool, classes that the proposals' training had; None where that makes no
+            difference.
 
     Raises:
         UserError: not one row of p2 for each valid mask.
 
-    Source: OVSeg (arXiv 2210.04150) section 3.1; zsseg (arXiv 2112.14757) for the ensemble.
+    Source: OVSeg (arXiv 2210.04150) section 3.1; zsseg (arXiv 2112.14757) for the ensemble; FC-CLIP
+    (arXiv 2308.02487) equation 7 for weights of seen and unseen classes.
     """
     everything = torch.arange(len(of_proposals), device=of_proposals.device)
     if not settings.enabled:
@@ -109,8 +151,11 @@ def fuse(
     queries = valid.nonzero().flatten()
     if len(of_regions) != len(queries):
         raise UserError(f'{len(queries)} valid masks need as many regions, got {len(of_regions)}')
-    weight = settings.weight
-    if weight == 0 and len(queries):
+    weight: float | Tensor = settings.weight
+    if is_seen is not None and settings.unseen_weight is not None:
+        weights = of_proposals.new_tensor([settings.unseen_weight, settings.weight])
+        weight = weights[is_seen.long()]
+    elif settings.weight == 0 and len(queries):
         return ProposalScores(of_regions, queries)
     whole = torch.ones_like(of_proposals)
     whole[queries] = of_regions.to(whole.dtype)

@@ -12,8 +12,9 @@ from ovseg.encoders import DenseEncoder, DenseFeatures
 from ovseg.encoders.dense import NO_MARGINS, Margins
 from ovseg.errors import UserError
 from ovseg.images.windows import Box, cut_windows, window_boxes
+from ovseg.scores.inference_settings import InferenceSettings
+from ovseg.scores.row_map import WindowMaps
 from ovseg.scores.splicing import splice_cell, splice_features
-from ovseg.scores.test_settings import InferenceSettings
 
 # (features, what the encoder saw) -> features
 Guiding = Callable[[DenseFeatures, Tensor], DenseFeatures]
@@ -29,6 +30,8 @@ class ImageEncoding:
         input_size: (height, width) of the network's input in pixels.
         margins: how far each window's map reaches beyond its box, see ``DenseEncoder.margins``.
         image: (3, H, W), the network's input; only where a pixel refiner will read it.
+        text_space: fingerprint of the text model in whose space the features are; ``''`` where
+            they are in none, or in one of the model's own.
     """
 
     features: DenseFeatures
@@ -36,6 +39,12 @@ class ImageEncoding:
     input_size: tuple[int, int]
     margins: Margins = NO_MARGINS
     image: Tensor | None = None
+    text_space: str = ''
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the features are numbers."""
+        return bool(torch.isfinite(self.features.patch).all())
 
 
 def encode_images(
@@ -221,3 +230,20 @@ def _filled(features: DenseFeatures) -> list[str]:
         for field in fields(DenseFeatures)
         if isinstance(getattr(features, field.name), Tensor)
     ]
+
+
+def window_maps(
+    encoding: ImageEncoding, scores: Tensor, size: tuple[int, int], upsampling: str
+) -> WindowMaps:
+    """Score maps of an encoding as they are upsampled.
+
+    Args:
+        encoding: whose windows they belong to.
+        scores: (windows, P, h, w).
+        size: (H, W) of the labels in pixels.
+        upsampling: see :class:`InferenceSettings`; ``'direct'`` gives maps of `size`, otherwise
+            they have the size of the network's input.
+    """
+    if upsampling == 'direct':
+        return WindowMaps(scores, [(0, 0, *size)], size, encoding.margins)
+    return WindowMaps(scores, encoding.boxes, encoding.input_size, encoding.margins)

@@ -1,10 +1,12 @@
-"""Segmentors: they wire encoder, words, refiners and upsampling into mmseg's interface."""
+"""Segmentors: a method each, as three verbs (see :mod:`ovseg.segmentors.base`)."""
 
 from ovseg.scores.encoding import ImageEncoding
+from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.dense_clip import DenseCLIP
 from ovseg.segmentors.mask_adapted_clip import OVSeg
+from ovseg.segmentors.mask_segmentor import MaskSegmentor
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
@@ -16,7 +18,9 @@ __all__ = [
     'DenseCLIP',
     'ImageEncoding',
     'MaskCLIPPlusSegmentor',
+    'MaskSegmentor',
     'OVSeg',
+    'Segmentor',
     'TrainedSegmentor',
     'TrainingFreeSegmentor',
     'Trident',

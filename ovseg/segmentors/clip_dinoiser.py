@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from ovseg.errors import UserError
 from ovseg.guides import DINOiserGuide, DINOTeacher
@@ -14,6 +16,7 @@ from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import map_images
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.training.losses import correlation_loss, foreground_loss
+from ovseg.weight_files import read_tensors
 
 
 @MODELS.register_module()
@@ -35,7 +38,7 @@ class CLIPDINOiser(TrainingFreeSegmentor):
     Source: CLIP-DINOiser (arXiv 2312.12359) section 3.
     """
 
-    frozen_prefixes = ('clip.', 'encoder.', 'teacher.')
+    frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.', 'encoder.', 'teacher.')
 
     def __init__(
         self,
@@ -52,18 +55,24 @@ class CLIPDINOiser(TrainingFreeSegmentor):
         if self.teacher is not None and self.teacher.found is None:
             raise UserError('model.teacher of CLIPDINOiser needs `found`: it learns the foreground')
 
-    @staticmethod
-    def needs_checkpoint(config: Mapping[str, Any]) -> bool:
-        """Whether a model of this config would segment with an untrained guide."""
+    @classmethod
+    @override
+    def needs_checkpoint(cls, config: Mapping[str, Any]) -> bool:
         return config['guide'].get('weights') is None
 
-    @staticmethod
-    def expect_checkpoint(config: dict[str, Any]) -> None:
-        """Takes the guide's own weights out of a config whose checkpoint brings others.
+    @classmethod
+    @override
+    def place_checkpoint(cls, config: dict[str, Any], checkpoint: str | Path) -> str | Path | None:
+        """A file of the guide's two layers is loaded later; any other is the CLIP's."""
+        if not _holds_layers(checkpoint):
+            return super().place_checkpoint(config, checkpoint)
+        config['guide']['weights'] = None
+        return checkpoint
 
-        Args:
-            config: of the model; changed in place.
-        """
+    @classmethod
+    @override
+    def randomise(cls, config: dict[str, Any]) -> None:
+        super().randomise(config)
         config['guide']['weights'] = None
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -113,3 +122,14 @@ class CLIPDINOiser(TrainingFreeSegmentor):
                 return self.encoder(batch).patch
 
         return map_images(compute, self.encoder, inputs, self.inference_settings)
+
+
+def _holds_layers(checkpoint: str | Path) -> bool:
+    """Whether a file holds CLIP-DINOiser's two layers, and not a CLIP."""
+    if not Path(checkpoint).expanduser().is_file():
+        return False
+    content = read_tensors(checkpoint)
+    if not isinstance(content, dict):
+        return False
+    state = content.get('state_dict', content.get('model_state_dict', content))
+    return any(str(name).endswith('obj_proj.weight') for name in state)

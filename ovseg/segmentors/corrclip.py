@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from ovseg.affinity.region_scope import PADDING_REGION, resize_regions
 from ovseg.encoders import DenseFeatures, load_clip
 from ovseg.errors import UserError
-from ovseg.guides.corr_clip import CorrCLIPEncoder
+from ovseg.guides.mixed_clip import MixedCLIPEncoder
+from ovseg.guides.mixer import Look
+from ovseg.images import Images
 from ovseg.images.windows import cut_windows
 from ovseg.refiners.mask_vote import majority_labels
 from ovseg.regions.region_maps import RegionSource
 from ovseg.regions.retrieval import RetrievalBank, support_embeddings
 from ovseg.regions.sampled_features import SampledFeatures
 from ovseg.registry import MODELS, build_part
+from ovseg.scores.decide import Decision
 from ovseg.scores.encoding import ImageEncoding, encode_windows, image_boxes
-from ovseg.scores.upsample import RegionScores, ScoreMaps
+from ovseg.scores.inference_settings import InferenceSettings
+from ovseg.scores.row_map import Painted, RowMap
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
-from ovseg.text import Classifier, TextEncoder, build_classifier
+from ovseg.text import Classifier, build_classifier
+from ovseg.text.encoder import SentenceEncoder
 from ovseg.vocabulary import Vocabulary
 
 
@@ -79,7 +85,8 @@ class CorrCLIP(TrainingFreeSegmentor):
 
     Args:
         regions: config of a :class:`~ovseg.regions.region_maps.RegionSource`, or such an object.
-        encoder: config of a :class:`~ovseg.guides.corr_clip.CorrCLIPEncoder`.
+        encoder: config of a :class:`~ovseg.guides.mixed_clip.CorrCLIPEncoder`, or of another
+            encoder with a mixer.
         bank: arguments of :class:`~ovseg.regions.retrieval.RetrievalBank` (version 2), or None.
         auxiliary_clip: arguments of :func:`~ovseg.encoders.load_clip` for the CLIP of the bank's
             auxiliary embeddings; its text tower is asked, too.
@@ -91,10 +98,14 @@ class CorrCLIP(TrainingFreeSegmentor):
     Source: CorrCLIP (arXiv 2411.10086); version 2 as in its repository.
     """
 
-    reads_originals = True
     # How much the bank's word counts beside the image's own (the released alpha).
     support_share = 0.5
-    frozen_prefixes = ('clip.', 'encoder.', 'region_source.', 'auxiliary_clip.')
+    frozen_prefixes: ClassVar[tuple[str, ...]] = (
+        'clip.',
+        'encoder.',
+        'region_source.',
+        'auxiliary_clip.',
+    )
 
     def __init__(
         self,
@@ -106,7 +117,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder=encoder, **kwargs)
-        if not isinstance(self.encoder, CorrCLIPEncoder):
+        if not isinstance(self.encoder, MixedCLIPEncoder):
             raise UserError(
                 "model.encoder of CorrCLIP must have type='CorrCLIPEncoder', got "
                 f'{type(self.encoder).__name__}'
@@ -121,17 +132,16 @@ class CorrCLIP(TrainingFreeSegmentor):
         self.region_source: RegionSource = (
             build_part(regions) if isinstance(regions, Mapping) else regions
         )
-        self.reads_names = self.region_source.needs_names
+        looks_up = {'names'} if self.region_source.needs_names else set()
+        self.reads = frozenset({'originals'} | looks_up)
         self.bank = None if bank is None else RetrievalBank(**bank)
         self._check_bank(auxiliary_clip)
-        self.auxiliary_text: TextEncoder | None = None
+        self.auxiliary_text: SentenceEncoder | None = None
         if auxiliary_clip is not None:
             loaded = load_clip(**auxiliary_clip)
             self.auxiliary_clip = loaded.model
             cache = dict(kwargs.get('text') or {}).get('cache_dir', 'default')
-            self.auxiliary_text = TextEncoder(
-                loaded.model, loaded.tokenizer, cache_dir=cache, name=loaded.name
-            )
+            self.auxiliary_text = loaded.text_encoder(cache)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -140,13 +150,15 @@ class CorrCLIP(TrainingFreeSegmentor):
             if auxiliary_clip is not None:
                 raise UserError('model.auxiliary_clip goes with model.bank; give both or none')
             return
+        if self.inference_settings.upsampling == 'direct':
+            raise UserError("model.bank does not go with test_cfg.upsampling='direct'")
         if self.encoder.companion_sees != 'image':
             raise UserError("model.bank needs model.encoder.companion_sees='image'")
         if (self.bank.auxiliary is None) != (auxiliary_clip is None):
             raise UserError(
                 'model.bank.auxiliary and model.auxiliary_clip go together; give both or none'
             )
-        if auxiliary_clip is not None and self.text_settings.get('combine') != 'max':
+        if auxiliary_clip is not None and self.text.settings.get('combine') != 'max':
             raise UserError(
                 "model.auxiliary_clip needs model.text.combine='max': its queries are compared one "
                 'by one'
@@ -154,78 +166,75 @@ class CorrCLIP(TrainingFreeSegmentor):
 
     # Words -----------------------------------------------------------------------------------
 
+    @override
     def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
         """See the parent; with an auxiliary CLIP, its rows are there, too."""
         classifier = super().build_classifier(vocabulary, rows)
         if self.auxiliary_text is None:
             return classifier
-        other = build_classifier(vocabulary, self.auxiliary_text, **self.text_settings)
+        other = build_classifier(vocabulary, self.auxiliary_text, **self.text.settings)
         own = {field.name: getattr(classifier, field.name) for field in fields(Classifier)}
         return TwoModelClassifier(**own, auxiliary=other.weight)
 
     # Image -----------------------------------------------------------------------------------
 
-    def encode_images(
-        self,
-        inputs: Tensor,
-        originals: Sequence[np.ndarray] | None = None,
-        names: Sequence[str | None] | None = None,
-    ) -> list[CorrCLIPEncoding]:
-        """Finds the regions of images of one size and encodes them.
-
-        Args:
-            inputs: (B, 3, H, W), from the data preprocessor.
-            originals: the same images at their own size, each (H', W', 3) uint8 RGB; None where
-                that is the size of the inputs.
-            names: their paths, for regions from files.
-        """
+    @override
+    def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
+        """Finds the regions of images and encodes them; inputs stand for originals not given."""
+        inputs, size, originals = images.inputs, images.size, images.originals
         if originals is None:
             pixels = (inputs * self.pixel_std + self.pixel_mean).clamp(0, 1).mul(255).round()
             originals = list(pixels.permute(0, 2, 3, 1).byte().cpu().numpy())
-        names = [None] * len(inputs) if names is None else names
-        size = (inputs.shape[-2], inputs.shape[-1])
+        names = [None] * len(images) if images.names is None else images.names
         regions = [
             torch.from_numpy(self.region_source.regions(image, name)).to(inputs.device)
             for image, name in zip(originals, names, strict=True)
         ]
         resized = torch.cat([resize_regions(each[None], size) for each in regions])
-        looks = None
+        seen: list[SampledFeatures] = []
         if self.encoder.companion_sees == 'image':
-            looks = [self._look(image, size) for image in originals]
-        encodings = self._encode_windows(inputs, resized, looks)
-        return [
-            CorrCLIPEncoding(
-                **vars(encoding),
-                regions=each,
-                support=None if self.bank is None else self._support(looks[i], resized[i]),
-            )
-            for i, (encoding, each) in enumerate(zip(encodings, regions, strict=True))
-        ]
+            seen = [self._see(image, size) for image in originals]
+        settings = self.inference_settings.with_window_batch(window_batch)
+        encodings = self._encode_windows(inputs, resized, seen, settings)
+        return self.in_text_space(
+            [
+                CorrCLIPEncoding(
+                    **vars(encoding),
+                    regions=each,
+                    support=None if self.bank is None else self._support(seen[i], resized[i]),
+                )
+                for i, (encoding, each) in enumerate(zip(encodings, regions, strict=True))
+            ]
+        )
 
     def _encode_windows(
-        self, inputs: Tensor, regions: Tensor, looks: list[SampledFeatures] | None
+        self,
+        inputs: Tensor,
+        regions: Tensor,
+        seen: list[SampledFeatures],
+        settings: InferenceSettings,
     ) -> list[ImageEncoding]:
-        boxes = image_boxes(tuple(inputs.shape[-2:]), self.inference_settings)
+        boxes = image_boxes((inputs.shape[2], inputs.shape[3]), settings)
         region_windows = cut_windows(regions[:, None], boxes)[:, 0]
 
         def compute(batch: Tensor, first: int) -> DenseFeatures:
             padded = self.encoder.pad(batch)
-            margins = self.encoder.margins(tuple(batch.shape[-2:]))
-            size = (padded.shape[-2], padded.shape[-1])
+            margins = self.encoder.margins((batch.shape[2], batch.shape[3]))
+            size = (padded.shape[2], padded.shape[3])
             ids = _filled_up(region_windows[first : first + len(batch)], size, margins)
-            similar = None
-            if looks is not None:
-                # Twice CLIP's grid, whatever the companion's own.
-                sides = zip(size, self.encoder.clip.stride, strict=True)
-                grid = tuple(2 * (side // patch) for side, patch in sides)
-                windows = [divmod(first + i, len(boxes)) for i in range(len(batch))]
-                maps = [looks[i].window(boxes[box], margins, grid) for i, box in windows]
-                similar = torch.stack(maps)
-            return self.encoder(padded, regions=ids, similarity_features=similar)
+            if not seen:
+                look = replace(self.encoder.look(padded), regions=ids)
+                return self.encoder(padded, look=look)
+            # Twice CLIP's grid, whatever the companion's own.
+            patch = self.encoder.clip.stride
+            grid = (2 * (size[0] // patch[0]), 2 * (size[1] // patch[1]))
+            windows = [divmod(first + i, len(boxes)) for i in range(len(batch))]
+            maps = [seen[i].window(boxes[box], margins, grid) for i, box in windows]
+            return self.encoder(padded, look=Look(torch.stack(maps), ids))
 
-        return encode_windows(compute, self.encoder, inputs, self.inference_settings)
+        return encode_windows(compute, self.encoder, inputs, settings)
 
-    def _look(self, image: np.ndarray, size: tuple[int, int]) -> SampledFeatures:
+    def _see(self, image: np.ndarray, size: tuple[int, int]) -> SampledFeatures:
         """The companion's map of a whole image, whose sides become whole patches."""
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self.device).float() / 255
         stride = self.encoder.companion.stride
@@ -235,10 +244,10 @@ class CorrCLIP(TrainingFreeSegmentor):
             pixels = F.interpolate(pixels, size=whole, mode='bilinear', align_corners=False)
         return SampledFeatures(self.encoder.companion(pixels)[0], size)
 
-    def _support(self, look: SampledFeatures, regions: Tensor) -> Support:
+    def _support(self, seen: SampledFeatures, regions: Tensor) -> Support:
         bank = self.bank
         numbers = regions.unique(return_inverse=True)[1]
-        rows = bank.nearest(look.region_means(numbers))
+        rows = bank.nearest(seen.region_means(numbers))
         auxiliary = bank.auxiliary
         return Support(
             numbers,
@@ -248,41 +257,33 @@ class CorrCLIP(TrainingFreeSegmentor):
 
     # Labels ----------------------------------------------------------------------------------
 
-    def score(self, encoding: CorrCLIPEncoding, classifier: Classifier) -> ScoreMaps:
-        """See the parent; with a bank, what it says of the regions is averaged in."""
-        scores = super().score(encoding, classifier)
+    @override
+    def with_regions(
+        self, maps: RowMap, encoding: CorrCLIPEncoding, classifier: Classifier
+    ) -> RowMap:
+        """With a bank, what it says of the regions is averaged in."""
         support = encoding.support
         if support is None:
-            return scores
+            return maps
         of_regions = classifier.weight @ support.embeddings.T
         if support.auxiliary is not None:
             of_regions = (of_regions + classifier.auxiliary @ support.auxiliary.T) / 2
-        return replace(
-            scores, of_regions=RegionScores(of_regions, support.regions, self.support_share)
-        )
+        return Painted(maps, of_regions, support.regions, self.support_share)
 
-    def segment_encoding(
-        self,
-        encoding: CorrCLIPEncoding,
-        original_size: tuple[int, int],
-        classifier: Classifier | None = None,
-        with_scores: bool = False,
-        strip_megabytes: float | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Labels of an encoded image, one a region.
+    @property
+    @override
+    def moves_pixels(self) -> bool:
+        return True
 
-        Args and returns as in the parent; the probabilities are those before the vote.
-        """
-        result = super().segment_encoding(
-            encoding, original_size, classifier, with_scores, strip_megabytes
-        )
-        labels, probabilities = result if with_scores else (result, None)
-        regions = resize_regions(encoding.regions[None], tuple(original_size))[0]
-        labels = majority_labels(labels, regions)
-        return (labels, probabilities) if with_scores else labels
+    @override
+    def finish(self, decision: Decision, encoding: CorrCLIPEncoding) -> Decision:
+        """One label a region; probabilities stay those of the pixels."""
+        size = (decision.labels.shape[0], decision.labels.shape[1])
+        regions = resize_regions(encoding.regions[None], size)[0]
+        return replace(decision, labels=majority_labels(decision.labels, regions), own=None)
 
+    @override
     def protocol(self) -> dict[str, Any]:
-        """The facts that give a number its meaning, as plain data."""
         return {
             **super().protocol(),
             'regions': str(self.region_source),

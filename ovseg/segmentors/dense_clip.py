@@ -9,12 +9,9 @@ from torch import Tensor
 
 from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.trained import TrainedSegmentor
-from ovseg.training.heads.pixel_text_matching import (
-    Matching,
-    PixelTextMatching,
-    check_neck_widths,
-    join_score_map,
-)
+from ovseg.training.heads.matching_settings import MatchingSettings
+from ovseg.training.heads.pixel_text_matching import Matching, PixelTextMatching
+from ovseg.training.heads.score_map import check_neck_widths, join_score_map
 
 
 @MODELS.register_module()
@@ -27,27 +24,16 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
 
     Args:
         backbone: config of one that gives :class:`~ovseg.encoders.TextAlignedFeatures`.
-        text_encoder: config of a ``CLIPTextContextEncoder``; None for a model that was exported
-            without it.
-        context_decoder: config of a ``ContextDecoder``.
+        text_encoder: see :class:`~ovseg.training.heads.matching_settings.MatchingSettings`.
+        context_decoder: likewise.
         decode_head: see :class:`TrainedSegmentor`. The input widths of the neck, or of the heads
             where there is none, count the score map's channel a class at its level.
         vocabulary: see :class:`TrainedSegmentor`; each class's first prompt is shown to CLIP.
-        context_length: tokens of a name, start and end included.
-        tau: temperature of the auxiliary loss.
-        token_embed_dim: width of the text tower.
-        text_dim: D, of the text space.
-        score_concat_index: level that the score map is concatenated to; its grid must be that of
-            the dense embedding.
         text_head: whether the decode head gets the text embeddings (B, K, D) before the levels.
         identity_head: config of the head for the auxiliary loss, or None.
-        prompting: ``'post'``: the image adapts the text embeddings; ``'pre'``: it makes the
-            contexts, and the text tower runs for each image.
-        freeze_text_encoder: whether its parameters stay as they are. False is the published
-            behaviour: a learning rate of 0 that the schedule's floor raises to 1e-6.
-        pretrained: CLIP's weights for backbone and text encoder, where these name none: a path, or
-            arguments of :func:`~ovseg.encoders.load_clip`.
-        settings: other arguments of :class:`TrainedSegmentor`.
+        settings: the other fields of
+            :class:`~ovseg.training.heads.matching_settings.MatchingSettings`, and the other
+            arguments of :class:`TrainedSegmentor`.
 
     Raises:
         UserError: settings that do not fit each other, with the config key.
@@ -62,34 +48,14 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         context_decoder: Mapping[str, Any],
         decode_head: Mapping[str, Any],
         vocabulary: Any,
-        context_length: int = 5,
-        tau: float = 0.07,
-        token_embed_dim: int = 512,
-        text_dim: int = 1024,
-        score_concat_index: int = 3,
         text_head: bool = False,
         identity_head: Mapping[str, Any] | None = None,
-        prompting: str = 'post',
-        freeze_text_encoder: bool = True,
-        pretrained: str | Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        if pretrained is not None:
-            backbone = {'pretrained': pretrained, **backbone}
-            text_encoder = text_encoder and {'pretrained': pretrained, **text_encoder}
-        super().__init__(backbone, decode_head, vocabulary, **settings)
-        self.init_matching(
-            text_encoder=text_encoder,
-            context_decoder=context_decoder,
-            vocabulary=self.trained_vocabulary,
-            context_length=context_length,
-            tau=tau,
-            token_embed_dim=token_embed_dim,
-            text_dim=text_dim,
-            prompting=prompting,
-            freeze_text_encoder=freeze_text_encoder,
-        )
-        self.score_concat_index = score_concat_index
+        texts = {'text_encoder': text_encoder, 'context_decoder': context_decoder}
+        matching, others = MatchingSettings.take({**texts, **settings})
+        super().__init__(matching.with_weights(backbone), decode_head, vocabulary, **others)
+        self.init_matching(matching, self.trained_vocabulary)
         self.text_head = text_head
         self.identity_head = None if identity_head is None else build_part(identity_head)
 
@@ -105,12 +71,11 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         """Inputs of the decode head, the matching, and inputs of auxiliary heads."""
         features = self.backbone(inputs)
         matching = self.match(features)
-        levels = join_score_map(features.levels, matching.score_map, self.score_concat_index)
+        index = self.matching_settings.score_concat_index
+        levels = join_score_map(features.levels, matching.score_map, index)
         plain = list(features.levels)
         if self.with_neck:
-            check_neck_widths(
-                self.neck, levels, self.score_concat_index, len(self.trained_vocabulary)
-            )
+            check_neck_widths(self.neck, levels, index, len(self.trained_vocabulary))
             levels = plain = list(self.neck(levels))
         return ([matching.text, *levels] if self.text_head else levels), matching, plain
 
@@ -124,7 +89,7 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
         features, matching, plain = self._guided_features(inputs)
         losses = self._decode_head_forward_train(features, data_samples)
         if self.identity_head is not None:
-            scores = matching.score_map / self.tau
+            scores = matching.score_map / self.matching_settings.tau
             losses.update(self._losses_of(self.identity_head, 'aux_identity', scores, data_samples))
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(plain, data_samples))
@@ -132,4 +97,5 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
 
     def protocol(self) -> dict[str, Any]:
         """The facts that give a number its meaning, as plain data."""
-        return {**super().protocol(), 'prompting': self.prompting, 'tau': self.tau}
+        own = self.matching_settings
+        return {**super().protocol(), 'prompting': own.prompting, 'tau': own.tau}

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from mmengine.model import ModuleList
 from mmengine.structures import PixelData
-from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
+from typing_extensions import override
 
+from ovseg.budget import MemoryBudget
 from ovseg.encoders.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.registry import MODELS, build_part
-from ovseg.scores.encoding import ImageEncoding, encode_images
-from ovseg.scores.test_settings import InferenceSettings
-from ovseg.scores.upsample import ScoreMaps
-from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
+from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
+from ovseg.scores.inference_settings import InferenceSettings
+from ovseg.scores.row_map import RowMap, WindowMaps, resized
+from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.trained_encoder import TrainedEncoder
 from ovseg.segmentors.trained_words import (
     has_words,
@@ -28,6 +29,7 @@ from ovseg.segmentors.trained_words import (
     with_learned_background,
 )
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.segmentors.words import Words
 from ovseg.text import Classifier
 from ovseg.training.heads.decode_loss import decode_loss
 from ovseg.training.pseudo_labels import (
@@ -35,11 +37,12 @@ from ovseg.training.pseudo_labels import (
     assign_labels,
     distillation_loss,
 )
-from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.weight_files import drop_frozen
 
 
 @MODELS.register_module()
-class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
+class MaskCLIPPlusSegmentor(Segmentor):
     """A closed-vocabulary student in CLIP's text space, and the teacher that labels its images.
 
     The student is a backbone, a neck if wanted, and a
@@ -72,7 +75,7 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
     Source: MaskCLIP (arXiv 2112.01071) section 3.3.
     """
 
-    frozen_prefixes = ('teacher.',)
+    frozen_prefixes: ClassVar[tuple[str, ...]] = ('teacher.',)
 
     def __init__(
         self,
@@ -91,7 +94,6 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.pseudo_labels = PseudoLabelSettings.from_config(pseudo_labels)
         self.inference_settings = InferenceSettings.from_config(test_cfg)
-        self.refiners: list = []
         if vocabulary is None:
             raise UserError(
                 'a MaskCLIPPlusSegmentor learns fixed classes; set model.vocabulary, such as '
@@ -108,10 +110,12 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
                 )
             self.teacher = build_part({**teacher, 'vocabulary': source})
             self.teacher.requires_grad_(False).eval()
-            self.vocabulary: Vocabulary = self.teacher.vocabulary
+            trained = self.teacher.vocabulary
         else:
-            self.vocabulary = build_vocabulary(source)
-        self._trained_words = [item for item in self.vocabulary if has_words(item)]
+            trained = build_vocabulary(source)
+        self.words = Words(self, keeps=False)
+        self.words.vocabulary = trained
+        self._trained_words = [item for item in trained if has_words(item)]
         self.backbone = build_part(backbone)
         if neck is not None:
             self.neck = build_part(neck)
@@ -123,7 +127,6 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
                 [build_part({**head, 'num_classes': classes}) for head in heads]
             )
         self.register_buffer('iterations', torch.zeros((), dtype=torch.int64))
-        self._asked: Classifier | None = None
         self._check_categories()
         self._take_rows()
         self.register_state_dict_post_hook(drop_frozen)
@@ -164,30 +167,12 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
 
     # Words -----------------------------------------------------------------------------------
 
-    def set_vocabulary(self, source: Any, rejection: Rejection | None = None) -> None:
-        """Changes the classes of predictions; what was trained stays.
-
-        Args:
-            source: anything :func:`~ovseg.vocabulary.build_vocabulary` takes.
-            rejection: replaces the source's rejection rule.
-
-        Raises:
-            ValueError: see :meth:`build_classifier`; the old vocabulary stays.
-        """
-        vocabulary = build_vocabulary(source)
-        if rejection is not None:
-            vocabulary = vocabulary.with_rejection(rejection)
-        self._asked = self.build_classifier(vocabulary)
-        self.vocabulary = vocabulary
-
-    def build_classifier(self, vocabulary: Vocabulary) -> Classifier:
+    @override
+    def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
         """The classifier of a vocabulary on the student's features.
 
         Classes with the words of a trained class get its row, others a row of the teacher's text
         tower. A learned background takes part where class 0 is a background without words.
-
-        Args:
-            vocabulary: the classes.
 
         Raises:
             UserError: new words, but no teacher that could encode them.
@@ -202,22 +187,9 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
         )
 
     @property
-    def classifier(self) -> Classifier:
-        """The classifier of the present vocabulary, on the model's device."""
-        asked = self.build_classifier(self.vocabulary) if self._asked is None else self._asked
-        return asked.to(self.device)
-
-    @property
+    @override
     def device(self) -> torch.device:
-        """Where the student's rows are."""
         return self.decode_head.text_embeddings.device
-
-    @property
-    def num_classes(self) -> int:
-        """K, the number of classes of the present vocabulary, background included."""
-        return len(self.vocabulary)
-
-    out_channels = num_classes
 
     # Images ----------------------------------------------------------------------------------
 
@@ -230,30 +202,28 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
         """Of the student, in the text space, (B, D, h, w)."""
         return self.decode_head.features(self.extract_feat(inputs))
 
-    def encode_images(
-        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
-    ) -> list[ImageEncoding]:
-        """Runs the student over a batch of images of one size.
-
-        Args:
-            inputs: (B, 3, H, W), from the data preprocessor.
-            originals: not read; as in :class:`TrainingFreeSegmentor`.
-        """
+    @override
+    def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
+        """Runs the student."""
         encoder = TrainedEncoder(self._features, self.decode_head.channels)
-        return encode_images(encoder, inputs, self.inference_settings)
+        settings = self.inference_settings.with_window_batch(window_batch)
+        return encode_images(encoder, images.inputs, settings)
 
-    def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
-        """Scores of an image for each row of a classifier, on the student's grid.
-
-        Args:
-            encoding: from :meth:`encode_images`.
-            classifier: its rows are asked.
-        """
+    @override
+    def scores(
+        self,
+        encoding: ImageEncoding,
+        classifier: Classifier,
+        size: tuple[int, int],
+        budget: MemoryBudget | None = None,
+    ) -> RowMap:
         scores = classifier.row_scores(
             encoding.features.patch, normalize=self.decode_head.norm_feat
         )
-        return ScoreMaps(scores, encoding.boxes, encoding.input_size)
+        upsampling = self.inference_settings.upsampling
+        return resized(window_maps(encoding, scores, size, upsampling), size)
 
+    @override
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         return self.decode_head(self.extract_feat(inputs))
 
@@ -310,14 +280,15 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
         phase = settings.phase(int(self.iterations))
         if phase is None or not bool((given < 0).any()):
             return given
+        size = (inputs.shape[2], inputs.shape[3])
+        maps: list[RowMap]
         if phase == 'self_training':
-            size = tuple(inputs.shape[-2:])
             scores = self.decode_head.score(features, categories)
-            maps = [ScoreMaps(part[None], [(0, 0, *size)], size) for part in scores]
+            maps = [WindowMaps(part[None], [(0, 0, *size)], size) for part in scores]
         else:
             rows = self.decode_head.classifier(categories)
             teacher = self._need_teacher()
-            maps = [teacher.score(found, rows) for found in self._teach(inputs)]
+            maps = [teacher.scores(found, rows, size) for found in self._teach(inputs)]
         return assign_labels(given, maps, categories, settings.conf_thresh)
 
     def _categories(self, given: Tensor) -> Tensor:
@@ -349,10 +320,10 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
         teacher = self._need_teacher()
         own, wanted = self.data_preprocessor, teacher.data_preprocessor
         if not hasattr(own, 'mean') or not hasattr(wanted, 'mean'):
-            return teacher.encode_images(inputs)
+            return teacher.encode(Images(inputs))
         if not (torch.equal(own.mean, wanted.mean) and torch.equal(own.std, wanted.std)):
             inputs = (inputs * own.std + own.mean - wanted.mean) / wanted.std
-        return teacher.encode_images(inputs)
+        return teacher.encode(Images(inputs))
 
     # Checkpoints and protocols ---------------------------------------------------------------
 
@@ -369,8 +340,8 @@ class MaskCLIPPlusSegmentor(VocabularyPrediction, BaseSegmentor):
         visual = None if self.teacher is None else self.teacher.clip.visual.state_dict()
         return to_maskclip_plus(self.state_dict(), visual)
 
+    @override
     def protocol(self) -> dict[str, Any]:
-        """The facts that give a number its meaning, as plain data."""
         settings = self.inference_settings
         said = {} if self.teacher is None else self.teacher.protocol()
         return {

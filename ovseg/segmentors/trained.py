@@ -5,29 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
+from typing_extensions import override
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.registry import MODELS, build_part
-from ovseg.scores.encoding import ImageEncoding, encode_images
-from ovseg.scores.test_settings import InferenceSettings
-from ovseg.scores.upsample import ScoreMaps
-from ovseg.segmentors.prediction import VocabularyPrediction
+from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
+from ovseg.scores.inference_settings import InferenceSettings
+from ovseg.scores.row_map import RowMap, resized
+from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.trained_encoder import TrainedEncoder
 from ovseg.segmentors.trained_words import trained_classifier
+from ovseg.segmentors.words import Words
 from ovseg.text import Classifier
 from ovseg.training.heads.decode_loss import decode_loss
-from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+from ovseg.vocabulary import Vocabulary, build_vocabulary
 
 Heads = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @MODELS.register_module()
-class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
+class TrainedSegmentor(Segmentor, EncoderDecoder):
     """mmseg's ``EncoderDecoder`` with class names, and predictions in bounded memory.
 
     Backbone, neck and heads are configured, trained and saved as mmseg does. The plain-CLIP
@@ -49,6 +52,10 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
     Raises:
         UserError: settings that do not fit each other, with the config key.
     """
+
+    # mmseg's constructor writes both: of a trained model they are what it was trained for.
+    num_classes = 0  # type: ignore[assignment]  # a property in the base
+    out_channels = 0  # type: ignore[assignment]  # likewise
 
     def __init__(
         self,
@@ -89,39 +96,19 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
                 "model.test_cfg.mode='splice' is for frozen encoders; a trained segmentor takes "
                 "'whole' or 'slide'"
             )
-        self.trained_vocabulary = self.vocabulary = trained
+        self.trained_vocabulary = trained
+        self.words = Words(self, keeps=False)
+        self.words.vocabulary = trained
         self.backbone_name = str(backbone['type'])
 
     # Words -----------------------------------------------------------------------------------
 
-    def set_vocabulary(self, source: Any, rejection: Rejection | None = None) -> None:
-        """Chooses among the trained classes for predictions.
-
-        Args:
-            source: anything :func:`~ovseg.vocabulary.build_vocabulary` takes.
-            rejection: replaces the source's rejection rule.
-
-        Raises:
-            UserError: a class that was not trained; the old vocabulary stays.
-        """
-        vocabulary = build_vocabulary(source)
-        if rejection is not None:
-            vocabulary = vocabulary.with_rejection(rejection)
-        self.build_classifier(vocabulary)
-        self.vocabulary = vocabulary
-
-    def build_classifier(self, vocabulary: Vocabulary) -> Classifier:
-        """A classifier whose rows pick the scores of trained classes.
-
-        Args:
-            vocabulary: trained classes, or some of them, in any order.
-
-        Raises:
-            UserError: a class that was not trained.
-        """
-        rows = torch.eye(len(self.trained_vocabulary), device=self.device)
+    @override
+    def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
+        """A classifier whose rows pick the scores of trained classes, in any order."""
+        identity = torch.eye(len(self.trained_vocabulary), device=self.device)
         return trained_classifier(
-            vocabulary, list(self.trained_vocabulary), rows, None, self._refuse_words
+            vocabulary, list(self.trained_vocabulary), identity, None, self._refuse_words
         )
 
     def _refuse_words(self, vocabulary: Vocabulary) -> Classifier:
@@ -140,13 +127,8 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
         )
 
     @property
-    def classifier(self) -> Classifier:
-        """The classifier of the present vocabulary, on the model's device."""
-        return self.build_classifier(self.vocabulary)
-
-    @property
+    @override
     def device(self) -> torch.device:
-        """Where the decoder's parameters are."""
         return next(self.decode_head.parameters()).device
 
     # Losses ----------------------------------------------------------------------------------
@@ -169,33 +151,34 @@ class TrainedSegmentor(VocabularyPrediction, EncoderDecoder):
 
     # Images ----------------------------------------------------------------------------------
 
-    def encode_images(
-        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
-    ) -> list[ImageEncoding]:
-        """Runs the network over a batch of images of one size.
+    @override
+    def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
+        """Runs the network; the features are the scores of the trained classes."""
+        encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary))
+        settings = self.inference_settings.with_window_batch(window_batch)
+        return encode_images(encoder, images.inputs, settings)
 
-        Args:
-            inputs: (B, 3, H, W), from the data preprocessor.
-            originals: not read; as in the other segmentors.
+    def _decoded(self, inputs: Tensor) -> Tensor:
+        return self.decode_head.forward(self.extract_feat(inputs))
 
-        Returns:
-            Encodings whose features are the scores of the trained classes.
-        """
-        encoder = TrainedEncoder(self._forward, len(self.trained_vocabulary))
-        return encode_images(encoder, inputs, self.inference_settings)
+    @override
+    def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
+        return self._decoded(inputs)
 
-    def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
-        """Scores of the classes asked for, on the decoder's grid.
-
-        Args:
-            encoding: from :meth:`encode_images`.
-            classifier: from :meth:`build_classifier`.
-        """
+    @override
+    def scores(
+        self,
+        encoding: ImageEncoding,
+        classifier: Classifier,
+        size: tuple[int, int],
+        budget: MemoryBudget | None = None,
+    ) -> RowMap:
         scores = classifier.row_scores(encoding.features.patch, normalize=False)
-        return ScoreMaps(scores, encoding.boxes, encoding.input_size)
+        upsampling = self.inference_settings.upsampling
+        return resized(window_maps(encoding, scores, size, upsampling), size)
 
+    @override
     def protocol(self) -> dict[str, Any]:
-        """The facts that give a number its meaning, as plain data."""
         settings = self.inference_settings
         return {
             'model': type(self).__name__,

@@ -1,43 +1,48 @@
-"""The training-free segmentor: dense CLIP features, a guide, words, refiners, labels."""
+"""The training-free segmentor: features of a frozen model, a guide, words, refiners, labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from mmseg.models.segmentors import BaseSegmentor
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
+from typing_extensions import override
 
-from ovseg.encoders import DenseFeatures, LoadedCLIP, build_dense_encoder, load_clip
-from ovseg.encoders.maskclip_format import (
-    load_maskclip_visual,
-    read_maskclip_files,
-)
+from ovseg.budget import MemoryBudget
+from ovseg.encoders import DenseFeatures, VisionLanguageModel, build_vision_language
+from ovseg.encoders.maskclip_format import load_maskclip_visual, read_maskclip_files
 from ovseg.errors import UserError
 from ovseg.guides import apply_guide
+from ovseg.images import Images
+from ovseg.refiners.grid import GridRefiner
 from ovseg.registry import MODELS, build_part
-from ovseg.scores.encoding import ImageEncoding, encode_images
-from ovseg.scores.pixel_stage import PixelRefiner
-from ovseg.scores.test_settings import InferenceSettings
-from ovseg.scores.upsample import ScoreMaps
-from ovseg.segmentors.prediction import VocabularyPrediction, drop_frozen
-from ovseg.segmentors.words import OpenVocabulary
+from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
+from ovseg.scores.inference_settings import InferenceSettings
+from ovseg.scores.pixel_refiner import PixelRefiner, RefinedPixels
+from ovseg.scores.row_map import RowMap, resized
+from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
+from ovseg.segmentors.words import Words
+from ovseg.stages import stage
 from ovseg.text import Classifier
+from ovseg.vocabulary import Vocabulary
+from ovseg.weight_files import drop_frozen
 
 # How far statistics in pixel values may be rounded and still mean the weights' own.
 _ROUNDED = 1e-4
 
 
 @MODELS.register_module()
-class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor):
-    """Segments with a frozen CLIP and a vocabulary that may change at any time.
+class TrainingFreeSegmentor(Segmentor):
+    """Segments with a frozen vision-language model and a vocabulary that may change at any time.
 
     Args:
-        clip: arguments of :func:`~ovseg.encoders.load_clip`; ``maskclip_files`` (a list) takes the
-            vision tower from files in the published MaskCLIP format instead.
+        clip: arguments of :func:`~ovseg.encoders.load_clip`, or ``type`` and the arguments of a
+            registered :class:`~ovseg.encoders.VisionLanguageModel`; ``maskclip_files`` (a list)
+            takes open_clip's vision tower from files in the published MaskCLIP format instead.
         encoder: arguments of the dense encoder that fits the tower.
         vocabulary: anything :func:`~ovseg.vocabulary.build_vocabulary` takes; None to set it later.
         text: arguments of :func:`~ovseg.text.build_classifier` (``templates``, ``combine``,
@@ -48,15 +53,15 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
         refiners: configs of refiners, applied in order on the patch grid.
         pixel_refiner: config of a refiner that works at the image's own size, such as PAMR.
         test_cfg: fields of :class:`InferenceSettings`.
-        data_preprocessor: as in mmseg; None normalises with the statistics of the CLIP weights.
+        data_preprocessor: as in mmseg; None normalises with the statistics of the weights.
         init_cfg: unused, for mmseg's builders.
 
     Raises:
         UserError: settings that do not fit each other, with the config key.
     """
 
-    needs_checkpoint = False
-    frozen_prefixes = ('clip.', 'encoder.', 'guide.')
+    frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.', 'encoder.', 'guide.')
+    takes_templates: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -73,7 +78,7 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
     ) -> None:
         clip = dict(clip)
         maskclip_files = clip.pop('maskclip_files', ())
-        loaded = load_clip(**clip)
+        loaded = build_vision_language(clip)
         if data_preprocessor is None:
             data_preprocessor = {
                 'type': 'SegDataPreProcessor',
@@ -83,16 +88,17 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
                 'size_divisor': 1,  # training crops are stacked as they are
             }
         super().__init__(data_preprocessor=build_part(data_preprocessor), init_cfg=init_cfg)
-        self.clip, self.tokenizer = loaded.model, loaded.tokenizer
+        self.clip = loaded.model
         self.clip_name, self.clip_weights = loaded.name, loaded.weights
         if maskclip_files:
             state = read_maskclip_files(maskclip_files)
             load_maskclip_visual(self.clip.visual, state, ', '.join(map(str, maskclip_files)))
             self.clip_weights = f'{self.clip_weights} + {", ".join(map(str, maskclip_files))}'
         self._take_statistics(loaded)
-        self.encoder = build_dense_encoder(self.clip.visual, **self._encoder_settings(encoder))
+        mean, std = (value.flatten().tolist() for value in (self.pixel_mean, self.pixel_std))
+        self.encoder = loaded.dense_encoder(encoder or {}, mean, std)
         self.guide = None if guide is None else build_part(guide)
-        self.refiners = [build_part(refiner) for refiner in refiners]
+        self.refiners: list[GridRefiner] = [build_part(refiner) for refiner in refiners]
         self.pixel_refiner: PixelRefiner | None = (
             None if pixel_refiner is None else build_part(pixel_refiner)
         )
@@ -105,10 +111,13 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
                 "test_cfg.upsampling='direct' does not go with encoder.padding='centred', whose "
                 'map reaches beyond the image; choose another padding'
             )
-        self.init_words(loaded, vocabulary, text)
+        self.text = TextRows(loaded, text)
+        self.words = Words(self)
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary, rows=self.text.ready)
         self.register_state_dict_post_hook(drop_frozen)
 
-    def _take_statistics(self, loaded: LoadedCLIP) -> None:
+    def _take_statistics(self, loaded: VisionLanguageModel) -> None:
         """What pixels are normalised with, for undoing it; see :meth:`pixels`."""
         for name, own, none in (('mean', loaded.mean, 0.0), ('std', loaded.std, 1.0)):
             used = getattr(self.data_preprocessor, name, torch.full((3,), 255 * none))
@@ -117,40 +126,55 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
                 value = torch.tensor(own)
             self.register_buffer(f'pixel_{name}', value.view(1, 3, 1, 1), persistent=False)
 
-    def _encoder_settings(self, encoder: Mapping[str, Any] | None) -> dict[str, Any]:
-        settings = dict(encoder or {})
-        if isinstance(self.clip.visual, VisionTransformer) and hasattr(
-            self.data_preprocessor, 'mean'
-        ):
-            # The encoder pads with black pixels as they look after normalisation; a companion
-            # looks at pixels with statistics of its own.
-            settings.setdefault('mean', self.pixel_mean.flatten().tolist())
-            settings.setdefault('std', self.pixel_std.flatten().tolist())
-        return settings
+    # Before a model is built ----------------------------------------------------------------
+
+    @classmethod
+    @override
+    def needs_checkpoint(cls, config: Mapping[str, Any]) -> bool:
+        return False
+
+    @classmethod
+    @override
+    def place_checkpoint(cls, config: dict[str, Any], checkpoint: str | Path) -> str | Path | None:
+        place_clip(config, checkpoint)
+        return None
+
+    @classmethod
+    @override
+    def randomise(cls, config: dict[str, Any]) -> None:
+        randomise_parts(config)
+
+    # Words ----------------------------------------------------------------------------------
+
+    @override
+    def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
+        return self.text.classifier(vocabulary, rows)
+
+    @property
+    @override
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
 
     # Image -----------------------------------------------------------------------------------
 
-    def encode_images(
-        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
-    ) -> list[ImageEncoding]:
-        """Runs the encoder once over a batch of images of one size.
-
-        Args:
-            inputs: (B, 3, H, W), from the data preprocessor.
-            originals: the same images before any resize, each (H', W', 3) uint8 RGB; only models
-                with ``reads_originals`` look at them.
-        """
+    @override
+    def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         parts = [*self.refiners, *([] if self.guide is None else [self.guide])]
         outputs = frozenset().union(*(part.needs for part in parts))
-        guiding = None if self.guide is None else self._guide
-        return encode_images(
+        encodings = encode_images(
             self.encoder,
-            inputs,
-            self.inference_settings,
+            images.inputs,
+            self.inference_settings.with_window_batch(window_batch),
             outputs,
-            guiding,
+            None if self.guide is None else self._guide,
             keep_image=self.pixel_refiner is not None,
         )
+        return self.in_text_space(encodings)
+
+    def in_text_space(self, encodings: list[ImageEncoding]) -> list[ImageEncoding]:
+        """The same, saying in whose text space their features are."""
+        space = self.text.encoder.fingerprint
+        return [replace(encoding, text_space=space) for encoding in encodings]
 
     def _guide(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:
         return apply_guide(self.guide, features, self.pixels(inputs))
@@ -168,21 +192,37 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
         """
         return self.encoder.pad(inputs) * self.pixel_std + self.pixel_mean
 
-    def score(self, encoding: ImageEncoding, classifier: Classifier) -> ScoreMaps:
-        """Scores the patches of an image for each row of the classifier, refined.
+    @override
+    def scores(
+        self,
+        encoding: ImageEncoding,
+        classifier: Classifier,
+        size: tuple[int, int],
+        budget: MemoryBudget | None = None,
+    ) -> RowMap:
+        patches = classifier.row_scores(encoding.features.patch)
+        with stage('refiners'):
+            for refiner in self.refiners:
+                patches = refiner(patches, encoding.features, classifier)
+        maps = window_maps(encoding, patches, size, self.inference_settings.upsampling)
+        scores = resized(self.with_regions(maps, encoding, classifier), size)
+        if self.pixel_refiner is None or encoding.image is None:
+            return scores
+        return RefinedPixels(scores, self.pixel_refiner, encoding.image, budget or self.budget)
+
+    def with_regions(self, maps: RowMap, encoding: ImageEncoding, classifier: Classifier) -> RowMap:
+        """Score maps at the input size with what is known of whole regions, for methods with any.
 
         Args:
-            encoding: from :meth:`encode_image`.
+            maps: of the patches.
+            encoding: from :meth:`encode`.
             classifier: its rows are asked.
         """
-        scores = classifier.row_scores(encoding.features.patch)
-        for refiner in self.refiners:
-            scores = refiner(scores, encoding.features, classifier)
-        return ScoreMaps(scores, encoding.boxes, encoding.input_size, encoding.margins)
+        return maps
 
     @property
+    @override
     def scores_are_probabilities(self) -> bool:
-        """Whether the refined score maps hold probabilities instead of cosines."""
         return any(refiner.gives_probabilities for refiner in self.refiners)
 
     # mmseg -----------------------------------------------------------------------------------
@@ -190,9 +230,6 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features in the text space, (B, D, h, w)."""
         return self.encoder(inputs).patch
-
-    def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
-        return self.encode_decode(inputs, [])
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """This method has nothing to train.
@@ -204,9 +241,9 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
             'this method needs no training and has no loss; run tools/test.py with its config'
         )
 
+    @override
     def protocol(self) -> dict[str, Any]:
-        """The facts that give a number its meaning, as plain data."""
-        settings = self.inference_settings
+        settings, words = self.inference_settings, self.words
         return {
             'model': self.clip_name,
             'weights': self.clip_weights,
@@ -215,12 +252,10 @@ class TrainingFreeSegmentor(OpenVocabulary, VocabularyPrediction, BaseSegmentor)
             'refiners': [str(refiner) for refiner in self.refiners],
             'padding': getattr(self.encoder, 'padding', None),
             'position_resize': getattr(self.encoder, 'position_resize', None),
-            'logit_scale': None
-            if self._classifier is None
-            else round(self._classifier.logit_scale, 4),
+            'logit_scale': words.logit_scale,
             'pixel_refiner': None if self.pixel_refiner is None else str(self.pixel_refiner),
             'mode': settings.mode,
             'window': settings.crop_size if settings.mode != 'whole' else None,
             'stride': settings.stride if settings.mode != 'whole' else None,
-            **self.words_protocol(),
+            **self.text.protocol(words.source, words.rejection),
         }

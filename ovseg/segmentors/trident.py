@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
+from ovseg.affinity.proxy import mean_similarity
 from ovseg.encoders import CLIPViTEncoder, DenseFeatures
 from ovseg.encoders.companions import Companion
 from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, resize_to_multiple
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, SAMImage, resize_to_multiple
 from ovseg.errors import UserError
-from ovseg.guides.proxy import ProxyAttention, mean_similarity
+from ovseg.guides.mixer import Look, Mixer
+from ovseg.guides.proxy_mixer import ProxyAttention
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
+from ovseg.images import Images
 from ovseg.images.windows import Box, cut_windows, whole_patches, window_boxes
-from ovseg.refiners.sam_prompts import CoarseScores, SAMPrompts
+from ovseg.refiners.sam_prompts import SAMPrompts
 from ovseg.registry import MODELS, build_part
+from ovseg.scores.decide import Decision
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.splicing import join_windows
-from ovseg.scores.upsample import ScoreMaps, output_rows
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.settings import read_settings
-from ovseg.text import Classifier
+from ovseg.stages import stage
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Trident(TrainingFreeSegmentor):
             as ``dict(type='DINOCompanion', model='dino_vitb16')``.
         sam: arguments of :func:`~ovseg.encoders.sam.load_sam`, and ``block_megabytes`` of
             :class:`~ovseg.encoders.sam_encoder.SAMEncoder`.
-        proxy: fields of :class:`~ovseg.guides.proxy.ProxyAttention`.
+        proxy: fields of :class:`~ovseg.guides.proxy_mixer.ProxyAttention`.
         correlation: fields of :class:`~ovseg.guides.sam_correlation.SAMCorrelation`.
         sam_columns: in how many parts, side by side, SAM sees an image; published 2 for Cityscapes,
             whose images are twice as wide as high.
@@ -66,8 +69,8 @@ class Trident(TrainingFreeSegmentor):
     Source: Trident (arXiv 2411.09219).
     """
 
-    reads_originals = True
-    frozen_prefixes = ('clip.', 'encoder.', 'companion.', 'sam.')
+    reads = frozenset({'originals'})
+    frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.', 'encoder.', 'companion.', 'sam.')
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class Trident(TrainingFreeSegmentor):
         sam = dict(sam)
         blocks = {'block_megabytes': sam.pop('block_megabytes')} if 'block_megabytes' in sam else {}
         self.sam = SAMEncoder(load_sam(**sam), **blocks)
-        self.proxy = read_settings(ProxyAttention, proxy, 'model.proxy')
+        self.proxy: Mixer = read_settings(ProxyAttention, proxy, 'model.proxy')
         self.correlation = read_settings(SAMCorrelation, correlation, 'model.correlation')
         self.sam_columns = sam_columns
         self.refinement: SAMPrompts | None = (
@@ -119,41 +122,39 @@ class Trident(TrainingFreeSegmentor):
 
     # Image -----------------------------------------------------------------------------------
 
-    def encode_images(
-        self, inputs: Tensor, originals: Sequence[np.ndarray] | None = None
-    ) -> list[TridentEncoding]:
-        """Runs the three encoders over images.
-
-        Args:
-            inputs: (B, 3, H, W), from the data preprocessor, for CLIP and DINO.
-            originals: the same images at their own size, each (H', W', 3) uint8 RGB, for SAM; None
-                shows SAM the inputs, which gives somewhat other masks.
-        """
+    @override
+    def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
+        """Runs the three encoders; without originals SAM sees the inputs: other masks, somewhat."""
+        inputs, originals = images.inputs, images.originals
+        at_once = self.inference_settings.with_window_batch(window_batch).window_batch
         if originals is None:
             pixels = self.pixels(inputs).clamp(0, 1).mul(255).round().byte()
             originals = list(pixels.permute(0, 2, 3, 1).cpu().numpy())
-        return [
-            self._encode(image[None], original)
-            for image, original in zip(inputs, originals, strict=True)
-        ]
+        return self.in_text_space(
+            [
+                self._encode(image[None], original, at_once)
+                for image, original in zip(inputs, originals, strict=True)
+            ]
+        )
 
-    def _encode(self, image: Tensor, original: np.ndarray) -> TridentEncoding:
-        spliced = self.spliced(image)
+    def _encode(self, image: Tensor, original: np.ndarray, at_once: int) -> TridentEncoding:
+        spliced = self.spliced(image, at_once)
         shown = resize_to_multiple(original, self.encoder.stride[0])
         aggregated, whole = self.aggregated(spliced, shown)
         sam = None
         if self.refinement is not None:
             sam = self._whole_image(shown) if whole is None else whole
-        size = tuple(image.shape[-2:])
+        size = (image.shape[2], image.shape[3])
         return TridentEncoding(
             DenseFeatures(self.encoder.to_text_space(aggregated)), [(0, 0, *size)], size, sam=sam
         )
 
-    def spliced(self, image: Tensor) -> Tensor:
+    def spliced(self, image: Tensor, at_once: int | None = None) -> Tensor:
         """Tokens of CLIP, mixed by DINO in windows, joined to one map.
 
         Args:
             image: (1, 3, H, W), normalised.
+            at_once: windows that go through CLIP and DINO together; None as ``test_cfg`` says.
 
         Returns:
             (1, C, h, w), before CLIP's final norm, on cells of CLIP's patch or finer, where the
@@ -161,8 +162,8 @@ class Trident(TrainingFreeSegmentor):
         """
         image, boxes = self.windows(image)
         windows = cut_windows(image, boxes)
-        companions = self.companions(windows)
-        mixed = self.mixed_windows(windows, companions)
+        at_once = at_once or self.inference_settings.window_batch
+        mixed = self.mixed_windows(windows, self.companions(windows, at_once), at_once)
         stride = self.inference_settings.stride
         return join_windows(mixed, boxes, tuple(image.shape[-2:]), self.encoder.stride, stride)
 
@@ -178,32 +179,28 @@ class Trident(TrainingFreeSegmentor):
             image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
         return image, window_boxes(size, settings.crop_size, settings.stride)
 
-    def companions(self, windows: Tensor) -> Tensor:
+    def companions(self, windows: Tensor, at_once: int) -> Tensor:
         """The companion's features of all windows, (n, C', h', w').
 
         Args:
             windows: (n, 3, H, W), normalised as CLIP wants them.
+            at_once: how many of them go through it together.
         """
-        return torch.cat(
-            [
-                self.companion(self.pixels(batch))
-                for batch in windows.split(self.inference_settings.window_batch)
-            ]
-        )
+        return torch.cat([self.companion(self.pixels(part)) for part in windows.split(at_once)])
 
-    def mixed_windows(self, windows: Tensor, companions: Tensor) -> Tensor:
+    def mixed_windows(self, windows: Tensor, companions: Tensor, at_once: int) -> Tensor:
         """CLIP's values mixed by DINO's similarities and projected, (n, C, h', w').
 
         Args:
             windows: (n, 3, H, W), normalised.
             companions: (n, C', h', w'), from :meth:`companions`.
+            at_once: windows that go through CLIP together.
         """
-        at_once = self.inference_settings.window_batch
         # Ordinary similarity is that of all windows, however many of them go at once.
         mean = mean_similarity(companions).mean()
         return torch.cat(
             [
-                self.proxy(self.encoder, batch, companion, mean)
+                self.proxy(self.encoder, batch, Look(companion, ordinary=mean))
                 for batch, companion in zip(
                     windows.split(at_once), companions.split(at_once), strict=True
                 )
@@ -246,14 +243,15 @@ class Trident(TrainingFreeSegmentor):
         grid = self.sam.grid(frame.input_size)
         resized = F.interpolate(tokens, size=grid, mode='bilinear', align_corners=False)
         sam_tokens = self.sam.trunk(frame)
-        aggregated: Aggregated = aggregate(
-            self.sam.last_attention(sam_tokens),
-            resized,
-            tuple(sam_tokens.shape[1:3]),
-            self.correlation,
-            self.sam.queries_at_once(),
-            with_mixed=with_embedding,
-        )
+        with stage('SAM correlation'):
+            aggregated: Aggregated = aggregate(
+                self.sam.last_attention(sam_tokens),
+                resized,
+                (sam_tokens.shape[1], sam_tokens.shape[2]),
+                self.correlation,
+                self.sam.queries_at_once(),
+                with_mixed=with_embedding,
+            )
         if not with_embedding:
             return aggregated.features, None
         embedding = self.sam.embedding(sam_tokens, aggregated.mixed)
@@ -267,54 +265,33 @@ class Trident(TrainingFreeSegmentor):
 
     # Labels ----------------------------------------------------------------------------------
 
-    def segment_encoding(
-        self,
-        encoding: TridentEncoding,
-        original_size: tuple[int, int],
-        classifier: Classifier | None = None,
-        with_scores: bool = False,
-        strip_megabytes: float | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Labels of an encoded image, refined by SAM if the model has a refinement.
+    @property
+    @override
+    def moves_pixels(self) -> bool:
+        return self.refinement is not None
 
-        Args and returns as in the parent; refined scores are 0 where a class has no mask.
+    @override
+    def finish(self, decision: Decision, encoding: TridentEncoding) -> Decision:
+        """Labels refined by SAM, if the model has a refinement.
+
+        Scores are probability times the strength of the mask within a class's masks, 0 for other
+        classes there, and the coarse probabilities where SAM has no mask.
         """
-        classifier = self.classifier if classifier is None else classifier.to(self.device)
-        size = tuple(original_size)
         if self.refinement is None:
-            return super().segment_encoding(
-                encoding, size, classifier, with_scores, strip_megabytes
+            return decision
+        keep = decision.scores is not None
+        with stage('SAM refinement'):
+            refined = self.refinement(
+                self.sam.sam, encoding.sam, decision.labels, decision.shares, keep
             )
-        coarse = self.coarse_labels(encoding, size, classifier, strip_megabytes)
-        scores = self.coarse_scores(encoding, size, classifier)
-        refined = self.refinement(self.sam.sam, encoding.sam, coarse, scores, with_scores)
-        return (refined.labels, refined.scores) if with_scores else refined.labels
+        scores = decision.scores
+        if refined.scores is not None and scores is not None:
+            is_covered = refined.scores.amax(0) > 0
+            scores = torch.where(is_covered, refined.scores, scores)
+        return replace(decision, labels=refined.labels, own=refined.own, scores=scores)
 
-    def coarse_labels(
-        self,
-        encoding: TridentEncoding,
-        size: tuple[int, int],
-        classifier: Classifier,
-        strip_megabytes: float | None = None,
-    ) -> Tensor:
-        """Labels (H, W) before the refinement; arguments of :meth:`segment_encoding`."""
-        return super().segment_encoding(encoding, size, classifier, False, strip_megabytes)
-
-    def coarse_scores(
-        self, encoding: TridentEncoding, size: tuple[int, int], classifier: Classifier
-    ) -> CoarseScores:
-        """Class probabilities before the refinement, made when they are asked for.
-
-        Args:
-            encoding: from :meth:`encode_images`.
-            size: (height, width) of the labels in pixels.
-            classifier: its rows are asked.
-        """
-        maps = self.score_maps(encoding, classifier, size)
-        return _Probabilities(maps, size, classifier, self.scores_are_probabilities)
-
+    @override
     def protocol(self) -> dict[str, Any]:
-        """The facts that give a number its meaning, as plain data."""
         return {
             **super().protocol(),
             'last_block': f'values mixed by {self.companion}, {self.proxy}',
@@ -322,22 +299,6 @@ class Trident(TrainingFreeSegmentor):
             f'columns={self.sam_columns}',
             'refinement': None if self.refinement is None else str(self.refinement),
         }
-
-
-class _Probabilities:
-    """See :class:`~ovseg.refiners.sam_prompts.CoarseScores`."""
-
-    def __init__(
-        self, maps: ScoreMaps, size: tuple[int, int], classifier: Classifier, given: bool
-    ) -> None:
-        self.size = size
-        self.num_classes = classifier.num_classes
-        self._maps, self._classifier, self._given = maps, classifier, given
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """(K, stop - start, W) class probabilities of some rows."""
-        scores = output_rows(self._maps, self.size, start, stop)[None]
-        return self._classifier.probabilities(scores, are_probabilities=self._given)[0]
 
 
 def _columns(image: Any, count: int, axis: int) -> list[Any]:

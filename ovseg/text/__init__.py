@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from ovseg.text.cache import EncodingCache, default_cache_dir
 from ovseg.text.classifier import Classifier
-from ovseg.text.context import ContextTextEncoder
 from ovseg.text.encoder import TextEncoder
 from ovseg.text.prompts import average_sentences, build_classifier
 from ovseg.text.rows import classifier_from_rows
 
 __all__ = [
     'Classifier',
-    'ContextTextEncoder',
     'EncodingCache',
     'TextEncoder',
     'average_sentences',

@@ -20,14 +20,15 @@ def with_no_object(rows: Tensor, no_object: Tensor) -> Tensor:
     return torch.cat([rows, no_object / no_object.norm(dim=-1, keepdim=True)])
 
 
-def cosine_logits(embeddings: Tensor, rows: Tensor) -> Tensor:
-    """Cosines times 100, (..., K).
+def cosine_logits(embeddings: Tensor, rows: Tensor, scale: float | Tensor = LOGIT_SCALE) -> Tensor:
+    """Scaled cosines, (..., K).
 
     Args:
         embeddings: (..., E), of any length but zero: there is no epsilon.
         rows: (K, E), unit vectors.
+        scale: what they are multiplied by.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         embeddings = embeddings.float()
         units = embeddings / embeddings.norm(dim=-1, keepdim=True)
-        return LOGIT_SCALE * units @ rows.float().T
+        return scale * units @ rows.float().T

@@ -5,22 +5,48 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovseg.errors import UserError
 from ovseg.text.cache import EncodingCache, default_cache_dir
 from ovseg.text.fingerprint import tokenizer_fingerprint, weights_fingerprint, weights_stamp
+
+if TYPE_CHECKING:
+    from open_clip import CLIP, CustomTextCLIP
 
 _DEFAULT_CONTEXT_LENGTH = 77
 _BATCH_SIZE = 256
 # An interrupted run of many prompts loses at most this many batches.
 _BATCHES_PER_SAVE = 16
 _QUOTED_PROMPTS = 3
+
+
+class SentenceEncoder(Protocol):
+    """``sentences -> vectors`` in the space of a model's image features."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the text model, the same for the same weights."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor of cosines before a softmax that the model was trained to."""
+        ...
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Un-normalised embeddings (P, D), float32 on the CPU, of sentences."""
+        ...
 
 
 class TextEncoder:
@@ -42,7 +68,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        clip: nn.Module,
+        clip: CLIP | CustomTextCLIP,
         tokenizer: Callable[..., Tensor],
         cache_dir: Path | str | Literal['default'] | None = 'default',
         name: str = '',
@@ -197,7 +223,7 @@ class TextEncoder:
         return [prompt for prompt, is_cut in zip(prompts, changed, strict=True) if is_cut]
 
 
-def _context_length(clip: nn.Module, tokenizer: Any) -> int:
+def _context_length(clip: CLIP | CustomTextCLIP, tokenizer: Any) -> int:
     """The model's context length; the tokenizer's where the model does not say."""
     for owner in (clip, getattr(clip, 'text', None), tokenizer):
         length = getattr(owner, 'context_length', None)

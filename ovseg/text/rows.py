@@ -41,5 +41,6 @@ def classifier_from_rows(
         logit_scale=logit_scale,
         rejection=vocabulary.rejection,
         background_index=vocabulary.background_index,
-        fingerprint=fingerprint,
+        # In no known text model's name: whether features fit them, only their maker knows.
+        origin=(fingerprint,) * len(rows),
     )

@@ -24,11 +24,11 @@ from ovseg.encoders.clip import load_clip
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
-from ovseg.segmentors.prediction import drop_frozen
 from ovseg.text import TextEncoder
 from ovseg.training.gathering import gather_batch
 from ovseg.training.losses.contrastive import contrastive_loss
 from ovseg.vocabulary.templates import fill_template, get_templates
+from ovseg.weight_files import drop_frozen
 
 _PROMPT_STD = 0.02
 _LARGEST_SCALE = 100.0

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.scores.encoding import ImageEncoding
-from ovseg.scores.upsample import ScoreMaps, input_rows, output_strips
+from ovseg.scores.row_map import RowMap, WindowMaps, resized
 from ovseg.settings import read_settings
 
 UNLABELLED = -1
-_STRIP_BYTES = 128 * 2**20
+_STRIPS = MemoryBudget(128)
 
 Window = tuple[int, int | None]
 
@@ -103,11 +104,6 @@ class PseudoLabelSettings:
         """
         return read_settings(cls, config, 'pseudo_labels')
 
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether training asks a teacher at some time."""
-        return self.clip_guided is not None or self.distill is not None
-
     def phase(self, iteration: int) -> str | None:
         """Who labels in an iteration: ``'clip_guided'``, ``'self_training'`` or nobody.
 
@@ -124,11 +120,11 @@ class PseudoLabelSettings:
 def _window(name: str, value: Sequence[int | None] | None) -> Window | None:
     if value is None:
         return None
-    if len(value) != 2 or not isinstance(value[0], int) or value[0] < 1:
+    first, last = value if len(value) == 2 else (None, None)
+    if not isinstance(first, int) or first < 1:
         raise UserError(
             f'pseudo_labels.{name} must be (first, last) iteration, counted from 1, got {value!r}'
         )
-    first, last = value
     last = None if last is None or last < 0 else last
     if last is not None and last < first:
         raise UserError(f'pseudo_labels.{name} ends before it begins: {first}, {last}')
@@ -139,28 +135,27 @@ def _reaches(first: Window, second: Window) -> bool:
     return first[1] is None or first[1] >= second[0]
 
 
-def best_class(maps: ScoreMaps, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def best_class(scores: RowMap) -> tuple[Tensor, Tensor]:
     """The best score of each pixel and its row, without a score map at full size.
 
     Args:
-        maps: scores of one image.
-        size: (H, W) in pixels.
+        scores: of one image.
 
     Returns:
         (H, W) float32 scores and (H, W) int64 row numbers.
     """
-    parts = [rows.max(0) for _, _, rows in output_strips(maps, size, _STRIP_BYTES)]
-    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+    parts = [scores.largest(start, stop) for start, stop in scores.strips(_STRIPS)]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 def assign_labels(
-    labels: Tensor, scores: Sequence[ScoreMaps], categories: Tensor, conf_thresh: float = 0.0
+    labels: Tensor, scores: Sequence[RowMap], categories: Tensor, conf_thresh: float = 0.0
 ) -> Tensor:
     """Labels for the pixels that have none.
 
     Args:
         labels: (B, H, W) int64; -1 is unlabelled.
-        scores: of each image, one row a category.
+        scores: of each image, one map a category, at the labels' size or another.
         categories: (P,) class numbers of the rows.
         conf_thresh: see :class:`PseudoLabelSettings`.
 
@@ -172,7 +167,7 @@ def assign_labels(
         return labels
     assigned = []
     for given, maps in zip(labels, scores, strict=True):
-        best, row = best_class(maps, tuple(given.shape))
+        best, row = best_class(resized(maps, (given.shape[0], given.shape[1])))
         filled = torch.where(given < 0, categories[row], given)
         if conf_thresh > 0:
             filled = filled.masked_fill(best < conf_thresh, UNLABELLED)
@@ -207,8 +202,8 @@ def distillation_loss(
     for own, encoding, mask in zip(features, taught, is_asked, strict=True):
         patch = encoding.features.patch
         unit = patch / patch.norm(dim=1, keepdim=True)
-        maps = ScoreMaps(unit, encoding.boxes, encoding.input_size, encoding.margins)
-        target = input_rows(maps, 0, size[0])
+        maps = WindowMaps(unit, encoding.boxes, encoding.input_size, encoding.margins)
+        target = maps.rows(0, size[0])
         own = F.interpolate(own[None], size, mode='bilinear', align_corners=False)[0]
         total = total + ((own - target).abs() * mask).sum()
     count = is_asked.sum().clamp_min(1) * features.shape[1]

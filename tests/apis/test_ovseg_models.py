@@ -12,7 +12,7 @@ from PIL import Image
 
 from ovseg import OpenVocabSegmenter
 from ovseg.errors import UserError
-from ovseg.images import to_batch
+from ovseg.images import Images, to_batch
 
 SIZE = (70, 91)
 
@@ -46,7 +46,7 @@ def test_a_published_checkpoint_gives_the_model_that_was_saved(published, image)
     assert np.allclose(result.scores.sum(0), 1, atol=1e-5)
     inputs = to_batch([image], segment.resize, theirs.data_preprocessor)
     with torch.inference_mode():
-        wanted = theirs.segment_encoding(theirs.encode_images(inputs)[0], SIZE).numpy()
+        wanted = theirs.segment(theirs.encode(Images(inputs))[0], SIZE).labels.numpy()
     assert result.labels.shape == SIZE and (result.labels == wanted).mean() > 0.999
 
 

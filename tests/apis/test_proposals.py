@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ovseg.apis.proposals import ModelProposals
 from ovseg.errors import UserError
-from ovseg.images import to_batch
+from ovseg.images import Images, to_batch
 
 SIZE = (70, 91)
 
@@ -28,7 +28,7 @@ def test_masks_have_the_size_of_the_image_and_are_the_models(tmp_path):
     rule = find._segmenter.resize
     inputs = to_batch([image], rule, theirs.data_preprocessor)
     with torch.inference_mode():
-        logits = theirs.encode_images(inputs)[0].proposals.maps.maps
+        logits = theirs.encode(Images(inputs))[0].proposals.maps.maps
     padded = [-(-side // 32) * 32 for side in inputs.shape[2:]]
     large = F.interpolate(logits, size=padded, mode='bilinear')
     own = large[..., : inputs.shape[2], : inputs.shape[3]].sigmoid()

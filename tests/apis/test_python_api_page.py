@@ -29,7 +29,8 @@ def test_examples_of_the_python_api_page(tmp_path, monkeypatch):
     'module',
     [
         *('apis.tables', 'zoo.lookup', 'images.config_rule', 'images.pipeline', 'images.resize'),
-        *('visualization.draw', 'visualization.legend', 'visualization.segments'),
+        *('visualization.draw', 'visualization.fonts'),
+        *('visualization.legend', 'visualization.lettering'),
     ],
 )
 def test_examples_of_docstrings(module):

@@ -112,7 +112,9 @@ def test_parts_are_the_published_ones(name):
     if text_dim is None:
         return
     assert model.text_encoder.pretrained == pretrained
-    assert (model.tau, model.prompting, model.score_concat_index) == (0.07, 'post', index)
+    settings = model.matching_settings
+    assert (settings.tau, settings.prompting) == (0.07, 'post')
+    assert settings.score_concat_index == index
     assert model.contexts.shape == (1, 8, 512) and model.gamma.shape == (text_dim,)
     assert model.tokens.shape == (150, 5)
     assert model.identity_head.loss_decode.loss_weight == 0.4

@@ -14,7 +14,7 @@ from tiny_clip_models import VIT
 
 from ovseg.config_files import read_config
 from ovseg.engine.vocabulary_check import check_classes
-from ovseg.images import ResizeRule, to_batch
+from ovseg.images import Images, ResizeRule, to_batch
 from ovseg.registry import DATASETS, MODELS
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.world import sample_scene
@@ -98,8 +98,8 @@ def test_a_config_with_small_networks_labels_an_image(data):
     )
     model.from_published({f'clip.{name}': value for name, value in model.clip.state_dict().items()})
     with torch.no_grad():
-        (encoding,) = model.encode_images(torch.randn(1, 3, 70, 100))
-        labels = model.segment_encoding(encoding, (35, 50))
+        (encoding,) = model.encode(Images(torch.randn(1, 3, 70, 100)))
+        labels = model.segment(encoding, (35, 50)).labels
     assert labels.shape == (35, 50) and labels.min() >= 0 and labels.max() < model.num_classes
 
 
@@ -111,15 +111,15 @@ def test_the_config_with_sams_masks_names_them_with_small_networks():
         generator=dict(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0),
     )
     model = small(config)
-    assert model.mask_prompts == 0 and model.reads_originals and not model.reads_names
+    assert model.mask_prompts == 0 and model.reads == {'originals'}
     assert not model.needs_checkpoint(config.model)
     model.set_vocabulary('sky; grass; star')
     scene = sample_scene('val', 0)
     image = draw(scene, whole(scene, 0.5)).image
     inputs = to_batch([image], ResizeRule((96, 64)), model.data_preprocessor)
-    (encoding,) = model.encode_images(inputs, [image])
-    assert encoding.valid.sum() >= 2 and encoding.proposals.embeddings is None
-    labels = model.segment_encoding(encoding, image.shape[:2])
+    (encoding,) = model.encode(Images(inputs, [image]))
+    assert encoding.features.valid.sum() >= 2 and encoding.proposals.embeddings is None
+    labels = model.segment(encoding, image.shape[:2]).labels
     assert labels.shape == image.shape[:2] and labels.min() >= 0 and labels.max() < 3
     # CLIP alone names them.
     scores = model.score_proposals(encoding, model.classifier)

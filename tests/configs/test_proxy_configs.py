@@ -15,6 +15,7 @@ from tiny_companions import VIT as TINY_DINO
 from tiny_companions import Checkerboard
 
 from ovseg.config_files import place_of_config, read_config
+from ovseg.images import Images
 from ovseg.registry import MODELS
 from ovseg.vocabulary import build_vocabulary
 
@@ -115,8 +116,8 @@ def test_configs_build_and_label_an_image(stem):
     model.test_cfg.update(crop_size=(40, 40), stride=(24, 24))
     built = MODELS.build({**model, '_scope_': 'ovseg'}).eval()
     with torch.inference_mode():
-        encoding = built.encode_image(torch.randn(1, 3, 36, 45))
-        labels = built.segment_encoding(encoding, (36, 45))
+        encoding = built.encode(Images(torch.randn(1, 3, 36, 45)))[0]
+        labels = built.segment(encoding, (36, 45)).labels
     assert labels.shape == (36, 45) and 0 <= labels.min() <= labels.max() < built.num_classes
 
 

@@ -133,7 +133,7 @@ def test_every_config_builds_with_the_released_settings(stem):
         (stride, stride),
     )
     assert settings.upsampling == 'direct'
-    assert model.vocabulary_source == f'{name}/trident'
+    assert model.words.source == f'{name}/trident'
     rejection = model.vocabulary.rejection
     assert rejection.threshold == threshold and not rejection.min_area
     has_background = name in ('voc21', 'context60', 'coco_object')

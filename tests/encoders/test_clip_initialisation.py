@@ -6,11 +6,16 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer, load_clip
+from ovseg.encoders import (
+    CLIPResNet,
+    CLIPResNetWithAttention,
+    CLIPVisionTransformer,
+    ContextTextEncoder,
+    load_clip,
+)
 from ovseg.encoders import clip_initialisation as initialisation
 from ovseg.encoders.clip_initialisation import clip_state, resize_table
 from ovseg.errors import UserError
-from ovseg.text import ContextTextEncoder
 
 EMBEDDED = dict(model='tiny_clip_scenes', pretrained='embedded')
 TINY_VIT = dict(

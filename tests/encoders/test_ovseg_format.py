@@ -11,11 +11,10 @@ from mmengine.registry import DefaultScope
 from scripts import ROOT
 from torch import nn
 
-from ovseg.encoders.key_names import inverse, rename
 from ovseg.encoders.ovseg_format import backbone_from_ovseg, from_ovseg, to_ovseg
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
-from ovseg.weight_files import describe_mismatch
+from ovseg.weight_files import describe_mismatch, inverse, rename
 
 MANIFESTS = {
     'swin-b': (published.swin_b_vit_l, 954, 'ViT-L-14'),

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.errors import UserError
 
 TINY = dict(layers=(1, 2, 1, 1), width=8, input_resolution=64)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from ovseg.affinity.region_scope import merge_regions, scoped_affinity
 from ovseg.encoders import build_dense_encoder, load_clip
 from ovseg.errors import UserError
+from ovseg.guides.mixer import Look
 
 DEEP = {**VIT, 'vision_cfg': {**VIT['vision_cfg'], 'layers': 6}}
 
@@ -29,12 +31,16 @@ def regions_of(batch, height, width, count=5):
     return F.interpolate(coarse, size=(height, width), mode='nearest')[:, 0].long()
 
 
+def with_regions(encoder, image, regions):
+    return encoder(image, look=replace(encoder.look(encoder.pad(image)), regions=regions))
+
+
 def plain_features(encoder, image, regions):
     """One image through open_clip's own blocks with a mask, as the method says it."""
     visual = encoder.clip.visual
-    companion = encoder.companion_features(image)
-    merged = merge_regions(companion, regions, encoder.merge_distance)
-    affinity = scoped_affinity(companion, merged, encoder.temperature)[0]
+    companion = encoder.look(image).features
+    merged = merge_regions(companion, regions, encoder.mixer.merge_distance)
+    affinity = scoped_affinity(companion, merged, encoder.mixer.temperature)[0]
     tokens, grid = encoder.clip.embed(image)
     on_clip = F.interpolate(merged[None].float(), size=grid, mode='nearest')[0, 0].long()
     values = on_clip.unique()
@@ -72,7 +78,7 @@ def test_features_are_those_of_masked_blocks_and_three_branches(height, width):
     encoder = encoder_of()
     image = torch.randn(1, 3, height, width)
     regions = regions_of(1, height // 4, width // 4)
-    found = encoder(image, regions=regions).patch[0].flatten(1).T
+    found = with_regions(encoder, image, regions).patch[0].flatten(1).T
     assert torch.allclose(found, plain_features(encoder, image, regions), atol=1e-4)
 
 
@@ -82,10 +88,10 @@ def test_images_with_different_numbers_of_regions_are_encoded_alike_alone_and_to
     images = torch.randn(3, 3, 40, 24)
     regions = regions_of(3, 48, 32)
     regions[1] = 0
-    together = encoder(images, regions=regions).patch
+    together = with_regions(encoder, images, regions).patch
     assert torch.isfinite(together).all()
     for i in range(3):
-        alone = encoder(images[i : i + 1], regions=regions[i : i + 1]).patch[0]
+        alone = with_regions(encoder, images[i : i + 1], regions[i : i + 1]).patch[0]
         assert torch.allclose(together[i], alone, atol=1e-4)
 
 
@@ -93,7 +99,7 @@ def test_nothing_of_either_model_changes():
     visual = copy.deepcopy(load_clip(DEEP, 'random').model.visual)
     encoder = encoder_of(visual)
     before = copy.deepcopy(encoder.state_dict())
-    encoder(torch.randn(2, 3, 24, 40), regions=regions_of(2, 24, 40))
+    with_regions(encoder, torch.randn(2, 3, 24, 40), regions_of(2, 24, 40))
     assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in encoder.modules())
 
@@ -101,17 +107,18 @@ def test_nothing_of_either_model_changes():
 def test_given_features_take_the_companions_place():
     encoder = encoder_of(merge_distance=None)
     image, regions = torch.randn(1, 3, 32, 32), regions_of(1, 32, 32)
-    own = encoder.companion_features(encoder.pad(image))
-    given = encoder(image, regions=regions, similarity_features=own).patch
-    assert torch.equal(given, encoder(image, regions=regions).patch)
-    coarse = encoder(image, regions=regions, similarity_features=torch.randn(1, 5, 3, 2)).patch
+    own = encoder.look(encoder.pad(image)).features
+    given = encoder(image, look=Look(own, regions)).patch
+    assert torch.equal(given, with_regions(encoder, image, regions).patch)
+    coarse = encoder(image, look=Look(torch.randn(1, 5, 3, 2), regions)).patch
     assert coarse.shape == (1, 24, 3, 2)
 
 
 @pytest.mark.parametrize(('layers', 'spatial'), [(12, 5), (24, 12), (32, 28), (6, 2)])
 def test_the_spatial_branch_is_as_deep_as_released(layers, spatial):
     config = {**VIT, 'vision_cfg': {**VIT['vision_cfg'], 'layers': layers}}
-    assert encoder_of(load_clip(config, 'random').model.visual).spatial_blocks == spatial
+    encoder = encoder_of(load_clip(config, 'random').model.visual)
+    assert encoder.mixer.blocks_of(encoder.clip) == spatial
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional as F
 
 from ovseg.encoders.sam_architecture import build_sam_architecture
-from ovseg.encoders.sam_image import SAMImage
+from ovseg.encoders.sam_encoder import SAMImage
+from ovseg.scores.row_map import RowMap
 
 FRAME = 64
 TINY_SAM = {
@@ -27,17 +28,32 @@ TINY_SAM = {
 }
 
 
-class Scores:
+class Scores(RowMap):
     """Given probabilities (K, H, W); remembers how many rows were asked for at once."""
 
     def __init__(self, probabilities):
         self.probabilities = probabilities
-        self.num_classes, self.size = len(probabilities), tuple(probabilities.shape[1:])
         self.asked = []
 
-    def rows(self, start, stop):
+    @property
+    def size(self):
+        return tuple(self.probabilities.shape[1:])
+
+    @property
+    def channels(self):
+        return len(self.probabilities)
+
+    @property
+    def like(self):
+        return self.probabilities
+
+    @property
+    def values_a_row(self):
+        return self.channels * self.size[1]
+
+    def rows(self, start, stop, channels=slice(None)):
         self.asked.append(stop - start)
-        return self.probabilities[:, start:stop]
+        return self.probabilities[channels, start:stop]
 
 
 def tiny_sam(seed=0):

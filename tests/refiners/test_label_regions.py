@@ -5,9 +5,10 @@ import torch
 from refinement_cases import Scores, coarse_case, plain_regions
 from torch.nn import functional as F
 
-from ovseg.refiners import coarse_map as coarse_module
+from ovseg.budget import MemoryBudget
 from ovseg.refiners.label_regions import find_regions
-from ovseg.scores.coarse_map import CoarseMap, all_rows, coarse_map
+from ovseg.scores import coarse_map as coarse_module
+from ovseg.scores.coarse_map import CoarseMap, coarse_map
 
 
 def coarse_of(labels, probabilities):
@@ -54,7 +55,7 @@ def test_a_rejected_pixel_is_judged_by_the_best_class_and_its_region_by_its_own(
 @pytest.mark.parametrize('size', [(2, 2), (3, 8), (24, 31), (33, 18)])
 @pytest.mark.parametrize('values', [1, 600, 1 << 23])
 def test_half_size_maps_equal_torch_however_high_the_strips_are(size, values, monkeypatch):
-    monkeypatch.setattr(coarse_module, 'STRIP_VALUES', values)
+    monkeypatch.setattr(coarse_module, 'STRIPS', MemoryBudget(4 * values / 2**20))
     labels, scores = coarse_case(size, classes=3, blob=2)
     half = (size[0] // 2, size[1] // 2)
     probabilities = F.interpolate(scores.probabilities[None], size=half, mode='bilinear')[0]
@@ -66,15 +67,14 @@ def test_half_size_maps_equal_torch_however_high_the_strips_are(size, values, mo
 
 
 def test_no_strip_of_probabilities_is_higher_than_needed(monkeypatch):
-    monkeypatch.setattr(coarse_module, 'STRIP_VALUES', 4 * 3 * 40)
+    # Four rows of three classes, of which two lie under one at half size.
+    monkeypatch.setattr(coarse_module, 'STRIPS', MemoryBudget(4 * 4 * 3 * 40 / 2**20))
     labels, scores = coarse_case((60, 40), classes=3)
     coarse_map(labels, scores)
     assert sum(scores.asked) == 60 and max(scores.asked) <= 4
-    assert torch.equal(all_rows(scores), scores.probabilities)
 
 
 def test_labels_of_many_classes_stay_exact_at_half_size():
     labels = torch.arange(3000).view(50, 60)
-    one = Scores(torch.rand(1, 50, 60))
-    one.num_classes, one.rows = 3000, lambda start, stop: torch.ones(3000, stop - start, 60)
+    one = Scores(torch.ones(3000, 50, 60))
     assert torch.equal(coarse_map(labels, one).labels, labels[::2, ::2])

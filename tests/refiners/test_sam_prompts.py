@@ -9,12 +9,13 @@ from refinement_cases import Scores, coarse_case, plain_regions, sam_image, tiny
 from segment_anything import SamPredictor
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
-from ovseg.refiners import SAMPrompts
-from ovseg.refiners import coarse_map as coarse_module
+from ovseg.refiners import SAMPrompts, mask_fusion, sam_prompts
 from ovseg.refiners.mask_fusion import decide_labels, largest_of_class, mask_scores
 from ovseg.refiners.sam_prompts import decode
 from ovseg.registry import MODELS
+from ovseg.scores import coarse_map as coarse_module
 
 SETTINGS = SAMPrompts(coarse_threshold=0.4, min_area=6, iou_threshold=0.5, prompt_batch=3)
 # (output size, size that SAM saw)
@@ -153,7 +154,8 @@ def test_masks_without_a_mask_input_equal_their_definition():
 def test_low_strips_change_nothing(values, monkeypatch):
     sam, image, labels, scores = case()
     whole = SETTINGS(sam, image, labels, scores, with_scores=True)
-    monkeypatch.setattr(coarse_module, 'STRIP_VALUES', values)
+    for module in (coarse_module, mask_fusion, sam_prompts):
+        monkeypatch.setattr(module, 'STRIPS', MemoryBudget(4 * values / 2**20))
     scores.asked.clear()
     strips = SETTINGS(sam, image, labels, scores, with_scores=True)
     assert_same(strips.labels, whole.labels)
@@ -209,6 +211,22 @@ def test_features_in_half_precision_are_decoded_in_float32():
     assert torch.equal(ours.labels, SETTINGS(sam, rounded, labels, scores).labels)
 
 
+@pytest.mark.parametrize('threshold', [1.5, -0.5])
+def test_estimates_outside_of_0_to_1_are_divided_by_a_threshold_there(threshold):
+    sam, image = tiny_sam(), sam_image((48, 64))
+    labels, scores = coarse_case((40, 56), 4)
+    settings = replace(SETTINGS, iou_threshold=threshold)
+    count = half_kept(sam, image, labels, scores, settings)
+    refined = settings(sam, image, labels, scores, with_scores=True)
+    wanted, wanted_scores, boxes = plain_refinement(
+        sam, image, labels, scores.probabilities, settings
+    )
+    assert 0 < len(refined.iou) < count and (refined.iou > threshold).all()
+    assert refined.boxes.tolist() == boxes
+    assert_same(refined.labels, wanted)
+    assert_same(refined.scores, wanted_scores)
+
+
 @pytest.mark.parametrize(
     'settings',
     [
@@ -246,13 +264,14 @@ def test_pixels_outside_of_all_masks_keep_their_label():
     scores = mask_scores(
         torch.tensor([[0.9, 0.9, 0.6]]), torch.tensor([[True, False, True]]), torch.ones(1, 3)
     )
-    labels = decide_labels(scores, torch.tensor([7]), torch.tensor([1, 2, 3]))
+    _, labels = decide_labels(scores, torch.tensor([7]), torch.tensor([1, 2, 3]))
     assert labels.tolist() == [7, 2, 7]
 
 
 def test_the_first_of_equally_good_classes_wins():
     scores = torch.tensor([[0.5, 0.2], [0.5, 0.3]])
-    assert decide_labels(scores, torch.tensor([2, 5]), torch.zeros(2).long()).tolist() == [2, 5]
+    largest, labels = decide_labels(scores, torch.tensor([2, 5]), torch.zeros(2).long())
+    assert labels.tolist() == [2, 5] and torch.equal(largest, scores.amax(0))
 
 
 def test_a_class_takes_the_best_of_its_regions():
@@ -269,7 +288,7 @@ def test_a_config_builds_the_published_settings():
     ('settings', 'message'),
     [
         ({'coarse_threshold': -0.1}, r'SAMPrompts.coarse_threshold must lie in \[0, 1\], got -0.1'),
-        ({'iou_threshold': 1.5}, r'SAMPrompts.iou_threshold must lie in \[0, 1\], got 1.5'),
+        ({'iou_threshold': float('nan')}, 'SAMPrompts.iou_threshold must be finite, got nan'),
         ({'min_area': -1}, 'SAMPrompts.min_area must be at least 0, got -1'),
         ({'mask_scale': -1.0}, 'SAMPrompts.mask_scale must be at least 0, got -1.0'),
         ({'prompt_batch': 0}, 'SAMPrompts.prompt_batch must be at least 1, got 0'),

@@ -5,17 +5,33 @@ import torch
 from largest_tensor import LargestTensor
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.regions.mask_maps import (
+    WeighedMasks,
     best_classes,
     mask_maps,
     mask_probabilities,
-    segment_masks,
+    masks_at,
     select_queries,
     sum_of_masks,
 )
+from ovseg.scores.decide import decide
+from ovseg.text.decision_rule import DecisionRule
+from ovseg.text.row_groups import RowGroups
+from ovseg.vocabulary import Rejection
 
 PADDED, SIZE = (64, 96), (50, 77)
+
+
+def decided(maps, scores, size, budget, keep_scores=False):
+    """Labels, and class scores as they are, not scaled to probabilities."""
+    classes = scores.shape[1]
+    groups = RowGroups(torch.arange(classes), classes, torch.ones(classes), 'linear')
+    rule = DecisionRule(groups, 1.0, Rejection(), None, are_probabilities=True)
+    summed = WeighedMasks(masks_at(maps, size), scores)
+    decision = decide(summed, rule, budget, measure=True)
+    return decision, summed.whole(budget) if keep_scores else None
 
 
 def resize(maps, size):
@@ -34,16 +50,15 @@ def plain(logits, scores, size):
 
 
 @pytest.mark.parametrize('size', [SIZE, (133, 91), (31, 200)])
-@pytest.mark.parametrize('strip_bytes', [1, 20000, 2**30])
-def test_labels_and_scores_are_those_of_the_resized_score_maps(size, strip_bytes):
+@pytest.mark.parametrize('megabytes', [1e-6, 0.02, 1024])
+def test_labels_and_scores_are_those_of_the_resized_score_maps(size, megabytes):
     logits, scores = proposals()
     maps = mask_maps(logits, PADDED, SIZE)
-    labels, found = segment_masks(maps, scores, size, strip_bytes, with_scores=True)
+    decision, found = decided(maps, scores, size, MemoryBudget(megabytes), keep_scores=True)
     expected = plain(logits, scores, size)
     assert torch.allclose(found, expected, atol=1e-5)
-    assert torch.equal(labels, found.argmax(0))
-    alone, nothing = segment_masks(maps, scores, size, strip_bytes)
-    assert torch.equal(alone, labels) and nothing is None
+    assert torch.equal(decision.labels, found.argmax(0))
+    assert torch.allclose(decision.own, found.amax(0) / found.sum(0), atol=1e-5)
 
 
 def test_masks_are_cut_after_the_resize_and_before_the_sigmoid():
@@ -62,11 +77,12 @@ def test_chunks_of_classes_have_the_labels_of_all_and_ties_go_to_the_first(at_on
     torch.manual_seed(0)
     masks, scores = torch.rand(4, 6, 8), torch.rand(4, 40)
     scores[:, 31] = scores[:, 17] = scores.sum(1)  # the best class stands there twice
-    ours = best_classes(masks, scores, at_once)
+    values, ours = best_classes(masks, scores, at_once)
     assert (ours == 17).all()
+    assert torch.allclose(values, sum_of_masks(masks, scores).amax(0))
     scores[:, 17] = scores[:, 31] = 0
     expected = torch.einsum('qk,qhw->khw', scores, masks).argmax(0)
-    assert torch.equal(best_classes(masks, scores, at_once), expected)
+    assert torch.equal(best_classes(masks, scores, at_once)[1], expected)
 
 
 def test_blocks_of_pixels_have_the_labels_of_all():
@@ -75,24 +91,25 @@ def test_blocks_of_pixels_have_the_labels_of_all():
     masks, scores = torch.rand(7, 50, 47), torch.rand(7, 300)
     expected = torch.einsum('qk,qhw->khw', scores, masks).argmax(0)
     assert len(expected.unique()) > 20
-    assert torch.equal(best_classes(masks, scores), expected)
+    assert torch.equal(best_classes(masks, scores)[1], expected)
 
 
 def test_memory_does_not_grow_with_the_classes_nor_with_the_image():
     logits, scores = proposals(queries=20, classes=847)
-    strip_bytes = 2**20
     with LargestTensor() as seen:
-        labels, _ = segment_masks(mask_maps(logits, PADDED, SIZE), scores, (300, 400), strip_bytes)
+        decision, _ = decided(mask_maps(logits, PADDED, SIZE), scores, (300, 400), MemoryBudget(1))
+    labels = decision.labels
     assert labels.shape == (300, 400) and labels.max() > 20
     # All 847 maps would take 400 MB; the labels themselves take one.
-    assert seen.largest <= max(strip_bytes, labels.numel() * 8)
+    assert seen.largest <= max(2**20, labels.numel() * 8)
 
 
 def test_without_masks_everything_is_zero():
     logits, scores = proposals()
     maps = select_queries(mask_maps(logits, PADDED, SIZE), torch.zeros(9, dtype=torch.bool))
-    labels, found = segment_masks(maps, scores[:0], (10, 12), 2**20, with_scores=True)
-    assert not labels.any() and labels.shape == (10, 12)
+    decision, found = decided(maps, scores[:0], (10, 12), MemoryBudget(1), keep_scores=True)
+    assert not decision.labels.any() and decision.labels.shape == (10, 12)
+    assert not decision.own.any()
     assert not found.any() and found.shape == (5, 10, 12)
 
 
@@ -109,4 +126,4 @@ def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(UserError, match=r'\(65, 77\) pixels does not fit .* \(64, 96\)'):
         mask_maps(logits, PADDED, (65, 77))
     with pytest.raises(UserError, match=r'9 masks need scores \(9, K\), got \(8, 5\)'):
-        segment_masks(mask_maps(logits, PADDED, SIZE), scores[1:], SIZE, 2**20)
+        WeighedMasks(mask_maps(logits, PADDED, SIZE), scores[1:])

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.regions.mask_maps import mask_maps, select_queries
 from ovseg.regions.mask_segments import Segments, SegmentSettings, find_segments
 
-WHOLE = 2**30
+WHOLE = MemoryBudget(1024)
 
 
 def segments_of(masks: Tensor, class_scores, **asked) -> Segments:
@@ -186,9 +187,9 @@ def test_random_masks_as_the_rule_says_in_any_strips(seed):
     masks = F.interpolate(grown.sigmoid(), output, mode='bilinear')[0]
     ids, wanted = slowly(masks.double(), scores.double(), stuff, background, settings)
     assert wanted
-    for strip_bytes in (1, 5000, WHOLE):
+    for budget in (MemoryBudget(1e-6), MemoryBudget(0.005), WHOLE):
         found = find_segments(
-            *(mask_maps(logits, padded, size), scores, output, strip_bytes),
+            *(mask_maps(logits, padded, size), scores, output, budget),
             **{'stuff': stuff, 'background': background, 'settings': settings},
         )
         assert torch.equal(found.ids, ids)

@@ -7,8 +7,8 @@ from tiny_clip_models import tiny_clip
 from ovseg.encoders import DenseFeatures, build_dense_encoder
 from ovseg.errors import UserError
 from ovseg.scores.encoding import encode_images, map_images
+from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.splicing import splice_cell, splice_features, splice_maps
-from ovseg.scores.test_settings import InferenceSettings
 
 EVERYTHING = frozenset({'tokens', 'mlp_input', 'keys', 'embedding'})
 

@@ -10,6 +10,7 @@ from tiny_clip_models import RESNET, VIT
 
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.refiners import LearnedBackground
 from ovseg.segmentors import CLIPDINOiser, TrainingFreeSegmentor
 
@@ -54,7 +55,7 @@ def test_the_losses_are_those_of_the_formula(mode):
     sizes = {} if mode == 'whole' else {'crop_size': 16, 'stride': 8}
     segmentor = model(test_cfg={'mode': mode, **sizes})
     inputs = torch.randn(2, 3, 32, 32)
-    encodings = [segmentor.encode_image(image[None]) for image in inputs]
+    encodings = [segmentor.encode(Images(image[None]))[0] for image in inputs]
     grid = encodings[0].features.patch.shape[2:]
     read = segmentor._read(inputs)
     projected, foreground = segmentor.guide.predict(read)
@@ -199,7 +200,7 @@ def test_layers_beyond_the_model_are_named():
     for layer in (-1, -4, 0):
         segmentor.encoder.mlp_input_layer = layer
         with pytest.raises(UserError, match=f'must lie in -3..-2 .* got {layer}'):
-            segmentor.encode_images(torch.zeros(1, 3, 32, 32))
+            segmentor.encode(Images(torch.zeros(1, 3, 32, 32)))
 
 
 def test_a_resnet_has_no_inner_features_for_the_guide():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,11 @@ from tiny_clip_models import VIT
 from tiny_companions import COMPANIONS, DINO, Checkerboard
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
+from ovseg.guides.mixer import Look
+from ovseg.images import Images
 from ovseg.refiners.mask_vote import majority_labels
-from ovseg.scores.upsample import input_rows
 from ovseg.segmentors import CorrCLIP
 
 WORDS = 'cat, kitten; dog; grass; sky'
@@ -109,32 +113,47 @@ def test_regions_are_found_once_an_image_at_its_own_size_and_have_one_label_each
 def test_labels_are_the_vote_on_what_was_decided_without():
     model = build()
     inputs, pixels = images_of(SIZES[:1])
-    encoding = model.encode_image(inputs, pixels)
-    labels, probabilities = model.segment_encoding(encoding, SIZES[0], with_scores=True)
+    encoding = model.encode(Images(inputs, pixels))[0]
+    decision = model.segment(encoding, SIZES[0], keep_scores=True)
+    labels, probabilities = decision.labels, decision.scores
     plain = probabilities.argmax(0)
     assert torch.equal(labels, majority_labels(plain, encoding.regions))
     assert not torch.equal(labels, plain)
 
 
+def test_the_score_of_a_class_is_measured_after_the_vote():
+    model = build()
+    inputs, pixels = images_of(SIZES[:1])
+    encoding = model.encode(Images(inputs, pixels))[0]
+    kept = model.segment(encoding, SIZES[0], keep_scores=True)
+    for budget in (None, MemoryBudget(1e-3)):
+        measured = model.segment(encoding, SIZES[0], measure=True, budget=budget)
+        own = kept.scores.gather(0, kept.labels[None])[0]
+        assert torch.equal(measured.labels, kept.labels)
+        assert torch.allclose(measured.own, own, atol=1e-5)
+    # Some pixels were given to a class that was not their best.
+    assert (kept.scores.amax(0) - own).max() > 0.01
+
+
 def test_strips_change_nothing():
     model = version_2(bank=bank_of())
     inputs, pixels = images_of(SIZES[:1])
-    encoding = model.encode_image(inputs, pixels)
-    whole = model.segment_encoding(encoding, SIZES[0])
-    assert torch.equal(model.segment_encoding(encoding, SIZES[0], strip_megabytes=1e-3), whole)
+    encoding = model.encode(Images(inputs, pixels))[0]
+    whole = model.segment(encoding, SIZES[0]).labels
+    assert torch.equal(model.segment(encoding, SIZES[0], budget=MemoryBudget(1e-3)).labels, whole)
 
 
 def test_version_2_equals_windows_of_the_large_map():
     model = version_2(test_cfg={'mode': 'whole'})
     inputs, pixels = images_of(SIZES[:1], input_size=(48, 64))
-    encoding = model.encode_image(inputs, pixels)
+    encoding = model.encode(Images(inputs, pixels))[0]
     look = torch.from_numpy(pixels[0]).permute(2, 0, 1)[None] / 255
     look = F.interpolate(look, size=(48, 60), mode='bilinear')  # 50 x 61 in whole patches of 4
     large = F.interpolate(model.encoder.companion(look), size=(48, 64), mode='bilinear')
     similar = F.interpolate(F.normalize(large, dim=1), size=(12, 16), mode='bilinear')
     regions = torch.from_numpy(Checkerboard().regions(pixels[0]))[None, None].float()
     regions = F.interpolate(regions, size=(48, 64), mode='nearest')[0].long()
-    wanted = model.encoder(inputs, regions=regions, similarity_features=similar).patch
+    wanted = model.encoder(inputs, look=Look(similar, regions)).patch
     assert torch.allclose(encoding.features.patch, wanted, atol=1e-4)
 
 
@@ -144,22 +163,24 @@ def test_version_2_equals_windows_of_the_large_map():
 def test_support_is_averaged_in_region_by_region():
     model = version_2(bank=bank_of())
     inputs, pixels = images_of(SIZES[:1])
-    encoding = model.encode_image(inputs, pixels)
+    encoding = model.encode(Images(inputs, pixels))[0]
     classifier, support = model.classifier, encoding.support
-    own = super(CorrCLIP, model).score(encoding, classifier)
-    both = model.score(encoding, classifier)
+    alone = replace(encoding, support=None)
+    own = model.scores(alone, classifier, (48, 58)).rows(0, 48)
+    both = model.scores(encoding, classifier, (48, 58))
     painted = (classifier.weight @ support.embeddings.T)[:, support.regions]
-    wanted = (input_rows(own, 0, 48) + painted) / 2
-    assert torch.allclose(input_rows(both, 0, 48), wanted, atol=1e-6)
-    assert torch.allclose(input_rows(both, 11, 30), wanted[:, 11:30], atol=1e-6)
+    wanted = (own + painted) / 2
+    assert torch.allclose(both.rows(0, 48), wanted, atol=1e-6)
+    assert torch.allclose(both.rows(11, 30), wanted[:, 11:30], atol=1e-6)
 
 
 def test_a_second_clip_reads_its_own_embeddings_with_its_own_words():
     auxiliary = {'model': VIT, 'pretrained': 'random'}
     model = version_2(bank=bank_of(auxiliary=True), auxiliary_clip=auxiliary)
     inputs, pixels = images_of(SIZES[:1])
-    support = model.encode_image(inputs, pixels).support
-    found = model.score(model.encode_image(inputs, pixels), model.classifier).of_regions.scores
+    encoding = model.encode(Images(inputs, pixels))[0]
+    support = encoding.support
+    found = model.scores(encoding, model.classifier, (48, 58)).of_regions
     first = model.classifier.weight @ support.embeddings.T
     second = model.classifier.auxiliary @ support.auxiliary.T
     assert torch.allclose(found, (first + second) / 2, atol=1e-6)
@@ -182,9 +203,21 @@ def test_settings_that_do_not_fit_are_one_sentence(settings, message):
 
 
 def test_another_encoder_is_refused():
-    encoder = {'type': 'ProxyCLIPEncoder', 'companion': DINO}
-    with pytest.raises(UserError, match="must have type='CorrCLIPEncoder', got ProxyCLIPEncoder"):
-        CorrCLIP(Checkerboard(), encoder, clip={'model': VIT, 'pretrained': 'random'})
+    with pytest.raises(UserError, match="must have type='CorrCLIPEncoder', got CLIPViTEncoder"):
+        CorrCLIP(Checkerboard(), {}, clip={'model': VIT, 'pretrained': 'random'})
+
+
+def test_regions_vote_on_what_any_mixer_made():
+    encoder = {'type': 'ProxyCLIPEncoder', 'companion': DINO, 'padding': 'centred'}
+    clip = {'model': VIT, 'pretrained': 'random'}
+    text = {'templates': 'single', 'cache_dir': None}
+    model = CorrCLIP(
+        Checkerboard(), encoder, clip=clip, vocabulary=WORDS, text=text, test_cfg=SLIDE
+    )
+    inputs, pixels = images_of(SIZES[:1])
+    (labels,) = labels_of(model.eval(), inputs, pixels)
+    regions = torch.from_numpy(Checkerboard().regions(pixels[0]))
+    assert all(len(labels[regions == value].unique()) == 1 for value in regions.unique()[1:])
 
 
 def test_two_clips_go_with_two_kinds_of_embeddings_and_separate_queries():
@@ -212,7 +245,7 @@ def test_region_files_are_found_by_the_samples_path(tmp_path):
     with pytest.raises(UserError, match='do not fit a mirrored one'):
         labels_of(model, inputs, pixels, flip=True)
     with pytest.raises(UserError, match='which this image has not'):
-        model.encode_images(inputs, pixels)
+        model.encode(Images(inputs, pixels))
 
 
 def test_a_mirrored_image_gives_mirrored_labels():
@@ -228,7 +261,7 @@ def test_a_mirrored_image_gives_mirrored_labels():
 def test_without_originals_regions_are_those_of_the_input():
     model = build()
     inputs, _ = images_of(SIZES[:1])
-    encoding = model.encode_image(inputs)
+    encoding = model.encode(Images(inputs))[0]
     assert encoding.regions.shape == (48, 58)
     assert model.encode_decode(inputs, []).shape == (1, 4, 48, 58)
 

@@ -107,7 +107,7 @@ def segmentor(well_set=True, **settings):
     with torch.no_grad():
         for parameter in model.context_decoder.parameters():
             nn.init.normal_(parameter, std=0.3)
-        if model.prompting == 'post':
+        if model.matching_settings.prompting == 'post':
             nn.init.normal_(model.gamma)
         # Scores among which every class wins somewhere.
         nn.init.normal_(model.decode_head.conv_seg.weight, std=3.0)

@@ -8,8 +8,10 @@ from mmseg.structures import SegDataSample
 from tiny_ovseg import EMBEDDED, build, config, embedded_config, give_masks, plain_scores
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
 from ovseg.engine.checkpoint import load_state_strict
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.regions.region_scores import region_probabilities
 from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.text.cosine import cosine_logits
@@ -68,10 +70,14 @@ def masks(valid=(True, True, False, True), spread=3.0):
 def check_against_plain(model, logits, weight, image, original=ORIGINAL):
     embeddings = give_masks(model, logits)
     inputs, samples = prepared(model, [image], [original])
-    (encoding,) = model.encode_images(inputs)
-    labels, scores = model.segment_encoding(encoding, original, with_scores=True)
+    (encoding,) = model.encode(Images(inputs))
+    decision = model.segment(encoding, original, keep_scores=True)
+    labels, scores = decision.labels, decision.scores
     wanted = plain_scores(model, image.flip(0), logits, embeddings, original, weight)
-    assert torch.allclose(scores, wanted, rtol=1e-4, atol=1e-5)
+    sums = model.scores(encoding, model.classifier, original).whole(MemoryBudget(64))
+    assert torch.allclose(sums, wanted, rtol=1e-4, atol=1e-5)
+    shares = wanted / wanted.sum(0).clamp_min(1e-12)
+    assert torch.allclose(scores, shares, rtol=1e-4, atol=1e-5)
     top = wanted.topk(2, 0).values
     clear = top[0] - top[1] > 1e-4
     assert clear.float().mean() > 0.95
@@ -99,13 +105,13 @@ def test_weight_zero_leaves_only_clip_and_the_masks_that_it_saw():
     model, logits = build(ensemble=dict(weight=0.0)), masks()
     give_masks(model, logits)
     inputs, _ = prepared(model, pictures())
-    (encoding,) = model.encode_images(inputs)
+    (encoding,) = model.encode(Images(inputs))
     found = model.score_proposals(encoding, model.classifier)
     assert found.queries.tolist() == [0, 1, 3]
-    seen = encoding.features.patch[0, :, 0].T
+    seen = encoding.features.embeddings
     wanted = region_probabilities(cosine_logits(seen, model.classifier.weight), 4)
     assert torch.equal(found.scores, wanted)
-    assert model.segment_encoding(encoding, ORIGINAL).shape == ORIGINAL
+    assert model.segment(encoding, ORIGINAL).labels.shape == ORIGINAL
 
 
 def test_the_ensemble_switched_off_never_runs_clip():
@@ -138,14 +144,15 @@ def test_an_encoding_answers_for_other_words_without_the_encoder():
     model = build()
     give_masks(model, masks())
     inputs, _ = prepared(model, pictures())
-    (encoding,) = model.encode_images(inputs)
+    (encoding,) = model.encode(Images(inputs))
     model.set_vocabulary('tree; cat; red car')
-    labels = model.segment_encoding(encoding, ORIGINAL)
-    (fresh,) = model.encode_images(inputs)
-    assert torch.equal(labels, model.segment_encoding(fresh, ORIGINAL))
+    labels = model.segment(encoding, ORIGINAL).labels
+    (fresh,) = model.encode(Images(inputs))
+    assert torch.equal(labels, model.segment(fresh, ORIGINAL).labels)
     model.backbone = model.clip.visual = None  # nothing of an image is asked again
     model.set_vocabulary('cat; sofa; wall; sky')
-    again, scores = model.segment_encoding(encoding, ORIGINAL, with_scores=True)
+    decision = model.segment(encoding, ORIGINAL, keep_scores=True)
+    again, scores = decision.labels, decision.scores
     assert torch.equal(again, scores.argmax(0)) and len(scores) == 4
 
 
@@ -153,14 +160,14 @@ def test_an_encoding_answers_for_other_words_without_the_encoder():
 def test_pixels_below_the_threshold_are_rejected(megabytes):
     model = build()
     give_masks(model, masks())
-    (encoding,) = model.encode_images(prepared(model, pictures())[0])
-    plain, sums = model.segment_encoding(encoding, ORIGINAL, with_scores=True)
+    (encoding,) = model.encode(Images(prepared(model, pictures())[0]))
+    decision = model.segment(encoding, ORIGINAL, keep_scores=True)
+    plain, sums = decision.labels, decision.scores
     shares = (sums / sums.sum(0)).max(0).values
     threshold = float(shares.median())
     model.set_vocabulary('cat; sofa; wall; sky', Rejection('threshold', threshold))
-    labels, given = model.segment_encoding(
-        encoding, ORIGINAL, with_scores=True, strip_megabytes=megabytes
-    )
+    decision = model.segment(encoding, ORIGINAL, keep_scores=True, budget=MemoryBudget(megabytes))
+    labels, given = decision.labels, decision.scores
     wanted = torch.where(shares < threshold, 0, plain + 1)
     clear = (shares - threshold).abs() > 1e-5
     assert torch.equal(labels[clear], wanted[clear]) and 0.4 < (labels == 0).float().mean() < 0.6
@@ -170,15 +177,16 @@ def test_pixels_below_the_threshold_are_rejected(megabytes):
 def test_classes_of_little_area_are_taken_out():
     model = build()
     give_masks(model, masks())
-    (encoding,) = model.encode_images(prepared(model, pictures())[0])
-    plain, sums = model.segment_encoding(encoding, ORIGINAL, with_scores=True)
+    (encoding,) = model.encode(Images(prepared(model, pictures())[0]))
+    decision = model.segment(encoding, ORIGINAL, keep_scores=True)
+    plain, sums = decision.labels, decision.scores
     counts = plain.flatten().bincount(minlength=4)
     present = sorted(count for count in counts.tolist() if count)
     share = (present[0] + present[1]) / 2 / plain.numel()
     model.set_vocabulary(
         'cat; sofa; wall; sky', Rejection('threshold', threshold=1e-9, min_area=share)
     )
-    labels = model.segment_encoding(encoding, ORIGINAL) - 1
+    labels = model.segment(encoding, ORIGINAL).labels - 1
     kept = counts > share * plain.numel()
     assert 0 < kept.sum() < len(present)
     assert torch.equal(labels, sums.masked_fill(~kept[:, None, None], -1).argmax(0))
@@ -188,26 +196,28 @@ def test_classes_of_little_area_are_taken_out():
 def test_synonyms(combine):
     model = build(text=dict(templates='single', cache_dir=None, combine=combine))
     give_masks(model, masks())
-    (encoding,) = model.encode_images(prepared(model, pictures())[0])
+    (encoding,) = model.encode(Images(prepared(model, pictures())[0]))
     model.set_vocabulary('cat, kitten; sofa; wall, brick, stone')
     rows = model.classifier.weight
     assert len(rows) == (6 if combine == 'max' else 3)
-    labels, scores = model.segment_encoding(encoding, ORIGINAL, with_scores=True)
+    decision = model.segment(encoding, ORIGINAL, keep_scores=True)
+    labels, scores = decision.labels, decision.scores
     assert scores.shape == (3, *ORIGINAL)
     assert torch.equal(labels, scores.argmax(0)) and len(labels.unique()) > 1
     if combine != 'max':
         return
     # As six classes of their own, of which the best decides.
     model.set_vocabulary('cat; kitten; sofa; wall; brick; stone')
-    apart = model.segment_encoding(encoding, ORIGINAL)
+    apart = model.segment(encoding, ORIGINAL).labels
     assert torch.equal(labels, torch.tensor([0, 0, 1, 2, 2, 2])[apart])
 
 
 def test_logits_are_logarithms_of_the_scores_of_the_classes():
     model = build(test_cfg=dict(mode='whole', save_logits=True))
     inputs, samples = prepared(model, pictures())
-    (encoding,) = model.encode_images(inputs)
-    _, scores = model.segment_encoding(encoding, ORIGINAL, with_scores=True)
+    (encoding,) = model.encode(Images(inputs))
+    decision = model.segment(encoding, ORIGINAL, keep_scores=True)
+    scores = decision.scores
     (sample,) = model.predict(inputs, samples)
     assert torch.allclose(sample.seg_logits.data.exp(), scores.clamp_min(1e-12), rtol=1e-4)
     assert torch.equal(sample.seg_logits.data.argmax(0)[None], sample.pred_sem_seg.data)
@@ -216,8 +226,8 @@ def test_logits_are_logarithms_of_the_scores_of_the_classes():
 def test_scores_at_the_input_size_are_mmsegs_encode_decode():
     model = build()
     inputs, _ = prepared(model, pictures())
-    (encoding,) = model.encode_images(inputs)
-    _, wanted = model.segment_encoding(encoding, SIZE, with_scores=True)
+    (encoding,) = model.encode(Images(inputs))
+    wanted = model.scores(encoding, model.classifier, SIZE).whole(MemoryBudget(64))
     assert torch.allclose(model(inputs, mode='tensor')[0], wanted, rtol=1e-4, atol=1e-6)
 
 
@@ -246,8 +256,8 @@ def test_a_published_checkpoint_brings_its_clip_and_the_words_follow():
 def test_words_of_a_random_clip_wait_for_the_checkpoint():
     model = build()
     asked = []
-    encode = model.text_encoder.encode
-    model.text_encoder.encode = lambda prompts: asked.append(len(prompts)) or encode(prompts)
+    encode = model.text.encoder.encode
+    model.text.encoder.encode = lambda prompts: asked.append(len(prompts)) or encode(prompts)
     load_state_strict(model, build(seed=1).to_published(), 'the file')
     assert not asked
     with torch.inference_mode():
@@ -351,7 +361,7 @@ def test_regions_from_files_are_named_by_clip_alone(tmp_path):
     map_[5:40, 10:50], map_[20:60, 60:] = 3, 7
     np.save(tmp_path / 'photo.npy', map_)
     model = from_folder(tmp_path, ensemble=dict(weight=0.0), regions=dict(threshold=0.5))
-    assert model.reads_originals and model.reads_names
+    assert model.reads == {'originals', 'names'}
     assert not OVSeg.needs_checkpoint(config(backbone=None))
     assert 'RegionFolder' in model.protocol()['proposals']
     inputs, samples = prepared(model, pictures())
@@ -359,13 +369,13 @@ def test_regions_from_files_are_named_by_clip_alone(tmp_path):
     samples[0].original_image = np.zeros((*ORIGINAL, 3), np.uint8)
     (sample,) = model.predict(inputs, samples)
     labels = sample.pred_sem_seg.data[0].numpy()
-    (encoding,) = model.encode_images(inputs, [np.zeros((*ORIGINAL, 3), np.uint8)], ['photo.jpg'])
-    assert encoding.valid.tolist() == [True, True]
+    (encoding,) = model.encode(Images(inputs, [np.zeros((*ORIGINAL, 3), np.uint8)], ['photo.jpg']))
+    assert encoding.features.valid.tolist() == [True, True]
     found = model.score_proposals(encoding, model.classifier).scores.argmax(1).tolist()
     # Away from the borders, which a resize blurs.
     assert (labels[8:37, 13:47] == found[0]).all() and (labels[23:57, 63:87] == found[1]).all()
     with pytest.raises(UserError, match='images at their own size'):
-        model.encode_images(inputs)
+        model.encode(Images(inputs))
     with pytest.raises(UserError, match='nothing to train'):
         model.loss(inputs, [])
 

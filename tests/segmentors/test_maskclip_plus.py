@@ -131,8 +131,13 @@ def test_refiners_of_the_teacher_see_the_unlabelled_classes_only():
     ]
     model = student(teacher=dict(TEACHER, refiners=refiners), pseudo_labels=dict(categories=[1, 3]))
     seen = []
-    score = model.teacher.score
-    model.teacher.score = lambda encoding, rows: seen.append(rows) or score(encoding, rows)
+    scores = model.teacher.scores
+
+    def watched(encoding, rows, size):
+        seen.append(rows)
+        return scores(encoding, rows, size)
+
+    model.teacher.scores = watched
     labels, _ = labels_used(model, *batch())
     assert set(labels.unique().tolist()) <= {1, 3}
     assert torch.equal(seen[0].weight, model.decode_head.text_embeddings[[1, 3]])

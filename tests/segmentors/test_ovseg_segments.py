@@ -8,8 +8,11 @@ from tiny_ovseg import MEAN, STD, build, give_masks
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.budget import MemoryBudget
+from ovseg.images import Images
 from ovseg.regions.mask_segments import SegmentSettings
-from ovseg.segmentors.mask_adapted_clip import OVSeg, ProposalEncoding
+from ovseg.segmentors.mask_adapted_clip import OVSeg
+from ovseg.segmentors.mask_segmentor import ProposalEncoding
 from ovseg.vocabulary import Rejection
 
 SIZE, ORIGINAL = (64, 96), (61, 90)
@@ -31,7 +34,7 @@ def encoded(model: OVSeg, logits: Tensor) -> ProposalEncoding:
     coarse = torch.rand(1, 3, 5, 7, generator=generator) * 255
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     image = F.interpolate(coarse, SIZE, mode='bilinear').round()
-    return model.encode_images((image - mean) / std)[0]
+    return model.encode(Images((image - mean) / std))[0]
 
 
 @pytest.mark.parametrize('ensemble', [{'enabled': False}, {'weight': 0.7}, {'weight': 0.0}])
@@ -54,7 +57,7 @@ def test_strips_do_not_change_the_segments():
     model = build()
     encoding = encoded(model, quarters())
     whole = model.find_segments(encoding, ORIGINAL, settings=ANY)
-    strips = model.find_segments(encoding, ORIGINAL, settings=ANY, strip_megabytes=0.01)
+    strips = model.find_segments(encoding, ORIGINAL, settings=ANY, budget=MemoryBudget(0.01))
     assert torch.equal(whole.ids, strips.ids) and whole.segments == strips.segments
 
 
@@ -73,7 +76,7 @@ def test_a_mask_that_clip_never_saw_hides_none_that_it_saw():
     logits[0] = -0.5
     model = build(ensemble={'weight': 0.9})
     encoding = encoded(model, logits)
-    assert encoding.valid.tolist() == [False, True, True, True]
+    assert encoding.features.valid.tolist() == [False, True, True, True]
     scores = model.score_proposals(encoding, model.classifier).scores
     assert scores[0].max() > scores[1:].max()
     found = model.find_segments(encoding, ORIGINAL, settings=ANY)

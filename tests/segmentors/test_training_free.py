@@ -6,7 +6,9 @@ from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
 from tiny_clip_models import RESNET, VIT
 
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.registry import MODELS
 from ovseg.segmentors import TrainingFreeSegmentor
 from ovseg.vocabulary import Rejection
@@ -115,10 +117,11 @@ def test_words_change_at_any_time_and_an_unreadable_change_loses_nothing():
 
 def test_an_encoding_answers_other_words_without_the_encoder():
     model = build()
-    encoding = model.encode_image(torch.randn(1, 3, 40, 40))
+    encoding = model.encode(Images(torch.randn(1, 3, 40, 40)))[0]
     model.encoder.forward = None  # any further call would fail
     model.set_vocabulary('one; two; three')
-    labels, scores = model.segment_encoding(encoding, (30, 30), with_scores=True)
+    decision = model.segment(encoding, (30, 30), keep_scores=True)
+    labels, scores = decision.labels, decision.scores
     assert labels.shape == (30, 30) and scores.shape == (3, 30, 30)
     assert torch.equal(scores.argmax(0), labels)
 
@@ -127,11 +130,12 @@ PAMR = {'type': 'PAMR', 'steps': 2, 'dilations': (1, 3)}
 
 
 def test_a_pixel_refiner_works_at_the_size_of_the_image():
-    model = build(pixel_refiner=PAMR, test_cfg={'mode': 'slide', 'crop_size': 32, 'stride': 16})
+    test_cfg = {'mode': 'slide', 'crop_size': 32, 'stride': 16}
+    model, plain = build(pixel_refiner=PAMR, test_cfg=test_cfg), build(test_cfg=test_cfg)
     images, size = torch.randn(2, 3, 50, 44), (61, 47)
     results = model.predict(images, [sample(size) for _ in images])
     for image, result in zip(images, results, strict=True):
-        scores = model.encode_decode(image[None], [])
+        scores = plain.encode_decode(image[None], [])
         full, pixels = (
             torch.nn.functional.interpolate(maps, size=size, mode='bilinear')[0]
             for maps in (scores, image[None])
@@ -144,12 +148,12 @@ def test_a_pixel_refiner_works_at_the_size_of_the_image():
 
 def test_a_refined_encoding_answers_other_words_and_bands_of_any_height():
     model = build(pixel_refiner=PAMR)
-    encoding = model.encode_image(torch.randn(1, 3, 40, 40))
-    assert build().encode_image(torch.randn(1, 3, 40, 40)).image is None
+    encoding = model.encode(Images(torch.randn(1, 3, 40, 40)))[0]
+    assert build().encode(Images(torch.randn(1, 3, 40, 40)))[0].image is None
     model.encoder.forward = None  # any further call would fail
     model.set_vocabulary('one; two; three')
-    whole = model.segment_encoding(encoding, (50, 60), strip_megabytes=64)
-    assert (whole == model.segment_encoding(encoding, (50, 60), strip_megabytes=0.01)).all()
+    whole = model.segment(encoding, (50, 60), budget=MemoryBudget(64)).labels
+    assert (whole == model.segment(encoding, (50, 60), budget=MemoryBudget(0.01)).labels).all()
     assert 'steps=2' in model.protocol()['pixel_refiner']
 
 
@@ -165,9 +169,10 @@ def test_small_classes_are_taken_out_of_an_image_and_their_pixels_decided_again(
     counts = torch.bincount(before.flatten(), minlength=4)
     small = [label for label in (1, 2, 3) if counts[label] <= 0.3 * counts[1:].sum()]
     assert small and counts[small].sum() > 0
-    labels, shares = ruled.segment_encoding(
-        ruled.encode_image(image), (40, 40), with_scores=True, strip_megabytes=0.01
+    decision = ruled.segment(
+        ruled.encode(Images(image))[0], (40, 40), keep_scores=True, budget=MemoryBudget(0.01)
     )
+    labels, shares = decision.labels, decision.scores
     assert not torch.isin(labels, torch.tensor(small)).any()
     kept = ~torch.isin(before, torch.tensor(small))
     assert torch.equal(labels[kept], before[kept])
@@ -180,10 +185,10 @@ def test_scores_may_be_made_to_sum_to_one_without_another_label():
     image = torch.randn(1, 3, 40, 40)
     plain = build(**settings)
     normalised = build(**settings, test_cfg={'normalize_scores': True})
-    labels, shares = plain.segment_encoding(plain.encode_image(image), (40, 40), with_scores=True)
-    again, sums = normalised.segment_encoding(
-        normalised.encode_image(image), (40, 40), with_scores=True
-    )
+    decision = plain.segment(plain.encode(Images(image))[0], (40, 40), keep_scores=True)
+    labels, shares = decision.labels, decision.scores
+    decision = normalised.segment(normalised.encode(Images(image))[0], (40, 40), keep_scores=True)
+    again, sums = decision.labels, decision.scores
     assert torch.equal(labels, again)
     assert torch.allclose(sums, shares / shares.sum(0), atol=1e-6)
     assert not torch.allclose(shares.sum(0), torch.ones(40, 40), atol=1e-3)
@@ -192,7 +197,7 @@ def test_scores_may_be_made_to_sum_to_one_without_another_label():
 def test_whole_images_may_skip_the_resize_to_the_input_size():
     image, size = torch.randn(1, 3, 57, 75), (31, 29)
     model = build(test_cfg={'upsampling': 'direct'}, encoder={'padding': 'floor'})
-    features = model.encode_image(image).features.patch
+    features = model.encode(Images(image))[0].features.patch
     plain = torch.nn.functional.interpolate(
         model.classifier.scores(features), size=size, mode='bilinear'
     )
@@ -285,3 +290,12 @@ def test_half_precision_on_a_gpu_agrees_with_single_on_cpu():
     with torch.autocast('cuda', dtype=torch.float16):
         ours = labels_of(model.cuda(), image.cuda(), (64, 64)).cpu()
     assert (ours == expected).float().mean() > 0.98
+
+
+def test_features_of_another_text_model_than_the_rows_are_an_error():
+    mine, other = build(), build(seed=1)
+    encoding = mine.encode(Images(torch.randn(1, 3, 40, 40)))[0]
+    with pytest.raises(UserError, match='classifier was made by text model .* but the features'):
+        mine.segment(encoding, (40, 40), other.classifier)
+    with pytest.raises(UserError, match='build it again with the model in use'):
+        other.segment(encoding, (40, 40))

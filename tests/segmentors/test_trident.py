@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ovseg.affinity import LastBlockSpec
 from ovseg.encoders import CLIPViTEncoder
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.images.windows import whole_patches
 from ovseg.registry import MODELS as REGISTRY
 from ovseg.scores.splicing import join_windows
@@ -59,12 +60,13 @@ def test_any_image_gets_labels_at_its_own_size(refinement, size):
     model = trident(refinement=refinement)
     image = picture(*size)
     inputs = F.interpolate(as_input(model, image), size=(40, 48))
-    (encoding,) = model.encode_images(inputs, [image])
-    labels, scores = model.segment_encoding(encoding, size, with_scores=True)
+    (encoding,) = model.encode(Images(inputs, [image]))
+    decision = model.segment(encoding, size, keep_scores=True)
+    labels, scores = decision.labels, decision.scores
     assert labels.shape == size and scores.shape == (4, *size)
     assert int(labels.min()) >= 0 and int(labels.max()) < 4
     assert torch.isfinite(scores).all()
-    assert torch.equal(model.segment_encoding(encoding, size), labels)
+    assert torch.equal(model.segment(encoding, size).labels, labels)
 
 
 @torch.no_grad()
@@ -72,9 +74,9 @@ def test_a_batch_gives_what_single_images_give():
     model = trident(refinement=REFINEMENT)
     images = [picture(50, 70, seed) for seed in range(3)]
     inputs = torch.cat([as_input(model, image) for image in images])
-    together = model.encode_images(inputs, images)
+    together = model.encode(Images(inputs, images))
     for encoding, image in zip(together, images, strict=True):
-        (alone,) = model.encode_images(as_input(model, image), [image])
+        (alone,) = model.encode(Images(as_input(model, image), [image]))
         assert torch.allclose(encoding.features.patch, alone.features.patch, atol=1e-5)
         assert torch.allclose(encoding.sam.features, alone.sam.features, atol=1e-5)
 
@@ -88,7 +90,7 @@ def test_windows_at_once_and_blocks_of_sam_change_nothing():
         sam = {'model': TINY_SAM, 'pretrained': 'random', 'block_megabytes': megabytes}
         test_cfg = {'mode': 'splice', 'crop_size': 32, 'stride': 16, 'window_batch': at_once}
         model = trident(refinement=REFINEMENT, sam=sam, test_cfg=test_cfg)
-        outcomes.append(model.encode_images(as_input(model, image), [image])[0])
+        outcomes.append(model.encode(Images(as_input(model, image), [image]))[0])
     first, second = outcomes
     assert torch.allclose(first.features.patch, second.features.patch, atol=1e-5)
     assert torch.allclose(first.sam.features, second.sam.features, atol=1e-5)
@@ -101,10 +103,10 @@ def test_sam_runs_once_an_image_for_guide_and_refinement(monkeypatch):
     trunk = model.sam.trunk
     monkeypatch.setattr(model.sam, 'trunk', lambda frame: runs.append(1) or trunk(frame))
     image = picture(40, 50)
-    (encoding,) = model.encode_images(as_input(model, image), [image])
+    (encoding,) = model.encode(Images(as_input(model, image), [image]))
     for words in ('cat; dog', 'sofa; wall; sky'):
         model.set_vocabulary(words)
-        model.segment_encoding(encoding, (40, 50))
+        model.segment(encoding, (40, 50))
     assert len(runs) == 1
 
 
@@ -121,7 +123,7 @@ def test_columns_are_seen_one_by_one_and_the_whole_only_for_refinement(monkeypat
             return trunk(frame)
 
         monkeypatch.setattr(model.sam, 'trunk', watched)
-        (encoding,) = model.encode_images(as_input(model, image), [image])
+        (encoding,) = model.encode(Images(as_input(model, image), [image]))
         assert seen == sizes
         assert encoding.features.patch.shape[2:] == (8, 16)
 
@@ -131,8 +133,8 @@ def test_without_originals_sam_sees_the_inputs():
     model = trident()
     image = picture(40, 56)
     inputs = as_input(model, image)
-    (given,) = model.encode_images(inputs, [image])
-    (missing,) = model.encode_images(inputs)
+    (given,) = model.encode(Images(inputs, [image]))
+    (missing,) = model.encode(Images(inputs))
     assert torch.allclose(given.features.patch, missing.features.patch, atol=1e-5)
 
 
@@ -147,8 +149,8 @@ def test_mmseg_reads_the_original_from_the_sample_and_mirrors_it():
         sample.set_field(image, 'original_image', dtype=np.ndarray)
         samples += model.predict(as_input(model, shown), [sample])
         if flip:
-            (encoding,) = model.encode_images(as_input(model, shown), [shown])
-            wanted = model.segment_encoding(encoding, (40, 56)).flip(-1)
+            (encoding,) = model.encode(Images(as_input(model, shown), [shown]))
+            wanted = model.segment(encoding, (40, 56)).labels.flip(-1)
             assert torch.equal(samples[1].pred_sem_seg.data[0], wanted)
     assert samples[0].pred_sem_seg.data.shape == (1, 40, 56)
 

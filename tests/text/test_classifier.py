@@ -81,7 +81,8 @@ def test_folding_keeps_scores_and_labels(index, num_classes, aggregation):
     assert len(folded.weight) == len(set(index))
     torch.testing.assert_close(folded.scores(image), classifier.scores(image))
     assert torch.equal(
-        folded.decide(folded.row_scores(image)), classifier.decide(classifier.row_scores(image))
+        folded.rule().decide(folded.row_scores(image)),
+        classifier.rule().decide(classifier.row_scores(image)),
     )
 
 
@@ -100,7 +101,7 @@ def test_probabilities_equal_the_definition(index, num_classes, aggregation):
         expected = plain_class_scores(classifier, shares).clamp_min(0)
     else:
         expected = (12 * plain_class_scores(classifier, rows)).softmax(1)
-    probabilities = classifier.probabilities(rows)
+    probabilities = classifier.rule().probabilities(rows)
     torch.testing.assert_close(probabilities, expected)
     empty = [label for label in range(num_classes) if label not in index]
     assert (probabilities[:, empty] == 0).all()
@@ -114,11 +115,11 @@ def test_labels_are_best_probabilities_above_the_threshold(
 ):
     classifier = make(index, num_classes, aggregation, Rejection('threshold', threshold))
     rows = classifier.row_scores(features(2, 20, 20))
-    probabilities = classifier.probabilities(rows)
+    probabilities = classifier.rule().probabilities(rows)
     best, expected = probabilities.max(1)
     expected = expected.masked_fill(best < threshold, 0)
     clear = (best - threshold).abs() > 1e-5
-    labels = classifier.decide(rows)
+    labels = classifier.rule().decide(rows)
     assert labels.dtype == torch.int64
     assert torch.equal(labels[clear], expected[clear])
     assert clear.float().mean() > 0.99
@@ -130,21 +131,21 @@ def test_labels_are_best_probabilities_above_the_threshold(
 def test_strips_give_the_strips_of_the_whole(aggregation):
     classifier = make([0, 0, 1, 2, 2], 3, aggregation, Rejection('threshold', 0.5))
     rows = classifier.row_scores(features(2, 9, 7))
-    strips = [classifier.decide(part) for part in rows.split(2, dim=2)]
-    assert torch.equal(torch.cat(strips, 1), classifier.decide(rows))
+    strips = [classifier.rule().decide(part) for part in rows.split(2, dim=2)]
+    assert torch.equal(torch.cat(strips, 1), classifier.rule().decide(rows))
 
 
 def test_ties_go_to_the_first_class():
     rows = torch.tensor([0.5, 0.5, 0.5]).reshape(1, 3, 1, 1)
     for aggregation in AGGREGATIONS:
-        assert make([0, 1, 2], 3, aggregation).decide(rows).item() == 0
-        assert make([1, 2, 2], 3, aggregation='max').decide(rows).item() == 1
+        assert make([0, 1, 2], 3, aggregation).rule().decide(rows).item() == 0
+        assert make([1, 2, 2], 3, aggregation='max').rule().decide(rows).item() == 1
 
 
 def test_background_class_of_many_words_rejects_when_one_wins():
     classifier = make([0, 0, 1], 2, 'max', Rejection('class_zero'))
     rows = torch.tensor([[0.1, 0.9, 0.8], [0.1, 0.7, 0.8]]).reshape(2, 3, 1, 1)
-    assert classifier.decide(rows).flatten().tolist() == [0, 1]
+    assert classifier.rule().decide(rows).flatten().tolist() == [0, 1]
 
 
 def test_nothing_is_changed_in_place():
@@ -152,9 +153,9 @@ def test_nothing_is_changed_in_place():
     image = features(1, 3, 3)
     rows = classifier.row_scores(image)
     copies = image.clone(), rows.clone()
-    classifier.decide(rows)
-    classifier.probabilities(rows)
-    classifier.class_scores(rows)
+    classifier.rule().decide(rows)
+    classifier.rule().probabilities(rows)
+    classifier.groups.class_scores(rows)
     assert torch.equal(image, copies[0])
     assert torch.equal(rows, copies[1])
 
@@ -162,14 +163,14 @@ def test_nothing_is_changed_in_place():
 def test_rows_that_are_probabilities_are_only_scaled():
     rows = torch.tensor([[0.2, 0.6, -0.5], [0.1, 0.1, 0.2]]).reshape(2, 3, 1, 1)
     classifier = make([0, 1, 2], 3, 'linear', Rejection('class_zero', 0.6))
-    probabilities = classifier.probabilities(rows, are_probabilities=True)
+    probabilities = classifier.rule(are_probabilities=True).probabilities(rows)
     torch.testing.assert_close(
         probabilities.flatten(1), torch.tensor([[0.25, 0.75, 0.0], [0.25, 0.25, 0.5]])
     )
-    assert classifier.decide(rows, are_probabilities=True).flatten().tolist() == [1, 0]
+    assert classifier.rule(are_probabilities=True).decide(rows).flatten().tolist() == [1, 0]
     several = make([0, 0, 1], 2, 'max')
     torch.testing.assert_close(
-        several.probabilities(rows, are_probabilities=True).flatten(1),
+        several.rule(are_probabilities=True).probabilities(rows).flatten(1),
         torch.tensor([[0.75, 0.0], [0.25, 0.5]]),
     )
 
@@ -177,8 +178,8 @@ def test_rows_that_are_probabilities_are_only_scaled():
 def test_pixel_without_any_probability_is_rejected():
     classifier = make([0, 1, 2], 3, 'linear', Rejection('class_zero', 0.1))
     rows = torch.zeros(1, 3, 1, 1)
-    assert classifier.probabilities(rows, are_probabilities=True).eq(0).all()
-    assert classifier.decide(rows, are_probabilities=True).item() == 0
+    assert classifier.rule(are_probabilities=True).probabilities(rows).eq(0).all()
+    assert classifier.rule(are_probabilities=True).decide(rows).item() == 0
 
 
 @pytest.mark.parametrize('aggregation', AGGREGATIONS)
@@ -187,23 +188,23 @@ def test_small_classes_are_taken_out_as_the_area_rule_defines_it(index, num_clas
     rule = Rejection('class_zero' if 0 in index else 'threshold', 0.2, min_area=0.5)
     classifier = make(index, num_classes, aggregation, rule)
     rows = classifier.row_scores(features(1, 9, 11))
-    shares = classifier.probabilities(rows)[0]
+    shares = classifier.rule().probabilities(rows)[0]
     best = shares.argmax(0)
-    assert torch.equal(classifier.best_classes(rows)[0], best)
+    assert torch.equal(classifier.rule().best_classes(rows)[0], best)
     counts = torch.stack([(best == label).sum() for label in range(1, num_classes)])
     kept = torch.cat([torch.tensor([True]), counts > 0.5 * counts.sum()])
-    assert torch.equal(classifier.large_classes(best[None]), kept) and not kept.all()
+    assert torch.equal(classifier.rule().large_classes(best[None]), kept) and not kept.all()
     shares[~kept] = 0
     expected = shares.argmax(0)
     expected[shares.amax(0) < 0.2] = 0
-    assert torch.equal(classifier.decide(rows, allowed=kept)[0], expected)
-    assert torch.equal(classifier.probabilities(rows, allowed=kept)[0], shares)
+    assert torch.equal(classifier.rule(allowed=kept).decide(rows)[0], expected)
+    assert torch.equal(classifier.rule(allowed=kept).probabilities(rows)[0], shares)
 
 
 def test_where_every_class_is_taken_out_the_background_is_left():
     classifier = make([1, 2], 3, rejection=Rejection('threshold', min_area=0.9))
     rows = classifier.row_scores(features(1, 4, 5))
-    labels = classifier.decide(rows, allowed=torch.tensor([True, False, False]))
+    labels = classifier.rule(allowed=torch.tensor([True, False, False])).decide(rows)
     assert not labels.any()
 
 
@@ -233,13 +234,17 @@ def test_features_of_another_size_are_an_error():
 
 @pytest.mark.parametrize('method', ['class_scores', 'probabilities', 'decide'])
 def test_rows_of_another_classifier_are_an_error(method):
+    classifier = make([0, 1], 2)
+    owner = classifier.groups if method == 'class_scores' else classifier.rule()
     with pytest.raises(ValueError, match=r'row scores must be \(B, 2, ...\), got \(1, 3, 2, 2\)'):
-        getattr(make([0, 1], 2), method)(torch.ones(1, 3, 2, 2))
+        getattr(owner, method)(torch.ones(1, 3, 2, 2))
 
 
 def test_features_of_another_model_are_an_error():
     classifier = make([0, 1], 2, fingerprint='tiny:12')
     classifier.check_model('tiny:12')
+    classifier.check_model('')  # features that say nothing of their text space
+    make([0, 1], 2).check_model('tiny:12')  # ready rows of no known model
     with pytest.raises(ValueError, match="made by text model 'tiny:12'.*'large:34'"):
         classifier.check_model('large:34')
 
@@ -279,7 +284,7 @@ def test_moving_to_the_present_device_copies_nothing():
 def test_gpu_gives_the_labels_of_the_cpu():
     classifier = make([0, 0, 1, 2], 3, 'max', Rejection('threshold', 0.4))
     image = features(2, 30, 30)
-    expected = classifier.decide(classifier.row_scores(image))
+    expected = classifier.rule().decide(classifier.row_scores(image))
     moved = classifier.to('cuda')
-    labels = moved.decide(moved.row_scores(image.cuda())).cpu()
+    labels = moved.rule().decide(moved.row_scores(image.cuda())).cpu()
     assert (labels == expected).float().mean() > 0.999

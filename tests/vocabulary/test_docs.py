@@ -21,7 +21,13 @@ def test_examples_of_the_guide_to_words():
     assert result.attempted > 15
 
 
-@pytest.mark.parametrize('module', ['vocabulary', 'rejection', 'templates', 'palette'])
+@pytest.mark.parametrize(
+    'module',
+    [
+        *('vocabulary', 'rejection', 'templates'),
+        *('palette', 'oklab', 'color_words', 'class_colors'),
+    ],
+)
 def test_examples_of_docstrings(module):
     result = doctest.testmod(importlib.import_module(f'ovseg.vocabulary.{module}'))
     assert result.failed == 0

@@ -6,12 +6,19 @@ Source: DenseCLIP (arXiv 2112.01518), section on object detection and instance s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmdet.models.detectors import MaskRCNN, RetinaNet
 
 from ovseg.registry import MODELS
 from ovseg.training.detectors.text_aligned import TextAlignedDetector, check_class_count
+from ovseg.vocabulary import VocabularySource
+
+if TYPE_CHECKING:
+    from mmdet.models.dense_heads import RetinaHead
+
+if TYPE_CHECKING:
+    from mmdet.models.dense_heads import RetinaHead
 
 
 @MODELS.register_module(name='DenseCLIP_RetinaNet')
@@ -20,25 +27,15 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
 
     Args:
         backbone: config of one that gives
-            :class:`~ovseg.encoders.text_aligned.TextAlignedFeatures`; the released detectors' has
+            :class:`~ovseg.encoders.dense.TextAlignedFeatures`; the released detectors' has
             ``position='crop'``.
         neck: config of mmdet's FPN; the level ``score_concat_index`` has K channels more.
         bbox_head: config of mmdet's RetinaHead.
-        text_encoder: config of ``CLIPTextContextEncoder``.
-        context_decoder: config of ``ContextDecoder``.
         vocabulary: names of the K classes, in the order of the labels; no background.
-        context_length: tokens of a name, its two ends included.
-        tau: temperature; the map that enters the pyramid and the loss is divided by it.
-        token_embed_dim: width of the text tower's tokens.
-        text_dim: D of the text space.
         seg_loss: also learn the score map from the boxes, as ``loss_seg``.
-        score_concat_index: level that the map is joined to: 3 for ResNets (stride 32), 2 for a ViT
-            of patch 16, 1 for one of patch 8.
-        freeze_text_encoder: no gradients into the text tower. The released training keeps them,
-            at learning rate 0, and so they count in the norm that gradients are clipped by.
-        pretrained: CLIP's weights for backbone and text encoder, where these name none.
-        detector: ``train_cfg``, ``test_cfg``, ``data_preprocessor``, ``init_cfg`` of mmdet's
-            RetinaNet.
+        detector: fields of :class:`~ovseg.training.heads.matching_settings.MatchingSettings` (the
+            map that enters the pyramid is divided by ``tau`` already), and ``train_cfg``,
+            ``test_cfg``, ``data_preprocessor``, ``init_cfg`` of mmdet's RetinaNet.
 
     Raises:
         UserError: another number of classes than the head has, or an argument of the released
@@ -46,11 +43,14 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
     """
 
     SCORE_MAP_LOSS: ClassVar[str] = 'loss_seg'
+    bbox_head: RetinaHead
 
-    def __init__(self, *, bbox_head: Mapping[str, Any], vocabulary: Any, **detector: Any) -> None:
+    def __init__(
+        self, *, bbox_head: Mapping[str, Any], vocabulary: VocabularySource, **detector: Any
+    ) -> None:
         super().__init__(bbox_head=bbox_head, vocabulary=vocabulary, **detector)
         check_class_count(
-            self.vocabulary.names, self.bbox_head.num_classes, 'bbox_head.num_classes'
+            self.matched_vocabulary.names, self.bbox_head.num_classes, 'bbox_head.num_classes'
         )
 
 
@@ -78,12 +78,12 @@ class DenseCLIPMaskRCNN(TextAlignedDetector, MaskRCNN):
         *,
         rpn_head: Mapping[str, Any],
         roi_head: Mapping[str, Any],
-        vocabulary: Any,
+        vocabulary: VocabularySource,
         **detector: Any,
     ) -> None:
         super().__init__(rpn_head=rpn_head, roi_head=roi_head, vocabulary=vocabulary, **detector)
         for part in ('bbox_head', 'mask_head'):
             head = getattr(self.roi_head, part)
             check_class_count(
-                self.vocabulary.names, head.num_classes, f'roi_head.{part}.num_classes'
+                self.matched_vocabulary.names, head.num_classes, f'roi_head.{part}.num_classes'
             )

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mmdet.models.detectors import BaseDetector
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.errors import UserError
-from ovseg.training.heads.pixel_text_matching import (
-    PixelTextMatching,
-    check_neck_widths,
-    join_score_map,
-)
+from ovseg.training.heads.matching_settings import MatchingSettings
+from ovseg.training.heads.pixel_text_matching import PixelTextMatching
+from ovseg.training.heads.score_map import check_neck_widths, join_score_map
 from ovseg.training.losses import box_segmentation_loss
+from ovseg.vocabulary import Vocabulary, VocabularySource
 
 # Arguments of the released configs that their code never reads.
 _WITHOUT_EFFECT = ('clip_head', 'text_adapter')
@@ -43,7 +43,7 @@ class EncodedImages:
     image_size: tuple[int, int]
 
 
-class TextAlignedDetector(PixelTextMatching):
+class TextAlignedDetector(PixelTextMatching, BaseDetector):
     """Turns a detector of mmdet into DenseCLIP's; stands before it among the bases.
 
     The score map (cosine over tau: detection, unlike segmentation, divides before the map enters
@@ -52,6 +52,8 @@ class TextAlignedDetector(PixelTextMatching):
 
     # Name of that loss in the logs; the released code has one for each detector.
     SCORE_MAP_LOSS: ClassVar[str]
+    backbone: nn.Module
+    neck: nn.Module
 
     def __init__(
         self,
@@ -60,35 +62,22 @@ class TextAlignedDetector(PixelTextMatching):
         neck: Mapping[str, Any],
         text_encoder: Mapping[str, Any],
         context_decoder: Mapping[str, Any],
-        vocabulary: Any,
-        context_length: int = 5,
-        tau: float = 0.07,
-        token_embed_dim: int = 512,
-        text_dim: int = 1024,
+        vocabulary: VocabularySource,
         seg_loss: bool = True,
-        score_concat_index: int = 3,
-        freeze_text_encoder: bool = True,
-        pretrained: Any = None,
-        **detector: Any,
+        **settings: Any,
     ) -> None:
+        texts = {'text_encoder': text_encoder, 'context_decoder': context_decoder}
+        matching, detector = MatchingSettings.take({**texts, **settings})
         _refuse_without_effect(detector)
-        if pretrained is not None:
-            backbone = {'pretrained': pretrained, **backbone}
-            text_encoder = {'pretrained': pretrained, **text_encoder}
-        parts = {'backbone': backbone, 'neck': neck, **detector}
+        parts = {'backbone': matching.with_weights(backbone), 'neck': neck, **detector}
         super().__init__(**{name: _for_mmdet(name, part) for name, part in parts.items()})
-        self.init_matching(
-            text_encoder=text_encoder,
-            context_decoder=context_decoder,
-            vocabulary=vocabulary,
-            context_length=context_length,
-            tau=tau,
-            token_embed_dim=token_embed_dim,
-            text_dim=text_dim,
-            freeze_text_encoder=freeze_text_encoder,
-        )
+        self.init_matching(matching, vocabulary)
         self.seg_loss = seg_loss
-        self.score_concat_index = score_concat_index
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The trained classes; a detector has no others."""
+        return self.matched_vocabulary
 
     def encode(self, inputs: Tensor) -> EncodedImages:
         """Encodes a batch.
@@ -97,9 +86,10 @@ class TextAlignedDetector(PixelTextMatching):
             inputs: (B, 3, H, W), normalised and padded.
         """
         features = self.backbone(inputs)
-        score_map = self.match(features).score_map / self.tau
-        levels = join_score_map(features.levels, score_map, self.score_concat_index)
-        check_neck_widths(self.neck, levels, self.score_concat_index, len(self.vocabulary))
+        settings = self.matching_settings
+        score_map = self.match(features).score_map / settings.tau
+        levels = join_score_map(features.levels, score_map, settings.score_concat_index)
+        check_neck_widths(self.neck, levels, settings.score_concat_index, len(self.vocabulary))
         pyramid = self.neck(tuple(levels))
         return EncodedImages(pyramid, score_map, (inputs.shape[2], inputs.shape[3]))
 
@@ -109,8 +99,9 @@ class TextAlignedDetector(PixelTextMatching):
         Args:
             batch_inputs: (B, 3, H, W), normalised; or what :meth:`encode` made of it.
         """
-        is_encoded = isinstance(batch_inputs, EncodedImages)
-        return (batch_inputs if is_encoded else self.encode(batch_inputs)).pyramid
+        if not isinstance(batch_inputs, EncodedImages):
+            batch_inputs = self.encode(batch_inputs)
+        return batch_inputs.pyramid
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Any]:
         """The losses of the heads and of the score map.

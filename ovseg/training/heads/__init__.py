@@ -4,7 +4,8 @@ from ovseg.training.heads.context_decoder import ContextDecoder
 from ovseg.training.heads.decode_modules import DeepLabV2Module, build_decode_module
 from ovseg.training.heads.identity import IdentityHead
 from ovseg.training.heads.maskclip_plus import MaskCLIPPlusHead
-from ovseg.training.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer, Proposals
+from ovseg.training.heads.open_vocabulary_maskformer import OpenVocabularyMaskFormer
+from ovseg.training.heads.text_queries import Proposals, TextQueryHead
 
 __all__ = [
     'ContextDecoder',
@@ -13,5 +14,6 @@ __all__ = [
     'MaskCLIPPlusHead',
     'OpenVocabularyMaskFormer',
     'Proposals',
+    'TextQueryHead',
     'build_decode_module',
 ]

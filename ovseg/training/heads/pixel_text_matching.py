@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-import open_clip
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
+from ovseg.encoders.text_context import tokenize_names
 from ovseg.errors import UserError
 from ovseg.registry import build_part
 from ovseg.text.fingerprint import version_of
-from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.training.heads.matching_settings import MatchingSettings
+from ovseg.training.heads.score_map import score_map
+from ovseg.vocabulary import (
+    Vocabulary,
+    VocabularyClass,
+    VocabularySource,
+    build_vocabulary,
+)
 
-Prompting = Literal['post', 'pre']
+if TYPE_CHECKING:
+    from ovseg.encoders.text_context import ContextTextEncoder
+    from ovseg.training.heads.context_decoder import ContextDecoder
 
-# Start and end of a sentence.
-_ENDS = 2
 # So small that training starts from CLIP's own text embeddings.
 _FIRST_GAMMA = 1e-4
 
@@ -38,7 +44,7 @@ class Matching:
     score_map: Tensor
 
 
-class PixelTextMatching:
+class PixelTextMatching(nn.Module):
     """Mixin for segmentors and detectors: DenseCLIP's text side, under its published names.
 
     The parameters ``contexts`` and ``gamma`` and the modules ``text_encoder`` and
@@ -49,106 +55,55 @@ class PixelTextMatching:
     Source: DenseCLIP (arXiv 2112.01518).
     """
 
+    matching_settings: MatchingSettings
+    matched_vocabulary: Vocabulary
     contexts: nn.Parameter
     gamma: nn.Parameter
     tokens: Tensor
     text_embeddings: Tensor
-    text_encoder: nn.Module | None
-    context_decoder: nn.Module
+    text_encoder: ContextTextEncoder | None
+    context_decoder: ContextDecoder
 
-    def init_matching(
-        self,
-        *,
-        text_encoder: Mapping[str, Any] | None,
-        context_decoder: Mapping[str, Any],
-        vocabulary: Vocabulary | Any,
-        context_length: int = 5,
-        tau: float = 0.07,
-        token_embed_dim: int = 512,
-        text_dim: int = 1024,
-        prompting: Prompting = 'post',
-        freeze_text_encoder: bool = True,
-    ) -> None:
+    def init_matching(self, settings: MatchingSettings, vocabulary: VocabularySource) -> None:
         """Makes the parameters and modules; to be called by the constructor, after nn.Module's.
 
         Args:
-            text_encoder: config of a ``CLIPTextContextEncoder``; None for an exported model.
-            context_decoder: config of a ``ContextDecoder``.
+            settings: of the model.
             vocabulary: the classes; the first prompt of each is shown to CLIP, as it is.
-            context_length: N1, tokens of a name with start and end. The text tower's other
-                positions, N2, are learned contexts.
-            tau: temperature of the score map where it is trained.
-            token_embed_dim: W, width of the text tower.
-            text_dim: D of the text space.
-            prompting: ``'post'``: what the context decoder makes of the text embeddings and the
-                image is added to them. ``'pre'``: what it makes of the contexts and the image
-                stands in the contexts' place, so the text tower runs for each image.
-            freeze_text_encoder: see :class:`~ovseg.segmentors.DenseCLIP`.
 
         Raises:
             UserError: settings that do not fit each other, or a name that is too long.
         """
-        if prompting not in get_args(Prompting):
-            raise UserError(
-                f"model.prompting must be one of {list(get_args(Prompting))}, got '{prompting}'"
-            )
-        self.vocabulary = build_vocabulary(vocabulary)
-        self.prompting, self.tau = prompting, tau
+        self.matched_vocabulary = build_vocabulary(vocabulary)
+        self.matching_settings = settings
         self._kept_text: tuple[tuple, Tensor] | None = None
-        decoded = text_dim if prompting == 'post' else token_embed_dim
-        given = context_decoder.get('text_dim', decoded)
-        if given != decoded:
-            raise UserError(
-                f'model.context_decoder.text_dim is {given}, but what it decodes has {decoded} '
-                'channels; leave it out'
-            )
-        self.context_decoder = build_part({**context_decoder, 'text_dim': decoded})
-        if self.context_decoder.visual_dim != text_dim:
+        self.context_decoder = build_part(
+            {**settings.context_decoder, 'text_dim': settings.decoded_dim}
+        )
+        if self.context_decoder.visual_dim != settings.text_dim:
             raise UserError(
                 f'model.context_decoder.visual_dim is {self.context_decoder.visual_dim}, but '
-                f'model.text_dim is {text_dim}; set both to the text space of the backbone'
+                f'model.text_dim is {settings.text_dim}; set both to the text space of the backbone'
             )
-        if prompting == 'post':
-            self.gamma = nn.Parameter(torch.full((text_dim,), _FIRST_GAMMA))
-        names = [_shown(item) for item in self.vocabulary]
-        if text_encoder is None:
-            self._init_exported(text_dim)
+        if settings.prompting == 'post':
+            self.gamma = nn.Parameter(torch.full((settings.text_dim,), _FIRST_GAMMA))
+        names = [_shown(item) for item in self.matched_vocabulary]
+        if settings.text_encoder is None:
+            self.text_encoder = None
+            # Not a number until a checkpoint brings them.
+            missing = torch.full((len(names), settings.text_dim), float('nan'))
+            self.register_buffer('text_embeddings', missing)
             return
-        self.text_encoder = build_part(text_encoder)
-        learned = self._check_text_encoder(context_length, token_embed_dim, text_dim)
-        tokens = tokenize_names(names, context_length)
+        encoder = build_part(settings.with_weights(settings.text_encoder))
+        self.text_encoder = encoder
+        learned = _learned_positions(encoder, settings)
+        tokens = tokenize_names(names, settings.context_length)
         self.register_buffer('tokens', tokens, persistent=False)
-        self.contexts = nn.Parameter(torch.empty(1, learned, token_embed_dim))
+        self.contexts = nn.Parameter(torch.empty(1, learned, settings.token_embed_dim))
         nn.init.trunc_normal_(self.contexts)
-        if freeze_text_encoder:
+        if settings.freeze_text_encoder:
             # Not no_grad: the contexts need their gradients through it.
-            self.text_encoder.requires_grad_(False)
-
-    def _init_exported(self, text_dim: int) -> None:
-        if self.prompting != 'post':
-            raise UserError(
-                "model.text_encoder is None, but with prompting='pre' the text tower runs for each "
-                'image; keep it'
-            )
-        self.text_encoder = None
-        # Not a number until a checkpoint brings them.
-        missing = torch.full((len(self.vocabulary), text_dim), float('nan'))
-        self.register_buffer('text_embeddings', missing)
-
-    def _check_text_encoder(self, context_length: int, width: int, text_dim: int) -> int:
-        encoder = self.text_encoder
-        if (encoder.width, encoder.output_dim) != (width, text_dim):
-            raise UserError(
-                f'model.text_encoder has width {encoder.width} and embed_dim {encoder.output_dim}, '
-                f'but model.token_embed_dim is {width} and model.text_dim {text_dim}'
-            )
-        learned = encoder.context_length - context_length
-        if learned < 1:
-            raise UserError(
-                f'model.text_encoder.context_length={encoder.context_length} leaves no learned '
-                f'context beside model.context_length={context_length} tokens of a name'
-            )
-        return learned
+            encoder.requires_grad_(False)
 
     # Text ------------------------------------------------------------------------------------
 
@@ -167,7 +122,7 @@ class PixelTextMatching:
             return self.text_encoder(self.tokens, contexts)
         if torch.is_grad_enabled():
             return self.text_encoder(self.tokens, self.contexts)
-        state = self._text_state()
+        state = self._text_state(self.text_encoder)
         if self._kept_text is None or self._kept_text[0] != state:
             self._kept_text = (state, self.text_encoder(self.tokens, self.contexts))
         return self._kept_text[1]
@@ -182,9 +137,9 @@ class PixelTextMatching:
         self._kept_text = None
         return super()._apply(fn, recurse)
 
-    def _text_state(self) -> tuple:
+    def _text_state(self, encoder: ContextTextEncoder) -> tuple:
         """Changes with any weight, its place or its precision."""
-        weights = [self.contexts, *self.text_encoder.parameters()]
+        weights = [self.contexts, *encoder.parameters()]
         autocast = torch.is_autocast_enabled(self.contexts.device.type)
         return (
             autocast and torch.get_autocast_dtype(self.contexts.device.type),
@@ -203,7 +158,7 @@ class PixelTextMatching:
             features: of the images.
         """
         memory = self.visual_memory(features)
-        if self.prompting == 'pre':
+        if self.matching_settings.prompting == 'pre':
             contexts = self.contexts.expand(len(memory), -1, -1)
             return self.embed_text(self.context_decoder(contexts, memory))
         text = self.embed_text().expand(len(memory), -1, -1)
@@ -236,7 +191,7 @@ class PixelTextMatching:
         Raises:
             UserError: the text tower is needed for each image.
         """
-        if self.prompting != 'post':
+        if self.matching_settings.prompting != 'post':
             raise UserError("a model with prompting='pre' needs its text tower: it stays as it is")
         state = {
             name: value
@@ -246,104 +201,24 @@ class PixelTextMatching:
         return {**state, 'text_embeddings': self.embed_text()[0]}
 
 
-def score_map(dense: Tensor, text: Tensor) -> Tensor:
-    """Cosines of each position and each name.
-
-    Args:
-        dense: (B, D, h, w).
-        text: (B, K, D).
-
-    Returns:
-        (B, K, h, w), in single precision at least.
-
-    Example:
-        >>> score_map(torch.ones(1, 4, 2, 3), torch.ones(1, 5, 4)).shape
-        torch.Size([1, 5, 2, 3])
-    """
-    with torch.autocast(dense.device.type, enabled=False):
-        # Half precision rounds the smallest norm to 0, and cosines by more than tau forgives.
-        dense, text = F.normalize(_single(dense), dim=1), F.normalize(_single(text), dim=2)
-        return torch.einsum('bchw,bkc->bkhw', dense, text)
-
-
-def _single(values: Tensor) -> Tensor:
-    return values.float() if values.dtype.itemsize < torch.float32.itemsize else values
-
-
-def join_score_map(levels: Sequence[Tensor], scores: Tensor, index: int) -> list[Tensor]:
-    """A feature pyramid with a score map concatenated to the channels of one level.
-
-    Args:
-        levels: (B, C_i, h_i, w_i) each.
-        scores: (B, K, h, w).
-        index: of the level; its grid is that of the scores.
-
-    Raises:
-        UserError: there is no such level, or its grid is another one.
-    """
-    grids = [tuple(level.shape[2:]) for level in levels]
-    if not 0 <= index < len(levels) or grids[index] != tuple(scores.shape[2:]):
-        fitting = [number for number, grid in enumerate(grids) if grid == tuple(scores.shape[2:])]
+def _learned_positions(encoder: ContextTextEncoder, settings: MatchingSettings) -> int:
+    """How many of the text tower's positions are left for contexts."""
+    width, text_dim = settings.token_embed_dim, settings.text_dim
+    if (encoder.width, encoder.output_dim) != (width, text_dim):
         raise UserError(
-            f'model.score_concat_index={index}, but the score map has a grid of '
-            f'{tuple(scores.shape[2:])} and the levels {grids}; set it to '
-            f'{fitting[0] if fitting else "a level of that grid"}'
+            f'model.text_encoder has width {encoder.width} and embed_dim {encoder.output_dim}, '
+            f'but model.token_embed_dim is {width} and model.text_dim {text_dim}'
         )
-    joined = list(levels)
-    joined[index] = torch.cat([joined[index], scores.to(joined[index].dtype)], dim=1)
-    return joined
-
-
-def check_neck_widths(
-    neck: nn.Module, levels: Sequence[Tensor], index: int, num_classes: int
-) -> None:
-    """Stops before a neck whose configured widths are not those of the levels.
-
-    Args:
-        neck: one of mmseg or mmdet.
-        levels: (B, C_i, h_i, w_i) each, with the score map.
-        index: of the level that the score map was joined to.
-        num_classes: channels of the score map.
-
-    Raises:
-        UserError: the widths differ.
-    """
-    wanted = getattr(neck, 'in_channels', None)
-    widths = [level.shape[1] for level in levels]
-    if wanted is not None and list(wanted) != widths:
+    learned = encoder.context_length - settings.context_length
+    if learned < 1:
         raise UserError(
-            f'model.neck.in_channels is {list(wanted)}, but the levels have {widths} channels: '
-            f'level {index} counts one for each of the {num_classes} classes'
+            f'model.text_encoder.context_length={encoder.context_length} leaves no learned context '
+            f'beside model.context_length={settings.context_length} tokens of a name'
         )
+    return learned
 
 
-def tokenize_names(names: Sequence[str], context_length: int) -> Tensor:
-    """Tokens of bare names, (K, N1) int64: start, name, end, zeros.
-
-    Args:
-        names: one a class.
-        context_length: N1.
-
-    Raises:
-        UserError: a name has more tokens than fit.
-
-    Example:
-        >>> tokenize_names(['wall'], 5).tolist()
-        [[49406, 2569, 49407, 0, 0]]
-    """
-    tokenizer = open_clip.SimpleTokenizer()
-    for name in names:
-        needed = len(tokenizer.encode(name)) + _ENDS
-        if needed > context_length:
-            raise UserError(
-                f"the class '{name}' has {needed} tokens, start and end included, but "
-                f'model.context_length is {context_length}: raise it, and '
-                'model.text_encoder.context_length with it, or shorten the name'
-            )
-    return tokenizer(list(names), context_length=context_length)
-
-
-def _shown(item: Any) -> str:
+def _shown(item: VocabularyClass) -> str:
     if not item.prompts:
         raise UserError(
             f"the class '{item.name}' of model.vocabulary has no words to show to CLIP; leave "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
 # Keeps the logarithm of a share finite.
 _SMALLEST_SHARE = 1e-6
@@ -22,9 +22,8 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
 
     Source: Focal loss (arXiv 1708.02002) equation 4, without its alpha.
     """
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
-    missing = (target - logits.sigmoid()).abs()  # 1 less the probability of what is right
-    return (missing**gamma * cross_entropy).mean((-2, -1))
+    # A negative alpha leaves it out.
+    return sigmoid_focal_loss(logits, target, alpha=-1, gamma=gamma).mean((-2, -1))
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:

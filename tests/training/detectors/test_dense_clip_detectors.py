@@ -167,6 +167,11 @@ def test_published_keys_and_no_others(kind):
     assert keys['backbone.attnpool.positional_embedding'].shape == (26, 128)
 
 
+@each_kind
+def test_its_classes_are_there_to_be_compared_with_those_of_the_data(kind):
+    assert build(kind).vocabulary.names == NAMES
+
+
 def test_pretrained_is_for_both_towers_where_they_name_none():
     own = {**RETINANET['text_encoder'], 'pretrained': 'text.pt'}
     model = build(DenseCLIPRetinaNet, pretrained='clip.pt', text_encoder=own)

@@ -7,14 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ovseg.encoders.text_aligned import TextAlignedFeatures
+from ovseg.encoders.dense import TextAlignedFeatures
+from ovseg.encoders.text_context import tokenize_names
 from ovseg.errors import UserError
-from ovseg.training.heads.pixel_text_matching import (
-    PixelTextMatching,
-    join_score_map,
-    score_map,
-    tokenize_names,
-)
+from ovseg.training.heads.matching_settings import MatchingSettings
+from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 from ovseg.vocabulary import Vocabulary
 
 WORDS = ('wall', 'traffic light', 'sky')
@@ -46,7 +43,8 @@ DEFAULTS = dict(
 class Matcher(PixelTextMatching, nn.Module):
     def __init__(self, **settings):
         super().__init__()
-        self.init_matching(**{**DEFAULTS, **settings})
+        given, rest = MatchingSettings.take({**DEFAULTS, **settings})
+        self.init_matching(given, **rest)
 
 
 def matcher(**settings):
@@ -56,7 +54,7 @@ def matcher(**settings):
     with torch.no_grad():
         for parameter in model.context_decoder.parameters():
             nn.init.normal_(parameter, std=0.3)
-        if model.prompting == 'post':
+        if model.matching_settings.prompting == 'post':
             nn.init.normal_(model.gamma)
     return model
 
@@ -130,31 +128,9 @@ def test_parameters_start_as_published():
     assert model.contexts.abs().max() <= 2
     assert model.contexts.std().item() == pytest.approx(0.88, abs=0.03)
     assert (model.gamma == 1e-4).all() and model.gamma.shape == (12,)
-    assert model.tau == 0.07
+    assert model.matching_settings.tau == 0.07
     roots = {key.split('.')[0] for key in model.state_dict()}
     assert roots == {'contexts', 'gamma', 'text_encoder', 'context_decoder'}
-
-
-def test_score_map_survives_a_zero_vector():
-    scores = score_map(torch.zeros(1, 4, 2, 2), torch.ones(1, 3, 4))
-    assert torch.equal(scores, torch.zeros(1, 3, 2, 2))
-
-
-def test_the_score_map_joins_one_level_only():
-    levels = [torch.randn(2, 4, 8, 8), torch.randn(2, 5, 4, 4)]
-    scores = torch.randn(2, 3, 4, 4, dtype=torch.float64)
-    joined = join_score_map(levels, scores, 1)
-    assert joined[0] is levels[0] and len(levels) == 2 and levels[1].shape[1] == 5
-    assert torch.equal(joined[1], torch.cat([levels[1], scores.float()], 1))
-
-
-@pytest.mark.parametrize('index', [0, 2, -1])
-def test_a_level_of_another_grid_is_refused_and_the_right_one_named(index):
-    levels = [torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 4, 4)]
-    with pytest.raises(UserError, match=rf'score_concat_index={index}, .*set it to 1'):
-        join_score_map(levels, torch.zeros(1, 3, 4, 4), index)
-    with pytest.raises(UserError, match='set it to a level of that grid'):
-        join_score_map(levels, torch.zeros(1, 3, 5, 4), 1)
 
 
 # When the text tower runs --------------------------------------------------------------------
@@ -334,23 +310,6 @@ def test_pre_prompting_cannot_do_without_text_encoder():
 def test_bad_settings_say_what_to_set(settings, message):
     with pytest.raises(UserError, match=message):
         matcher(**settings)
-
-
-def test_names_become_start_name_end_and_zeros():
-    tokens = tokenize_names(['wall', 'bed ', 'Traffic  Light'], 5)
-    assert tokens.dtype == torch.int64
-    assert tokens.tolist() == [
-        [49406, 2569, 49407, 0, 0],
-        [49406, 2722, 49407, 0, 0],
-        [49406, 3399, 1395, 49407, 0],
-    ]
-    assert torch.equal(tokenize_names(['traffic light'], 5)[0], tokens[2])
-
-
-def test_a_name_is_never_cut():
-    assert tokenize_names(['red traffic light'], 5)[0, -1] == 49407
-    with pytest.raises(UserError, match="'big red traffic light' has 6 tokens"):
-        tokenize_names(['big red traffic light'], 5)
 
 
 def test_each_class_shows_its_first_prompt():

@@ -1,0 +1,96 @@
+"""Rows of a text tower: how a segmentor with a vision-language model makes its classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ovseg.encoders import VisionLanguageModel
+from ovseg.encoders.maskclip_format import read_text_embeddings
+from ovseg.text import Classifier, build_classifier, classifier_from_rows
+from ovseg.vocabulary import Rejection, Vocabulary
+
+
+class TextRows:
+    """A text tower, and the settings under which it reads words.
+
+    Args:
+        model: whose text tower.
+        settings: arguments of :func:`~ovseg.text.build_classifier`; ``cache_dir`` of the text
+            encoder; ``embeddings``, a file of ready rows for the words of the config.
+
+    Attributes:
+        encoder: the text tower.
+        settings: arguments of :func:`~ovseg.text.build_classifier`.
+        ready: the file of ready rows, or None.
+    """
+
+    def __init__(self, model: VisionLanguageModel, settings: Mapping[str, Any] | None) -> None:
+        self.settings = dict(settings or {})
+        self.ready: str | None = self.settings.pop('embeddings', None)
+        self.encoder = model.text_encoder(self.settings.pop('cache_dir', 'default'))
+
+    def classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
+        """The classifier of a vocabulary.
+
+        Args:
+            vocabulary: the classes.
+            rows: a ``*_clip_text.pth`` file with one row a class, instead of the text tower.
+
+        Raises:
+            UserError: words that cannot be encoded, or a file that does not fit them.
+        """
+        if rows is not None:
+            return classifier_from_rows(
+                vocabulary, read_text_embeddings(rows), self.encoder.logit_scale, str(rows)
+            )
+        return build_classifier(vocabulary, self.encoder, **self.settings)
+
+    def protocol(self, source: str, rejection: Rejection | None) -> dict[str, Any]:
+        """What the words contribute to a number's protocol.
+
+        Args:
+            source: where the words come from.
+            rejection: of the vocabulary, None without one.
+        """
+        return {
+            'vocabulary': source,
+            'templates': self.settings.get('templates', 'openai-80'),
+            'synonyms': self.settings.get('combine', 'mean'),
+            'background': 'none' if rejection is None else rejection.describe(),
+        }
+
+
+def set_templates(config: dict[str, Any], templates: Any) -> None:
+    """Puts templates of the user's into a model's settings.
+
+    Args:
+        config: of the model; changed in place.
+        templates: as :func:`~ovseg.text.build_classifier` takes them.
+    """
+    config['text'] = {**(config.get('text') or {}), 'templates': templates}
+
+
+def randomise_parts(settings: dict[str, Any]) -> None:
+    """Random weights for every network of a model: what has weights is named by ``model``.
+
+    Args:
+        settings: of the model; changed in place.
+    """
+    if 'model' in settings:
+        settings['pretrained'] = 'random'
+    settings.pop('adapted', None)  # fits no other weights
+    for part in settings.values():
+        if isinstance(part, dict):
+            randomise_parts(part)
+
+
+def place_clip(config: dict[str, Any], checkpoint: str | Path) -> None:
+    """Has a model's vision-language model load a file, or what a tag names.
+
+    Args:
+        config: of the model; changed in place.
+        checkpoint: the file or tag.
+    """
+    config['clip']['pretrained'] = str(checkpoint)

@@ -1,0 +1,253 @@
+"""From scores in a pixel to its label: who wins, how sure that is, and when nobody wins.
+
+However scores came about, they are decided here alike. What a rejection rule may look at is an
+:class:`Evidence`; a new rule is one more function of it in ``REJECTION_TESTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ovseg.text.row_groups import RowGroups
+from ovseg.vocabulary.rejection import Rejection
+
+# Keeps a pixel without any probability from dividing by zero.
+_TINY = 1e-12
+# Temporary values of a softmax's sum, small enough for the processor's caches.
+_CHUNK_VALUES = 1 << 20
+
+
+class Evidence:
+    """What is known of the best class of each pixel; only what is asked for is computed.
+
+    Args:
+        scores: (B, C, ...), the competing scores.
+        candidates: the same, -inf where a score may not win.
+        groups: which class a competing score belongs to.
+        scale: factor of the scores before a softmax; None where they are probabilities already,
+            which are then only scaled to sum to 1, negative ones counting as 0.
+
+    Attributes:
+        best: (B, ...), the largest candidate.
+        label: (B, ...) int64, its class; ties go to the first.
+    """
+
+    def __init__(
+        self, scores: Tensor, candidates: Tensor, groups: RowGroups, scale: float | None
+    ) -> None:
+        self._scores, self._candidates = scores, candidates
+        self._groups, self._scale = groups, scale
+        self.best, self._winner = candidates.max(dim=1)
+        self.label = groups.label_of(self._winner)
+
+    @cached_property
+    def share(self) -> Tensor:
+        """(B, ...) probability of the best, float32."""
+        return self.share_of(self.best)
+
+    @cached_property
+    def runner_up(self) -> Tensor:
+        """(B, ...) the largest candidate of another class than the best; -inf where there is none.
+
+        With :meth:`share_of` its probability, so that margins can be told.
+        """
+        count = self._candidates.shape[1]
+        label_of = self._groups.label_of(torch.arange(count, device=self.label.device))
+        own = label_of.view(-1, *[1] * (self.label.ndim - 1)) == self.label[:, None]
+        return self._candidates.masked_fill(own, float('-inf')).amax(1)
+
+    def share_of(self, score: Tensor) -> Tensor:
+        """Probabilities (B, ...), float32, of scores (B, ...) that are among those that compete."""
+        if self._scale is None:
+            return DecisionRule.share_of_total(score, self._total)
+        return (self._scale * (score.float() - self.best.float())).exp_() * self._inverse_total
+
+    def share_of_class(self, label: int) -> Tensor:
+        """Probability (B, ...), float32, of a class, its best row's where rows compete."""
+        return self.share_of(self._scores[:, self._groups.class_rows(label)].amax(1))
+
+    @cached_property
+    def _total(self) -> Tensor:
+        return self._scores.float().clamp_min(0).sum(1)
+
+    @cached_property
+    def _inverse_total(self) -> Tensor:
+        """``1 / sum(exp(scale * (score - best)))``: a few rows at a time, no softmax is held."""
+        best = self.best.float().unsqueeze(1)
+        rows_at_once = max(1, _CHUNK_VALUES // max(1, best.numel()))
+        total = torch.zeros_like(best[:, 0])
+        for part in self._scores.split(rows_at_once, dim=1):
+            total += (part.float() - best).mul_(self._scale).exp_().sum(1)
+        return total.reciprocal_()
+
+
+RejectionTest = Callable[[Rejection, Evidence], Tensor]
+
+
+def _is_unsure(rejection: Rejection, evidence: Evidence) -> Tensor:
+    return evidence.share < rejection.threshold
+
+
+# Field of a Rejection -> which pixels it rejects, (B, ...) bool; asked where the field is not 0.
+REJECTION_TESTS: dict[str, RejectionTest] = {'threshold': _is_unsure}
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Labels, and how probable they are.
+
+    Attributes:
+        labels: (B, ...) int64.
+        shares: (B, ...) float32, the probability of each pixel's own label, 0 for a background
+            that has no words; None if not asked for.
+    """
+
+    labels: Tensor
+    shares: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionRule:
+    """How scores of rows are decided.
+
+    Attributes:
+        groups: which rows are which class.
+        logit_scale: factor of the scores before a softmax.
+        rejection: rule for pixels that belong to no class.
+        background_index: label of rejected pixels.
+        are_probabilities: the rows went through a softmax already (key smoothing does that).
+        sum_to_one: class probabilities are scaled to sum to 1; with ``max`` they otherwise sum to
+            less. Labels do not depend on it.
+        allowed: (K,) bool, classes that a pixel may have, the others keep their shares; None for
+            all.
+    """
+
+    groups: RowGroups
+    logit_scale: float
+    rejection: Rejection
+    background_index: int | None
+    are_probabilities: bool = False
+    sum_to_one: bool = False
+    allowed: Tensor | None = None
+
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Class probabilities (B, K, ...), float32, of row scores (B, P, ...).
+
+        With ``max`` the softmax runs over all rows and a class takes its best row's share (so
+        they may sum to less than 1); else it runs over the class scores. A class without rows
+        gets 0, and so does one that is not allowed.
+
+        Source: SCLIP, CLIP_Segmentor.postprocess_result (softmax of queries, maximum a class).
+        """
+        groups = self.groups
+        scores = groups.competing(rows).float()
+        if self.are_probabilities:
+            shares = scores.clamp_min(0)
+            shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
+        else:
+            shares = (scores * self.logit_scale).softmax(1)
+        is_by_class = groups.rows_are_classes or not groups.rows_compete
+        shares = shares if is_by_class else groups.best_rows(shares, empty=0.0)
+        if self.allowed is not None:
+            shares = shares * self.allowed.view(-1, *[1] * (shares.ndim - 2))
+        if self.sum_to_one:
+            shares = shares / shares.sum(1, keepdim=True).clamp_min(_TINY)
+        return shares
+
+    def best_classes(self, rows: Tensor) -> Tensor:
+        """Labels (B, ...), int64, of the best classes of row scores (B, P, ...), none rejected."""
+        return self.groups.label_of(self.groups.competing(rows).argmax(dim=1))
+
+    def large_classes(self, labels: Tensor) -> Tensor:
+        """Which classes an image keeps under the rejection rule's ``min_area``.
+
+        Args:
+            labels: of one image, from ``best_classes``.
+
+        Returns:
+            (K,) bool; the background is always kept.
+
+        Source: SCLIP, area rule of CLIP_Segmentor.postprocess_result.
+        """
+        counts = labels.flatten().bincount(minlength=self.groups.num_classes).float()
+        counts[self.background_index] = 0
+        large = counts > self.rejection.min_area * counts.sum()
+        large[self.background_index] = True
+        return large
+
+    def decide(self, rows: Tensor) -> Tensor:
+        """Labels (B, ...), int64, of row scores (B, P, ...); see :meth:`judge`."""
+        return self.judge(rows).labels
+
+    def judge(self, rows: Tensor, with_shares: bool = False) -> Verdict:
+        """Labels of row scores (B, P, ...), rejection included, and how probable they are.
+
+        Each pixel is decided by itself, so any strip of a map gives that strip of the result.
+        Ties go to the first class.
+
+        Args:
+            rows: scores, as a classifier gives them and resized at will.
+            with_shares: also return shares.
+        """
+        scores = self.groups.competing(rows)
+        scale = None if self.are_probabilities else self.logit_scale
+        evidence = Evidence(scores, self._candidates(scores), self.groups, scale)
+        labels = self._without_rejected(evidence)
+        if not with_shares:
+            return Verdict(labels)
+        if self.sum_to_one and not self.groups.rows_are_classes:
+            return Verdict(labels, self.probabilities(rows).gather(1, labels[:, None])[:, 0])
+        return Verdict(labels, self._shares(evidence, labels))
+
+    @staticmethod
+    def share_of_total(score: Tensor, total: Tensor) -> Tensor:
+        """Probability, float32, of a score where scores are probabilities.
+
+        Args:
+            score: of any shape.
+            total: sum of all scores of the pixel, negative ones counting as 0.
+        """
+        return score.float().clamp_min(0) / total.clamp_min(_TINY)
+
+    def _candidates(self, scores: Tensor) -> Tensor:
+        if self.allowed is None:
+            return scores
+        label_of = self.groups.label_of(torch.arange(scores.shape[1], device=scores.device))
+        is_out = ~self.allowed[label_of.to(self.allowed.device)]
+        return scores.masked_fill(is_out.view(-1, *[1] * (scores.ndim - 2)), float('-inf'))
+
+    def _without_rejected(self, evidence: Evidence) -> Tensor:
+        labels = evidence.label
+        if self.background_index is None:
+            return labels
+        if self.allowed is not None:
+            # Nothing that may win: all of the pixel's rows belong to classes taken out.
+            labels = labels.masked_fill(evidence.best == float('-inf'), self.background_index)
+        for field, test in REJECTION_TESTS.items():
+            if getattr(self.rejection, field):
+                rejected = test(self.rejection, evidence)
+                labels = labels.masked_fill(rejected, self.background_index)
+        return labels
+
+    def _shares(self, evidence: Evidence, labels: Tensor) -> Tensor:
+        if self.background_index is None:
+            return evidence.share
+        is_rejected = labels != evidence.label
+        if self.wordless is not None:
+            return evidence.share.masked_fill(is_rejected, 0.0)
+        if not bool(is_rejected.any()):
+            return evidence.share
+        return torch.where(
+            is_rejected, evidence.share_of_class(self.background_index), evidence.share
+        )
+
+    @property
+    def wordless(self) -> int | None:
+        """The background's label if pixels come to it by rejection only, else None."""
+        index = self.background_index
+        return None if index is None or self.groups.has_rows(index) else index
