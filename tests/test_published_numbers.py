@@ -91,10 +91,10 @@ def test_a_row_that_is_a_config_shows_the_number_of_its_metafile(path):
                     assert number(cell) in shown, (named[1], column)
 
 
-def test_the_models_of_the_readme_have_the_zoos_numbers():
+def test_the_page_of_models_has_the_zoos_numbers():
     entries = {entry.name: entry for entry in list_models()}
     order = ('voc20', 'context59', 'coco_stuff164k')
-    (table,) = (found for found in tables(ROOT / 'README.md') if found[0][0] == 'name')
+    (table,) = (found for found in tables(ROOT / 'docs' / 'models.md') if found[0][0] == 'name')
     shown = 0
     for names, _, numbers, _ in table[1:]:
         triples = re.findall(r'([\d.]+|-) / ([\d.]+|-) / ([\d.]+|-)', numbers)

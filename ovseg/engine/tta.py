@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ovseg.errors import UserError
 from ovseg.images.pipeline import is_resize, resize_step
 from ovseg.registry import MODELS
-from ovseg.segmentors.base import Segmentor
 
 RATIOS = (0.75, 1.0, 1.25)
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
@@ -34,6 +33,9 @@ class OVSegTTA(BaseTTAModel):
     """
 
     def __init__(self, module: nn.Module | dict, data_preprocessor: dict | None = None) -> None:
+        # Not above: what segmentors are made of reads its checkpoints by this package.
+        from ovseg.segmentors.base import Segmentor
+
         super().__init__(module, data_preprocessor)
         # Ours give logarithms of probabilities, on request.
         self._are_log_probabilities = isinstance(self.module, Segmentor)
@@ -74,7 +76,7 @@ class OVSegTTA(BaseTTAModel):
 
     def _predict(self, batch: dict[str, Sequence]) -> list[SegDataSample]:
         """One version's predictions with their scores."""
-        if not isinstance(self.module, Segmentor):
+        if not self._are_log_probabilities:
             return self.module.test_step(batch)
         data = self.module.data_preprocessor(batch, False)
         return self.module.predict(data['inputs'], data['data_samples'], keep_scores=True)
