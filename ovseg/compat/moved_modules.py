@@ -22,6 +22,7 @@ MOVED = {
     'apis.preprocess': 'images',
     'datasets.antialiased_resize': 'images',
     'visualization.writing': 'files',
+    'datasets.renumbering': 'datasets.preparation.renumbering',
     'backbones.checkpoints': 'weight_files',
     'backbones.download': 'downloads',
     'guides.proxy': 'affinity.proxy',

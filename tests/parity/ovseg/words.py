@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from scripts import ROOT
 
 from ovseg.datasets.coco import PIXEL_VALUES
+from ovseg.datasets.preparation.ade847 import OBJECT_IDS
 from ovseg.text import TextEncoder, build_classifier
 from ovseg.text.cosine import LOGIT_SCALE, with_no_object
 from ovseg.vocabulary import Vocabulary
@@ -25,8 +24,6 @@ _PROTOCOLS = {
     'pascal_context_59': 'context59',
     'pascal_context_459': 'context459',
 }
-# Of the converter, which is not part of the package.
-_OBJECT_IDS = 'ade847_object_ids.json'
 
 
 def check_class_names(file: Case, folder: Path) -> None:
@@ -35,11 +32,10 @@ def check_class_names(file: Case, folder: Path) -> None:
         _, prompts, _ = protocol_words(dataset, 'ovseg')
         theirs = [[name.strip()] for name in file.wanted(key)]  # as they are put into templates
         file.compare_as(key, [list(words) for words in prompts], theirs)
-    (path,) = ROOT.glob(f'tools/**/{_OBJECT_IDS}')
     file.compare(
         EXACT,
         coco_stuff_171_dataset_id=[value + 1 for value in PIXEL_VALUES],
-        ade20k_full_847_object_id=json.loads(path.read_text(encoding='utf-8')),
+        ade20k_full_847_object_id=list(OBJECT_IDS),
     )
 
 

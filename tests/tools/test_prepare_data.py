@@ -1,24 +1,15 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from miniatures import (
-    COUNT,
-    NAMES,
-    ROOT,
-    SCRIPTS,
-    SIZE,
-    blocks,
-    load_script,
-    make_miniature,
-    prepared_miniature,
-)
+from miniatures import COUNT, NAMES, SIZE, blocks, make_miniature, prepare, prepared_miniature
 from mmseg.datasets import PascalContextDataset
 from PIL import Image
+from tool_runs import run_script, run_tool
+
+from ovseg.datasets.preparation import PREPARATIONS, context, voc
 
 CONVERTED = tuple(name for name in NAMES if name not in ('voc20', 'voc21', 'ade20k'))
 # Where the labels of a data set stand after preparation.
@@ -49,12 +40,6 @@ EXPECTED = {
 }
 
 
-def run(name, root, *arguments):
-    return load_script(SCRIPTS[name]).main(
-        [str(root), '--allow-partial', '--workers', '1', *arguments]
-    )
-
-
 def outputs(name, root):
     return sorted(root.glob(LABELS[name]))
 
@@ -77,16 +62,16 @@ def test_a_second_run_makes_nothing_again_but_what_is_gone_or_broken(name, tmp_p
     stamps = [path.stat().st_mtime_ns for path in files]
 
     time.sleep(0.02)
-    assert run(name, tmp_path) == 0
+    assert prepare(name, tmp_path) == 0
     assert '(0 written now, 3 were there)' in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in files] == stamps
 
     files[0].unlink()
-    assert run(name, tmp_path) == 0
+    assert prepare(name, tmp_path) == 0
     assert '(1 written now, 2 were there)' in capsys.readouterr().out
 
     files[1].write_bytes(before[1][: len(before[1]) // 2])
-    assert run(name, tmp_path) == 0
+    assert prepare(name, tmp_path) == 0
     assert '(1 written now, 2 were there)' in capsys.readouterr().out
     assert [path.read_bytes() for path in files] == before
     assert not [path for path in tmp_path.rglob('.writing-*')]
@@ -94,9 +79,8 @@ def test_a_second_run_makes_nothing_again_but_what_is_gone_or_broken(name, tmp_p
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_wrong_root_is_one_sentence_that_names_it_and_exit_code_2(name, tmp_path, capsys):
-    script = load_script(SCRIPTS[name])
     for root in (tmp_path / 'nowhere', tmp_path):
-        assert script.run_cli(lambda root=root: script.main([str(root)])) == 2
+        assert run_tool('prepare_data', name, root) == 2
         error = capsys.readouterr().err
         assert error.startswith('error: ') and error.count('\n') == 1
         assert str(root) in error and 'docs/data.md' in error
@@ -105,23 +89,18 @@ def test_a_wrong_root_is_one_sentence_that_names_it_and_exit_code_2(name, tmp_pa
 @pytest.mark.parametrize('name', NAMES)
 def test_a_part_of_the_images_is_refused_unless_it_is_allowed(name, tmp_path, capsys):
     make_miniature(name, tmp_path)
-    script = load_script(SCRIPTS[name])
-    assert script.run_cli(lambda: script.main([str(tmp_path), '--workers', '1'])) == 2
+    assert run_tool('prepare_data', name, tmp_path, '--workers', '1') == 2
     error = capsys.readouterr().err
     assert f'but {COUNT} were found' in error and '--allow-partial' in error
-    assert run(name, tmp_path) == 0
+    assert prepare(name, tmp_path) == 0
     assert f'but {COUNT} were found' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('name', ('ade847', 'voc20'))
-def test_the_script_runs_with_workers_as_a_user_starts_it(name, tmp_path):
+def test_the_tool_runs_with_workers_as_a_user_starts_it(name, tmp_path):
     make_miniature(name, tmp_path)
-    script = ROOT / 'tools' / 'dataset_converters' / f'{SCRIPTS[name]}.py'
-    done = subprocess.run(
-        [sys.executable, script, tmp_path, '--workers', '2', '--allow-partial'],
-        capture_output=True,
-        text=True,
-    )
+    words = (name, tmp_path, '--workers', '2', '--allow-partial')
+    done = run_script('prepare_data.py', *words)
     assert done.returncode == 0, done.stderr
     assert f'{COUNT} of {COUNT} label maps are good' in done.stdout
     assert f'{COUNT}/{COUNT}' in done.stderr  # the progress bar
@@ -131,7 +110,7 @@ def test_one_broken_source_is_listed_and_the_others_are_made(tmp_path, capsys):
     make_miniature('context459', tmp_path)
     broken = sorted((tmp_path / 'trainval').glob('*.mat'))[1]
     broken.write_bytes(broken.read_bytes()[:40])
-    assert run('context459', tmp_path) == 1
+    assert prepare('context459', tmp_path) == 1
     printed = capsys.readouterr()
     assert '2 of 3 label maps are good' in printed.out
     failures = [line for line in printed.err.splitlines() if line.startswith('failed: ')]
@@ -143,7 +122,7 @@ def test_labels_missing_from_a_set_that_needs_no_conversion_are_listed(tmp_path,
     make_miniature('ade20k', tmp_path)
     gone = outputs('ade20k', tmp_path)[2]
     gone.unlink()
-    assert run('ade20k', tmp_path) == 1
+    assert prepare('ade20k', tmp_path) == 1
     assert f'failed: no file {gone}' in capsys.readouterr().err
 
 
@@ -151,7 +130,7 @@ def test_labels_of_another_size_than_the_image_are_found(tmp_path, capsys):
     make_miniature('voc20', tmp_path)
     odd = outputs('voc20', tmp_path)[0]
     Image.fromarray(np.zeros((SIZE[0], SIZE[1] + 1), np.uint8)).save(odd)
-    assert run('voc20', tmp_path) == 1
+    assert prepare('voc20', tmp_path) == 1
     assert str(odd) in capsys.readouterr().err
 
 
@@ -159,7 +138,7 @@ def test_label_values_of_no_class_are_found(tmp_path, capsys):
     make_miniature('voc20', tmp_path)
     odd = outputs('voc20', tmp_path)[0]
     Image.fromarray(np.full(SIZE, 21, np.uint8)).save(odd)
-    assert run('voc20', tmp_path) == 1
+    assert prepare('voc20', tmp_path) == 1
     assert f'{odd} holds the label 21, this data set has 0 to 20' in capsys.readouterr().err
 
 
@@ -167,14 +146,14 @@ def test_pixel_maps_with_values_that_coco_stuff_never_has_are_refused(tmp_path, 
     make_miniature('coco_stuff164k', tmp_path)
     for path in (tmp_path / 'annotations' / 'val2017').glob('*.png'):
         Image.fromarray(np.full(SIZE, 11, np.uint8)).save(path)
-    assert run('coco_stuff164k', tmp_path) == 2
+    assert prepare('coco_stuff164k', tmp_path) == 2
     assert 'holds the value 11' in capsys.readouterr().err
 
 
 def test_both_coco_sets_live_in_one_folder(tmp_path):
     prepared_miniature('coco_stuff164k', tmp_path)
-    assert run('coco_object', tmp_path) == 0
-    assert run('coco_stuff164k', tmp_path) == 0
+    assert prepare('coco_object', tmp_path) == 0
+    assert prepare('coco_stuff164k', tmp_path) == 0
     assert len(outputs('coco_object', tmp_path)) == len(outputs('coco_stuff164k', tmp_path)) == 3
 
 
@@ -185,7 +164,7 @@ def test_every_context_category_id_gets_the_label_of_its_name():
     )
     ids += ' 187 189 207 220 232 258 259 260 284 295 296 308 324 326 347 349 354 355 360 366 368'
     ids += ' 397 415 416 420 424 427 440 445 454 458'
-    labels = load_script('prepare_context').LABELS
+    labels = context.LABELS
     assert labels == {int(number): label for label, number in enumerate(ids.split(), start=1)}
     assert len(labels) == len(PascalContextDataset.METAINFO['classes']) - 1
 
@@ -193,7 +172,7 @@ def test_every_context_category_id_gets_the_label_of_its_name():
 def test_context_labels_of_another_converter_are_checked_without_the_json_file(tmp_path, capsys):
     prepared_miniature('context60', tmp_path)
     (tmp_path / 'trainval_merged.json').unlink()
-    assert run('context60', tmp_path) == 0
+    assert prepare('context60', tmp_path) == 0
     assert '(0 written now, 3 were there)' in capsys.readouterr().out
 
 
@@ -201,8 +180,7 @@ def test_a_cut_context_json_is_one_sentence(tmp_path, capsys):
     make_miniature('context60', tmp_path)
     path = tmp_path / 'trainval_merged.json'
     path.write_text(path.read_text()[:200])
-    script = load_script('prepare_context')
-    assert script.run_cli(lambda: script.main([str(tmp_path)])) == 2
+    assert run_tool('prepare_data', 'context', tmp_path) == 2
     assert f'{path} is not the annotation file' in capsys.readouterr().err
 
 
@@ -213,15 +191,14 @@ def test_context459_takes_the_list_of_context_if_its_own_is_missing(tmp_path):
     other = tmp_path / 'ImageSets' / 'SegmentationContext' / 'val.txt'
     other.parent.mkdir(parents=True)
     own.rename(other)
-    assert run('context459', tmp_path) == 0
+    assert prepare('context459', tmp_path) == 0
     assert own.read_text() == names
 
 
 def test_context459_refuses_a_release_with_other_names(tmp_path, capsys):
     make_miniature('context459', tmp_path)
     (tmp_path / 'labels.txt').write_text('1: accordion\n2: bicycle\n')
-    script = load_script('prepare_context459')
-    assert script.run_cli(lambda: run('context459', tmp_path)) == 2
+    assert run_tool('prepare_data', 'context459', tmp_path) == 2
     assert "calls class 2 'bicycle', here it is 'aeroplane'" in capsys.readouterr().err
 
 
@@ -239,7 +216,7 @@ def test_a_broken_ade847_image_is_made_again(tmp_path, capsys):
     image = tmp_path / 'images_detectron2' / 'validation' / 'ADE_val_00000001.jpg'
     whole = image.read_bytes()
     image.write_bytes(whole[: len(whole) - 200])
-    assert run('ade847', tmp_path) == 0
+    assert prepare('ade847', tmp_path) == 0
     assert '(1 written now, 2 were there)' in capsys.readouterr().out
     assert image.read_bytes() == whole
 
@@ -248,15 +225,14 @@ def test_training_images_are_prepared_on_request(tmp_path, capsys):
     make_miniature('ade20k', tmp_path)
     for kind in ('images', 'annotations'):
         (tmp_path / kind / 'validation').rename(tmp_path / kind / 'training')
-    assert run('ade20k', tmp_path, '--splits', 'train') == 0
+    assert prepare('ade20k', tmp_path, '--splits', 'train') == 0
     assert 'ADE20K-150 train: 3 of 3' in capsys.readouterr().out
 
 
-def test_the_full_number_of_images_needs_no_flag(tmp_path, capsys):
+def test_the_full_number_of_images_needs_no_flag(tmp_path, capsys, monkeypatch):
     make_miniature('voc20', tmp_path)
-    script = load_script('prepare_voc')
-    script.IMAGES['val'] = COUNT
-    assert script.main([str(tmp_path), '--workers', '1']) == 0
+    monkeypatch.setitem(voc.IMAGES, 'val', COUNT)
+    assert run_tool('prepare_data', 'voc', tmp_path, '--workers', '1') == 0
     assert 'note:' not in capsys.readouterr().out
 
 
@@ -265,7 +241,41 @@ def test_training_labels_of_sbd_lie_in_a_folder_of_their_own(tmp_path, capsys):
     lists = tmp_path / 'ImageSets' / 'Segmentation'
     (lists / 'val.txt').rename(lists / 'trainaug.txt')
     with pytest.raises(FileNotFoundError, match='no folder .*SegmentationClassAug'):
-        run('voc20', tmp_path, '--splits', 'trainaug')
+        prepare('voc20', tmp_path, '--splits', 'trainaug')
     (tmp_path / 'SegmentationClass').rename(tmp_path / 'SegmentationClassAug')
-    assert run('voc20', tmp_path, '--splits', 'trainaug') == 0
+    assert prepare('voc20', tmp_path, '--splits', 'trainaug') == 0
     assert 'VOC 2012 trainaug: 3 of 3' in capsys.readouterr().out
+
+
+def test_help_lists_every_data_set_with_what_is_done(capsys):
+    with pytest.raises(SystemExit) as left:
+        run_tool('prepare_data', '--help')
+    assert left.value.code == 0
+    printed = ' '.join(capsys.readouterr().out.split())
+    for name, preparation in PREPARATIONS.items():
+        assert name in printed
+        assert preparation.about.splitlines()[0] in printed
+        assert all(dataset in printed for dataset in preparation.datasets)
+
+
+def test_every_miniature_has_one_preparation():
+    prepared = [name for made in PREPARATIONS.values() for name in made.datasets]
+    assert sorted(prepared) == sorted(NAMES)
+
+
+@pytest.mark.parametrize('name', PREPARATIONS)
+def test_the_help_of_a_data_set_says_what_its_folder_holds(name, capsys):
+    with pytest.raises(SystemExit) as left:
+        run_tool('prepare_data', name, '--help')
+    assert left.value.code == 0
+    printed = capsys.readouterr().out
+    assert PREPARATIONS[name].about.strip() in printed
+    assert PREPARATIONS[name].root in ' '.join(printed.split())
+
+
+def test_a_split_that_a_data_set_lacks_and_no_workers_are_usage_errors(tmp_path, capsys):
+    for words in (('--splits', 'train'), ('--workers', '0')):
+        with pytest.raises(SystemExit) as left:
+            run_tool('prepare_data', 'context459', tmp_path, *words)
+        assert left.value.code == 2
+        assert words[0] in capsys.readouterr().err

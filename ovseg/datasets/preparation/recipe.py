@@ -1,14 +1,12 @@
 """Preparing label maps: convert what is missing, check everything, say what is wrong.
 
-The scripts in ``tools/dataset_converters`` list the images of a data set and give a function that
-makes the labels of one image; all else is here. Files are written whole or not at all, so a run
-that was interrupted goes on where it stopped.
+The module of a data set lists its images and gives a function that makes the labels of one image;
+all else is here. Files are written whole or not at all, so a run that was interrupted goes on where
+it stopped.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -38,7 +36,7 @@ class Item:
     Attributes:
         image: the image as the data set reads it; labels must have its size.
         labels: the label file that the data set reads.
-        source: what the labels are made from, for the script's own ``convert``.
+        source: what the labels are made from, for ``convert``.
     """
 
     image: Path
@@ -67,142 +65,30 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """A data set that can be prepared.
+
+    Attributes:
+        about: what is read and written, the first line in short.
+        root: what the folder DATA_ROOT is, with an example.
+        datasets: names of the data sets that read the result, as in ``configs/_base_/datasets``.
+        splits: those that can be prepared, the first is the default.
+        recipes: for DATA_ROOT (an absolute path) and the splits wanted, each recipe with its
+            images.
+    """
+
+    about: str | None
+    root: str
+    datasets: tuple[str, ...]
+    splits: tuple[str, ...]
+    recipes: Callable[[Path, Sequence[str]], Iterator[tuple[Recipe, Sequence[Item]]]]
+
+
+@dataclass(frozen=True)
 class _Outcome:
     written: bool
     values: frozenset[int] = frozenset()
     failure: str | None = None
-
-
-def parse_arguments(
-    description: str | None, root: str, argv: Sequence[str] | None, splits: Sequence[str] = ('val',)
-) -> argparse.Namespace:
-    """The arguments that all preparation scripts share.
-
-    Args:
-        description: the script's docstring.
-        root: what the folder DATA_ROOT is, with an example.
-        argv: arguments, None for those of the process.
-        splits: which splits the script can prepare, the first is the default.
-
-    Returns:
-        A namespace with ``data_root`` (absolute path), ``workers``, ``allow_partial``, ``splits``.
-
-    Raises:
-        FileNotFoundError: DATA_ROOT is not a folder.
-    """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('data_root', metavar='DATA_ROOT', type=Path, help=root)
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count() or 1, help='processes (default: all cores)'
-    )
-    parser.add_argument(
-        '--allow-partial',
-        action='store_true',
-        help='accept another number of images than the full split has',
-    )
-    parser.add_argument(
-        '--splits', nargs='+', choices=splits, default=[splits[0]], help='default: %(default)s'
-    )
-    arguments = parser.parse_args(argv)
-    if arguments.workers < 1:
-        parser.error('--workers must be at least 1')
-    arguments.data_root = arguments.data_root.expanduser().absolute()
-    require_folder(arguments.data_root, root)
-    return arguments
-
-
-def require_folder(path: Path, content: str) -> Path:
-    """``path``, if it is a folder.
-
-    Raises:
-        FileNotFoundError: it is not; the message names the folder and what it should hold.
-    """
-    if not path.is_dir():
-        raise FileNotFoundError(f'no folder {path}: it should be {content} (docs/data.md)')
-    return path
-
-
-def require_file(path: Path, content: str) -> Path:
-    """``path``, if it is a file.
-
-    Raises:
-        FileNotFoundError: it is not; the message names the file and what it should hold.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'no file {path}: it should be {content} (docs/data.md)')
-    return path
-
-
-def read_names(path: Path, content: str) -> list[str]:
-    """The image names in a list, one a line, without suffix.
-
-    Raises:
-        FileNotFoundError: no such file.
-        UserError: an empty file.
-    """
-    names = require_file(path, content).read_text(encoding='utf-8').split()
-    if not names:
-        raise UserError(f'{path} names no images, copy it again from the data set')
-    return names
-
-
-def find_images(folder: Path, suffix: str, content: str) -> list[Path]:
-    """All files of a folder and its subfolders that end in ``suffix``, sorted.
-
-    Raises:
-        FileNotFoundError: no such folder, or no such file in it.
-    """
-    found = sorted(require_folder(folder, content).rglob(f'[!.]*{suffix}'))
-    if not found:
-        raise FileNotFoundError(f'no *{suffix} in {folder}: it should be {content} (docs/data.md)')
-    return found
-
-
-def pair_items(
-    dataset: type[LabelMapDataset],
-    images: Path,
-    labels: Path,
-    content: str,
-    source_suffix: str | None = None,
-) -> list[Item]:
-    """One item for each image of a folder, with labels at the same place of another folder.
-
-    Args:
-        dataset: its suffixes name the files.
-        images: folder of images, subfolders included.
-        labels: folder of labels with the same subfolders.
-        content: what the two folders hold, for errors.
-        source_suffix: if given, ``Item.source`` is the file beside the labels that ends so.
-
-    Raises:
-        FileNotFoundError: a missing folder, a folder without images.
-    """
-    found = find_images(images, dataset.IMG_SUFFIX, f'the images of {content}')
-    require_folder(labels, f'the label maps of {content}')
-    items = []
-    for image in found:
-        start = str(labels / image.relative_to(images)).removesuffix(dataset.IMG_SUFFIX)
-        source = None if source_suffix is None else Path(start + source_suffix)
-        items.append(Item(image, Path(start + dataset.SEG_MAP_SUFFIX), source))
-    return items
-
-
-def apply_table(raw: Labels, table: dict[int, int], source: Path) -> npt.NDArray[np.uint8]:
-    """Labels (H, W) with every value looked up in ``table``.
-
-    Raises:
-        UserError: a value that is not in the table, which means a wrong source file.
-    """
-    wanted = np.flatnonzero(np.bincount(raw.ravel(), minlength=1))
-    for value in wanted.tolist():
-        if value not in table:
-            raise UserError(f'{source} holds the value {value}, which the data set does not have')
-    lookup = np.zeros(int(wanted[-1]) + 1, np.uint8)
-    for value in wanted.tolist():
-        lookup[value] = table[value]
-    return lookup[raw]
 
 
 def prepare(

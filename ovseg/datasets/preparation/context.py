@@ -9,9 +9,8 @@ file, labels that another converter made in that layout are checked.
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,9 @@ import numpy.typing as npt
 from pycocotools import mask as run_lengths
 
 from ovseg.datasets import Context60Dataset, Context459Dataset
-from ovseg.datasets.preparation import (
-    Item,
-    Recipe,
-    parse_arguments,
-    prepare,
-    read_names,
-    require_folder,
-)
-from ovseg.errors import UserError, run_cli
+from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
+from ovseg.datasets.preparation.sources import read_names, require_folder
+from ovseg.errors import UserError
 from ovseg.files import written_whole
 
 IMAGES = {'val': 5104, 'train': 4996}
@@ -80,24 +73,20 @@ def read_annotations(path: Path, splits: Sequence[str]) -> dict[str, list[tuple[
     return {split: sorted(found, key=lambda named: named[0]) for split, found in images.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Convert and check the splits asked for."""
-    args = parse_arguments(
-        __doc__, 'the folder VOC2010, e.g. data/VOCdevkit/VOC2010', argv, tuple(IMAGES)
-    )
-    images = require_folder(args.data_root / 'JPEGImages', 'the images of VOC 2010')
-    labels = args.data_root / 'SegmentationClassContext'
-    lists = args.data_root / 'ImageSets' / 'SegmentationContext'
-    annotations = args.data_root / ANNOTATIONS
+def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
+    """The recipe and the images of each split."""
+    images = require_folder(root / 'JPEGImages', 'the images of VOC 2010')
+    labels = root / 'SegmentationClassContext'
+    lists = root / 'ImageSets' / 'SegmentationContext'
+    annotations = root / ANNOTATIONS
     from_json = annotations.is_file()
     if not from_json and not labels.is_dir():
         raise FileNotFoundError(
             f'no file {annotations} and no folder {labels}: download the annotations of Pascal '
             'Context (docs/data.md)'
         )
-    sources = read_annotations(annotations, args.splits) if from_json else {}
-    code = 0
-    for split in args.splits:
+    sources = read_annotations(annotations, splits) if from_json else {}
+    for split in splits:
         if from_json:
             found = sources[split]
             with written_whole(lists / f'{split}.txt') as temporary:
@@ -112,9 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             IMAGES[split],
             convert if from_json else None,
         )
-        code = max(code, prepare(recipe, items, args.workers, args.allow_partial))
-    return code
+        yield recipe, items
 
 
-if __name__ == '__main__':
-    sys.exit(run_cli(main))
+PREPARATION = Preparation(
+    about=__doc__,
+    root='the folder VOC2010, e.g. data/VOCdevkit/VOC2010',
+    datasets=('context59', 'context60'),
+    splits=tuple(IMAGES),
+    recipes=recipes,
+)

@@ -10,8 +10,7 @@ release's index, a pickle that could run code, is not opened.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -20,15 +19,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from ovseg.datasets import ADE847Dataset
-from ovseg.datasets.preparation import (
-    Item,
-    Recipe,
-    find_images,
-    parse_arguments,
-    prepare,
-    require_file,
-)
-from ovseg.errors import UserError, run_cli
+from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
+from ovseg.datasets.preparation.sources import find_images, require_file
+from ovseg.errors import UserError
 from ovseg.files import written_whole
 
 IMAGES = {'val': 2000, 'train': 25574}
@@ -82,20 +75,16 @@ def convert(item: Item) -> npt.NDArray[np.uint16]:
     if size is not None:
         height, width = size
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        ids = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
+        shrunk = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
+        ids = shrunk.astype(np.int32, copy=False)
     with written_whole(item.image) as temporary:
         Image.fromarray(image).save(temporary)
     return _LABEL_OF_ID[ids]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Convert and check the splits asked for."""
-    args = parse_arguments(
-        __doc__, 'ADE20K_2021_17_01, e.g. data/ade/ADE20K_2021_17_01', argv, tuple(IMAGES)
-    )
-    root = args.data_root
-    code = 0
-    for split in args.splits:
+def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
+    """The recipe and the images of each split."""
+    for split in splits:
         folder = FOLDERS[split]
         sources = find_images(
             root / 'images' / 'ADE' / folder, '.jpg', f'the {split} images of the full release'
@@ -111,9 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = Recipe(
             f'ADE20K-847 {split}', ADE847Dataset, IMAGES[split], convert, makes_images=True
         )
-        code = max(code, prepare(recipe, items, args.workers, args.allow_partial))
-    return code
+        yield recipe, items
 
 
-if __name__ == '__main__':
-    sys.exit(run_cli(main))
+PREPARATION = Preparation(
+    about=__doc__,
+    root='ADE20K_2021_17_01, e.g. data/ade/ADE20K_2021_17_01',
+    datasets=('ade847',),
+    splits=tuple(IMAGES),
+    recipes=recipes,
+)

@@ -2,14 +2,13 @@
 
 DATA_ROOT is the folder VOC2010 of the devkit, with JPEGImages, trainval/*.mat (and labels.txt) of
 the Pascal Context release, and a list of the images: pascalcontext_val.txt, or
-ImageSets/SegmentationContext/val.txt as prepare_context.py makes it, which is then copied.
+ImageSets/SegmentationContext/val.txt as preparing 'context' makes it, which is then copied.
 Written are annotations_detectron2/pc459_val/*.tif with label - 1, and 65535 for no label.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +16,12 @@ import numpy.typing as npt
 from scipy.io import loadmat
 
 from ovseg.datasets import Context459Dataset
-from ovseg.datasets.preparation import (
-    Item,
-    Recipe,
-    parse_arguments,
-    prepare,
-    read_names,
-    require_file,
-    require_folder,
-)
-from ovseg.errors import UserError, run_cli
+from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
+from ovseg.datasets.preparation.sources import read_names, require_file, require_folder
+from ovseg.errors import UserError
 from ovseg.files import written_whole
 
-IMAGES = 5104
+IMAGES = {'val': 5104}
 CLASSES = Context459Dataset.METAINFO['classes']
 NO_LABEL = Context459Dataset.METAINFO['ignore_index']
 
@@ -62,10 +54,8 @@ def check_names(path: Path) -> None:
             )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Convert and check the validation images."""
-    args = parse_arguments(__doc__, 'the folder VOC2010, e.g. data/VOCdevkit/VOC2010', argv)
-    root = args.data_root
+def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
+    """The recipe and the images of each split."""
     images = require_folder(root / 'JPEGImages', 'the images of VOC 2010')
     matlab = require_folder(root / 'trainval', 'the *.mat files of Pascal Context')
     check_names(root / 'labels.txt')
@@ -76,15 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = read_names(other, content)
         with written_whole(listed) as temporary:
             temporary.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
-    names = read_names(listed, 'the list of validation images')
     labels = root / 'annotations_detectron2' / 'pc459_val'
-    items = [
-        Item(images / f'{name}.jpg', labels / f'{name}.tif', matlab / f'{name}.mat')
-        for name in names
-    ]
-    recipe = Recipe('Pascal Context-459 val', Context459Dataset, IMAGES, convert)
-    return prepare(recipe, items, args.workers, args.allow_partial)
+    for split in splits:
+        names = read_names(listed, 'the list of validation images')
+        items = [
+            Item(images / f'{name}.jpg', labels / f'{name}.tif', matlab / f'{name}.mat')
+            for name in names
+        ]
+        title = f'Pascal Context-459 {split}'
+        yield Recipe(title, Context459Dataset, IMAGES[split], convert), items
 
 
-if __name__ == '__main__':
-    sys.exit(run_cli(main))
+PREPARATION = Preparation(
+    about=__doc__,
+    root='the folder VOC2010, e.g. data/VOCdevkit/VOC2010',
+    datasets=('context459',),
+    splits=tuple(IMAGES),
+    recipes=recipes,
+)
