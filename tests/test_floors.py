@@ -21,7 +21,17 @@ FLOORS = [
         'row_resize',
         'coco_masks',
     ),
-    *('registry', 'weight_files', 'downloads', 'vocabulary', 'text', 'images', 'affinity'),
+    *(
+        'registry',
+        'weight_files',
+        'downloads',
+        'config_files',
+        'zoo',
+        'vocabulary',
+        'text',
+        'images',
+        'affinity',
+    ),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis'),
 ]
