@@ -21,7 +21,8 @@ FLOORS = [
         'row_resize',
         'coco_masks',
     ),
-    *('registry', 'weight_files', 'downloads', 'vocabulary', 'text', 'images', 'affinity'),
+    *('registry', 'config_files', 'zoo', 'weight_files', 'downloads'),
+    *('vocabulary', 'text', 'images', 'affinity'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis'),
 ]
