@@ -253,11 +253,11 @@ def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
 def test_memory_that_runs_out_gives_smaller_strips(segment, image, monkeypatch):
     find, tried = segment.model.find_segments, []
 
-    def in_little_memory(*args, strip_megabytes, **settings):
-        tried.append(strip_megabytes)
+    def in_little_memory(*args, budget, **settings):
+        tried.append(budget.megabytes)
         if len(tried) == 1:
             raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated).')
-        return find(*args, strip_megabytes=strip_megabytes, **settings)
+        return find(*args, budget=budget, **settings)
 
     monkeypatch.setattr(segment.model, 'find_segments', in_little_memory)
     assert segment.segments(image, WORDS).ids.shape == (64, 96)

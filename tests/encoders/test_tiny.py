@@ -11,7 +11,6 @@ from ovseg.encoders.clip import load_clip
 from ovseg.encoders.embedded import WEIGHTS, write_embedded
 from ovseg.encoders.tiny import TOKENS, build_tiny_clip
 from ovseg.errors import UserError
-from ovseg.images import Images
 from ovseg.scenes.captions import CAPTION_WORDS, with_article
 from ovseg.scenes.draw import Camera, draw
 from ovseg.scenes.world import (
@@ -38,7 +37,7 @@ def embed(tiny, images, texts):
     pixels = (pixels / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     with torch.inference_mode():
         return (
-            clip.encode(Images(pixels, normalize=True))[0],
+            clip.encode_image(pixels, normalize=True),
             clip.encode_text(tokenizer(texts), normalize=True),
         )
 
