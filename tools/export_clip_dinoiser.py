@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
+from ovseg.weight_files import read_checkpoint, state_of
 
 _PREFIX = 'guide.'
 _LAYERS = ('bkg_decoder.bias', 'bkg_decoder.weight', 'obj_proj.bias', 'obj_proj.weight')

@@ -26,13 +26,13 @@ from torch import Tensor
 
 from ovseg.encoders.adapted_clip import PROMPTS, image_tower
 from ovseg.encoders.embedded import write_weights
-from ovseg.engine.checkpoint import load_state_strict, read_checkpoint, state_of
+from ovseg.engine.checkpoint import load_state_strict
 from ovseg.engine.launch import find_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
 from ovseg.registry import MODELS
 from ovseg.training import MaskAdaptation
-from ovseg.weight_files import describe_mismatch
+from ovseg.weight_files import describe_mismatch, read_checkpoint, state_of
 
 _INSIDE = 'clip_adapter.clip_model.'
 

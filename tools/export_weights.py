@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from ovseg.encoders.embedded import write_weights
-from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import run_cli
+from ovseg.weight_files import read_state_dict
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='of the weights in the file; they are computed with in float32 (default: %(default)s)',
     )
     args = parser.parse_args(argv)
-    state = state_of(read_checkpoint(args.checkpoint), args.checkpoint)
+    state = read_state_dict(args.checkpoint)
     size = write_weights(args.out, state, getattr(torch, args.dtype))
     print(f'{args.out}: {len(state)} tensors in {args.dtype}, {size / 1e6:.1f} MB')
     return 0

@@ -186,7 +186,8 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
     sibling = name.removesuffix('-quickgelu') if quick_gelu else f'{name}-quickgelu'
     tag = open_clip_weights.get_pretrained_cfg(name, str(pretrained))
     if not tag:
-        if Path(pretrained).expanduser().is_file():
+        # A folder or a pipe is refused where files are read.
+        if _is_there(pretrained):
             return str(Path(pretrained).expanduser()), {}
         if Path(pretrained).suffix:
             raise FileNotFoundError(
@@ -203,6 +204,13 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
         # open_clip only warns, and the features are silently wrong.
         raise UserError(_other_activation(name, sibling, pretrained))
     return fetch_weights(tag, f"'{pretrained}' of '{name}'"), tag
+
+
+def _is_there(pretrained: str | Path) -> bool:
+    try:
+        return Path(pretrained).expanduser().exists()
+    except (OSError, ValueError):
+        return True  # no tag is too long, or has such letters
 
 
 def _other_activation(name: str, sibling: str, pretrained: str | Path) -> str:

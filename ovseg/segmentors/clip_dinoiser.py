@@ -16,7 +16,7 @@ from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import map_images
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.training.losses import correlation_loss, foreground_loss
-from ovseg.weight_files import read_tensors
+from ovseg.weight_files import read_state_dict
 
 
 @MODELS.register_module()
@@ -126,10 +126,6 @@ class CLIPDINOiser(TrainingFreeSegmentor):
 
 def _holds_layers(checkpoint: str | Path) -> bool:
     """Whether a file holds CLIP-DINOiser's two layers, and not a CLIP."""
-    if not Path(checkpoint).expanduser().is_file():
+    if not Path(checkpoint).expanduser().exists():
         return False
-    content = read_tensors(checkpoint)
-    if not isinstance(content, dict):
-        return False
-    state = content.get('state_dict', content.get('model_state_dict', content))
-    return any(str(name).endswith('obj_proj.weight') for name in state)
+    return any(name.endswith('obj_proj.weight') for name in read_state_dict(checkpoint))

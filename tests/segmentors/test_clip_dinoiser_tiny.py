@@ -9,7 +9,7 @@ from scene_predictions import scene_accuracy
 from scripts import ROOT
 
 from ovseg.apis.building import build_model
-from ovseg.encoders.embedded import WEIGHTS
+from ovseg.weight_files import WEIGHTS
 
 SCENES = 8
 

@@ -9,8 +9,8 @@ from scene_predictions import scene_predictions
 from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter
-from ovseg.encoders.embedded import WEIGHTS
 from ovseg.scenes.datasets import CLASSES
+from ovseg.weight_files import WEIGHTS
 
 SCENES = 12
 
