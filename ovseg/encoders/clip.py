@@ -19,7 +19,7 @@ from ovseg.encoders.build import build_dense_encoder
 from ovseg.encoders.dense import DenseEncoder
 from ovseg.errors import UserError, nearest
 from ovseg.text.encoder import TextEncoder
-from ovseg.weight_files import load_strictly, read_state_dict
+from ovseg.weight_files import is_there, load_strictly, read_state_dict
 
 Activation = Literal['gelu', 'quick_gelu']
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -187,7 +187,7 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
     tag = open_clip_weights.get_pretrained_cfg(name, str(pretrained))
     if not tag:
         # A folder or a pipe is refused where files are read.
-        if _is_there(pretrained):
+        if is_there(pretrained):
             return str(Path(pretrained).expanduser()), {}
         if Path(pretrained).suffix:
             raise FileNotFoundError(
@@ -204,13 +204,6 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
         # open_clip only warns, and the features are silently wrong.
         raise UserError(_other_activation(name, sibling, pretrained))
     return fetch_weights(tag, f"'{pretrained}' of '{name}'"), tag
-
-
-def _is_there(pretrained: str | Path) -> bool:
-    try:
-        return Path(pretrained).expanduser().exists()
-    except (OSError, ValueError):
-        return True  # no tag is too long, or has such letters
 
 
 def _other_activation(name: str, sibling: str, pretrained: str | Path) -> str:

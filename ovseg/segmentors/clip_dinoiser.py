@@ -16,7 +16,7 @@ from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import map_images
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.training.losses import correlation_loss, foreground_loss
-from ovseg.weight_files import read_state_dict
+from ovseg.weight_files import is_there, read_state_dict
 
 
 @MODELS.register_module()
@@ -126,6 +126,6 @@ class CLIPDINOiser(TrainingFreeSegmentor):
 
 def _holds_layers(checkpoint: str | Path) -> bool:
     """Whether a file holds CLIP-DINOiser's two layers, and not a CLIP."""
-    if not Path(checkpoint).expanduser().exists():
-        return False
+    if not is_there(checkpoint):
+        return False  # may be a tag of CLIP
     return any(name.endswith('obj_proj.weight') for name in read_state_dict(checkpoint))

@@ -7,7 +7,7 @@
 from ovseg.weight_files.arrays import read_array
 from ovseg.weight_files.loading import check_finite, describe_mismatch, drop_frozen, load_strictly
 from ovseg.weight_files.naming import inverse, rename, without_wrappers
-from ovseg.weight_files.places import WEIGHTS, find_weights
+from ovseg.weight_files.places import WEIGHTS, find_weights, is_there
 from ovseg.weight_files.reading import (
     read_checkpoint,
     read_state_dict,
@@ -22,6 +22,7 @@ __all__ = [
     'drop_frozen',
     'find_weights',
     'inverse',
+    'is_there',
     'load_strictly',
     'read_array',
     'read_checkpoint',

@@ -42,6 +42,18 @@ def find_weights(name: str | Path) -> Path:
     return regular_file(path)
 
 
+def is_there(name: str | Path) -> bool:
+    """Whether a name is a path, of whatever kind, and not a tag of published weights.
+
+    Args:
+        name: what a user gave.
+    """
+    try:
+        return Path(name).expanduser().exists()
+    except (OSError, ValueError):
+        return True  # no tag is as long, or has such letters; opening it says what is wrong
+
+
 def regular_file(path: Path) -> Path:
     """The path, if a regular file lies there.
 

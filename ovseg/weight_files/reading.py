@@ -42,6 +42,10 @@ _MISTAKEN = (
         re.compile(rb'\s*<(!doctype|html|\?xml)', re.IGNORECASE),
         'is a page of the web, not a weight file; fetch it again',
     ),
+    (
+        re.compile(rb'.{257}ustar', re.DOTALL),
+        'is a tar archive, of which nothing is read; unpack it, or save it with torch of today',
+    ),
 )
 
 
@@ -142,7 +146,7 @@ def _are_named_tensors(state: Mapping[Any, Any]) -> bool:
 
 def _read(path: Path, size: int, map_location: Device) -> Any:
     with path.open('rb') as file:
-        start = file.read(64)
+        start = file.read(512)
     if not start:
         raise UserError(f'{path} is empty; get it again')
     for pattern, what in _MISTAKEN:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import pickletools
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from zipfile import ZipFile
@@ -23,12 +22,13 @@ import torch
 from torch import Tensor
 
 from ovseg.weight_files.archives import CHUNK, check_stored
+from ovseg.weight_files.pickles import check_operations
 
 # Of data.pkl and of a source, in bytes; CLIP's largest have less than one.
 _LONGEST_TEXT = 1 << 26
-# Modules in each other, and names in all.
+# Modules in each other, and in all.
 _DEEPEST = 200
-_MOST_NAMES = 200_000
+_MOST_MODULES = 20_000
 _SCRIPT = '__torch__'
 _STORAGES = {
     'DoubleStorage': torch.float64,
@@ -79,9 +79,11 @@ def read_torchscript(archive: ZipFile, size: int) -> dict[str, Tensor]:
     root = script.read_data()
     if not isinstance(root, _Record):
         raise ValueError('its data are no module')
-    state: dict[str, Tensor] = {}
-    _collect(script, root, '', state, 0)
-    return state
+    return {
+        name: value
+        for prefix, record in _modules(script, root)
+        for name, value in _tensors(script, record, prefix)
+    }
 
 
 class _Record:
@@ -215,7 +217,7 @@ class _Archive:
         if order in self.archive.namelist() and self._text(order) != b'little':
             raise ValueError('it was written on a machine of the other byte order')
         data = self._text(f'{self.root}data.pkl')
-        _check_operations(data)
+        check_operations(data, _OPERATIONS)
         return _Unpickler(data, self).load()
 
     def storage(self, key: str, dtype: torch.dtype, count: int) -> Tensor:
@@ -260,17 +262,6 @@ class _Archive:
         return self.archive.read(member)
 
 
-def _check_operations(data: bytes) -> None:
-    """Stops at what could only be meant ill, such as a place number that fills the memory."""
-    for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
-        if operation.name not in _OPERATIONS:
-            raise pickle.UnpicklingError(
-                f'it asks for {operation.name}, which torch does not write'
-            )
-        if operation.name in ('BINPUT', 'LONG_BINPUT') and argument > count:
-            raise pickle.UnpicklingError('it numbers its objects as torch does not')
-
-
 def _classes(source: str) -> dict[str, _Kind]:
     """The classes in a source, by name; the text is searched, never compiled."""
     kinds = {}
@@ -280,21 +271,37 @@ def _classes(source: str) -> dict[str, _Kind]:
     return kinds
 
 
-def _collect(
-    script: _Archive, record: _Record, prefix: str, state: dict[str, Tensor], depth: int
-) -> None:
-    """Names as torch's own modules give them: parameters, buffers, then parts."""
-    stored = getattr(record, 'state', None)
-    if not isinstance(stored, Mapping):
-        raise ValueError(f'{record.qualified} packs what it holds by code of its own')
-    if depth > _DEEPEST or len(state) > _MOST_NAMES:
-        raise ValueError('its modules are nested without end')
+def _modules(script: _Archive, root: _Record) -> Iterator[tuple[str, _Record]]:
+    """Every module with the prefix of its names, before its parts, as torch orders them."""
+    left = [('', root, 0)]
+    for _ in range(_MOST_MODULES):
+        if not left:
+            return
+        prefix, record, depth = left.pop()
+        yield prefix, record
+        parts = [
+            (f'{prefix}{name}.', value, depth + 1)
+            for name, value in _stored(record).items()
+            if isinstance(value, _Record) and script.kind(value.qualified).is_module
+        ]
+        if parts and depth == _DEEPEST:
+            break
+        left.extend(reversed(parts))
+    raise ValueError('its modules are nested without end')
+
+
+def _tensors(script: _Archive, record: _Record, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """A module's own parameters, then its buffers."""
     kind = script.kind(record.qualified)
-    tensors = {name: value for name, value in stored.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in _stored(record).items() if isinstance(value, Tensor)}
     parameters = kind.parameters if kind.parameters is not None else frozenset(tensors)
     buffers = kind.buffers if kind.buffers is not None else frozenset(tensors) - parameters
     for names in (parameters, buffers):
-        state.update({prefix + name: value for name, value in tensors.items() if name in names})
-    for name, value in stored.items():
-        if isinstance(value, _Record) and script.kind(value.qualified).is_module:
-            _collect(script, value, f'{prefix}{name}.', state, depth + 1)
+        yield from ((prefix + name, value) for name, value in tensors.items() if name in names)
+
+
+def _stored(record: _Record) -> Mapping[str, Any]:
+    stored = getattr(record, 'state', None)
+    if not isinstance(stored, Mapping):
+        raise ValueError(f'{record.qualified} packs what it holds by code of its own')
+    return stored
