@@ -117,8 +117,8 @@ def state_of(content: object, origin: object) -> dict[str, Tensor]:
 
     Args:
         content: from :func:`read_tensors`; unwraps ``state_dict``, ``model_state_dict`` or
-            detectron2's ``model``, strips the prefixes of torch's wrappers, and leaves out the
-            sizes that OpenAI keeps beside the weights.
+            detectron2's ``model``, strips the prefixes of torch's wrappers, and leaves out
+            the sizes and the causal mask that archives of CLIP have beside the weights.
         origin: named in errors.
 
     Raises:
@@ -132,12 +132,22 @@ def state_of(content: object, origin: object) -> dict[str, Tensor]:
         raise UserError(
             f'{origin} holds no weights (name -> tensor); give a checkpoint with a state dict'
         )
-    check_finite(state, origin)
-    return {
+    weights = {
         name: value
         for name, value in without_wrappers(state, origin).items()
-        if name not in _OPENAI_EXTRAS or value.ndim
+        if not _is_no_weight(name, value)
     }
+    check_finite(weights, origin)
+    return weights
+
+
+def _is_no_weight(name: str, value: Tensor) -> bool:
+    """Whether it is a size, or the causal mask, that archives of CLIP hold beside the weights."""
+    if name in _OPENAI_EXTRAS:
+        return value.ndim == 0
+    if name.rpartition('.')[2] != 'attn_mask' or not value.is_floating_point():
+        return False
+    return value.ndim == 2 and torch.equal(value, torch.full_like(value, -torch.inf).triu(1))
 
 
 def _are_named_tensors(state: Mapping[Any, Any]) -> bool:
