@@ -145,12 +145,14 @@ def _load_open_clip(model: str | Mapping[str, Any], pretrained: str | Path) -> L
             context_length=config['text_cfg'].get('context_length', 77)
         )
     preprocess = {'mean': open_clip.OPENAI_DATASET_MEAN, 'std': open_clip.OPENAI_DATASET_STD}
-    clip = build_architecture(config)
     if pretrained == 'random':
-        weights = 'random'
+        clip, weights = build_architecture(config), 'random'
     else:
+        # Before the model is built, which takes seconds.
         path, tag = _locate_weights(name, pretrained, bool(config.get('quick_gelu', False)))
-        load_clip_weights(clip, read_state_dict(path), path)
+        state = read_state_dict(path)
+        clip = build_architecture(config)
+        load_clip_weights(clip, state, path)
         preprocess.update({key: tag[key] for key in ('mean', 'std') if tag.get(key)})
         weights = str(pretrained) if tag else Path(path).name
     return LoadedCLIP(
