@@ -190,7 +190,7 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
     if not tag:
         # A folder or a pipe is refused where files are read.
         if is_there(pretrained):
-            return str(Path(pretrained).expanduser()), {}
+            return str(pretrained), {}
         if Path(pretrained).suffix:
             raise FileNotFoundError(
                 f"clip.pretrained='{pretrained}' does not exist; check the path of the weights"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from ovseg.encoders.dense import DenseFeatures
 from ovseg.errors import UserError
 from ovseg.guides.guide import Guidance
 from ovseg.registry import MODELS
-from ovseg.weight_files import load_strictly, read_state_dict
+from ovseg.weight_files import load_strictly, read_tensors, state_of
 from ovseg.weight_files.places import SHIPPED
 
 EMBEDDED = 'embedded:'
@@ -114,7 +115,8 @@ def read_guide_weights(source: str | Path) -> dict[str, Tensor]:
     text = str(source)
     if text.startswith(EMBEDDED):
         source = f'{SHIPPED}{text.removeprefix(EMBEDDED)}'
-    state = read_state_dict(source)
+    content = read_tensors(source)
+    state = state_of(content, source) if isinstance(content, Mapping) else {}
     if not any(name.endswith('obj_proj.weight') for name in state):
         raise UserError(
             f'{source} is no file of CLIP-DINOiser weights (obj_proj and bkg_decoder); give its '

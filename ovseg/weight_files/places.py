@@ -43,11 +43,13 @@ def find_weights(name: str | Path) -> Path:
 
 
 def is_there(name: str | Path) -> bool:
-    """Whether a name is a path, of whatever kind, and not a tag of published weights.
+    """Whether a name is an address or the path of something, and not a tag of published weights.
 
     Args:
         name: what a user gave.
     """
+    if str(name).startswith((*_WEB, SHIPPED)):
+        return True
     try:
         return Path(name).expanduser().exists()
     except (OSError, ValueError):

@@ -52,6 +52,12 @@ def test_every_published_file_format_loads_the_same_weights(kind, tmp_path):
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
+def test_weights_that_ship_with_ovseg_are_taken_by_their_name():
+    refused(r'ovseg://tiny_found_scenes do not fit', VIT, 'ovseg://tiny_found_scenes')
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        load_clip(VIT, 'ovseg://nothing')
+
+
 def test_vision_switches_leave_the_text_tower_alone():
     loaded = tiny_clip('vit', activation='gelu', layer_norm_eps=1e-6)
     activations = lambda tower: {type(block.mlp.gelu) for block in tower.resblocks}  # noqa: E731
