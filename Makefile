@@ -1,40 +1,57 @@
 # Every target does its own set-up: a virtual environment in .venv, nothing installed by hand before.
-# PYTHON chooses the interpreter (3.10 to 3.12).
+# PYTHON chooses the interpreter (3.10 to 3.12), LOCK the versions, each in an environment of its own:
+# make test VENV=.venv-lowest LOCK=requirements/lowest.txt
 
 PYTHON ?= python3
 VENV ?= .venv
+LOCK ?= requirements/lock.txt
+# Processes of the tests; each takes up to 2 GB.
+JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WORDS := sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; \
-	blue ball; green fish
+# Words, or a file with one class a line: make demo WORDS="sky; red star".
+WORDS := demo/scene.txt
 
-.PHONY: demo test lint parity wheel clean
+CODE := ovseg tools demo benchmarks
+SPELLED := $(CODE) configs docs tests requirements setup.py $(wildcard *.md *.toml *.yml)
+
+.PHONY: demo test lint types parity wheel release clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python demo/image_demo.py demo/scene.png \
-		"$(WORDS)" \
-		--model trident-tiny --out-dir outputs/demo
+	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
 
 test: $(VENV)/.ready-tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
+# Rules with docstrings of all public names, format, spelling, and no eight lines twice.
 lint: $(VENV)/.ready-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(SPELLED)
+	$(BIN)/pylint $(CODE)
 
-# GOLDEN names a folder or files that the reference implementations computed.
+# mypy over the package, and over what it must see of the package's outside.
+types: $(VENV)/.ready-tests
+	$(BIN)/mypy
+
+# GOLDEN names a folder or files that the reference implementations computed; without it, every
+# golden folder beside the checkout that has checks.
 parity: $(VENV)/.ready
-	$(BIN)/python tools/check_parity.py $(GOLDEN)
+	$(BIN)/python tools/check_parity.py $(or $(GOLDEN),--all ../shared/golden)
 
 wheel: $(VENV)/.ready
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
+# Checks version, changelog, wheel and an installation in an empty environment; publishes nothing.
+release: $(VENV)/.ready-tests
+	$(BIN)/python tools/release.py
+
 clean:
 	rm -rf $(VENV) build dist outputs *.egg-info
 
-$(VENV)/.ready: requirements/lock.txt requirements/runtime.txt setup.py
+$(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -r requirements/lock.txt
+	$(PIP) install --quiet -r $(LOCK)
 	$(PIP) install --quiet -e .
 	touch $@
 

@@ -1,5 +1,6 @@
 """Packaging of ovseg: pure Python, with configs, tools and the embedded weights in the wheel."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -34,21 +35,30 @@ class BuildWithConfigs(build_py):
         shutil.copy(ROOT / 'model-index.yml', target / 'model-index.yml')
 
 
-version: dict[str, str] = {}
-for line in (ROOT / 'ovseg' / '__init__.py').read_text(encoding='utf-8').splitlines():
-    if line.startswith('__version__'):
-        exec(line, version)
+def read_version() -> str:
+    """The package's version, read without importing it: that would need torch."""
+    text = (ROOT / 'ovseg' / '__init__.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)[1]
+
 
 setup(
     name='ovseg',
-    version=version['__version__'],
+    version=read_version(),
     description='Open-vocabulary segmentation for the MM ecosystem: image and words in, masks out',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['ovseg', 'ovseg.*']),
-    package_data={'ovseg': ['py.typed', 'vocabulary/names/*', 'weights/*', 'apis/*.json']},
+    package_data={
+        'ovseg': [
+            'py.typed',
+            'vocabulary/names/*',
+            'weights/*',
+            'apis/*.json',
+            'datasets/preparation/*.json',
+        ]
+    },
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         'tests': read_requirements('tests.txt'),

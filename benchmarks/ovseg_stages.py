@@ -46,16 +46,24 @@ from ovseg.apis.building import build_model
 from ovseg.apis.profiling import MemoryPeak, StageClock
 from ovseg.apis.tables import text_table
 from ovseg.images import Images
-from ovseg.regions.mask_maps import mask_probabilities, segment_masks
+from ovseg.regions.mask_maps import WeighedMasks, mask_probabilities, masks_at
 from ovseg.regions.region_crops import RegionSettings
 from ovseg.regions.region_embeddings import crop_proposals
-from ovseg.scores.upsample import ScoreMaps
+from ovseg.scores.decide import decide
+from ovseg.scores.row_map import WindowMaps
 from ovseg.segmentors import OVSeg
 from ovseg.text import Classifier, classifier_from_rows
-from ovseg.vocabulary import Vocabulary
+from ovseg.text.decision_rule import DecisionRule
+from ovseg.text.row_groups import RowGroups
+from ovseg.vocabulary import Rejection, Vocabulary
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'ovseg'
-ENCODERS = ('backbone', 'MaskFormer head', 'CLIP image tower')
+# Stages of ovseg.segmentors, by the name that they have here.
+ENCODERS = {
+    'backbone': 'backbone',
+    'MaskFormer head': 'proposals',
+    'CLIP image tower': 'region encoder',
+}
 REGIONS = 'masks + region crops'
 _MEGABYTE = 2**20
 # A model warms up with so many masks.
@@ -196,13 +204,8 @@ class Subject:
         random = torch.Generator().manual_seed(2)
         self._image = torch.randn(1, 3, *args.image, generator=random).to(self.device)
         self._masks: int = args.masks or self.model.proposals.num_queries
-        model, clock = self.model, self.clock
-        model.backbone.forward = clock.wrap('backbone', model.backbone.forward)
-        tower = model.clip.visual
-        tower.forward = clock.wrap('CLIP image tower', tower.forward)
-        head = clock.wrap('MaskFormer head', model.proposals.forward)
-        model.proposals.forward = lambda *args: self._with_blobs(head(*args))
-        model.score_proposals = clock.wrap('scores', model.score_proposals)
+        # Random weights give no masks; these come in their place.
+        self.model.proposals.register_forward_hook(lambda _, __, found: self._with_blobs(found))
         self._warm_up()
 
     def _with_blobs(self, found: Any) -> Any:
@@ -221,15 +224,16 @@ class Subject:
     def encode(self) -> Any:
         """Encodes the image, and notes the stages."""
         self.clock.reset()
-        with MemoryPeak(self.device) as peak, self.clock.measure('all'):
+        clock = self.clock
+        with MemoryPeak(self.device) as peak, clock.listening(), clock.measure('all'):
             (encoding,) = self.model.encode(Images(self._image))
-        parts = {stage: self.clock.seconds(stage) for stage in ENCODERS}
+        parts = {name: clock.seconds(stage) for name, stage in ENCODERS.items()}
         rest = self.clock.seconds('all') - sum(parts.values())
-        for stage in ('backbone', 'MaskFormer head'):
-            self.figures.note(stage, parts[stage])
+        for name in ('backbone', 'MaskFormer head'):
+            self.figures.note(name, parts[name])
         self.figures.note(REGIONS, rest)
         self.figures.note('CLIP image tower', parts['CLIP image tower'])
-        self.figures.regions = int(encoding.valid.sum())
+        self.figures.regions = int(encoding.features.valid.sum())
         self.figures.encoder_megabytes = max(self.figures.encoder_megabytes, peak.bytes / _MEGABYTE)
         return encoding
 
@@ -244,9 +248,9 @@ class Subject:
                 self.model.segment(encoding, size, classifier)
             self.figures.label_megabytes[question] = peak.bytes / _MEGABYTE
         self.clock.reset()
-        with self.clock.measure('all'):
+        with self.clock.listening(), self.clock.measure('all'):
             self.model.segment(encoding, size, classifier)
-        scores = self.clock.seconds('scores')
+        scores = self.clock.seconds('mask scores')
         self.figures.note(f'scores, {question}', scores)
         self.figures.note(f'labels, {question}', self.clock.seconds('all') - scores)
 
@@ -269,9 +273,16 @@ class Subject:
         self._note_released(f'{len(ours)} regions', much, less, largest)
         scores = torch.rand(maps.maps.shape[1], classes, generator=torch.Generator().manual_seed(3))
         scores = scores.to(self.device)
-        strip = int(self.model.inference_settings.strip_megabytes * _MEGABYTE)
+        groups = RowGroups(torch.arange(classes), classes, torch.ones(classes), 'linear')
+        rule = DecisionRule(groups, 1.0, Rejection(), None, are_probabilities=True)
+
+        def labels_in_strips() -> Tensor:
+            return decide(
+                WeighedMasks(masks_at(maps, size), scores), rule, self.model.budget
+            ).labels
+
         theirs, *much = self._measured(lambda: labels_as_released(maps, scores, size))
-        ours, *less = self._measured(lambda: segment_masks(maps, scores, size, strip)[0])
+        ours, *less = self._measured(labels_in_strips)
         other = f'{(theirs != ours).float().mean():.0e} of labels'
         stage = f'labels, {classes} classes, {size[0]} x {size[1]}'
         self._note_released(stage, much, less, other)
@@ -290,7 +301,7 @@ class Subject:
         self.figures.released.append(row)
 
 
-def crops_as_released(image: Tensor, maps: ScoreMaps, settings: RegionSettings) -> Tensor:
+def crops_as_released(image: Tensor, maps: WindowMaps, settings: RegionSettings) -> Tensor:
     """Regions (N, 3, S, S), mask by mask, all masks at full size, two resizes a crop.
 
     Args:
@@ -319,7 +330,7 @@ def crops_as_released(image: Tensor, maps: ScoreMaps, settings: RegionSettings) 
     return torch.stack(regions)
 
 
-def labels_as_released(maps: ScoreMaps, class_scores: Tensor, size: Size) -> Tensor:
+def labels_as_released(maps: WindowMaps, class_scores: Tensor, size: Size) -> Tensor:
     """Labels (H, W) from score maps of all classes, at the network's size and at the original's.
 
     Args:

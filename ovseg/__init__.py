@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ovseg import compat as _compat
 
@@ -11,6 +11,10 @@ from ovseg import compat as _compat
 _compat.install()
 
 __version__ = '0.1.0'
+
+if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
+    from ovseg.apis import OpenVocabSegmenter, SegmentationResult, SegmentsResult, list_models
+    from ovseg.vocabulary import Rejection, Vocabulary
 
 # Public names are imported on first use: `import ovseg` stays fast and prints nothing.
 _PUBLIC = {
@@ -22,7 +26,15 @@ _PUBLIC = {
     'Rejection': 'ovseg.vocabulary',
 }
 
-__all__ = ['__version__', *_PUBLIC]
+__all__ = [
+    'OpenVocabSegmenter',
+    'Rejection',
+    'SegmentationResult',
+    'SegmentsResult',
+    'Vocabulary',
+    '__version__',
+    'list_models',
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,9 @@ from torch.nn import functional as F
 ReadRows = Callable[[int, int], Tensor]
 
 
-def source_rows(start: int, stop: int, full: int, source: int, like: Tensor | None = None):
+def source_rows(
+    start: int, stop: int, full: int, source: int, like: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Which source rows a bilinear resize reads for some output rows, align_corners False.
 
     Args:

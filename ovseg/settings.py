@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ovseg.errors import UserError, nearest
 
-_Settings = TypeVar('_Settings')
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Settings = TypeVar('_Settings', bound='DataclassInstance')
 
 
 def read_settings(kind: type[_Settings], config: Mapping[str, Any] | None, where: str) -> _Settings:

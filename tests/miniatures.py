@@ -1,39 +1,24 @@
 """Miniatures of the real data sets: the folder layout as downloaded, with three small images.
 
 ``make_miniature(name, root)`` writes what a user would have unpacked; ``prepared_miniature(name,
-root)`` also runs the preparation script, so that the data set's config works with
+root)`` also runs tools/prepare_data.py, so that the data set's config works with
 ``data_root=root``. Names are those of configs/_base_/datasets. Everything is seeded.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as run_lengths
 from scipy.io import savemat
+from scripts import ROOT, load_script
 
-ROOT = Path(__file__).resolve().parent.parent
 COUNT = 3
 SIZE = (48, 64)
 
-SCRIPTS = {
-    'voc20': 'prepare_voc',
-    'voc21': 'prepare_voc',
-    'context59': 'prepare_context',
-    'context60': 'prepare_context',
-    'context459': 'prepare_context459',
-    'coco_object': 'prepare_coco_object',
-    'coco_stuff164k': 'prepare_coco_stuff164k',
-    'cityscapes': 'prepare_cityscapes',
-    'ade20k': 'prepare_ade20k',
-    'ade847': 'prepare_ade847',
-}
-NAMES = tuple(SCRIPTS)
 CONTEXT_IDS = (2, 23, 458)  # aeroplane, bicycle, wood
 ADE_OBJECT_IDS = (2978, 312, 3148)  # wall (label 0), building (1), adding machine (846)
 
@@ -51,19 +36,15 @@ def make_miniature(name: str, root: Path) -> None:
 
 
 def prepared_miniature(name: str, root: Path) -> None:
-    """Write the layout and run the data set's preparation script on it."""
+    """Write the layout and run `tools/prepare_data.py` on it."""
     make_miniature(name, root)
-    code = load_script(SCRIPTS[name]).main([str(root), '--allow-partial', '--workers', '1'])
-    assert code == 0
+    assert prepare(name, root) == 0
 
 
-def load_script(name: str) -> ModuleType:
-    """A script of tools/dataset_converters as a module."""
-    path = ROOT / 'tools' / 'dataset_converters' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def prepare(name: str, root: Path, *options: str) -> int:
+    """Run ``tools/prepare_data.py`` on a few images, and return its exit code."""
+    words = [name, str(root), '--allow-partial', '--workers', '1', *options]
+    return load_script('prepare_data').main(words)
 
 
 def dataset_config(name: str, root: Path) -> dict:
@@ -208,3 +189,4 @@ _MAKERS = {
     'ade20k': _ade,
     'ade847': _ade_full,
 }
+NAMES = tuple(_MAKERS)

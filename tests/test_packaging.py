@@ -27,6 +27,9 @@ def test_a_wheel_holds_configs_class_words_and_the_tiny_weights(built):
         '.mim/configs/_base_/default_runtime.py',
         '.mim/tools/test.py',
         '.mim/model-index.yml',
+        '.mim/tools/dist_test.sh',
+        '.mim/tools/export.py',
+        'datasets/preparation/ade847_object_ids.json',
         'vocabulary/names/ade847.json',
         'weights/tiny_clip_scenes.safetensors',
         'weights/tiny_sam_scenes.safetensors',
@@ -57,3 +60,16 @@ def test_names_of_models_work_outside_a_checkout(built, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == '(64, 64)'
+
+
+def test_the_parity_tool_of_a_wheel_says_that_it_needs_a_checkout(built, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(built / 'ovseg' / '.mim' / 'tools' / 'check_parity.py'), 'golden'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(built)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert 'run tools/check_parity.py of a checkout' in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
-# Train on a slurm cluster, one process a GPU.
+# Train or evaluate on a slurm cluster, one process a GPU.
 # usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
+#        tools/slurm_test.sh PARTITION JOB_NAME CONFIG [CHECKPOINT] [arguments of tools/test.py]
+# slurm_test.sh is a link to this file, which does what the name says that it was called by.
 # Environment: GPUS (all), GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS (more words for srun).
 set -euo pipefail
 
+TASK=$(basename "$0" .sh)
+TASK=${TASK#slurm_}
+
 if [ $# -lt 3 ]; then
-    echo "usage: $0 PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2
+    words='PARTITION JOB_NAME CONFIG'
+    [ "$TASK" = train ] || words="$words [CHECKPOINT]"
+    echo "usage: $0 $words [arguments of tools/$TASK.py]" >&2
     exit 2
 fi
 PARTITION=$1
@@ -26,4 +33,4 @@ exec srun --partition="$PARTITION" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$TOOLS/train.py" "$@" --launcher slurm
+    "${PYTHON:-python}" -u "$TOOLS/$TASK.py" "$@" --launcher slurm

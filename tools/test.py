@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 
-from ovseg.apis.building import segmentor_kind
+from ovseg.apis.building import model_kind
 from ovseg.engine.explain import explained
 from ovseg.engine.launch import (
     add_common_arguments,
@@ -27,6 +27,7 @@ from ovseg.errors import UserError, run_cli
 from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol, IoUReport
 from ovseg.evaluation.protocol import resize_of
 from ovseg.files import written_whole
+from ovseg.segmentors import Segmentor
 
 # What a test does without; a config with one half of such a group is an error for mmengine.
 _NOT_FOR_TESTING = (
@@ -69,11 +70,13 @@ def check_weights(config: Config) -> None:
     Raises:
         UserError: the model would be tested with random weights.
     """
-    kind = segmentor_kind(config.model)
-    if kind is not None and config.get('load_from'):
-        config.load_from = kind.place_checkpoint(config.model, config.load_from)
-        return
-    if (kind is None or kind.needs_checkpoint(config.model)) and not config.get('load_from'):
+    kind = model_kind(config.model)
+    if kind is None:
+        return  # the Runner tells that there is no such model
+    is_ours, checkpoint = issubclass(kind, Segmentor), config.get('load_from')
+    if is_ours and checkpoint:
+        config.load_from = kind.place_checkpoint(config.model, checkpoint)
+    elif not checkpoint and (not is_ours or kind.needs_checkpoint(config.model)):
         raise UserError(
             f'{config.model.type} needs trained weights and none were given; add the checkpoint '
             'after the config: tools/test.py CONFIG CHECKPOINT'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import open_clip
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -125,7 +125,7 @@ def check_block(block: nn.Module) -> None:
     Raises:
         UserError: the block is not open_clip's standard pre-norm block.
     """
-    if not isinstance(block, open_clip.transformer.ResidualAttentionBlock):
+    if not isinstance(block, ResidualAttentionBlock):
         raise UserError(
             f"a transformer block is a {type(block).__name__}, only open_clip's standard "
             'ResidualAttentionBlock can be run densely; choose another CLIP model'
@@ -133,7 +133,7 @@ def check_block(block: nn.Module) -> None:
 
 
 def run_block(
-    block: nn.Module,
+    block: ResidualAttentionBlock,
     tokens: Tensor,
     spec: LastBlockSpec,
     with_queries: bool = False,
@@ -184,7 +184,7 @@ def run_block(
 
 
 def finish_block(
-    block: nn.Module, mixed: Tensor, residual: Tensor | None, ffn: bool
+    block: ResidualAttentionBlock, mixed: Tensor, residual: Tensor | None, ffn: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Tokens after a block from the values that its attention mixed.
 

@@ -76,6 +76,7 @@ def neighbours_only(
 
     Source: NACLIP (arXiv 2404.08181), ablation "neighbourhood only".
     """
+    assert context.bias is not None  # NEEDS_BIAS
     lengths = (t.float().norm(dim=-1).mean(-1) for t in (q, k))  # (B, heads) each
     sharpness = context.scale * q.shape[-1] ** -0.5 * next(lengths).mul(next(lengths)).mean(-1)
     weights = (sharpness[:, None, None] * context.bias.float()).softmax(-1)

@@ -39,8 +39,8 @@ def build_model(
         FileNotFoundError: there is no such weights file.
     """
     settings = config.get('model')
-    kind = segmentor_kind(settings)
-    if kind is None:
+    kind = model_kind(settings)
+    if kind is None or not issubclass(kind, Segmentor):
         raise UserError(f'The config {config.filename} has no model to load.')
     if kind.needs_checkpoint(settings):
         checkpoint = checkpoint or config.get('load_from')
@@ -68,8 +68,8 @@ def build_model(
     return model
 
 
-def segmentor_kind(settings: Mapping[str, Any] | None) -> type[Segmentor] | None:
-    """The class of segmentor that a model's settings name; None for anything else.
+def model_kind(settings: Mapping[str, Any] | None) -> type | None:
+    """The class that a model's settings name by its registered name; None where there is none.
 
     Args:
         settings: ``config.model``.
@@ -78,4 +78,4 @@ def segmentor_kind(settings: Mapping[str, Any] | None) -> type[Segmentor] | None
         return None
     with DefaultScope.overwrite_default_scope('ovseg'):
         kind = MODELS.get(settings['type'])
-    return kind if isinstance(kind, type) and issubclass(kind, Segmentor) else None
+    return kind if isinstance(kind, type) else None

@@ -67,9 +67,8 @@ class StageClock:
             'SAM refinement': seconds['SAM refinement'],
             'regions': seconds['finish'] - seconds['SAM refinement'],
         }
-        always = ('encoder', 'scores', 'upsample + argmax')
-        # The others are those of some methods only.
-        return {name: took for name, took in stages.items() if name in always or took > _NOTHING}
+        rare = ('SAM correlation', 'SAM refinement', 'regions')
+        return {name: took for name, took in stages.items() if name not in rare or took > _NOTHING}
 
     def _now(self) -> float:
         if self._device.type == 'cuda':

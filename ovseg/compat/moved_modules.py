@@ -19,6 +19,7 @@ _PACKAGE = 'ovseg.'
 # Old name -> new name, both below ovseg.
 MOVED = {
     'visualization.writing': 'files',
+    'datasets.renumbering': 'datasets.preparation.renumbering',
     'backbones.checkpoints': 'weight_files',
     'backbones.download': 'downloads',
     'guides.proxy': 'affinity.proxy',

@@ -16,7 +16,7 @@ class ADE20K150Dataset(LabelMapDataset):
 
     METAINFO = {**ADE20KDataset.METAINFO, 'ignore_index': 255}
     REDUCE_ZERO_LABEL = True
-    PREPARED_BY = 'prepare_ade20k.py'
+    PREPARED_BY = 'ade20k'
 
 
 @DATASETS.register_module()
@@ -30,4 +30,4 @@ class ADE847Dataset(LabelMapDataset):
     }
     SEG_MAP_SUFFIX = '.tif'
     IGNORED_LABELS = (65535,)
-    PREPARED_BY = 'prepare_ade847.py'
+    PREPARED_BY = 'ade847'

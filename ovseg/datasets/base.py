@@ -100,11 +100,13 @@ class LabelMapDataset(BaseSegDataset):
         FileNotFoundError: a missing or empty folder, a missing list, images without labels.
     """
 
+    METAINFO: ClassVar[dict[str, Any]] = {}
     IMG_SUFFIX: ClassVar[str] = '.jpg'
     SEG_MAP_SUFFIX: ClassVar[str] = '.png'
     REDUCE_ZERO_LABEL: ClassVar[bool] = False
     # Values in the label files that mean "no class here".
     IGNORED_LABELS: ClassVar[tuple[int, ...]] = (255,)
+    # Name for tools/prepare_data.py; empty where nothing prepares the data.
     PREPARED_BY: ClassVar[str] = ''
 
     def __init__(
@@ -215,11 +217,11 @@ class LabelMapDataset(BaseSegDataset):
                 )
 
     def _missing(self, what: str, where: str) -> FileNotFoundError:
-        script = f'tools/dataset_converters/{self.PREPARED_BY}'
         root = os.path.abspath(self.data_root or '.')
+        command = f'`python tools/prepare_data.py {self.PREPARED_BY} {root}` (docs/data.md)'
+        remedy = f'prepare the data with {command} or ' if self.PREPARED_BY else ''
         return FileNotFoundError(
-            f'{type(self).__name__}: {what}: {os.path.abspath(where)}; prepare the data with '
-            f'`python {script} {root}` (docs/data.md) or correct data_root'
+            f'{type(self).__name__}: {what}: {os.path.abspath(where)}; {remedy}correct data_root'
         )
 
 

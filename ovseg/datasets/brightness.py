@@ -28,7 +28,7 @@ class RandomBrightness(BaseTransform):
     def __init__(self, span: tuple[float, float] = (0.5, 1.5)) -> None:
         if len(span) != 2 or not 0 <= span[0] <= span[1]:
             raise UserError(f'RandomBrightness.span must be two factors, got {tuple(span)}')
-        self.span = tuple(span)
+        self.span = (span[0], span[1])
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Changes the image."""

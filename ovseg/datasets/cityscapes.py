@@ -15,4 +15,4 @@ class CityscapesSegDataset(LabelMapDataset):
     METAINFO = {**CityscapesDataset.METAINFO, 'ignore_index': 255}
     IMG_SUFFIX = '_leftImg8bit.png'
     SEG_MAP_SUFFIX = '_gtFine_labelTrainIds.png'
-    PREPARED_BY = 'prepare_cityscapes.py'
+    PREPARED_BY = 'cityscapes'

@@ -24,7 +24,7 @@ class COCOStuff164kDataset(LabelMapDataset):
 
     METAINFO = {**COCOStuffDataset.METAINFO, 'ignore_index': 255}
     SEG_MAP_SUFFIX = '_labelTrainIds.png'
-    PREPARED_BY = 'prepare_coco_stuff164k.py'
+    PREPARED_BY = 'coco_stuff164k'
 
 
 @DATASETS.register_module()
@@ -41,4 +41,4 @@ class COCOObjectDataset(LabelMapDataset):
         'ignore_index': 255,
     }
     SEG_MAP_SUFFIX = '_instanceTrainIds.png'
-    PREPARED_BY = 'prepare_coco_object.py'
+    PREPARED_BY = 'coco_object'

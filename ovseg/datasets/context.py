@@ -19,7 +19,7 @@ class Context60Dataset(LabelMapDataset):
     """
 
     METAINFO = {**PascalContextDataset.METAINFO, 'ignore_index': 255}
-    PREPARED_BY = 'prepare_context.py'
+    PREPARED_BY = 'context'
 
 
 @DATASETS.register_module()
@@ -45,4 +45,4 @@ class Context459Dataset(LabelMapDataset):
     }
     SEG_MAP_SUFFIX = '.tif'
     IGNORED_LABELS = (459, 65535)
-    PREPARED_BY = 'prepare_context459.py'
+    PREPARED_BY = 'context459'

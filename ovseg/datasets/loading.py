@@ -91,7 +91,7 @@ class LoadSegLabels(BaseTransform):
         ignored = np.isin(raw, results.get('ignored_labels', (ignore_index,)))
         if 'num_label_values' in results:
             _check_values(raw, ignored, results['num_label_values'], path)
-        labels = raw
+        labels: npt.NDArray[np.integer] = raw
         if results.get('reduce_zero_label'):
             ignored |= raw == 0
             labels = raw - 1

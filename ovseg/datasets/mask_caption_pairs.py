@@ -104,7 +104,7 @@ class MaskCaptionPairs(Dataset):
         else:
             view, mask = centred_view(image, mask, self.size)
         pixels = np.array(view)
-        sample = {
+        sample: dict[str, Tensor | str] = {
             'inputs': torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
             'caption': pair.title,
         }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
 from ovseg.registry import DATASETS
@@ -26,9 +27,8 @@ class SeededSamplesDataset(Dataset):
         seed: number of the whole training.
     """
 
-    def __init__(self, dataset: Mapping[str, Any] | Dataset, seed: int = 0) -> None:
-        is_config = isinstance(dataset, Mapping)
-        self.dataset = DATASETS.build(dataset) if is_config else dataset
+    def __init__(self, dataset: Mapping[str, Any] | BaseDataset, seed: int = 0) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         self.seed = seed
         self.epoch = 0
 

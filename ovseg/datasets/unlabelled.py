@@ -43,7 +43,9 @@ class SuppressLabels(BaseTransform):
                 "SuppressLabels.classes must be 'all' or a list of class numbers from 0, "
                 f'got {classes!r}'
             )
-        self.classes = 'all' if is_all else tuple(classes)
+        self.classes: Literal['all'] | tuple[int, ...] = (
+            'all' if isinstance(classes, str) else tuple(classes)
+        )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Marks the pixels."""
@@ -52,7 +54,7 @@ class SuppressLabels(BaseTransform):
             results.setdefault('seg_fields', []).append('gt_seg_map')
             return results
         labels = results['gt_seg_map'].astype(np.int32)
-        if self.classes == 'all':
+        if isinstance(self.classes, str):
             hidden = labels != results.get('ignore_index', 255)
         else:
             hidden = np.isin(labels, self.classes)

@@ -13,7 +13,7 @@ class VOC21Dataset(LabelMapDataset):
     """VOC 2012 with the background as class 0; the white borders (255) are ignored."""
 
     METAINFO = {**PascalVOCDataset.METAINFO, 'ignore_index': 255}
-    PREPARED_BY = 'prepare_voc.py'
+    PREPARED_BY = 'voc'
 
 
 @DATASETS.register_module()

@@ -6,17 +6,17 @@ at hand is the one that was adapted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
-from ovseg.weight_files import load_strictly, read_state_dict
+from ovseg.weight_files import describe_mismatch, load_strictly, read_state_dict
 
 Adapted = Literal['image_tower', 'mask_prompts']
 
@@ -25,6 +25,7 @@ PROMPTS = 'visual.mask_embedding'
 _VISUAL = 'visual.'
 _SCALE = 'logit_scale'
 _CLIP = 'clip.'
+_INSIDE_OVSEG = 'clip_adapter.clip_model.'
 
 
 @dataclass(frozen=True)
@@ -138,3 +139,29 @@ def image_tower(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     tower = {name: value for name, value in clip.items() if not is_frozen(name, 'image_tower')}
     return {**tower, CHECKSUM: frozen_checksum(clip.items(), 'image_tower')}
+
+
+def put_into_ovseg(ovseg: Mapping[str, Any], state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Replaces the CLIP of an OVSeg checkpoint.
+
+    Args:
+        ovseg: content of the checkpoint; its state dict is changed in place, so that it keeps the
+            version that detectron2 looks for.
+        state: the whole CLIP under OpenAI's names, with mask prompts or without.
+        path: of the checkpoint, for messages.
+
+    Raises:
+        UserError: no OVSeg checkpoint, or one with another CLIP.
+    """
+    model = ovseg.get('model')
+    if not isinstance(model, MutableMapping):
+        raise UserError(f"{path} has no 'model'; give a checkpoint of OVSeg, as released")
+    start = _INSIDE_OVSEG
+    own = {key.removeprefix(start): value for key, value in model.items() if key.startswith(start)}
+    # A checkpoint of the baseline has no prompts yet.
+    compared = {key: value for key, value in own.items() if key != PROMPTS or key in state}
+    given = {key: value for key, value in state.items() if key != PROMPTS or key in own}
+    if problems := describe_mismatch(compared, given):
+        raise UserError(f'the CLIP in {path} is another one: {problems}; check that both are one')
+    for key, value in state.items():
+        model[start + key] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from open_clip.modified_resnet import ModifiedResNet
@@ -14,7 +15,7 @@ from ovseg.encoders.dense import DenseEncoder
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 
-_ENCODERS: dict[type[nn.Module], type[nn.Module]] = {
+_ENCODERS: dict[type[nn.Module], Callable[..., DenseEncoder]] = {
     VisionTransformer: CLIPViTEncoder,
     ModifiedResNet: CLIPResNetEncoder,
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import open_clip
+from open_clip import CLIP, CustomTextCLIP
 from open_clip import pretrained as open_clip_weights
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
@@ -42,7 +43,7 @@ class LoadedCLIP:
         weights: tag, file name, ``'embedded'`` or ``'random'``.
     """
 
-    model: nn.Module
+    model: CLIP | CustomTextCLIP
     tokenizer: Callable[..., Tensor]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -106,7 +107,7 @@ def load_clip(
     return loaded
 
 
-def build_architecture(config: Mapping[str, Any]) -> nn.Module:
+def build_architecture(config: Mapping[str, Any]) -> CLIP | CustomTextCLIP:
     """Returns an open_clip model with random weights from an open_clip model config.
 
     Args:
@@ -116,16 +117,16 @@ def build_architecture(config: Mapping[str, Any]) -> nn.Module:
     Raises:
         UserError: the config has a field that open_clip does not know.
     """
-    config = deepcopy(dict(config))
-    custom_text = config.pop('custom_text', False) or 'hf_model_name' in config['text_cfg']
+    settings = deepcopy(dict(config))
+    custom_text = settings.pop('custom_text', False) or 'hf_model_name' in settings['text_cfg']
     for tower in ('vision_cfg', 'text_cfg'):
         # Weights of single towers are never fetched behind the user's back.
         key = 'timm_model_pretrained' if tower == 'vision_cfg' else 'hf_model_pretrained'
-        if key.replace('pretrained', 'name') in config[tower]:
-            config[tower] = {**config[tower], key: False}
-    model_class = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
+        if key.replace('pretrained', 'name') in settings[tower]:
+            settings[tower] = {**settings[tower], key: False}
+    model_class = CustomTextCLIP if custom_text else CLIP
     try:
-        return model_class(**config)
+        return model_class(**settings)
     except TypeError as error:
         raise UserError(f'clip.model is not an open_clip model config: {error}') from error
 
@@ -160,7 +161,9 @@ def _load_open_clip(model: str | Mapping[str, Any], pretrained: str | Path) -> L
     )
 
 
-def load_clip_weights(clip: nn.Module, state: dict[str, Tensor], origin: object) -> None:
+def load_clip_weights(
+    clip: CLIP | CustomTextCLIP, state: dict[str, Tensor], origin: object
+) -> None:
     """Loads a state dict in OpenAI's, open_clip's or a format that open_clip converts, strictly.
 
     Args:

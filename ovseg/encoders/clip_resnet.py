@@ -12,6 +12,7 @@ from ovseg.encoders.attention_pool import attend, mean_and_positions
 from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.encoders.position import resize_position_embedding
 from ovseg.errors import UserError
+from ovseg.sizes import spatial_size
 
 POOLINGS = ('value', 'attention')
 
@@ -66,9 +67,9 @@ class CLIPResNetEncoder(nn.Module):
                 stages[layer] = dense
         grid = dense.shape[-2:]
         flat = dense.flatten(2).transpose(1, 2)
-        values = pool.v_proj(flat) if self.pooling == 'value' or 'tokens' in outputs else None
-        is_value = self.pooling == 'value'
-        if is_value:
+        with_tokens = 'tokens' in outputs
+        values = pool.v_proj(flat) if self.pooling == 'value' or with_tokens else None
+        if self.pooling == 'value':
             patch = pool.c_proj(values)
         else:
             tokens = mean_and_positions(dense)
@@ -77,7 +78,9 @@ class CLIPResNetEncoder(nn.Module):
             patch=patch.transpose(1, 2).unflatten(2, grid),
             keys=pool.k_proj(flat) if 'keys' in outputs else None,
             queries=pool.q_proj(flat) if 'queries' in outputs else None,
-            tokens=values.transpose(1, 2).unflatten(2, grid) if 'tokens' in outputs else None,
+            tokens=None
+            if values is None or not with_tokens
+            else values.transpose(1, 2).unflatten(2, grid),
             embedding=self._embedding(dense) if 'embedding' in outputs else None,
             intermediates=tuple(stages[layer] for layer in layers),
         )
@@ -100,7 +103,7 @@ class CLIPResNetEncoder(nn.Module):
         pool = self.visual.attnpool
         side = round((len(pool.positional_embedding) - 1) ** 0.5)
         position = resize_position_embedding(
-            pool.positional_embedding, (side, side), tuple(dense.shape[-2:]), 'always'
+            pool.positional_embedding, (side, side), spatial_size(dense), 'always'
         )
         tokens = mean_and_positions(dense) + position
         return attend(pool, tokens, tokens)[:, 0]

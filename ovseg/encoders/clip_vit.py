@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,6 +59,7 @@ class CLIPViTEncoder(nn.Module):
     """
 
     has_patch_grid = True
+    pad_value: Tensor
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class CLIPViTEncoder(nn.Module):
             # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
             done = run_block(block, tokens, PLAIN_BLOCK)
             tokens = done.tokens
-            if block is mlp_block:
+            if block is mlp_block and done.mlp_input is not None:
                 maps['mlp_input'] = drop_class_token(done.mlp_input, grid)
             if layer in layers:
                 maps[layer] = drop_class_token(tokens, grid)
@@ -263,7 +264,7 @@ class CLIPViTEncoder(nn.Module):
         return visual.ln_pre(tokens + self._position(grid, tokens)), grid
 
     @property
-    def _mlp_block(self) -> nn.Module:
+    def _mlp_block(self) -> ResidualAttentionBlock:
         blocks = self.visual.transformer.resblocks
         if not -len(blocks) <= self.mlp_input_layer <= -2:
             raise UserError(
@@ -335,7 +336,7 @@ class CLIPViTEncoder(nn.Module):
         self._positions.move_to_end(key)
         return self._positions[key]
 
-    def _embedding(self, block: nn.Module, tokens: Tensor) -> Tensor:
+    def _embedding(self, block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
         """The image embedding of CLIP itself: plain last block, its own pooling."""
         pooled, _ = self.visual._pool(block(tokens))
         return pooled @ self.visual.proj

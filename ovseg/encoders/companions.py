@@ -139,6 +139,8 @@ class SAMCompanion(nn.Module):
     """
 
     stride = None
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, model: str | Mapping[str, Any] = 'vit_b', pretrained: str | Path | None = None

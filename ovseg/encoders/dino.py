@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import timm
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,7 +71,6 @@ def load_dino(model: str | Mapping[str, Any], pretrained: str | Path | None = No
         UserError: unknown name, weights that do not fit, or no network for the download.
         FileNotFoundError: there is no such file.
     """
-    mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     if isinstance(model, str) and model in EMBEDDED_DINOS:
         if pretrained not in (None, 'embedded'):
             raise UserError(
@@ -83,15 +82,17 @@ def load_dino(model: str | Mapping[str, Any], pretrained: str | Path | None = No
         vit, mean, std = build_tiny_dino(model)
         return LoadedDINO(_frozen(vit), tuple(mean), tuple(std), 'embedded')
     vit = build_dino(model)
+    mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     if pretrained == 'random':
         return LoadedDINO(_frozen(vit), mean, std, 'random')
-    if pretrained is None and not isinstance(model, str):
-        raise UserError("dino.pretrained must name a file, or 'random', for a dino.model of yours")
-    path = pretrained
-    if path is None:
-        path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', _KEY)
-    load_strictly(vit, read_state_dict(path), path)
-    return LoadedDINO(_frozen(vit), mean, std, Path(path).name)
+    if pretrained is None:
+        if not isinstance(model, str):
+            raise UserError(
+                "dino.pretrained must name a file, or 'random', for a dino.model of yours"
+            )
+        pretrained = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', _KEY)
+    load_strictly(vit, read_state_dict(pretrained), pretrained)
+    return LoadedDINO(_frozen(vit), mean, std, Path(pretrained).name)
 
 
 def build_dino(model: str | Mapping[str, Any]) -> VisionTransformer:
@@ -110,7 +111,8 @@ def build_dino(model: str | Mapping[str, Any]) -> VisionTransformer:
                 f"dino.model must be one of {', '.join(names)} or a dict, got '{model}'."
                 f'{nearest(model, names)}'
             )
-        return timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
+        vit = timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
+        return cast('VisionTransformer', vit)  # what timm makes of these names
     try:
         # timm's default epsilon is DINO's, 1e-6.
         return VisionTransformer(**{'num_classes': 0, **model})
@@ -137,6 +139,9 @@ class DINOEncoder(nn.Module):
     released code.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, dino: LoadedDINO) -> None:
         super().__init__()
         self.vit = dino.model
@@ -160,21 +165,17 @@ class DINOEncoder(nn.Module):
             (B, C, h, w), not normalised; class and register tokens are dropped.
         """
         tokens, grid = self._embed(image)
-        for block in self.vit.blocks[:-1]:
+        *earlier, last = self.vit.blocks
+        for block in earlier:
             tokens = block(tokens)
-        last = self.vit.blocks[-1]
         if quantity == 'tokens':
             patches = self.vit.norm(last(tokens))[:, self.vit.num_prefix_tokens :]
         else:
+            last = cast('Block', last)  # as all vision transformers of DINO have
             normed = last.norm1(tokens)[:, self.vit.num_prefix_tokens :]
-            patches = self._projected(normed, _THIRDS[quantity])
+            qkv = cast('nn.Linear', last.attn.qkv)
+            patches = _projected(qkv, normed, _THIRDS[quantity])
         return patches.transpose(1, 2).unflatten(2, grid)
-
-    def _projected(self, tokens: Tensor, thirds: tuple[int, ...]) -> Tensor:
-        qkv = self.vit.blocks[-1].attn.qkv
-        weight = sum(qkv.weight.chunk(3)[third] for third in thirds)
-        bias = None if qkv.bias is None else sum(qkv.bias.chunk(3)[third] for third in thirds)
-        return F.linear(tokens, weight, bias)
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Tokens entering the first block (B, 1 + h*w, C), and the grid."""
@@ -185,6 +186,7 @@ class DINOEncoder(nn.Module):
         grid = (patches.shape[2], patches.shape[3])
         patches = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
         position = self._position(grid)
+        assert vit.cls_token is not None  # every DINO has one
         class_token = vit.cls_token + position[:1]
         prefix = (
             class_token if vit.reg_token is None else torch.cat([class_token, vit.reg_token], 1)
@@ -195,8 +197,19 @@ class DINOEncoder(nn.Module):
     def _position(self, grid: tuple[int, int]) -> Tensor:
         """(1 + h*w, C), class token first."""
         vit = self.vit
+        assert vit.pos_embed is not None  # every DINO has one
         embedding = vit.pos_embed[0]
         if vit.no_embed_class:
             embedding = F.pad(embedding, (0, 0, 1, 0))
         trained = tuple(vit.patch_embed.grid_size)
         return resize_position_embedding(embedding, trained, grid, self.position_resize)
+
+
+def _projected(qkv: nn.Linear, tokens: Tensor, thirds: tuple[int, ...]) -> Tensor:
+    weight = _added(qkv.weight, thirds)
+    return F.linear(tokens, weight, None if qkv.bias is None else _added(qkv.bias, thirds))
+
+
+def _added(stacked: Tensor, thirds: tuple[int, ...]) -> Tensor:
+    first, *others = (stacked.chunk(3)[third] for third in thirds)
+    return sum(others, start=first)

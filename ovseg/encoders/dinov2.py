@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -44,15 +44,14 @@ def load_dinov2(model: str | Mapping[str, Any], pretrained: str | Path | None = 
     vit = build_dinov2(model)
     weights = 'random'
     if pretrained != 'random':
-        if pretrained is None and not isinstance(model, str):
-            raise UserError(
-                "dinov2.pretrained must name a file, or 'random', for a dinov2.model of yours"
-            )
-        path = pretrained
         if pretrained is None:
-            path = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', 'companion.pretrained')
-        load_strictly(vit, from_published(read_state_dict(path)), path)
-        weights = Path(path).name
+            if not isinstance(model, str):
+                raise UserError(
+                    "dinov2.pretrained must name a file, or 'random', for a dinov2.model of yours"
+                )
+            pretrained = fetch_url(f'{_HOST}/{PUBLISHED[model][1]}', 'companion.pretrained')
+        load_strictly(vit, from_published(read_state_dict(pretrained)), pretrained)
+        weights = Path(pretrained).name
     return LoadedDINO(
         vit.eval().requires_grad_(False),
         IMAGENET_DEFAULT_MEAN,
@@ -78,7 +77,8 @@ def build_dinov2(model: str | Mapping[str, Any]) -> VisionTransformer:
                 f"dinov2.model must be one of {', '.join(PUBLISHED)} or a dict, got '{model}'."
                 f'{nearest(model, PUBLISHED)}'
             )
-        return timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
+        vit = timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
+        return cast('VisionTransformer', vit)  # what timm makes of these names
     settings = {'num_classes': 0, 'init_values': 1.0, **model}
     # timm adds no position to registers, so the class token has its own inside of it.
     settings['no_embed_class'] = bool(settings.get('reg_tokens'))

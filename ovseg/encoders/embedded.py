@@ -46,13 +46,24 @@ def read_embedded(
     )
 
 
-def write_embedded(path: str | Path, facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> int:
+def write_embedded(
+    path: str | Path,
+    kind: str,
+    state: Mapping[str, Tensor],
+    *,
+    origin: Mapping[str, Any],
+    **facts: Any,
+) -> int:
     """Writes ``PATH.safetensors`` and ``PATH.json`` for :func:`read_embedded`.
 
     Args:
         path: where to, with or without the suffix.
-        facts: for the description; ``kind`` says what it is.
+        kind: 'clip', 'dino', 'found' or 'sam': which function builds it.
         state: stored in float16.
+        origin: how the weights were made, for people.
+        facts: what that function reads: the ``model``'s arguments, pixel ``mean`` and ``std`` in
+            the model's own units; ``token_ids`` of a CLIP's rows of the token embedding; ``dino``
+            and ``channels`` of a FOUND.
 
     Returns:
         Size of the weights in bytes.
@@ -62,8 +73,9 @@ def write_embedded(path: str | Path, facts: Mapping[str, Any], state: Mapping[st
     """
     path = Path(path).with_suffix('')
     size = write_weights(path.with_suffix('.safetensors'), state)
+    described = {'kind': kind, **facts, 'origin': dict(origin)}
     with written_whole(path.with_suffix('.json')) as temporary:
-        temporary.write_text(json.dumps(dict(facts), indent=2) + '\n', encoding='utf-8')
+        temporary.write_text(json.dumps(described, indent=2) + '\n', encoding='utf-8')
     return size
 
 

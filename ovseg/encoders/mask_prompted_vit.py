@@ -62,7 +62,7 @@ class MaskPromptedViT(VisionTransformer):
             self.add_module(name, child)
         for name, parameter in visual.named_parameters(recurse=False):
             self.register_parameter(name, parameter)
-        own = vars(self)
+        own = self.__dict__
         for name in vars(visual).keys() - own.keys():
             own[name] = vars(visual)[name]
         patches, width = len(visual.positional_embedding) - 1, visual.conv1.out_channels

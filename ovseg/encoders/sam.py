@@ -68,18 +68,19 @@ def load_sam(model: str | Mapping[str, Any], pretrained: str | Path | None = Non
     name = model if isinstance(model, str) else 'custom'
     if pretrained == 'random':
         return LoadedSAM(_frozen(sam), name, 'random')
-    if pretrained is None and not isinstance(model, str):
-        raise UserError("sam.pretrained must name a file, or 'random', for a sam.model of yours")
-    path = pretrained
-    if path is None:
+    if pretrained is None:
+        if not isinstance(model, str):
+            raise UserError(
+                "sam.pretrained must name a file, or 'random', for a sam.model of yours"
+            )
         file = PUBLISHED[model]
         # The names end in the first digits of the files' MD5 sums.
         digest = Path(file).stem.rpartition('_')[2]
-        path = fetch_url(f'{_HOST}/{file}', 'sam.pretrained', f'md5:{digest}')
-    state = read_state_dict(path)
-    _check_size(state, name, path)
-    load_strictly(sam, state, path)
-    return LoadedSAM(_frozen(sam), name, Path(path).name)
+        pretrained = fetch_url(f'{_HOST}/{file}', 'sam.pretrained', f'md5:{digest}')
+    state = read_state_dict(pretrained)
+    _check_size(state, name, pretrained)
+    load_strictly(sam, state, pretrained)
+    return LoadedSAM(_frozen(sam), name, Path(pretrained).name)
 
 
 def _build(model: str | Mapping[str, Any]) -> Sam:

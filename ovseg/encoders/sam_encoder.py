@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from segment_anything.modeling.image_encoder import Block, get_rel_pos
+from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
@@ -66,7 +66,7 @@ class GlobalAttention:
         values: (heads, N, d), N = g * g, row-major.
     """
 
-    def __init__(self, attention: nn.Module, tokens: Tensor) -> None:
+    def __init__(self, attention: Attention, tokens: Tensor) -> None:
         grid = tokens.shape[1:3]
         heads = attention.num_heads
         qkv = attention.qkv(tokens).flatten(0, 2).unflatten(1, (3, heads, -1))

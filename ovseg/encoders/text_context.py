@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import open_clip
 import torch
-from open_clip.transformer import TextTransformer
-from torch import Tensor, nn
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer
+from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.affinity.last_block import finish_block
@@ -131,7 +131,7 @@ def tokenize_names(names: Sequence[str], context_length: int) -> Tensor:
     return tokenizer(list(names), context_length=context_length)
 
 
-def _run_block(block: nn.Module, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+def _run_block(block: ResidualAttentionBlock, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """A causal block over sentences that begin alike; their beginning is computed once.
 
     Args:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ovseg.encoders.embedded import fill_and_freeze, read_embedded, write_embedded
+from ovseg.encoders.embedded import fill_and_freeze, read_embedded
 from ovseg.weight_files import WEIGHTS
 
 
@@ -22,7 +20,7 @@ def build_tiny_dino(
 
     Args:
         name: ``NAME.safetensors`` and ``NAME.json`` lie in the folder.
-        folder: the package's own, or one that ``tools/export_tiny_dino.py`` wrote to.
+        folder: the package's own, or one that ``tools/export.py tiny-dino`` wrote to.
 
     Raises:
         UserError: no such model, or weights that do not fit its description.
@@ -36,40 +34,6 @@ def build_tiny_dino(
     vit = VisionTransformer(**facts['model'])
     fill_and_freeze(vit, state, name)
     return vit, tuple(facts['mean']), tuple(facts['std'])
-
-
-def save_tiny_dino(
-    path: str | Path,
-    state: Mapping[str, Tensor],
-    model: Mapping[str, Any],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    origin: Mapping[str, Any],
-) -> int:
-    """Writes ``PATH.safetensors`` and ``PATH.json`` for :func:`build_tiny_dino`.
-
-    Args:
-        path: where to, with or without the suffix.
-        state: of the vision transformer.
-        model: arguments of timm's ``VisionTransformer``.
-        mean: pixel mean, RGB, in units of [0, 1].
-        std: pixel standard deviation, likewise.
-        origin: how the weights were made, for people.
-
-    Returns:
-        Size of the weights in bytes; they are stored in float16.
-
-    Raises:
-        UserError: a weight is not finite in float16.
-    """
-    facts = {
-        'kind': 'dino',
-        'model': dict(model),
-        'mean': list(mean),
-        'std': list(std),
-        'origin': dict(origin),
-    }
-    return write_embedded(path, facts, state)
 
 
 class FoundDecoder(nn.Module):
@@ -95,7 +59,7 @@ def build_tiny_found(
 
     Args:
         name: ``NAME.safetensors`` and ``NAME.json`` lie in the folder.
-        folder: the package's own, or one that ``tools/export_tiny_dino.py`` wrote to.
+        folder: the package's own, or one that ``tools/export.py tiny-dino`` wrote to.
 
     Raises:
         UserError: no such model, or weights that do not fit its description.
@@ -104,26 +68,3 @@ def build_tiny_found(
     found = FoundDecoder(facts['channels'])
     fill_and_freeze(found, state, name)
     return found, facts['dino']
-
-
-def save_tiny_found(
-    path: str | Path, found: FoundDecoder, dino: str, origin: Mapping[str, Any]
-) -> int:
-    """Writes ``PATH.safetensors`` and ``PATH.json`` for :func:`build_tiny_found`.
-
-    Args:
-        path: where to, with or without the suffix.
-        found: its weights are stored in float16 as ``decoder.weight`` and ``decoder.bias``.
-        dino: name of the embedded DINO that it was trained on.
-        origin: how the weights were made, for people.
-
-    Returns:
-        Size of the weights in bytes.
-    """
-    facts = {
-        'kind': 'found',
-        'channels': found.decoder.in_channels,
-        'dino': dino,
-        'origin': dict(origin),
-    }
-    return write_embedded(path, facts, found.state_dict())

@@ -33,6 +33,8 @@ class CLIPResNet(ModifiedResNet):
     Source: CLIP (arXiv 2103.00020); DenseCLIP's baseline (arXiv 2112.01518).
     """
 
+    attnpool: DenseAttentionPool | None
+
     def __init__(
         self,
         layers: Sequence[int],
@@ -54,7 +56,7 @@ class CLIPResNet(ModifiedResNet):
         if self.pretrained is not None:
             load_vision_tower(self, self.pretrained, may_be_dropped=('attnpool.',), keep=False)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...] | TextAlignedFeatures:
         """Image (B, 3, H, W), normalised -> four maps of strides 4, 8, 16 and 32.
 
         The stem rounds sizes up, every later pooling rounds down.
@@ -91,6 +93,8 @@ class CLIPResNetWithAttention(CLIPResNet):
 
     Source: DenseCLIP (arXiv 2112.01518).
     """
+
+    attnpool: DenseAttentionPool
 
     def __init__(
         self,

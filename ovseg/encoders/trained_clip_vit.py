@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from timm.layers import drop_path
 from torch import Tensor, nn
 
@@ -34,7 +34,8 @@ class CLIPVisionTransformer(VisionTransformer):
         heads: of each block.
         output_dim: D of the text space.
         drop_path_rate: of the last block; it grows linearly from 0 at the first.
-        out_indices: the blocks, from 0, whose patches make the four levels, fine to coarse.
+        out_indices: the blocks, from 0, whose patches make the four levels, fine to coarse in the
+            order of the blocks.
         pretrained: CLIP to start from, see
             :func:`~ovseg.encoders.clip_initialisation.clip_state`; None for random weights, or
             where a checkpoint is loaded. Read by :meth:`init_weights`.
@@ -49,6 +50,10 @@ class CLIPVisionTransformer(VisionTransformer):
 
     Source: DenseCLIP (arXiv 2112.01518).
     """
+
+    # None without get_embeddings.
+    ln_post: nn.LayerNorm | None
+    proj: nn.Parameter | None
 
     def __init__(
         self,
@@ -70,7 +75,7 @@ class CLIPVisionTransformer(VisionTransformer):
             raise UserError(
                 f"backbone.activation must be one of {list(ACTIVATIONS)}, got '{activation}'"
             )
-        out_indices = tuple(out_indices)
+        out_indices = tuple(sorted(out_indices))
         if len(out_indices) != _LEVELS or not all(0 <= index < layers for index in out_indices):
             raise UserError(
                 f'backbone.out_indices must name {_LEVELS} of the blocks 0..{layers - 1}, '
@@ -128,7 +133,7 @@ class CLIPVisionTransformer(VisionTransformer):
             operation(maps[index])
             for operation, index in zip(operations, self.out_indices, strict=True)
         )
-        if not self.get_embeddings:
+        if self.ln_post is None or self.proj is None:
             return levels
         embeddings = self.ln_post(tokens) @ self.proj
         return TextAlignedFeatures(levels, embeddings[:, 0], drop_class_token(embeddings, grid))
@@ -151,7 +156,7 @@ class CLIPVisionTransformer(VisionTransformer):
         first = (first + positions[0]).expand(len(patches), 1, -1)
         return self.ln_pre(torch.cat([first, patches + positions[1:]], dim=1)), grid
 
-    def _run(self, block: nn.Module, tokens: Tensor, rate: float) -> Tensor:
+    def _run(self, block: ResidualAttentionBlock, tokens: Tensor, rate: float) -> Tensor:
         # Not block(tokens): besides the drop path, MultiheadAttention without gradients holds
         # whole attention matrices.
         attended = run_block(block, tokens, _BRANCH).tokens

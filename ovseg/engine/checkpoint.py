@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -15,8 +15,18 @@ from torch import Tensor, nn
 from ovseg.errors import UserError
 from ovseg.weight_files import describe_mismatch, read_checkpoint, state_of
 from ovseg.weight_files.places import SHIPPED
+from ovseg.weight_files.reading import MapLocation
 
 _STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
+
+
+@runtime_checkable
+class ReadsPublished(Protocol):
+    """A model whose published files have other keys than its own."""
+
+    def from_published(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The model's own names for the tensors of a published file."""
+        ...
 
 
 def install_safe_loading() -> None:
@@ -39,7 +49,7 @@ def install_safe_loading() -> None:
 
 
 def load_checkpoint_strict(
-    model: nn.Module, filename: str | Path, map_location: str | torch.device | None = 'cpu'
+    model: nn.Module, filename: str | Path, map_location: MapLocation = 'cpu'
 ) -> dict[str, Any]:
     """Loads a checkpoint into a model and stops at any key that has no explanation.
 
@@ -69,7 +79,7 @@ def load_checkpoint_strict(
 def unwrap(model: nn.Module) -> nn.Module:
     """The segmentor inside wrappers for data-parallel running and test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = cast('nn.Module', model.module)
     return model
 
 
@@ -84,7 +94,7 @@ def load_state_strict(model: nn.Module, state: Mapping[str, Tensor], origin: obj
     Raises:
         UserError: the weights do not fit, naming the first keys.
     """
-    if hasattr(model, 'from_published'):
+    if isinstance(model, ReadsPublished):
         state = model.from_published(state)
     frozen = tuple(getattr(model, 'frozen_prefixes', ()))
     ignored = tuple(getattr(model, 'checkpoint_ignore', ()))
@@ -145,4 +155,4 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
                 return path
     steps = {path: _STEP.fullmatch(path.name) for path in folder.glob('*.pth')}
     complete = {path: int(match[1]) for path, match in steps.items() if match}
-    return max(complete, key=complete.get) if complete else None
+    return max(complete, key=lambda path: complete[path]) if complete else None

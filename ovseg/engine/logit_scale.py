@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, cast
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ovseg.engine.checkpoint import unwrap
 from ovseg.registry import HOOKS
+
+
+class _HasLogitScale(Protocol):
+    def clamp_logit_scale(self) -> None: ...
 
 
 @HOOKS.register_module()
@@ -21,4 +25,4 @@ class LogitScaleHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Clamps."""
-        unwrap(runner.model).clamp_logit_scale()
+        cast('_HasLogitScale', unwrap(runner.model)).clamp_logit_scale()

@@ -15,6 +15,7 @@ from ovseg.engine.checkpoint import unwrap
 from ovseg.errors import UserError
 from ovseg.files import written_whole
 from ovseg.registry import HOOKS
+from ovseg.visualization.comparison import draw_comparison
 from ovseg.visualization.draw import draw_overlay
 
 
@@ -22,7 +23,8 @@ from ovseg.visualization.draw import draw_overlay
 class OverlayHook(Hook):
     """Paints predictions over their images, to look at or to keep.
 
-    Names and colours come from the model's vocabulary, else from the data set.
+    Where the data set has labels, the ground truth stands beside the prediction. Names and colours
+    come from the model's vocabulary, else from the data set.
 
     Args:
         folder: where ``<image name>.png`` go; None to keep none.
@@ -60,13 +62,13 @@ class OverlayHook(Hook):
         for position, sample in enumerate(outputs or ()):
             labels = sample.pred_sem_seg.data.cpu().numpy()
             labels = labels.reshape(labels.shape[-2:])
-            picture = draw_overlay(
-                _image_of(sample.img_path, data_batch, position, labels.shape),
-                labels,
-                names,
-                palette,
-                background,
-                self.opacity,
+            image = _image_of(sample.img_path, data_batch, position, labels.shape)
+            truth = _truth_of(sample, labels.shape)
+            style = (names, palette, background, self.opacity)
+            picture = (
+                draw_overlay(image, labels, *style)
+                if truth is None
+                else draw_comparison(image, labels, truth, *style)
             )
             if self.folder is not None:
                 with written_whole(self.folder / f'{Path(sample.img_path).stem}.png') as path:
@@ -80,6 +82,17 @@ class OverlayHook(Hook):
             return list(vocabulary.names), list(vocabulary.palette), vocabulary.background_index
         meta = runner.test_dataloader.dataset.metainfo
         return list(meta['classes']), list(meta['palette']), None
+
+
+def _truth_of(sample: Any, size: tuple[int, int]) -> np.ndarray | None:
+    """The sample's true labels (H, W) at the size of the prediction, or None."""
+    if 'gt_sem_seg' not in sample:
+        return None
+    truth = sample.gt_sem_seg.data.cpu().numpy()
+    truth = truth.reshape(truth.shape[-2:])
+    if truth.shape != size:
+        truth = cv2.resize(truth.astype(np.int32), size[::-1], interpolation=cv2.INTER_NEAREST)
+    return truth
 
 
 def _image_of(path: str, data_batch: Any, position: int, size: tuple[int, int]) -> np.ndarray:

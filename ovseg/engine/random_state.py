@@ -31,7 +31,9 @@ class RandomStateHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds the states, as plain data and tensors."""
-        name, keys, position, has_gauss, gauss = np.random.get_state()
+        state = np.random.get_state(legacy=True)
+        assert isinstance(state, tuple)  # the generator is NumPy's default one, MT19937
+        name, keys, position, has_gauss, gauss = state
         checkpoint[_KEY] = {
             'python': random.getstate(),
             'numpy': (name, keys.tolist(), position, has_gauss, gauss),

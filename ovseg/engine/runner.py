@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ovseg.engine.distributed import init_cpu_group
 from ovseg.errors import UserError
 from ovseg.registry import RUNNERS
 from ovseg.weight_files import read_checkpoint, state_of
+from ovseg.weight_files.reading import MapLocation
 
 
 @RUNNERS.register_module()
@@ -69,7 +69,7 @@ class OVRunner(Runner):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: str | Callable = 'cpu',
+        map_location: MapLocation = 'cpu',
         strict: bool = True,
         revise_keys: list | None = None,
     ) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class TrainableParamsConstructor(DefaultOptimWrapperConstructor):
     that trains, where mmengine would silently go on with the common learning rate.
     """
 
+    paramwise_cfg: dict[str, Any] | None
+
     def add_params(self, params: list[dict], module: nn.Module, *args: Any, **kwargs: Any) -> None:
         """Adds the groups of a module; see mmengine."""
         if any(param.requires_grad for param in module.parameters()):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast, runtime_checkable
 
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -13,6 +13,16 @@ from torch.utils.data import DataLoader
 from ovseg.engine.checkpoint import unwrap
 from ovseg.errors import UserError
 from ovseg.registry import HOOKS
+from ovseg.vocabulary import Vocabulary
+
+
+@runtime_checkable
+class _HasWords(Protocol):
+    vocabulary: Vocabulary | None
+
+
+class _TakesWords(Protocol):
+    def set_vocabulary(self, source: Mapping[str, Any]) -> None: ...
 
 
 def check_classes(names: Sequence[str], classes: Sequence[str]) -> None:
@@ -75,12 +85,14 @@ class VocabularyCheckHook(Hook):
         model = unwrap(runner.model)
         meta: dict[str, Any] = getattr(loader.dataset, 'metainfo', None) or {}
         classes = meta.get('classes')
-        if not hasattr(model, 'vocabulary') or not classes:
+        if not isinstance(model, _HasWords) or not classes:
             return
         if model.vocabulary is None:
-            model.set_vocabulary({key: meta[key] for key in ('classes', 'palette') if key in meta})
+            words = {key: value for key, value in meta.items() if key in ('classes', 'palette')}
+            cast('_TakesWords', model).set_vocabulary(words)
             MMLogger.get_current_instance().info(
                 f'The model has no vocabulary of its own and takes the {len(classes)} class names '
                 'of the data set.'
             )
+        assert model.vocabulary is not None
         check_classes(model.vocabulary.names, classes)

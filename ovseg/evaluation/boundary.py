@@ -91,7 +91,8 @@ class BoundaryIoUMetric(BaseMetric):
     def _counts(self, predicted: npt.NDArray, labelled: npt.NDArray, classes: int) -> Tensor:
         """(2, K) int64: pixels in both regions of a class, and in either."""
         counts = torch.zeros(2, classes, dtype=torch.int64)
-        width = max(1, round(self.dilation * float(np.hypot(*labelled.shape))))
+        rows, columns = labelled.shape
+        width = max(1, round(self.dilation * float(np.hypot(rows, columns))))
         is_labelled = labelled != self.ignore_index
         for index in np.union1d(predicted[is_labelled], labelled[is_labelled]):
             # Without a label is outside for both, or its border would count as an outline of one.

@@ -285,6 +285,7 @@ class OVIoUMetric(BaseMetric):
     # Saving ----------------------------------------------------------------------------------
 
     def _save(self, prediction: Tensor, sample: Mapping[str, Any]) -> None:
+        assert self.output_dir is not None  # else nothing is saved
         source = str(sample['img_path'])
         stem = Path(source).stem
         if self._saved.setdefault(stem, source) != source:

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from prettytable import PrettyTable
@@ -39,6 +39,11 @@ _FROM_MODEL = {
     'background': 'background',
     'weights': 'weights',
 }
+
+
+@runtime_checkable
+class _SaysProtocol(Protocol):
+    def protocol(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class EvaluationProtocol:
             precision: of the network's arithmetic.
             resize: the rule in words; None reads it off the data set.
         """
-        said = dict(model.protocol()) if hasattr(model, 'protocol') else {}
+        said = dict(model.protocol()) if isinstance(model, _SaysProtocol) else {}
         facts = {name: said.pop(key, None) for name, key in _FROM_MODEL.items()}
         settings = getattr(model, 'test_cfg', None) or {}
         facts['mode'] = facts['mode'] or settings.get('mode', 'whole')

@@ -33,7 +33,7 @@ class DINOiserGuide(BaseModule):
             (the paper's ablation).
         gamma: correlations under it count as 0, in [0, 1]; 0 switches this off.
         weights: a file with the two convolutions (the published ``last.pt``, or one that
-            ``tools/export_clip_dinoiser.py`` wrote), its address, or ``'embedded:NAME'`` for
+            ``tools/export.py clip-dinoiser`` wrote), its address, or ``'embedded:NAME'`` for
             weights that ship with ovseg. None leaves them random, for training or a later
             checkpoint.
 
@@ -120,6 +120,6 @@ def read_guide_weights(source: str | Path) -> dict[str, Tensor]:
     if not any(name.endswith('obj_proj.weight') for name in state):
         raise UserError(
             f'{source} is no file of CLIP-DINOiser weights (obj_proj and bkg_decoder); give its '
-            'last.pt or a file of tools/export_clip_dinoiser.py'
+            'last.pt or a file of tools/export.py clip-dinoiser'
         )
     return {name: value.to(torch.float32) for name, value in state.items()}

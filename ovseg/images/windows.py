@@ -35,7 +35,8 @@ def whole_patches(
         # As floats in this order: the rounding decides the size.
         sides = [int(side * target / longest) for side in size]
         sides = [-(-side // unit) * unit for side, unit in zip(sides, patch, strict=True)]
-    return tuple(max(side, window) for side, window in zip(sides, crop, strict=True))
+    height, width = (max(side, window) for side, window in zip(sides, crop, strict=True))
+    return height, width
 
 
 def window_boxes(

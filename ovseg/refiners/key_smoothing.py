@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.encoders.dense import DenseFeatures
+from ovseg.errors import UserError
+from ovseg.refiners.grid import check_share
 from ovseg.refiners.prompt_denoising import CLIP_SCALE
+from ovseg.registry import MODELS
+from ovseg.text.classifier import Classifier
 
 KeyNorm = Literal['tokens', 'channels']
 _NORM_DIM = {'tokens': 1, 'channels': 2}
@@ -47,3 +53,29 @@ def key_smoothing(
         votes = keys[image].T @ flat[image]
         smoothed[image, rows] = keys[image, rows] @ votes
     return smoothed.transpose(1, 2).reshape(torch.Size(scores.shape))
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class KeySmoothing:
+    """See :func:`key_smoothing`.
+
+    Attributes:
+        threshold: in [0, 1]; published 1.0.
+        norm: ``'tokens'`` for the published numbers.
+    """
+
+    threshold: float = 1.0
+    norm: KeyNorm = 'tokens'
+    needs: ClassVar[frozenset[str]] = frozenset({'keys'})
+    gives_probabilities: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Checks the threshold and the axis."""
+        check_share(self.threshold, 'KeySmoothing.threshold')
+        if self.norm not in ('tokens', 'channels'):
+            raise UserError(f"KeySmoothing.norm must be 'tokens' or 'channels', got '{self.norm}'")
+
+    def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
+        """(B, P, h, w) cosines -> smoothed probabilities."""
+        return key_smoothing(scores, features.keys, self.threshold, self.norm)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ovseg.errors import UserError
+from ovseg.registry import MODELS
 
 _OFFSETS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 _STD_FACTOR = 0.1
@@ -78,3 +82,44 @@ def _neighbours(padded: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
         for y, x in _OFFSETS:
             top, left = border + y * dilation, border + x * dilation
             yield padded[:, top : top + height, left : left + width]
+
+
+@MODELS.register_module()
+@dataclass(frozen=True)
+class PAMR:
+    """Pixel refiner; see :mod:`ovseg.refiners.pamr`.
+
+    Attributes:
+        steps: rounds; published with NACLIP 10.
+        dilations: distances of the neighbours in pixels; published 8 and 16.
+    """
+
+    steps: int = 10
+    dilations: Sequence[int] = (8, 16)
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        object.__setattr__(self, 'dilations', tuple(self.dilations))
+        if self.steps < 1 or not self.dilations or min(self.dilations) < 1:
+            raise UserError(
+                'PAMR.steps and each of PAMR.dilations must be at least 1, got '
+                f'{self.steps} and {self.dilations}; set model.pixel_refiner=None for no PAMR'
+            )
+
+    @property
+    def reach(self) -> int:
+        """Rows beyond which nothing of an image or its scores matters to a pixel."""
+        return self.steps * max(self.dilations)
+
+    @property
+    def planes(self) -> int:
+        """How many values a pixel has in what :meth:`prepare` returns."""
+        return 8 * len(self.dilations)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """(C, H, W) image, normalised -> affinities (planes, H, W)."""
+        return local_affinity(image, self.dilations)
+
+    def __call__(self, scores: Tensor, prepared: Tensor) -> Tensor:
+        """(P, H, W) scores -> refined scores."""
+        return propagate(scores, prepared, self.dilations, self.steps)

@@ -6,6 +6,7 @@ them, weighted by the coarse probabilities, decide the labels again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -88,7 +89,8 @@ class SAMPrompts:
         min_area: pixels at half size that a region must have; published 225.
         mask_scale: what the probabilities of a mask input are multiplied by; published 0.005. None
             leaves mask inputs out.
-        iou_threshold: masks whose IoU SAM estimates not above it are not used; published 0.8.
+        iou_threshold: masks whose IoU SAM estimates not above it are not used; published 0.8. SAM's
+            estimate is not bounded: any finite number divides masks.
         prompt_batch: prompts decoded at once; bounds the memory (about 35 MB each with a published
             SAM) and changes no result.
 
@@ -103,10 +105,12 @@ class SAMPrompts:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name in ('coarse_threshold', 'iou_threshold'):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise UserError(f'SAMPrompts.{name} must lie in [0, 1], got {value}')
+        if not 0 <= self.coarse_threshold <= 1:
+            raise UserError(
+                f'SAMPrompts.coarse_threshold must lie in [0, 1], got {self.coarse_threshold}'
+            )
+        if not math.isfinite(self.iou_threshold):
+            raise UserError(f'SAMPrompts.iou_threshold must be finite, got {self.iou_threshold}')
         for name, least in (('min_area', 0), ('mask_scale', 0), ('prompt_batch', 1)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -14,6 +14,7 @@ from ovseg.regions.mask_maps import mask_probabilities, select_queries
 from ovseg.regions.region_crops import Crops, RegionSettings, crop_regions
 from ovseg.regions.region_scores import region_probabilities
 from ovseg.scores.row_map import WindowMaps
+from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.text.cosine import cosine_logits
 
@@ -82,7 +83,8 @@ def embed_regions(
     for start in range(0, len(crops.images), at_once):
         part = slice(start, start + at_once)
         shown = crops.masks[part] if mask_prompts else None
-        parts.append(tower(crops.images[part].to(table.dtype), shown))
+        with stage('region encoder'):
+            parts.append(tower(crops.images[part].to(table.dtype), shown))
     return MaskFeatures(torch.cat(parts), crops.valid)
 
 

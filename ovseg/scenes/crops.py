@@ -116,12 +116,12 @@ class SceneCropsDataset(Dataset):
             )
         self.num_views = num_views
         self.view = view
-        self.span = tuple(span)
+        self.span = (span[0], span[1])
         self.global_size = global_size
         self.local_size = local_size
         self.num_local = num_local
-        self.global_scale = tuple(global_scale)
-        self.local_scale = tuple(local_scale)
+        self.global_scale = (global_scale[0], global_scale[1])
+        self.local_scale = (local_scale[0], local_scale[1])
         self.jitter = tuple(jitter)
         self.grey = grey
         self.blur = blur

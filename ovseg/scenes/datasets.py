@@ -239,7 +239,9 @@ class ScenesDataset(BaseSegDataset):
         if not self.without:
             return list(range(self.num_scenes))
         found: list[int] = []
-        for index in count():
+        numbers = count()
+        while True:
+            index = next(numbers)
             scene = sample_scene(self.split, index, self.seed, self.size)
             if not self.without & set(class_names(scene)):
                 found.append(index)

@@ -14,7 +14,7 @@ _ARRANGEMENT = (
     ('mushroom', 'orange', 40, 146, 70, 0),
     ('flower', 'yellow', 104, 128, 56, 20),
     ('ball', 'blue', 124, 164, 46, 30),
-    ('fish', 'green', 212, 146, 70, 8),
+    ('fish', 'red', 212, 146, 70, 8),
 )
 
 

@@ -99,11 +99,12 @@ def _textured(region: Region, camera: Camera) -> np.ndarray:
         shrink * (edge + offset) + 0.5 * scale - 0.5
         for edge, offset in zip((camera.left, camera.top), region.texture_shift, strict=True)
     ]
-    matrix = np.float32([[scale, 0, shift[0] % len(tile)], [0, scale, shift[1] % len(tile)]])
+    rows = [[scale, 0, shift[0] % len(tile)], [0, scale, shift[1] % len(tile)]]
+    matrix = np.array(rows, np.float32)
     height, width = camera.size
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     image = cv2.warpAffine(tile, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_WRAP)
-    return cv2.multiply(image, (*region.tint, 1.0))
+    return cv2.multiply(image, np.array((*region.tint, 1.0)))
 
 
 def _stamp(image: np.ndarray, owner: np.ndarray, thing: Thing, number: int, camera: Camera) -> None:
@@ -129,14 +130,14 @@ def _stamp(image: np.ndarray, owner: np.ndarray, thing: Thing, number: int, came
     shift = middle - matrix @ (center_x - 0.5 - left, center_y - 0.5 - top)
     warped = cv2.warpAffine(
         source,
-        np.float32(np.column_stack([matrix, shift])),
+        np.column_stack([matrix, shift]).astype(np.float32),
         (right - left, bottom - top),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
     )
     alpha = warped[..., 3]
     covered = alpha > 127
     patch = image[top:bottom, left:right]
-    paint = cv2.multiply(warped, (*thing.tint, 1.0))[..., :3]
+    paint = cv2.multiply(warped, np.array((*thing.tint, 1.0)))[..., :3]
     behind = cv2.multiply(patch, cv2.merge([255 - alpha] * 3), scale=1 / 255)
     cv2.add(behind, paint, dst=behind)
     patch[:] = behind

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict, cast
 
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,7 +26,7 @@ def last_queries_and_keys(vit: VisionTransformer, pixels: Tensor) -> tuple[Tenso
         pixels: (B, 3, H, W), normalised; H and W multiples of the patch size.
     """
     seen: list[Tensor] = []
-    attention = vit.blocks[-1].attn
+    attention = cast('Attention', vit.blocks[-1].attn)  # of every block of DINO
     hook = attention.qkv.register_forward_hook(lambda _, inputs, output: seen.append(output))
     try:
         vit.forward_features(pixels)
@@ -132,6 +133,12 @@ def found_loss(
     return first * itself + F.binary_cross_entropy_with_logits(logits, coarse.to(logits.dtype))
 
 
+class _Discovery(TypedDict):
+    tau: float
+    cover: float
+    by_region: bool
+
+
 @MODELS.register_module()
 class FoundTraining(BaseModel):
     """FOUND's head on a frozen embedded DINO, for mmengine's Runner.
@@ -168,9 +175,9 @@ class FoundTraining(BaseModel):
         self.found = FoundDecoder(self.dino.embed_dim)
         if not 0 <= cover <= 1:
             raise UserError(f'model.cover must be between 0 and 1, got {cover}')
-        self.discovery = dict(tau=tau, cover=cover, by_region=by_region)
+        self.discovery: _Discovery = {'tau': tau, 'cover': cover, 'by_region': by_region}
         self.coarse_steps = coarse_steps
-        self.own_weights = tuple(own_weights)
+        self.own_weights = (own_weights[0], own_weights[1])
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         for name, value in (('mean', mean), ('std', std)):
             shaped = torch.tensor(value, dtype=torch.float32).view(1, 3, 1, 1)

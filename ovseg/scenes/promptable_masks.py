@@ -165,7 +165,7 @@ class PromptableMasks(BaseModel):
         last = encoder.blocks[-1](tokens)
         return encoder.neck(last.permute(0, 3, 1, 2)), tokens
 
-    def _outside(self, tokens: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    def _outside(self, tokens: Tensor, masks: Sequence[Tensor] | Tensor) -> Tensor:
         block = self.sam.image_encoder.blocks[-1]
         normed = block.norm1(tokens.float())
         lost = [

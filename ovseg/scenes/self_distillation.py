@@ -106,9 +106,10 @@ class PrototypeHead(nn.Module):
         )
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
         nn.init.normal_(self.prototypes, std=bottleneck**-0.5)
-        for layer in self.mlp[::2]:
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, class_tokens: Tensor, frozen: bool = False) -> Tensor:
         """Returns cosines with the prototypes.
@@ -183,9 +184,8 @@ class SelfDistillation(BaseModel):
             )
         self.architecture = deepcopy(dict(vit))
         backbone = VisionTransformer(**self.architecture)
-        self.student = nn.ModuleDict(
-            {'backbone': backbone, 'head': PrototypeHead(backbone.embed_dim, **(head or {}))}
-        )
+        projector = PrototypeHead(backbone.embed_dim, **(head or {}))
+        self.student = nn.ModuleDict({'backbone': backbone, 'head': projector})
         self.teacher = deepcopy(self.student).requires_grad_(False)
         self.iterations = iterations
         self.momentum = momentum
@@ -195,8 +195,7 @@ class SelfDistillation(BaseModel):
         self.balance = balance
         self.center_momentum = center_momentum
         self.frozen_prototypes = frozen_prototypes
-        count = len(self.student['head'].prototypes)
-        self.register_buffer('center', torch.zeros(count))
+        self.register_buffer('center', torch.zeros(len(projector.prototypes)))
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         for name, value in (('mean', mean), ('std', std)):
             shaped = torch.tensor(value, dtype=torch.float32).view(1, 3, 1, 1)

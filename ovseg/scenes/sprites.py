@@ -32,10 +32,15 @@ class _Paints:
 
 
 def _paints(color: int) -> _Paints:
-    main = np.float32(list(COLORS.values())[color])
+    main = np.array(list(COLORS.values())[color], np.float32)
     dark = main * 0.62
     light = main + (255 - main) * 0.5
-    return _Paints(*(tuple(int(c) for c in tone) for tone in (main, dark, light)))
+    return _Paints(_paint(main), _paint(dark), _paint(light))
+
+
+def _paint(tone: np.ndarray) -> Paint:
+    red, green, blue = (int(channel) for channel in tone)
+    return red, green, blue
 
 
 def _pixels(points: np.ndarray) -> np.ndarray:
@@ -134,8 +139,8 @@ def _flower(p: _Paints) -> tuple[np.ndarray, np.ndarray]:
             end = 0.85 * np.array([c * x2 - s * y2, s * x2 + c * y2])
             _line(image, (0, 0), tuple(end), p.light, 0.05)
     _disc(mask, (0, 0), 0.4, 255)
-    _disc(image, (0, 0), 0.3, (250, 206, 50))
-    _disc(image, (0, 0), 0.14, (176, 112, 30))
+    _disc_on(image, (0, 0), 0.3, (250, 206, 50))
+    _disc_on(image, (0, 0), 0.14, (176, 112, 30))
     return mask, image
 
 
@@ -258,6 +263,6 @@ def sprite(kind: int, color: int, halvings: int = 0) -> np.ndarray:
     mask, image = _PAINTERS[OBJECTS[kind]](_paints(color))
     outline = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13))
     inside = cv2.erode(mask, outline)
-    image = np.where(inside[..., None] > 0, image, np.uint8(_INK))
+    image = np.where(inside[..., None] > 0, image, np.array(_INK, np.uint8))
     layered = np.dstack([image * (mask[..., None] > 0), mask])
     return cv2.resize(layered, (SPRITE, SPRITE), interpolation=cv2.INTER_AREA)

@@ -6,6 +6,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from ovseg.scenes.world import MATERIALS
 
@@ -16,15 +17,19 @@ def _noise(rng: np.random.Generator, sigma_x: float, sigma_y: float | None = Non
     """Smooth periodic noise, (TILE, TILE), mean 0, standard deviation 1."""
     pad = TILE // 2
     field = np.pad(rng.standard_normal((TILE, TILE)).astype(np.float32), pad, mode='wrap')
-    field = cv2.GaussianBlur(field, (0, 0), sigma_x, sigmaY=sigma_y or sigma_x)
-    field = field[pad:-pad, pad:-pad]
+    smooth = cv2.GaussianBlur(field, (0, 0), sigma_x, sigmaY=sigma_y or sigma_x)
+    field = smooth[pad:-pad, pad:-pad].astype(np.float32, copy=False)
     return (field - field.mean()) / field.std()
 
 
 def _mix(low: tuple, high: tuple, share: np.ndarray) -> np.ndarray:
     """Colours between two, (TILE, TILE, 3); `share` of `high`, clipped to 0..1."""
     share = np.clip(share, 0, 1)[..., None]
-    return np.float32(low) * (1 - share) + np.float32(high) * share
+    return _color(*low) * (1 - share) + _color(*high) * share
+
+
+def _color(red: float, green: float, blue: float) -> npt.NDArray[np.float32]:
+    return np.array((red, green, blue), np.float32)
 
 
 def _strokes(
@@ -53,8 +58,8 @@ def _grass(rng: np.random.Generator) -> np.ndarray:
     base = _mix((44, 116, 36), (86, 158, 52), 0.5 + 0.25 * _noise(rng, 6))
     dark = _strokes(rng, 2600, (8, 15), 0.5, 1)
     light = _strokes(rng, 2600, (8, 15), 0.5, 1)
-    base += (np.float32((24, 82, 22)) - base) * dark[..., None] * 0.8
-    return base + (np.float32((140, 196, 84)) - base) * light[..., None] * 0.8
+    base += (_color(24, 82, 22) - base) * dark[..., None] * 0.8
+    return base + (_color(140, 196, 84) - base) * light[..., None] * 0.8
 
 
 def _sand(rng: np.random.Generator) -> np.ndarray:
@@ -68,13 +73,13 @@ def _water(rng: np.random.Generator) -> np.ndarray:
     ripple = np.sin(2 * np.pi * y / 16 + 1.6 * _noise(rng, 16, 8))
     base = _mix((16, 92, 150), (40, 140, 186), 0.5 + 0.5 * ripple)
     crest = np.clip(4 * (ripple - 0.72), 0, 1) * np.clip(_noise(rng, 10, 4), 0, 1)
-    return base + (np.float32((206, 236, 246)) - base) * crest[..., None]
+    return base + (_color(206, 236, 246) - base) * crest[..., None]
 
 
 def _snow(rng: np.random.Generator) -> np.ndarray:
     base = _mix((206, 218, 238), (252, 253, 255), 0.6 + 0.35 * _noise(rng, 11, 7))
     glints = np.clip(_noise(rng, 0.7) - 2.1, 0, 1)[..., None]
-    return base - 70 * glints * np.float32((1, 0.8, 0.4))
+    return base - 70 * glints * _color(1, 0.8, 0.4)
 
 
 def _brick_wall(rng: np.random.Generator) -> np.ndarray:
@@ -85,7 +90,7 @@ def _brick_wall(rng: np.random.Generator) -> np.ndarray:
         for column in range(-1, TILE // wide):
             left = column * wide + (wide // 2 if row % 2 else 0)
             columns = np.arange(left + joint, left + wide) % TILE
-            shade = rng.uniform(0.82, 1.12) * np.float32((158, 74, 56))
+            shade = rng.uniform(0.82, 1.12) * _color(158, 74, 56)
             top = row * high
             wall[top + joint : top + high, columns] = shade + rng.normal(0, 5, 3)
     return wall + 6 * _noise(rng, 1.2)[..., None]
@@ -97,7 +102,7 @@ def _wooden_floor(rng: np.random.Generator) -> np.ndarray:
     grain = _noise(rng, 26, 1.0)
     for row in range(TILE // wide):
         rows = slice(row * wide, (row + 1) * wide)
-        base = rng.uniform(0.88, 1.08) * np.float32((172, 122, 72))
+        base = rng.uniform(0.88, 1.08) * _color(172, 122, 72)
         floor[rows] = base + 17 * np.roll(grain[rows], rng.integers(TILE), axis=1)[..., None]
         floor[row * wide : row * wide + 2] = (84, 54, 30)
         joint = rng.integers(TILE)

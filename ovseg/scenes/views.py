@@ -105,7 +105,7 @@ class SceneCaptionsDataset(Dataset):
             )
         self.num_views = num_views
         self.size = size
-        self.span = tuple(span)
+        self.span = (span[0], span[1])
         self.grey = grey
         self.seed = seed
 

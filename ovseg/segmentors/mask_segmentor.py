@@ -31,6 +31,7 @@ from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
 from ovseg.segmentors.words import Words
+from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
 from ovseg.weight_files import drop_frozen
@@ -110,6 +111,8 @@ class MaskSegmentor(Segmentor):
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         loaded = build_vision_language(clip) if isinstance(clip, Mapping) else clip
         self.clip, self.clip_name, self.clip_weights = loaded.model, loaded.name, loaded.weights
+        # Moves with the model, whether or not its parts have parameters.
+        self.register_buffer('_place', torch.empty(0), persistent=False)
         self.ensemble = EnsembleSettings.from_config(ensemble)
         self.inference_settings = InferenceSettings.from_config(test_cfg)
         if self.inference_settings.mode != 'whole':
@@ -175,7 +178,7 @@ class MaskSegmentor(Segmentor):
     @property
     @override
     def device(self) -> torch.device:
-        return next(self.clip.parameters()).device
+        return self._place.device
 
     @property
     @override
@@ -216,8 +219,10 @@ class MaskSegmentor(Segmentor):
             return source.propose(images), ()
         padded = pad_to_divisor(images.inputs)
         padded_size = (padded.shape[2], padded.shape[3])
-        levels = self.backbone(padded)
-        found = self.proposals(levels, padded_size)
+        with stage('backbone'):
+            levels = self.backbone(padded)
+        with stage('proposals'):
+            found = self.proposals(levels, padded_size)
         proposals = [
             ImageProposals(mask_maps(logits, padded_size, images.size), embeddings)
             for logits, embeddings in zip(found.mask_logits, found.embeddings, strict=True)
@@ -249,6 +254,12 @@ class MaskSegmentor(Segmentor):
             encoding: from :meth:`encode`.
             classifier: its rows are asked.
         """
+        with stage('mask scores'):
+            return self._score_proposals(encoding, classifier)
+
+    def _score_proposals(
+        self, encoding: ProposalEncoding, classifier: Classifier
+    ) -> ProposalScores:
         rows, features = classifier.weight, encoding.features
         of_regions = rows.new_empty(0, len(rows))
         if self.ensemble.enabled:

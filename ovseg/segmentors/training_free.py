@@ -17,6 +17,7 @@ from ovseg.encoders.maskclip_format import load_maskclip_visual, read_maskclip_f
 from ovseg.errors import UserError
 from ovseg.guides import apply_guide
 from ovseg.images import Images
+from ovseg.refiners.grid import GridRefiner
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
@@ -97,7 +98,7 @@ class TrainingFreeSegmentor(Segmentor):
         mean, std = (value.flatten().tolist() for value in (self.pixel_mean, self.pixel_std))
         self.encoder = loaded.dense_encoder(encoder or {}, mean, std)
         self.guide = None if guide is None else build_part(guide)
-        self.refiners = [build_part(refiner) for refiner in refiners]
+        self.refiners: list[GridRefiner] = [build_part(refiner) for refiner in refiners]
         self.pixel_refiner: PixelRefiner | None = (
             None if pixel_refiner is None else build_part(pixel_refiner)
         )

@@ -91,7 +91,9 @@ class EncodingCache:
         absorbed = self._to_absorb()
         for path in absorbed:
             segment = self._segments.get(path)
-            for row in range(len(segment.vectors) if segment else 0):
+            if segment is None:
+                continue
+            for row in range(len(segment.vectors)):
                 vector = segment.vector(row)
                 if vector is not None:
                     entries.setdefault(segment.key(row), vector)

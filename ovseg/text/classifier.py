@@ -40,8 +40,8 @@ class Classifier:
     class_index: Tensor
     num_classes: int
     logit_scale: float
-    row_weight: Tensor | None = None
-    bias: Tensor | None = None
+    row_weight: Tensor = None  # type: ignore[assignment]  # None: __post_init__ fills in ones
+    bias: Tensor = None  # type: ignore[assignment]  # None: __post_init__ fills in zeros
     origin: tuple[str, ...] = ()
     aggregation: Aggregation = 'linear'
     rejection: Rejection = field(default_factory=Rejection)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovseg.errors import UserError
 from ovseg.text.cache import EncodingCache, default_cache_dir
 from ovseg.text.fingerprint import tokenizer_fingerprint, weights_fingerprint, weights_stamp
+
+if TYPE_CHECKING:
+    from open_clip import CLIP, CustomTextCLIP
 
 _DEFAULT_CONTEXT_LENGTH = 77
 _BATCH_SIZE = 256
@@ -65,7 +68,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        clip: nn.Module,
+        clip: CLIP | CustomTextCLIP,
         tokenizer: Callable[..., Tensor],
         cache_dir: Path | str | Literal['default'] | None = 'default',
         name: str = '',
@@ -220,7 +223,7 @@ class TextEncoder:
         return [prompt for prompt, is_cut in zip(prompts, changed, strict=True) if is_cut]
 
 
-def _context_length(clip: nn.Module, tokenizer: Any) -> int:
+def _context_length(clip: CLIP | CustomTextCLIP, tokenizer: Any) -> int:
     """The model's context length; the tokenizer's where the model does not say."""
     for owner in (clip, getattr(clip, 'text', None), tokenizer):
         length = getattr(owner, 'context_length', None)

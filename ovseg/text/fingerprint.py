@@ -50,7 +50,7 @@ def weights_fingerprint(clip: nn.Module) -> str:
         digest.update(repr(settings).encode())
     for name, value in text_state(clip):
         digest.update(f'{name}:{tuple(value.shape)}:{value.dtype}'.encode())
-        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

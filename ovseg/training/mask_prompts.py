@@ -34,7 +34,7 @@ class Prompts:
             masks: (M, 1, 4h, 4w).
         """
         points, labels = points[:, None], labels[:, None]
-        if self.points is not None:
+        if self.points is not None and self.labels is not None:
             points = torch.cat([self.points, points], 1)
             labels = torch.cat([self.labels, labels], 1)
         return replace(self, points=points, labels=labels, masks=masks)

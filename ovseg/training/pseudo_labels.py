@@ -120,11 +120,11 @@ class PseudoLabelSettings:
 def _window(name: str, value: Sequence[int | None] | None) -> Window | None:
     if value is None:
         return None
-    if len(value) != 2 or not isinstance(value[0], int) or value[0] < 1:
+    first, last = value if len(value) == 2 else (None, None)
+    if not isinstance(first, int) or first < 1:
         raise UserError(
             f'pseudo_labels.{name} must be (first, last) iteration, counted from 1, got {value!r}'
         )
-    first, last = value
     last = None if last is None or last < 0 else last
     if last is not None and last < first:
         raise UserError(f'pseudo_labels.{name} ends before it begins: {first}, {last}')

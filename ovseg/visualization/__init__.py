@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ovseg.visualization.comparison import draw_comparison
 from ovseg.visualization.draw import class_shares, draw_overlay
 from ovseg.visualization.label_png import save_label_png
 from ovseg.visualization.panoptic_png import save_panoptic_png
@@ -9,6 +10,7 @@ from ovseg.visualization.segments import draw_segments
 
 __all__ = [
     'class_shares',
+    'draw_comparison',
     'draw_overlay',
     'draw_segments',
     'save_label_png',

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ovseg.visualization.fonts import font_for
+from ovseg.visualization.lettering import letter_size, text_width
+
+Color = tuple[int, int, int]
 
 _PANEL = (255, 255, 255)
 _INK = (32, 33, 36)
 _FAINT = (110, 114, 120)
-_LONGEST_NAME_EM = 14
+_LONGEST_NAME_EM = 16
+# A panel below the picture has room for so many lines at least, however flat the picture is.
+_FEWEST_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,18 @@ class LegendEntry:
 
     Attributes:
         name: what is written.
-        color: RGB of the swatch; None: not painted in the picture (drawn as an empty box).
+        color: RGB of the swatch, as it looks in the picture; None: not painted in the picture
+            (drawn as an empty box).
         share: part of the picture's area, in [0, 1].
+        outline: RGB of the swatch's border; by default darker than the swatch.
+        shades: RGB of stripes instead of one colour, if there are any.
     """
 
     name: str
-    color: tuple[int, int, int] | None
+    color: Color | None
     share: float
+    outline: Color | None = None
+    shades: tuple[Color, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,11 @@ def format_share(share: float) -> str:
 
 
 def attach_legend(picture: np.ndarray, entries: Sequence[LegendEntry]) -> np.ndarray:
-    """The picture with a legend at its right, or below it if it is wide.
+    """The picture with a legend below it, or beside it if it is too narrow for one.
 
-    Letters grow with the picture, so that they can be read when it is shown as a whole. Lines that
-    find no place in a few columns are summed up in one: '+N more'.
+    Below, the letters keep their size when a phone shows the picture as wide as its screen. They
+    grow with the shorter side of the picture (:func:`letter_size`). Lines that find no place in a
+    few columns are summed up in one: '+N more'.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
@@ -70,15 +80,16 @@ def attach_legend(picture: np.ndarray, entries: Sequence[LegendEntry]) -> np.nda
     if not entries:
         return picture
     height, width = picture.shape[:2]
-    size = max(14, round(0.022 * max(height, width)))
+    size = letter_size(height, width)
     row = round(1.75 * size)
     rows_beside = (height - size) // row
-    if width <= 1.7 * height and rows_beside >= min(len(entries), 6):
+    narrowest = 2 * size + _column_width(_measure(entries, size), size)
+    if width < narrowest and rows_beside >= min(len(entries), 6):
         columns = _fill(entries, rows_beside, max(width, 16 * size), size)
         panel = _draw(columns, size, width=None, height=height)
         return np.concatenate([picture, panel], axis=1)
-    # Below: as few lines as the width allows, at most as high as the picture or eight lines.
-    tallest = max(8, (height - size) // row)
+    # As few lines as the width allows, at most as high as the picture or eight lines.
+    tallest = max(_FEWEST_LINES, rows_beside)
     for rows in range(1, tallest + 1):
         columns = _fill(entries, rows, width, size)
         if sum(len(column.entries) for column in columns) == len(entries):
@@ -111,13 +122,13 @@ def _fill(entries: Sequence[LegendEntry], rows: int, room: float, size: int) -> 
 
 def _measure(entries: Sequence[LegendEntry], size: int) -> _Column:
     short = tuple(
-        LegendEntry(_shorten(entry.name, _LONGEST_NAME_EM * size, size), entry.color, entry.share)
+        replace(entry, name=_shorten(entry.name, _LONGEST_NAME_EM * size, size))
         for entry in entries
     )
     return _Column(
         short,
-        max(_text_width(entry.name, size) for entry in short),
-        max(_text_width(format_share(entry.share), size) for entry in short),
+        max(text_width(entry.name, size) for entry in short),
+        max(text_width(format_share(entry.share), size) for entry in short),
     )
 
 
@@ -126,15 +137,12 @@ def _column_width(column: _Column, size: int) -> int:
     return swatch_and_gaps + column.name_width + column.share_width + size
 
 
-def _text_width(text: str, size: int) -> int:
-    return math.ceil(font_for(text, size).getlength(text))
-
-
 def _shorten(text: str, room: int, size: int) -> str:
-    text = ' '.join(text.split())
-    if _text_width(text, size) <= room:
+    # No letter is so thin that more of them would fit; names may be of any length.
+    text = ' '.join(text.split())[: 10 * _LONGEST_NAME_EM]
+    if text_width(text, size) <= room:
         return text
-    while text and _text_width(text + '…', size) > room:
+    while text and text_width(text + '…', size) > room:
         text = text[:-1]
     return text.rstrip() + '…'
 
@@ -168,17 +176,25 @@ def _draw(
 def _draw_swatch(
     pen: ImageDraw.ImageDraw, left: int, middle: int, size: int, entry: LegendEntry
 ) -> None:
-    line = max(1, size // 14)
+    line = max(1, size // 10)
     box = (left, middle - size // 2, left + size, middle - size // 2 + size)
-    outline = _FAINT if entry.color is None else _darker(entry.color)
-    pen.rounded_rectangle(
-        box, radius=size // 5, fill=entry.color or _PANEL, outline=outline, width=line
-    )
-    if entry.color is None and not entry.name.startswith('+'):
-        inset = size // 4
-        pen.line((box[0] + inset, box[3] - inset, box[2] - inset, box[1] + inset), _FAINT, line)
+    if entry.color is None:
+        pen.rounded_rectangle(box, radius=size // 5, fill=_PANEL, outline=_FAINT, width=line)
+        if not entry.name.startswith('+'):
+            inset = size // 4
+            pen.line((box[0] + inset, box[3] - inset, box[2] - inset, box[1] + inset), _FAINT, line)
+        return
+    outline = entry.outline or _darker(entry.color)
+    pen.rounded_rectangle(box, radius=size // 5, fill=entry.color, outline=outline, width=line)
+    stripes = len(entry.shades)
+    for number, shade in enumerate(entry.shades):
+        # Stripes from left to right, within the border.
+        first = box[0] + line + number * (size - 2 * line) // stripes
+        last = box[0] + line + (number + 1) * (size - 2 * line) // stripes
+        pen.rectangle((first, box[1] + line, last, box[3] - line), fill=shade)
 
 
-def _darker(color: tuple[int, int, int]) -> tuple[int, int, int]:
+def _darker(color: Color) -> Color:
     """Sets light colours off from the white panel."""
-    return tuple(int(0.75 * channel) for channel in color)
+    red, green, blue = (int(0.75 * channel) for channel in color)
+    return red, green, blue

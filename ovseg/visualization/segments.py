@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
-from ovseg.visualization.fonts import font_for
+from ovseg.visualization.draw import shown_name
 from ovseg.visualization.legend import LegendEntry, attach_legend
-from ovseg.visualization.paint import check_picture, enlarge, paint
+from ovseg.visualization.lettering import letter_size, write_inside, write_on
+from ovseg.visualization.paint import check_picture, enlarge, paint, painted_colors
 
 if TYPE_CHECKING:
     from ovseg.regions.mask_segments import Segment
 
 # Towards white (above 0) or black; the segments of a class take them in turn.
 _SHADES = (0.0, 0.4, -0.35, 0.2, -0.2)
-_INK, _RIM = (255, 255, 255), (0, 0, 0)
-# Of the places about as deep as the deepest one, the most central one looks best.
-_AS_DEEP = 0.9
+# Letters in segments, by the size of the legend's letters.
+_SMALLEST_NUMBER, _LARGEST_NUMBER = 0.85, 1.5
+# The legend lists so many ids of a class.
+_MOST_IDS = 6
+# Room for letters is looked for at this size of the picture.
+_SEARCHED = 800
 
 
 def draw_segments(
@@ -35,9 +39,10 @@ def draw_segments(
 ) -> np.ndarray:
     """Paint segments over an image.
 
-    The segments of a class have shades of its colour; outlines are drawn in the pure colour, and
-    each segment's id stands where it is widest. The legend lists the classes present, largest
-    first, with the number of their things and their share of the area.
+    The segments of a class have shades of its colour, over the image's light and dark; outlines are
+    drawn in the pure colour. Each segment's id stands where it is widest, with the name of its
+    class where both have room. The legend lists the classes present, largest first, with the ids of
+    their segments, the shades of these and their share of the area.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -46,7 +51,7 @@ def draw_segments(
         names: one a class.
         palette: RGB in [0, 255], one a class.
         opacity: of the paint, in [0, 1].
-        legend: set one beside or below the picture.
+        legend: set one below the picture, or beside a narrow one, and write names beside the ids.
 
     Returns:
         uint8 RGB, with the size that ``draw_overlay`` gives.
@@ -61,95 +66,93 @@ def draw_segments(
         raise ValueError(
             f'ids reach from {ids.min()} to {ids.max()}, but there are {len(segments)} segments.'
         )
-    entries = _entries(ids, segments, names, palette)
-    width = ids.shape[1]
     if legend:
         image, ids = enlarge(image, ids)
-    nobody = (0, 0, 0)
+    nobody: Sequence[int] = (0, 0, 0)
     outlines = [nobody, *(palette[segment.label] for segment in segments)]
     shades = [nobody, *_shades(segments, palette)]
     painted = paint(image, ids, shades, 0, opacity, outlines)
-    painted = _write_numbers(painted, ids, segments, ids.shape[1] // width)
-    return attach_legend(painted, entries) if legend else painted
-
-
-def widest_place(mask: np.ndarray) -> tuple[int, int, float]:
-    """Where a mask has most room: (x, y, distance to what is not the mask) in pixels.
-
-    Args:
-        mask: (H, W) bool, not empty; its borders are no part of it.
-
-    Example:
-        >>> widest_place(np.ones((5, 9), bool))
-        (4, 2, 3.0)
-    """
-    # A border on which the distance is 0.
-    framed = np.pad(mask, 1).astype(np.uint8)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    rows, columns = np.nonzero(depth >= _AS_DEEP * depth.max())
-    middle_y, middle_x = (axis.mean() for axis in np.nonzero(mask))
-    chosen = np.argmin((rows - middle_y) ** 2 + (columns - middle_x) ** 2)
-    y, x = int(rows[chosen]), int(columns[chosen])
-    return x, y, float(depth[y, x])
+    shown = {each.label: shown_name(names[each.label], each.label) for each in segments}
+    painted = _write_ids(painted, ids, segments, shown if legend else {})
+    if not legend:
+        return painted
+    fills = painted_colors(image, ids, shades, opacity)
+    return attach_legend(painted, _entries(ids, segments, shown, palette, fills))
 
 
 def _entries(
     ids: np.ndarray,
     segments: Sequence[Segment],
-    names: Sequence[str],
+    names: Mapping[int, str],
     palette: Sequence[Sequence[int]],
+    fills: Sequence[tuple[int, int, int]],
 ) -> list[LegendEntry]:
     """One entry a class, largest first; what belongs to no segment comes last."""
-    counts = Counter(segment.label for segment in segments)
-    areas: Counter[int] = Counter()
+    pixels = np.bincount(ids.ravel(), minlength=len(segments) + 1)
+    members: dict[int, list[int]] = {}
     for segment in segments:
-        areas[segment.label] += segment.area
-    entries = [
-        LegendEntry(
-            names[label] if counts[label] == 1 else f'{names[label]} x{counts[label]}',
-            tuple(int(channel) for channel in palette[label]),
-            area / ids.size,
+        members.setdefault(segment.label, []).append(segment.id)
+    areas = {label: int(pixels[numbers].sum()) for label, numbers in members.items()}
+    entries = []
+    for label in sorted(areas, key=lambda label: (-areas[label], label)):
+        red, green, blue = (int(channel) for channel in palette[label])
+        entries.append(
+            LegendEntry(
+                f'{names[label]} ({_id_list(members[label])})',
+                fills[members[label][0]],
+                areas[label] / ids.size,
+                outline=(red, green, blue),
+                shades=tuple(fills[number] for number in members[label][: len(_SHADES)]),
+            )
         )
-        for label, area in sorted(areas.items(), key=lambda item: (-item[1], item[0]))
-    ]
-    rest = ids.size - sum(areas.values())
+    rest = int(pixels[0])
     return [*entries, LegendEntry('no segment', None, rest / ids.size)] if rest else entries
 
 
-def _shades(segments: Sequence[Segment], palette: Sequence[Sequence[int]]) -> list[np.ndarray]:
+def _id_list(numbers: Sequence[int]) -> str:
+    """'1, 4, 7', or '1, 4, 7, 8, 9 … 12 in all'."""
+    if len(numbers) <= _MOST_IDS:
+        return ', '.join(map(str, numbers))
+    return ', '.join(map(str, numbers[: _MOST_IDS - 1])) + f' … {len(numbers)} in all'
+
+
+def _shades(segments: Sequence[Segment], palette: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     seen: Counter[int] = Counter()
     shades = []
     for segment in segments:
         shift = _SHADES[seen[segment.label] % len(_SHADES)]
         seen[segment.label] += 1
-        color = np.asarray(palette[segment.label], float)
-        towards = 255.0 if shift > 0 else 0.0
-        shades.append(np.rint(color + abs(shift) * (towards - color)).astype(np.uint8))
+        towards = 255 if shift > 0 else 0
+        shades.append(
+            tuple(round(c + abs(shift) * (towards - c)) for c in map(int, palette[segment.label]))
+        )
     return shades
 
 
-def _write_numbers(
-    picture: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], scale: int
+def _write_ids(
+    picture: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], names: Mapping[int, str]
 ) -> np.ndarray:
-    """The picture with each segment's id in it; ``scale``: of ``ids`` by the segments' boxes."""
+    """The picture with each segment's id in it, behind the name of its class if that has room."""
     canvas = Image.fromarray(picture)
     pen = ImageDraw.Draw(canvas)
-    longest = max(ids.shape)
-    smallest, largest = max(10, round(0.024 * longest)), max(12, round(0.05 * longest))
-    for segment in segments:
-        left, top, width, height = (scale * side for side in segment.box)
-        mask = ids[top : top + height, left : left + width] == segment.id
-        x, y, room = widest_place(mask)
-        text = str(segment.id)
-        size = int(np.clip(room, smallest, largest))
-        # Light letters with a dark rim can be read on any ground.
-        pen.text(
-            (left + x, top + y),
-            text,
-            fill=_INK,
-            font=font_for(text, size),
-            anchor='mm',
-            stroke_width=max(1, size // 9),
-            stroke_fill=_RIM,
-        )
+    size = letter_size(*ids.shape)
+    sizes = (round(_SMALLEST_NUMBER * size), round(_LARGEST_NUMBER * size))
+    step = max(1, max(ids.shape) // _SEARCHED)
+    for number, box in _boxes(ids, len(segments)).items():
+        rows, columns = box
+        region = ids[rows, columns]
+        mask, scale = region[::step, ::step] == number, step
+        if not mask.any():
+            mask, scale = region == number, 1
+        corner = (columns.start, rows.start)
+        name = names.get(segments[number - 1].label)
+        texts = [*([] if name is None else [f'{name} {number}']), str(number)]
+        if not write_inside(pen, mask, corner, texts, sizes, scale):
+            write_on(pen, mask, corner, texts[-1], sizes[0], scale)
     return np.asarray(canvas)
+
+
+def _boxes(ids: np.ndarray, count: int) -> dict[int, tuple[slice, slice]]:
+    """Rows and columns of the box around each id from 1 to ``count`` that is in the map."""
+    found = ndimage.find_objects(ids.astype(np.int32), max_label=count)
+    return {number: box for number, box in enumerate(found, 1) if box is not None}

@@ -7,13 +7,14 @@ from ovseg.vocabulary.parsing import VocabularyClass
 from ovseg.vocabulary.protocols import list_protocols
 from ovseg.vocabulary.rejection import Rejection
 from ovseg.vocabulary.templates import TEMPLATE_SETS, fill_template, get_templates
-from ovseg.vocabulary.vocabulary import Vocabulary, build_vocabulary
+from ovseg.vocabulary.vocabulary import Vocabulary, VocabularySource, build_vocabulary
 
 __all__ = [
     'TEMPLATE_SETS',
     'Rejection',
     'Vocabulary',
     'VocabularyClass',
+    'VocabularySource',
     'build_vocabulary',
     'fill_template',
     'get_templates',

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-Color = tuple[int, int, int]
+from ovseg.vocabulary.color_table import Color
+from ovseg.vocabulary.oklab import to_oklab
+
 BACKGROUND_COLOR: Color = (0, 0, 0)
 
 # Too dark is taken for the background, too light is lost on paper (OKLab lightness, 0..1).
 _LIGHTNESS = (0.42, 0.93)
-_COARSE_STEP = 15
-_AVOIDED: tuple[Color, ...] = ((0, 0, 0), (255, 255, 255), (128, 128, 128))
+COARSE_STEP = 15
+# Whole numbers are the same on every machine.
+STEPS = 4096
+NEUTRALS: tuple[Color, ...] = ((0, 0, 0), (255, 255, 255), (128, 128, 128))
 
 
-def make_palette(count: int, taken: Sequence[Color] = ()) -> list[Color]:
+def make_palette(
+    count: int, taken: Sequence[Color] = (), avoided: Sequence[Color] = NEUTRALS
+) -> list[Color]:
     """``count`` distinct colours, each the one farthest from all before it.
 
     Distances are in OKLab, where equal steps look equally large, rounded to integers so that
@@ -26,6 +32,7 @@ def make_palette(count: int, taken: Sequence[Color] = ()) -> list[Color]:
     Args:
         count: how many colours.
         taken: colours in use that the new ones must differ from.
+        avoided: colours that nothing is drawn in, to stay away from.
 
     Returns:
         RGB triples, 0..255.
@@ -33,52 +40,41 @@ def make_palette(count: int, taken: Sequence[Color] = ()) -> list[Color]:
     Raises:
         ValueError: more colours than the visible range of 8-bit RGB holds.
 
-    Source: B. Ottosson, "A perceptual color space for image processing" (OKLab matrices).
-
     Example:
         >>> make_palette(3)
         [(0, 0, 255), (255, 0, 255), (0, 240, 0)]
     """
-    return list(_farthest_first(count, tuple(taken)))
+    return list(_farthest_first(count, tuple(taken), tuple(avoided)))
 
 
-def _to_oklab(rgb: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """OKLab coordinates (N, 3) of sRGB values (N, 3) in 0..255."""
-    srgb = rgb / 255.0
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    cones = linear @ np.array(
-        [
-            [0.4122214708, 0.2119034982, 0.0883024619],
-            [0.5363325363, 0.6806995451, 0.2817188376],
-            [0.0514459929, 0.1073969566, 0.6299787005],
-        ]
-    )
-    return np.cbrt(cones) @ np.array(
-        [
-            [0.2104542553, 1.9779984951, 0.0259040371],
-            [0.7936177850, -2.4285922050, 0.7827717662],
-            [-0.0040720468, 0.4505937099, -0.8086757660],
-        ]
-    )
+def oklab_steps(rgb: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """OKLab coordinates (N, 3) of colours (N, 3), in whole steps of 1 / ``STEPS``."""
+    colors = np.asarray(rgb, dtype=np.int64).reshape(-1, 3)
+    return np.rint(to_oklab(colors) * STEPS).astype(np.int64)
+
+
+def rgb_lattice(step: int) -> npt.NDArray[np.int64]:
+    """Every ``step``-th colour (N, 3) of 8-bit RGB."""
+    axis = np.arange(0, 256, step)
+    return np.stack(np.meshgrid(axis, axis, axis, indexing='ij'), -1).reshape(-1, 3)
 
 
 def _candidates(step: int) -> npt.NDArray[np.int64]:
     """RGB lattice (N, 3) with spacing ``step``, within the lightness range."""
-    axis = np.arange(0, 256, step)
-    lattice = np.stack(np.meshgrid(axis, axis, axis, indexing='ij'), -1).reshape(-1, 3)
-    lightness = _to_oklab(lattice)[:, 0]
+    lattice = rgb_lattice(step)
+    lightness = to_oklab(lattice)[:, 0]
     return lattice[(lightness >= _LIGHTNESS[0]) & (lightness <= _LIGHTNESS[1])]
 
 
 @lru_cache(maxsize=32)
-def _farthest_first(count: int, taken: tuple[Color, ...]) -> tuple[Color, ...]:
-    used = {tuple(color) for color in taken}
-    lattice = _candidates(_COARSE_STEP)
-    coordinates = np.rint(_to_oklab(lattice) * 4096).astype(np.int64)
-    start = np.array([*_AVOIDED, *used], dtype=np.int64)
-    anchors = np.rint(_to_oklab(start) * 4096).astype(np.int64)
+def _farthest_first(
+    count: int, taken: tuple[Color, ...], avoided: tuple[Color, ...]
+) -> tuple[Color, ...]:
+    used = {(red, green, blue) for red, green, blue in taken}
+    lattice = _candidates(COARSE_STEP)
+    coordinates = oklab_steps(lattice)
     distance = np.full(len(lattice), np.iinfo(np.int64).max)
-    for anchor in anchors:
+    for anchor in oklab_steps([*avoided, *used]):
         np.minimum(distance, ((coordinates - anchor) ** 2).sum(1), out=distance)
     colors: list[Color] = []
     while len(colors) < count:
@@ -92,12 +88,12 @@ def _farthest_first(count: int, taken: tuple[Color, ...]) -> tuple[Color, ...]:
     return tuple(colors) + _more_colors(count - len(colors), used | set(colors))
 
 
-def _more_colors(count: int, used: set[Color]) -> tuple[Color, ...]:
+def _more_colors(count: int, used: Collection[tuple[int, ...]]) -> tuple[Color, ...]:
     """Colours between the coarse lattice's, once thousands of classes have used that up."""
     if count <= 0:
         return ()
-    rest = [tuple(color) for color in _candidates(5).tolist() if tuple(color) not in used]
+    rest = [(r, g, b) for r, g, b in _candidates(5).tolist() if (r, g, b) not in used]
     if count > len(rest):
         raise ValueError(f'{count + len(used)} classes need more colours than the palette has')
     order = np.random.default_rng(0).permutation(len(rest))[:count]
-    return tuple(rest[index] for index in order)  # type: ignore[misc]
+    return tuple(rest[index] for index in order)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ovseg.errors import UserError, nearest
 from ovseg.vocabulary.palette import Color
-from ovseg.vocabulary.rejection import BACKGROUND, Rejection
+from ovseg.vocabulary.rejection import BACKGROUND, Rejection, RejectionKind
 
 FILE_SUFFIXES = ('.txt', '.json')
 
@@ -264,7 +264,7 @@ def _stated_rejection(document: Mapping[str, Any]) -> Rejection | None:
         return None
     words = as_words(document.get('background') or (), 'background words')
     threshold = document.get('threshold')
-    kind = 'background' if words else 'threshold'
+    kind: RejectionKind = 'background' if words else 'threshold'
     return Rejection(kind, 0.0 if threshold is None else threshold, words)
 
 
@@ -333,7 +333,8 @@ def _checked_color(color: Any, where: str) -> Color:
         values, exact = (), False
     if not exact or len(values) != 3 or not all(0 <= value <= 255 for value in values):
         raise UserError(f'color of {where} must be three integers from 0 to 255, got {color!r}')
-    return values  # type: ignore[return-value]
+    red, green, blue = values
+    return red, green, blue
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args, overload
 
 from ovseg.errors import UserError, nearest
 
@@ -81,6 +81,14 @@ class Rejection:
         if self.kind == 'background' and not words:
             raise UserError("rejection kind 'background' needs at least one word in `words`")
 
+    @overload
+    @classmethod
+    def build(cls, source: None) -> None: ...
+
+    @overload
+    @classmethod
+    def build(cls, source: Rejection | Mapping[str, Any] | str) -> Rejection: ...
+
     @classmethod
     def build(cls, source: Rejection | Mapping[str, Any] | str | None) -> Rejection | None:
         """The rejection rule that a config or a JSON file writes down.
@@ -98,7 +106,7 @@ class Rejection:
         if source is None or isinstance(source, Rejection):
             return source
         if isinstance(source, str):
-            return cls(source)  # type: ignore[arg-type]
+            return cls(cast('RejectionKind', source))  # the constructor refuses others
         if not isinstance(source, Mapping):
             raise UserError(
                 f'rejection must be a dict with kind, threshold and words, got {source!r}'

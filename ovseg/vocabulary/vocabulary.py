@@ -7,10 +7,11 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 from ovseg.errors import UserError, nearest
-from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color, make_palette
+from ovseg.vocabulary.class_colors import class_colors
+from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color
 from ovseg.vocabulary.parsing import (
     FILE_SUFFIXES,
     ParsedWords,
@@ -23,6 +24,9 @@ from ovseg.vocabulary.parsing import (
 )
 from ovseg.vocabulary.protocols import by_label, protocol_words
 from ovseg.vocabulary.rejection import BACKGROUND, Rejection
+
+# What words are written down as, see Vocabulary.parse and build_vocabulary.
+VocabularySource: TypeAlias = 'Vocabulary | Mapping[str, Any] | Sequence[Any] | str | Path'
 
 _PROTOCOL_KEYS = ('dataset', 'protocol', 'rejection', 'in_label_order')
 
@@ -62,7 +66,7 @@ class Vocabulary:
             raise UserError('the vocabulary is empty, give at least one class')
         self.classes = self._with_background()
         check_unique_names(self.classes)
-        self._palette = self._fill_palette()
+        self._palette = class_colors(self.classes)
 
     @classmethod
     def parse(
@@ -124,7 +128,7 @@ class Vocabulary:
 
     @property
     def palette(self) -> list[Color]:
-        """One RGB colour (0..255) a class: the given ones, the rest well apart from them."""
+        """One RGB colour (0..255) a class: given, or as its words say, or well apart from these."""
         return list(self._palette)
 
     @property
@@ -209,15 +213,21 @@ class Vocabulary:
             return self._given
         return (VocabularyClass(BACKGROUND, rule.words, BACKGROUND_COLOR), *self._given)
 
-    def _fill_palette(self) -> list[Color]:
-        given = [item.color for item in self.classes]
-        missing = given.count(None)
-        fresh = iter(make_palette(missing, tuple(color for color in given if color is not None)))
-        return [color if color is not None else next(fresh) for color in given]
+
+@overload
+def build_vocabulary(
+    cfg: None, rejection: Rejection | Mapping[str, Any] | str | None = None
+) -> None: ...
+
+
+@overload
+def build_vocabulary(
+    cfg: VocabularySource, rejection: Rejection | Mapping[str, Any] | str | None = None
+) -> Vocabulary: ...
 
 
 def build_vocabulary(
-    cfg: Any, rejection: Rejection | Mapping[str, Any] | str | None = None
+    cfg: VocabularySource | None, rejection: Rejection | Mapping[str, Any] | str | None = None
 ) -> Vocabulary | None:
     """The vocabulary of a config entry.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,8 +86,9 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], origin: object) -
     module.load_state_dict(state, strict=True)
 
 
-def drop_frozen(module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
+def drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     """Frozen towers load in the constructor; a checkpoint holds only what was trained."""
+    frozen = tuple(prefix + name for name in cast('Sequence[str]', module.frozen_prefixes))
     for key in list(state):
-        if key.startswith(tuple(prefix + name for name in module.frozen_prefixes)):
+        if key.startswith(frozen):
             del state[key]

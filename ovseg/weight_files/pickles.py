@@ -24,5 +24,5 @@ def check_operations(data: bytes | IO[bytes], allowed: Container[str] | None = N
     for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
         if allowed is not None and operation.name not in allowed:
             raise pickle.UnpicklingError(f'it asks for the operation {operation.name}')
-        if operation.name in _NUMBERING and argument > count:
+        if operation.name in _NUMBERING and (argument is None or argument > count):
             raise pickle.UnpicklingError('it numbers its objects as no writer does')

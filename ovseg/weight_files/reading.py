@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from ovseg.weight_files.safetensors_files import is_safetensors, read_safetensor
 from ovseg.weight_files.torch_files import read_torch_file
 from ovseg.weight_files.torchscript import is_torchscript, read_torchscript
 
-Device = str | torch.device | None
+# As torch.load takes it.
+MapLocation: TypeAlias = str | torch.device | Callable[..., Any] | None
 
 # Under which of its keys a training's checkpoint keeps the weights.
 _KEYS = ('state_dict', 'model_state_dict', 'model')
@@ -49,7 +50,7 @@ _MISTAKEN = (
 )
 
 
-def read_tensors(source: str | Path, map_location: Device = 'cpu') -> Any:
+def read_tensors(source: str | Path, map_location: MapLocation = 'cpu') -> Any:
     """Returns the content of a weight file: tensors, or dicts and lists of them.
 
     The format is told by the content: ``torch.save`` (old and new), safetensors, TorchScript, of
@@ -79,7 +80,7 @@ def read_tensors(source: str | Path, map_location: Device = 'cpu') -> Any:
     return content
 
 
-def read_checkpoint(source: str | Path, map_location: Device = 'cpu') -> dict[str, Any]:
+def read_checkpoint(source: str | Path, map_location: MapLocation = 'cpu') -> dict[str, Any]:
     """The content of a checkpoint: tensors, numbers, text and a Runner's records.
 
     Args:
@@ -154,7 +155,7 @@ def _are_named_tensors(state: Mapping[Any, Any]) -> bool:
     return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
 
 
-def _read(path: Path, size: int, map_location: Device) -> Any:
+def _read(path: Path, size: int, map_location: MapLocation) -> Any:
     with path.open('rb') as file:
         start = file.read(512)
     if not start:
@@ -180,7 +181,7 @@ def _read(path: Path, size: int, map_location: Device) -> Any:
     return read_torch_file(path, map_location)
 
 
-def _moved(content: Any, map_location: Any) -> Any:
+def _moved(content: Any, map_location: MapLocation) -> Any:
     """Tensors on the device that a call of ``torch.load`` would put them on."""
     if not isinstance(map_location, (str, torch.device)):
         return content

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,11 +85,11 @@ class _Entry:
         if self.end - self.begin != math.prod(self.shape) * self.dtype.itemsize:
             raise ValueError(f"'{name[:80]}' has another size than its shape")
 
-    def read(self, file: BinaryIO, start: int) -> Tensor:
+    def read(self, file: BufferedReader, start: int) -> Tensor:
         flat = torch.empty(math.prod(self.shape), dtype=self.dtype)
         if len(flat):
             file.seek(start + self.begin)
-            if file.readinto(memoryview(flat.view(torch.uint8).numpy())) != self.end - self.begin:
+            if file.readinto(flat.view(torch.uint8).numpy().data) != self.end - self.begin:
                 raise ValueError('it is cut off')
         return flat.reshape(self.shape)
 

@@ -6,6 +6,7 @@ import pickle
 import threading
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def _harmless_globals() -> list[Any]:
 
     NumPy 2 moved its core, so a file may name either place, whichever NumPy reads it.
     """
-    core = np.core if np.__version__.startswith('1.') else np._core
+    core = import_module('numpy.core' if np.__version__.startswith('1.') else 'numpy._core')
     rebuilders = ('_reconstruct', 'scalar')
     dtypes = {type(np.dtype(code)) for code in _NUMPY_SCALARS}
     return [

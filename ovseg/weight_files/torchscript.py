@@ -245,7 +245,7 @@ class _Archive:
         flat = torch.empty(count, dtype=dtype)
         if not count:
             return flat
-        place, view = 0, memoryview(flat.view(torch.uint8).numpy())
+        place, view = 0, flat.view(torch.uint8).numpy().data
         with self.archive.open(member) as file:
             # The read that finds the end compares the archive's sum.
             while piece := file.read(CHUNK):

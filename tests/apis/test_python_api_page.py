@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import shutil
 from pathlib import Path
-
-import numpy as np
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,18 +18,4 @@ def test_examples_of_the_python_api_page(tmp_path, monkeypatch):
         page, module_relative=False, optionflags=doctest.IGNORE_EXCEPTION_DETAIL
     )
     assert tried > 20
-    assert failed == 0
-
-
-@pytest.mark.parametrize(
-    'module',
-    [
-        *('apis.preprocess', 'apis.tables', 'apis.zoo'),
-        *('visualization.draw', 'visualization.legend', 'visualization.segments'),
-    ],
-)
-def test_examples_of_docstrings(module):
-    found = importlib.import_module(f'ovseg.{module}')
-    failed, tried = doctest.testmod(found, extraglobs={'np': np})
-    assert tried > 0
     assert failed == 0

@@ -5,7 +5,7 @@ from urllib.error import URLError
 import pytest
 import torch
 import yaml
-from miniatures import SCRIPTS, prepared_miniature
+from miniatures import NAMES, prepared_miniature
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from scripts import ROOT, load_script
@@ -140,7 +140,7 @@ TRAINED = [
 @pytest.mark.parametrize('path', TRAINED, ids=lambda path: path.stem)
 def test_a_published_config_trains_and_tests_in_one_process_without_a_gpu(path, tmp_path):
     name = parts(path)[2].partition('_')[2]
-    assert name in SCRIPTS
+    assert name in NAMES
     prepared_miniature(name, tmp_path / 'data')
     config = with_tiny_parts(path, tmp_path, tmp_path / 'data')
     work = tmp_path / 'work'

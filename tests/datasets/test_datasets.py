@@ -155,7 +155,7 @@ def sentence(name, root):
     with pytest.raises(FileNotFoundError) as raised:
         build_dataset(name, root)
     message = str(raised.value)
-    assert '\n' not in message and 'tools/dataset_converters/prepare_' in message
+    assert '\n' not in message and 'tools/prepare_data.py ' in message
     assert 'docs/data.md' in message and str(root) in message
     return message
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scripts import load_script
+from scripts import load_script, own_words
 from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis import OpenVocabSegmenter
@@ -77,7 +77,7 @@ def test_the_embedded_model_finds_the_words_of_its_world(tmp_path):
     words = 'sky; grass; water; red star'
     done = run_script(ROOT / 'demo' / 'scene.png', words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ''
+    assert own_words(done.stderr) == ''
     assert written(tmp_path / 'outputs') == [
         'scene.json',
         'scene_labels.png',

@@ -65,7 +65,7 @@ def test_the_page_has_all_its_steps():
     assert scripts == [
         'tools/make_scenes.py',
         *['tools/train.py'] * 2,
-        *['tools/test.py', 'demo/image_demo.py', 'tools/export_denseclip.py'],
+        *['tools/test.py', 'demo/image_demo.py', 'tools/export.py'],
     ]
     assert len(BLOCKS) == 2
 

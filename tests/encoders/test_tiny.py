@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from ovseg.encoders.clip import load_clip
-from ovseg.encoders.tiny import TOKENS, build_tiny_clip, save_tiny_clip
+from ovseg.encoders.embedded import write_embedded
+from ovseg.encoders.tiny import TOKENS, build_tiny_clip
 from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.scenes.captions import CAPTION_WORDS, with_article
@@ -117,24 +118,24 @@ def test_weights_that_do_not_fit_are_explained(tmp_path, tiny):
     state[TOKENS] = state[TOKENS][:3]
     model = json.loads((WEIGHTS / 'tiny_clip_scenes.json').read_text())['model']
     settings = dict(model=model, mean=(0.5,) * 3, std=(0.5,) * 3, origin={})
-    with pytest.raises(UserError, match='2 token ids for 3 rows'):
-        save_tiny_clip(tmp_path / 'x', state, token_ids=torch.tensor([1, 2]), **settings)
     infinite = {**state, 'logit_scale': torch.tensor(1e9)}
     with pytest.raises(UserError, match='logit_scale of the checkpoint is not finite'):
-        save_tiny_clip(tmp_path / 'x', infinite, token_ids=torch.arange(3), **settings)
+        write_embedded(tmp_path / 'x', 'clip', infinite, token_ids=[0, 1, 2], **settings)
     assert not list(tmp_path.iterdir())
+    write_embedded(tmp_path / 'x', 'clip', state, token_ids=[1, 2], **settings)
+    with pytest.raises(UserError, match='3 stored token rows .* do not fit 2 ids'):
+        build_tiny_clip('x', tmp_path)
     del state['visual.proj']
-    save_tiny_clip(tmp_path / 'x', state, token_ids=torch.arange(3), **settings)
+    write_embedded(tmp_path / 'x', 'clip', state, token_ids=[0, 1, 2], **settings)
     with pytest.raises(UserError, match='does not fit'):
         build_tiny_clip('x', tmp_path)
 
 
 def test_features_survive_the_file(tmp_path, tiny):
-    clip, tokenizer, mean, std = tiny
+    clip, tokenizer, *_ = tiny
     facts = json.loads((WEIGHTS / 'tiny_clip_scenes.json').read_text())
-    ids = torch.tensor(facts['token_ids'])
-    state = {**clip.state_dict(), TOKENS: clip.token_embedding.weight[ids]}
-    save_tiny_clip(tmp_path / 'copy', state, facts['model'], ids, mean, std, {})
+    state = {**clip.state_dict(), TOKENS: clip.token_embedding.weight[facts['token_ids']]}
+    write_embedded(tmp_path / 'copy', 'clip', state, **facts)
     again = build_tiny_clip('copy', tmp_path)[0]
     tokens = tokenizer(['a red star', 'locomotive'])
     ours, theirs = clip.encode_text(tokens), again.encode_text(tokens)

@@ -8,12 +8,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
-from ovseg.encoders.tiny_dino import (
-    build_tiny_dino,
-    build_tiny_found,
-    save_tiny_dino,
-    save_tiny_found,
-)
+from ovseg.encoders.embedded import write_embedded
+from ovseg.encoders.tiny_dino import build_tiny_dino, build_tiny_found
 from ovseg.errors import UserError
 from ovseg.scenes.datasets import class_labels
 from ovseg.scenes.draw import draw
@@ -144,22 +140,23 @@ def test_models_are_asked_for_by_their_kind():
 
 
 def test_weights_that_do_not_fit_are_explained(tmp_path, tiny):
-    vit, mean, std = tiny
-    model = json.loads((WEIGHTS / 'tiny_dino_scenes.json').read_text())['model']
+    vit = tiny[0]
+    facts = json.loads((WEIGHTS / 'tiny_dino_scenes.json').read_text())
     state = dict(vit.state_dict())
     del state['cls_token']
-    save_tiny_dino(tmp_path / 'x', state, model, mean, std, {})
+    write_embedded(tmp_path / 'x', state=state, **facts)
     with pytest.raises(UserError, match='(?s)x.safetensors does not fit x.json.*cls_token'):
         build_tiny_dino('x', tmp_path)
     state['cls_token'] = torch.full((1, 1, vit.embed_dim), 1e9)
     with pytest.raises(UserError, match='cls_token of the checkpoint is not finite'):
-        save_tiny_dino(tmp_path / 'y', state, model, mean, std, {})
+        write_embedded(tmp_path / 'y', state=state, **facts)
     assert not (tmp_path / 'y.safetensors').exists()
 
 
 def test_found_survives_the_file(tmp_path):
     found, dino = build_tiny_found()
-    save_tiny_found(tmp_path / 'copy', found, dino, {})
+    facts = json.loads((WEIGHTS / 'tiny_found_scenes.json').read_text())
+    write_embedded(tmp_path / 'copy', state=found.state_dict(), **facts)
     again, name = build_tiny_found('copy', tmp_path)
     assert name == dino
     for key, value in found.state_dict().items():

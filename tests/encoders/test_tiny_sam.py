@@ -9,8 +9,9 @@ from scripts import load_script
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
+from ovseg.encoders.embedded import write_embedded
 from ovseg.encoders.sam_architecture import build_sam_architecture
-from ovseg.encoders.tiny_sam import build_tiny_sam, save_tiny_sam
+from ovseg.encoders.tiny_sam import build_tiny_sam
 from ovseg.errors import UserError
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.masks import part_masks
@@ -136,7 +137,8 @@ def test_pictures_of_any_shape_are_answered_at_their_size(tiny):
 def test_a_sam_survives_the_file(tmp_path):
     torch.manual_seed(0)
     sam = build_sam_architecture(SMALL)
-    save_tiny_sam(tmp_path / 'copy', sam.state_dict(), SMALL, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), {})
+    facts = dict(model=SMALL, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], origin={})
+    write_embedded(tmp_path / 'copy', 'sam', sam.state_dict(), **facts)
     again = build_tiny_sam('copy', tmp_path)
     assert again.pixel_mean.flatten().tolist() == [1, 2, 3]
     assert again.pixel_std.flatten().tolist() == [4, 5, 6]
@@ -148,8 +150,7 @@ def test_what_does_not_fit_is_explained(tmp_path):
     with pytest.raises(UserError, match="no sam model 'tiny_clip_scenes'.*tiny_sam_scenes"):
         build_tiny_sam('tiny_clip_scenes')
     state = build_sam_architecture(SMALL).state_dict()
-    save_tiny_sam(
-        tmp_path / 'x', state, {**SMALL, 'window_size': 3, 'encoder_depth': 2}, (), (), {}
-    )
+    model = {**SMALL, 'window_size': 3, 'encoder_depth': 2}
+    write_embedded(tmp_path / 'x', 'sam', state, model=model, mean=[], std=[], origin={})
     with pytest.raises(UserError, match='(?s)x.safetensors does not fit x.json.*blocks.1'):
         build_tiny_sam('x', tmp_path)

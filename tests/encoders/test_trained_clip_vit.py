@@ -156,6 +156,14 @@ def test_without_embeddings_the_levels_are_a_tuple_for_stock_necks():
     assert not {'proj', 'ln_post.weight'} & set(model.state_dict())
 
 
+def test_blocks_in_another_order_make_the_levels_in_their_own():
+    model, other = (seeded(out_indices=indices).eval() for indices in ((0, 1, 2, 3), (3, 1, 0, 2)))
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for ours, wanted in zip(other(image), model(image), strict=True):
+            assert torch.equal(ours, wanted)
+
+
 @torch.no_grad()
 def test_a_block_may_make_several_levels():
     model = seeded(patch_size=8, out_indices=(0, 2, 2, 3)).eval()

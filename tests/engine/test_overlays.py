@@ -17,8 +17,10 @@ from ovseg.vocabulary import Vocabulary
 META = {'classes': ('one', 'two'), 'palette': ((250, 0, 0), (0, 0, 250))}
 
 
-def run(hook, path, labels, model, inputs=None):
+def run(hook, path, labels, model, inputs=None, truth=None):
     sample = SegDataSample(metainfo={'img_path': str(path)})
+    if truth is not None:
+        sample.gt_sem_seg = PixelData(data=torch.as_tensor(truth)[None])
     sample.pred_sem_seg = PixelData(data=torch.as_tensor(labels)[None])
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=META))
     runner = SimpleNamespace(model=model, test_dataloader=loader)
@@ -54,6 +56,19 @@ def test_file_colours_and_names_of_the_vocabulary(tmp_path):
     assert picture(tmp_path / 'b')[100, [100, 400]].tolist() == [[1, 2, 3], [4, 5, 6]]
     run(OverlayHook(str(tmp_path / 'c'), opacity=0.0), source, labels, model)
     assert picture(tmp_path / 'c')[100, 100].tolist() == [200, 0, 0]
+
+
+def test_the_ground_truth_stands_beside_where_there_is_one(tmp_path):
+    image = torch.full((3, 480, 500), 200, dtype=torch.uint8)
+    truth = np.ones((240, 250), np.uint8)
+    truth[:60] = 255
+    hook = OverlayHook(str(tmp_path), opacity=1.0)
+    run(hook, 'x.png', np.zeros((480, 500), int), nn.Module(), [image], truth)
+    shown = picture(tmp_path)
+    assert shown.shape[1] > 1000
+    below = len(shown) - 480
+    assert shown[below // 2 + 300, [100, -100]].tolist() == [[0, 0, 250], [250, 0, 0]]
+    assert shown[below + 20, 100].tolist() == [200, 200, 200]
 
 
 def test_windows_need_a_display(monkeypatch):

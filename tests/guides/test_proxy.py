@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from ovseg.guides.proxy import mean_similarity, mix_values, proxy_affinity
+from ovseg.affinity.proxy import mean_similarity, mix_values, proxy_affinity
 
 
 def cosines(features):

@@ -7,7 +7,8 @@ import torch
 from scripts import ROOT, load_script
 
 from ovseg.errors import UserError
-from ovseg.parity import check, check_path
+from parity import check_path
+from parity.check import golden_set
 
 GOLDEN = ROOT / 'tests' / 'data' / 'maskclip'
 METHODS = ('maskclip', 'clip_dinoiser', 'training_free_attention')
@@ -72,6 +73,49 @@ def test_a_quantity_that_no_check_knows_is_missing_and_fails(tmp_path):
     assert [line.name for line in report.lines if line.status == 'missing'] == ['cases.0.novelty']
 
 
+def test_a_file_in_the_folder_of_another_set_is_not_taken_for_one_of_its_own(tmp_path):
+    for home in ('trident', 'elsewhere'):
+        (tmp_path / home).mkdir()
+        shutil.copy(GOLDEN / 'preprocess.pt', tmp_path / home)
+    (in_trident,) = check_path(tmp_path / 'trident')
+    (elsewhere,) = check_path(tmp_path / 'elsewhere')
+    assert not in_trident.passed
+    assert 'trident has no check of a file of this name' in in_trident.text()
+    assert elsewhere.passed
+
+
+@pytest.mark.parametrize('name', ['units.pt', 'case_activesam.pt', 'weights.pt'])
+def test_a_file_of_a_set_without_checks_is_missing_though_others_have_one_of_its_name(
+    name, tmp_path
+):
+    (tmp_path / 'sam3').mkdir()
+    torch.save({'config': {}, 'variants': torch.zeros(1)}, tmp_path / 'sam3' / name)
+    (report,) = check_path(tmp_path / 'sam3' / name)
+    assert [line.status for line in report.lines] == ['missing']
+
+
+def test_a_file_that_two_sets_may_own_asks_for_a_folder_of_its_sets_name(tmp_path):
+    torch.save({'class_embeddings': {}, 'state_dict_clip': {}}, tmp_path / 'weights.pt')
+    (report,) = check_path(tmp_path)
+    assert not report.passed
+    assert 'clip_dinoiser and training_free_attention have such a file' in report.text()
+
+
+def test_all_golden_folders_with_checks_are_compared_and_the_others_named(tmp_path, capsys):
+    for name in ('maskclip', 'sam3'):
+        (tmp_path / name).mkdir()
+    shutil.copy(GOLDEN / 'preprocess.pt', tmp_path / 'maskclip')
+    torch.save({'novelty': torch.zeros(1)}, tmp_path / 'sam3' / 'units.pt')
+    check_parity = load_script('check_parity')
+    assert check_parity.main(['--all', str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert 'maskclip/preprocess.pt' in printed and 'no check yet: sam3\n' in printed
+    torch.save({}, tmp_path / 'maskclip' / 'other.pt')
+    assert check_parity.main(['--all', str(tmp_path)]) == 1
+    with pytest.raises(UserError, match='holds no golden folder'):
+        check_parity.main(['--all', str(tmp_path / 'maskclip')])
+
+
 def test_an_unknown_file_is_missing_and_fails(tmp_path):
     torch.save({'a': torch.zeros(1)}, tmp_path / 'other.pt')
     (report,) = check_path(tmp_path)
@@ -81,7 +125,7 @@ def test_an_unknown_file_is_missing_and_fails(tmp_path):
 def test_a_method_not_built_yet_is_listed_in_a_folder_and_fails_when_asked_for(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(check.NOT_COVERED, 'future.pt', 'it is not built yet')
+    monkeypatch.setitem(golden_set('trident').not_covered, 'future.pt', 'it is not built yet')
     torch.save({}, tmp_path / 'future.pt')
     (in_folder,) = check_path(tmp_path)
     (by_name,) = check_path(tmp_path / 'future.pt')

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from scripts import ROOT
+from scripts import ROOT, run_python
 
-from ovseg.parity import check_path
+from parity import check_path
 
 TARGETS = ROOT / 'tests' / 'data' / 'denseclip' / 'det_seg_target.pt'
 
@@ -38,7 +35,7 @@ def test_a_changed_box_target_fails_and_is_named(name, tmp_path):
 @pytest.fixture(scope='module')
 def case(tmp_path_factory):
     """Files of a case as the golden ones are, made from a random RetinaNet of ours."""
-    from ovseg.parity.denseclip_detection import build_case
+    from parity.denseclip.detection import build_case
 
     folder = tmp_path_factory.mktemp('case')
     model, stored = build_random(build_case)
@@ -55,6 +52,7 @@ def build_random(build_case):
         'type': 'DenseCLIP_RetinaNet',
         'class_names': names,
         'clip_head': False,
+        'seg_loss': True,
         'backbone': {
             'type': 'CLIPResNetWithAttention',
             **{'layers': [1] * 4, 'width': 4, 'output_dim': 8, 'input_resolution': 64},
@@ -91,7 +89,7 @@ def build_random(build_case):
     rows = {'ids': torch.arange(0), 'rows': torch.zeros(0, 8), 'shape': list(shape)}
     with pytest.MonkeyPatch.context() as patch:
         # The first one brings the weights that the others load.
-        patch.setattr('ovseg.parity.denseclip_detection.load_case', lambda *_: None)
+        patch.setattr('parity.denseclip.detection.load_case', lambda *_: None)
         model = build_case(stored)
     tokens = model.tokens
     rows['ids'] = tokens.unique()
@@ -151,12 +149,12 @@ def test_a_changed_loss_a_changed_gradient_and_an_unknown_entry_are_named(case, 
 
 
 def test_checking_segmentation_imports_no_detector():
-    code = (
-        'import sys, ovseg.parity.check\n'
-        "unwanted = {'ovseg.training.detectors', 'mmdet.datasets', 'mmdet.evaluation'}\n"
-        'assert not unwanted & set(sys.modules)'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
+    done = run_python(
+        'import sys\n'
+        'from parity.check import SETS, golden_set\n'
+        'assert all(golden_set(name).checks for name in SETS)\n'
+        "assert not {'ovseg.training.detectors', 'mmdet.datasets', 'mmdet.evaluation'}"
+        ' & set(sys.modules)',
+        path=ROOT / 'tests',
     )
     assert done.returncode == 0, done.stderr

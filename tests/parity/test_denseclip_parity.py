@@ -4,7 +4,7 @@ import pytest
 import torch
 from scripts import ROOT
 
-from ovseg.parity import check_path
+from parity import check_path
 
 GOLDEN = ROOT / 'tests' / 'data' / 'denseclip'
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scripts import ROOT
 
-from ovseg.parity import check_path
+from parity import check_path
 
 GOLDEN = ROOT / 'tests' / 'data' / 'maskclip' / 'maskclip_plus.pt'
 
@@ -41,9 +41,9 @@ def test_a_changed_quantity_fails_and_is_named(content, tmp_path, change, names)
 def test_another_teacher_in_the_checkpoint_than_in_the_config_stops(content, tmp_path):
     from ovseg.engine.checkpoint import load_state_strict
     from ovseg.errors import UserError
-    from ovseg.parity.maskclip_plus import _teacher_files, golden_student
+    from parity.maskclip.plus import golden_student, teacher_files
 
-    with _teacher_files(content) as files:
+    with teacher_files(content) as files:
         model = golden_student(content, 'clip_guided', files)
     state = model.to_published()
     load_state_strict(model, state, 'file.pth')

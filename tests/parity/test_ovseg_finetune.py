@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from ovseg.parity import check_path
-from ovseg.parity.ovseg_clip import model_config
+from parity import check_path
+from parity.ovseg.clip import model_config
 
 CONFIG = {
     'embed_dim': 16,

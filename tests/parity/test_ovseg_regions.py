@@ -5,12 +5,12 @@ import torch
 from scripts import ROOT
 
 from ovseg.encoders import MaskPromptedViT, load_clip
-from ovseg.parity import check_path
-from ovseg.parity.ovseg_clip import mask_prompted, model_config
-from ovseg.parity.ovseg_regions import check_visual
-from ovseg.parity.ovseg_words import check_class_names
-from ovseg.parity.report import Report
 from ovseg.vocabulary.protocols import protocol_words
+from parity import check_path
+from parity.ovseg.clip import mask_prompted, model_config
+from parity.ovseg.regions import check_visual
+from parity.ovseg.words import check_class_names
+from parity.report import Report
 
 GOLDEN = ROOT / 'tests' / 'data' / 'ovseg' / 'crop_preprocess.pt'
 TINY = {
@@ -56,7 +56,7 @@ def test_every_weight_of_the_tower_is_compared():
     state = {f'visual.{name}': value.half() for name, value in tower.state_dict().items()}
     content = {'config': TINY, 'state_dict': state, 'logit_scale': 4.6}
     report = Report(content, 'clip_visual.pt')
-    check_visual(report, ROOT)
+    check_visual(report.case, ROOT)
     report.miss_unseen()
     assert report.passed, report.text()
     assert sum(line.name.startswith('state_dict.visual.') for line in report.lines) == len(state)
@@ -82,7 +82,7 @@ def test_class_names_are_compared_as_they_are_put_into_templates():
     content['ade20k_full_847_object_id'] = [0] * 847
     content['pascal_voc_20'][3] = 'ship'
     report = Report(content, 'class_names.pt')
-    check_class_names(report, ROOT)
+    check_class_names(report.case, ROOT)
     report.miss_unseen()
     failed = [line.name for line in report.lines if line.status != 'ok']
     assert failed == ['pascal_voc_20', 'ade20k_full_847_object_id']

@@ -4,8 +4,8 @@ import pytest
 import torch
 from scripts import ROOT
 
-from ovseg.parity.report import Report
-from ovseg.parity.trident_refinement import check_units_fusion, check_units_regions
+from parity.report import Report
+from parity.trident.refinement import check_fusion, check_regions
 
 GOLDEN = ROOT / 'tests' / 'data' / 'trident' / 'refinement_units.pt'
 
@@ -14,8 +14,9 @@ def checked(change=lambda content: None):
     content = torch.load(GOLDEN, weights_only=True)
     change(content)
     report = Report(content, GOLDEN.name)
-    check_units_regions(report)
-    check_units_fusion(report)
+    for case in report.case.cases('regions'):
+        check_regions(case)
+    check_fusion(report.case.inner('fusion'))
     report.miss_unseen()
     return report
 

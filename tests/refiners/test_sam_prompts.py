@@ -211,6 +211,22 @@ def test_features_in_half_precision_are_decoded_in_float32():
     assert torch.equal(ours.labels, SETTINGS(sam, rounded, labels, scores).labels)
 
 
+@pytest.mark.parametrize('threshold', [1.5, -0.5])
+def test_estimates_outside_of_0_to_1_are_divided_by_a_threshold_there(threshold):
+    sam, image = tiny_sam(), sam_image((48, 64))
+    labels, scores = coarse_case((40, 56), 4)
+    settings = replace(SETTINGS, iou_threshold=threshold)
+    count = half_kept(sam, image, labels, scores, settings)
+    refined = settings(sam, image, labels, scores, with_scores=True)
+    wanted, wanted_scores, boxes = plain_refinement(
+        sam, image, labels, scores.probabilities, settings
+    )
+    assert 0 < len(refined.iou) < count and (refined.iou > threshold).all()
+    assert refined.boxes.tolist() == boxes
+    assert_same(refined.labels, wanted)
+    assert_same(refined.scores, wanted_scores)
+
+
 @pytest.mark.parametrize(
     'settings',
     [
@@ -272,7 +288,7 @@ def test_a_config_builds_the_published_settings():
     ('settings', 'message'),
     [
         ({'coarse_threshold': -0.1}, r'SAMPrompts.coarse_threshold must lie in \[0, 1\], got -0.1'),
-        ({'iou_threshold': 1.5}, r'SAMPrompts.iou_threshold must lie in \[0, 1\], got 1.5'),
+        ({'iou_threshold': float('nan')}, 'SAMPrompts.iou_threshold must be finite, got nan'),
         ({'min_area': -1}, 'SAMPrompts.min_area must be at least 0, got -1'),
         ({'mask_scale': -1.0}, 'SAMPrompts.mask_scale must be at least 0, got -1.0'),
         ({'prompt_batch': 0}, 'SAMPrompts.prompt_batch must be at least 1, got 0'),

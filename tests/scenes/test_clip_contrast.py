@@ -141,8 +141,8 @@ def test_a_checkpoint_is_exported_and_loads(tmp_path):
     config = small_config(tmp_path / 'run', iterations=2)
     runner = train(config, 'export')
     config.dump(tmp_path / 'config.py')
-    export = load_script('export_tiny_clip')
-    arguments = [str(tmp_path / 'run' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
+    export = load_script('export')
+    arguments = ['tiny-clip', str(tmp_path / 'run' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
     assert export.main([*arguments, '--config', str(tmp_path / 'config.py')]) == 0
     clip, tokenizer, mean, std = build_tiny_clip('mine', tmp_path / 'out')
     assert not any(parameter.requires_grad for parameter in clip.parameters())

@@ -9,7 +9,8 @@ from short_trainings import train
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
-from ovseg.encoders.tiny_dino import build_tiny_dino, build_tiny_found, save_tiny_dino
+from ovseg.encoders.embedded import write_embedded
+from ovseg.encoders.tiny_dino import build_tiny_dino, build_tiny_found
 from ovseg.errors import UserError
 from ovseg.scenes.found import (
     FoundTraining,
@@ -45,7 +46,8 @@ def folder(tmp_path):
     vit = VisionTransformer(**VIT)
     with torch.no_grad():
         vit.blocks[-1].attn.qkv.weight.mul_(20)
-    save_tiny_dino(tmp_path / 'dino', vit.state_dict(), VIT, GREY, GREY, {})
+    facts = dict(model=VIT, mean=GREY, std=GREY, origin={})
+    write_embedded(tmp_path / 'dino', 'dino', vit.state_dict(), **facts)
     return tmp_path
 
 
@@ -202,8 +204,8 @@ def test_the_head_is_exported_and_loads(folder):
     config = small_config(folder, iterations=2)
     runner = train(config, 'export')
     config.dump(folder / 'config.py')
-    export = load_script('export_tiny_dino')
-    arguments = [str(folder / 'run' / 'iter_2.pth'), str(folder / 'mine')]
+    export = load_script('export')
+    arguments = ['tiny-dino', str(folder / 'run' / 'iter_2.pth'), str(folder / 'mine')]
     assert export.main([*arguments, '--config', str(folder / 'config.py')]) == 0
     found, dino = build_tiny_found('mine', folder)
     assert dino == 'dino'

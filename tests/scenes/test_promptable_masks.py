@@ -268,8 +268,8 @@ def test_the_second_round_starts_from_the_first_and_is_exported(tmp_path):
     torch.testing.assert_close(states[0][name], states[1][name], rtol=0, atol=0.01)
 
     config.dump(tmp_path / 'config.py')
-    export = load_script('export_tiny_sam')
-    arguments = [str(tmp_path / 'large' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
+    export = load_script('export')
+    arguments = ['tiny-sam', str(tmp_path / 'large' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
     arguments += ['--config', str(tmp_path / 'config.py'), '--images', '8']
     assert export.main(arguments) == 0
     facts = json.loads((tmp_path / 'out' / 'mine.json').read_text())

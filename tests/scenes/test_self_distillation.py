@@ -262,8 +262,8 @@ def test_the_teacher_is_exported_and_loads(tmp_path):
     config = small_config(tmp_path / 'run', iterations=2)
     runner = train(config, 'export')
     config.dump(tmp_path / 'config.py')
-    export = load_script('export_tiny_dino')
-    arguments = [str(tmp_path / 'run' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
+    export = load_script('export')
+    arguments = ['tiny-dino', str(tmp_path / 'run' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
     assert export.main([*arguments, '--config', str(tmp_path / 'config.py')]) == 0
     vit, mean, std = build_tiny_dino('mine', tmp_path / 'out')
     assert not vit.training

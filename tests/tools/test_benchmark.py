@@ -16,6 +16,7 @@ from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis.profiling import MemoryPeak, StageClock
 from ovseg.images import Images
+from ovseg.stages import stage
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'tests' / 'data' / 'configs' / 'random_tiny.py'
@@ -31,7 +32,7 @@ def test_figures_of_one_config(tmp_path, capsys):
     code = benchmark.main([str(CONFIG), *QUICK, '--classes', '5', '--json', str(path)])
     captured = capsys.readouterr()
     assert (code, captured.err) == (0, '')
-    for stage in [
+    for name in [
         'preprocess',
         'encoder',
         'scores',
@@ -39,7 +40,7 @@ def test_figures_of_one_config(tmp_path, capsys):
         'pixel refiner',
         'upsample + argmax',
     ]:
-        assert stage in captured.out
+        assert name in captured.out
     content = json.loads(path.read_text())
     assert content['machine']['torch'] == torch.__version__
     (figures,) = content['results']
@@ -126,10 +127,10 @@ def test_nested_stages_are_taken_out_of_those_around_them(monkeypatch):
     now = iter([0.0, 1.0, 4.0, 10.0])
     monkeypatch.setattr(time, 'perf_counter', lambda: next(now))
     clock = StageClock(torch.device('cpu'))
-    with clock.measure('label'), clock.measure('score'):
+    with clock.listening(), stage('decide'), stage('pixel refiner'):
         pass
     assert clock.stages()['upsample + argmax'] == 10 - 3
-    assert clock.stages()['scores'] == 3
+    assert clock.stages()['pixel refiner'] == 3
 
 
 def test_memory_peak_sees_what_a_block_used_and_freed():
@@ -166,8 +167,8 @@ def test_a_pixel_refiner_has_a_stage_of_its_own():
     image = torch.randn(1, 3, 40, 40)
     expected = model.segment(model.encode(Images(image))[0], (50, 50)).labels
     clock = StageClock(torch.device('cpu'))
-    clock.watch(model)
-    labels = model.segment(model.encode(Images(image))[0], (50, 50)).labels
+    with clock.listening():
+        labels = model.segment(model.encode(Images(image))[0], (50, 50)).labels
     assert torch.equal(labels, expected)
     stages = clock.stages()
     assert stages['pixel refiner'] > 0 and stages['upsample + argmax'] > 0

@@ -34,7 +34,7 @@ def test_the_exported_model_gives_the_labels_of_the_original(
 ):
     config, checkpoint = trained
     out = tmp_path / 'small.safetensors'
-    assert run_tool('export_denseclip', config, checkpoint, out, '--dtype', dtype) == 0
+    assert run_tool('export', 'denseclip', config, checkpoint, out, '--dtype', dtype) == 0
     state = load_file(out)
     kept = {value.dtype for value in state.values() if value.is_floating_point()}
     assert kept == {getattr(torch, dtype)}
@@ -56,13 +56,13 @@ def test_the_exported_model_gives_the_labels_of_the_original(
 def test_what_cannot_be_exported_is_said(trained, tmp_path, capsys):
     config, checkpoint = trained
     out = tmp_path / 'small.safetensors'
-    assert run_tool('export_denseclip', config, checkpoint, tmp_path / 'small.pth') == 2
+    assert run_tool('export', 'denseclip', config, checkpoint, tmp_path / 'small.pth') == 2
     assert 'must end in .safetensors' in capsys.readouterr().err
     exported = without_text_tower(config, tmp_path)
-    assert run_tool('export_denseclip', exported, checkpoint, out) == 2
+    assert run_tool('export', 'denseclip', exported, checkpoint, out) == 2
     assert 'has no model.text_encoder' in capsys.readouterr().err
     baseline = 'denseclip/fpn_clip_tiny_600_scenes-192x192.py'
-    assert run_tool('export_denseclip', baseline, checkpoint, out) == 2
+    assert run_tool('export', 'denseclip', baseline, checkpoint, out) == 2
     assert 'is no config of a DenseCLIP' in capsys.readouterr().err
     assert not out.exists()
 
@@ -75,5 +75,5 @@ def test_a_text_tower_that_reads_the_image_stays(trained, tmp_path, capsys):
     with DefaultScope.overwrite_default_scope('ovseg'):
         torch.save(MODELS.build(Config.fromfile(path).model).state_dict(), tmp_path / 'pre.pth')
     words = (path, tmp_path / 'pre.pth', tmp_path / 'small.safetensors')
-    assert run_tool('export_denseclip', *words) == 2
+    assert run_tool('export', 'denseclip', *words) == 2
     assert "prompting='pre' needs its text tower" in capsys.readouterr().err

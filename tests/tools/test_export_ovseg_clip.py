@@ -54,7 +54,7 @@ def read(folder, name):
 @pytest.mark.parametrize('name', ['ft', 'mpt'])
 def test_the_file_is_what_open_clips_fork_saves(world, tmp_path, name):
     out = tmp_path / 'clip.pt'
-    assert run_tool('export_ovseg_clip', world / f'{name}.py', world / f'{name}.pth', out) == 0
+    assert run_tool('export', 'ovseg-clip', world / f'{name}.py', world / f'{name}.pth', out) == 0
     content = torch.load(out, weights_only=True)
     assert (content['epoch'], content['name']) == (5, name)
     expected = read(world, name)
@@ -64,14 +64,14 @@ def test_the_file_is_what_open_clips_fork_saves(world, tmp_path, name):
 
 def test_an_exported_fine_tuning_loads_as_a_clip(world, tmp_path):
     out = tmp_path / 'clip.pt'
-    assert run_tool('export_ovseg_clip', world / 'ft.py', world / 'ft.pth', out) == 0
+    assert run_tool('export', 'ovseg-clip', world / 'ft.py', world / 'ft.pth', out) == 0
     assert same(load_clip(VIT, str(out)).model.state_dict(), read(world, 'ft'))
 
 
 def test_prompts_and_tower_replace_those_of_an_ovseg_checkpoint(world, tmp_path):
     out = tmp_path / 'ovseg.pth'
     words = [world / 'mpt.py', world / 'mpt.pth', out, '--into', world / 'ovseg.pth']
-    assert run_tool('export_ovseg_clip', *words) == 0
+    assert run_tool('export', 'ovseg-clip', *words) == 0
     content = read_checkpoint(out)
     before = read_checkpoint(world / 'ovseg.pth')
     assert content['iteration'] == 7
@@ -84,7 +84,7 @@ def test_prompts_and_tower_replace_those_of_an_ovseg_checkpoint(world, tmp_path)
 def test_fine_tuning_leaves_the_prompts_of_the_checkpoint(world, tmp_path):
     out = tmp_path / 'ovseg.pth'
     words = [world / 'ft.py', world / 'ft.pth', out, '--into', world / 'ovseg.pth']
-    assert run_tool('export_ovseg_clip', *words) == 0
+    assert run_tool('export', 'ovseg-clip', *words) == 0
     model = read_checkpoint(out)['model']
     assert not model[f'{INSIDE}visual.mask_embedding'].any()
     expected = read(world, 'ft')['visual.conv1.weight']
@@ -97,7 +97,7 @@ def test_prompts_are_added_to_a_baseline_without(world, tmp_path):
     torch.save(content, tmp_path / 'baseline.pth')
     out = tmp_path / 'ovseg.pth'
     words = [world / 'mpt.py', world / 'mpt.pth', out, '--into', tmp_path / 'baseline.pth']
-    assert run_tool('export_ovseg_clip', *words) == 0
+    assert run_tool('export', 'ovseg-clip', *words) == 0
     expected = read(world, 'mpt')['visual.mask_embedding']
     assert torch.equal(read_checkpoint(out)['model'][f'{INSIDE}visual.mask_embedding'], expected)
 
@@ -105,7 +105,7 @@ def test_prompts_are_added_to_a_baseline_without(world, tmp_path):
 @pytest.mark.parametrize('name', ['ft', 'mpt'])
 def test_the_image_tower_alone_says_what_it_was_adapted_from(world, tmp_path, name):
     out = tmp_path / 'tower.safetensors'
-    assert run_tool('export_ovseg_clip', world / f'{name}.py', world / f'{name}.pth', out) == 0
+    assert run_tool('export', 'ovseg-clip', world / f'{name}.py', world / f'{name}.pth', out) == 0
     expected = {k: v for k, v in read(world, name).items() if k.startswith('visual.')}
     found = AdaptedCLIP.read(out)
     assert found.state.keys() == expected.keys() | {'logit_scale'}
@@ -123,20 +123,20 @@ def test_the_image_tower_alone_says_what_it_was_adapted_from(world, tmp_path, na
 
 def test_what_does_not_fit_is_explained(world, tmp_path, capsys):
     out = tmp_path / 'out.pth'
-    assert run_tool('export_ovseg_clip', world / 'ft.py', world / 'mpt.pth', out) == 2
+    assert run_tool('export', 'ovseg-clip', world / 'ft.py', world / 'mpt.pth', out) == 2
     assert 'frozen_clip_checksum' in capsys.readouterr().err
     config = ROOT / 'configs/maskclip/maskclip_tiny_scenes.py'
-    assert run_tool('export_ovseg_clip', config, world / 'ft.pth', out) == 2
+    assert run_tool('export', 'ovseg-clip', config, world / 'ft.pth', out) == 2
     assert 'no config of a MaskAdaptation' in capsys.readouterr().err
     words = [world / 'ft.py', world / 'ft.pth', out, '--into']
-    assert run_tool('export_ovseg_clip', *words, world / 'ft.pth') == 2
+    assert run_tool('export', 'ovseg-clip', *words, world / 'ft.pth') == 2
     assert "has no 'model'" in capsys.readouterr().err
     tower = tmp_path / 'tower.safetensors'
-    assert run_tool('export_ovseg_clip', *words[:2], tower, '--into', world / 'ovseg.pth') == 2
+    assert run_tool('export', 'ovseg-clip', *words[:2], tower, '--into', world / 'ovseg.pth') == 2
     assert 'call OUT .pth' in capsys.readouterr().err
     content = read_checkpoint(world / 'ovseg.pth')
     del content['model'][f'{INSIDE}visual.proj']
     torch.save(content, tmp_path / 'other.pth')
-    assert run_tool('export_ovseg_clip', *words, tmp_path / 'other.pth') == 2
+    assert run_tool('export', 'ovseg-clip', *words, tmp_path / 'other.pth') == 2
     assert '1 unexpected (visual.proj)' in capsys.readouterr().err
     assert not out.exists()

@@ -70,4 +70,4 @@ def test_fewer_masks_are_fewer_regions(tmp_path):
     Config({'model': tiny_ovseg.config(vocabulary=None)}).dump(tmp_path / 'tiny.py')
     args = stages.parse_args([str(tmp_path / 'tiny.py'), '--image', '64', '91', '--masks', '4'])
     subject = stages.Subject(args.config[0], args)
-    assert subject.encode().valid.sum() == subject.figures.regions == 4
+    assert subject.encode().features.valid.sum() == subject.figures.regions == 4

@@ -138,7 +138,7 @@ def test_a_trained_guide_is_tested_and_exported(config, towers, tmp_path):
     assert run_tool('train', config, '--work-dir', work, *options) == 0
     checkpoint = work / 'epoch_1.pth'
     for name in ('last.pt', 'guide.safetensors'):
-        assert run_tool('export_clip_dinoiser', checkpoint, tmp_path / name) == 0
+        assert run_tool('export', 'clip-dinoiser', checkpoint, tmp_path / name) == 0
     published = torch.load(tmp_path / 'last.pt', weights_only=True)
     trained = read_checkpoint(checkpoint)['state_dict']
     assert published['epoch'] == 0
@@ -168,9 +168,9 @@ def test_a_trained_guide_is_tested_and_exported(config, towers, tmp_path):
 
 def test_a_file_without_the_two_layers_is_not_exported(tmp_path, capsys):
     torch.save({'state_dict': {'head.weight': torch.zeros(1)}}, tmp_path / 'other.pth')
-    assert run_tool('export_clip_dinoiser', tmp_path / 'other.pth', tmp_path / 'out.pt') == 2
+    assert run_tool('export', 'clip-dinoiser', tmp_path / 'other.pth', tmp_path / 'out.pt') == 2
     assert 'holds head.weight, not the two layers' in capsys.readouterr().err
-    assert run_tool('export_clip_dinoiser', tmp_path / 'other.pth', tmp_path / 'out.bin') == 2
+    assert run_tool('export', 'clip-dinoiser', tmp_path / 'other.pth', tmp_path / 'out.bin') == 2
     assert not (tmp_path / 'out.pt').exists()
 
 

@@ -90,7 +90,7 @@ def test_a_trained_student_is_tested_exported_and_tested_again(config, whole, tm
     assert first['protocol']['model']['trained_iterations'] == '6'
     assert first['protocol']['templates'] == 'a(n) {}'
     released = tmp_path / 'released.pth'
-    assert run_tool('export_maskclip_plus', config, checkpoint, released) == 0
+    assert run_tool('export', 'maskclip-plus', config, checkpoint, released) == 0
     keys = read_checkpoint(released)['state_dict']
     assert 'decode_head.clip.cls_token' in keys and keys['decode_head._iter_counter'] == 6
     assert run_tool('test', config, released, '--work-dir', tmp_path / 'theirs') == 0

@@ -14,8 +14,14 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from torch import nn
 
+from ovseg.encoders import DenseFeatures
 from ovseg.registry import MODELS
-from ovseg.vocabulary import Vocabulary
+from ovseg.scores.encoding import ImageEncoding
+from ovseg.scores.inference_settings import InferenceSettings
+from ovseg.scores.row_map import WindowMaps, resized
+from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.words import Words
+from ovseg.text import Classifier
 
 CLASSES = ('red', 'green', 'blue')
 RESIZE = 'scale 32 x 24, keep_ratio True'
@@ -41,26 +47,48 @@ class _Segmentor(BaseSegmentor):
 
 
 @MODELS.register_module()
-class ColorSegmentor(_Segmentor):
+class ColorSegmentor(Segmentor):
     """Knows the colours without training: nothing to load, nothing that learns."""
-
-    needs_checkpoint = False
-
-    def __init__(self, vocabulary='red; green; blue', data_preprocessor=None):
-        super().__init__(data_preprocessor=data_preprocessor)
-        self.vocabulary = None if vocabulary is None else Vocabulary.parse(vocabulary)
-        self.frozen = nn.Parameter(torch.tensor(COLORS, dtype=torch.float32), requires_grad=False)
 
     frozen_prefixes = ('frozen',)
 
-    def set_vocabulary(self, source):
-        self.vocabulary = Vocabulary.parse(source)
+    def __init__(self, vocabulary='red; green; blue', data_preprocessor=None):
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.inference_settings = InferenceSettings()
+        self.frozen = nn.Parameter(torch.tensor(COLORS, dtype=torch.float32), requires_grad=False)
+        self.words = Words(self)
+        self.set_vocabulary(vocabulary)
 
-    def encode_decode(self, inputs, batch_img_metas):
+    @classmethod
+    def needs_checkpoint(cls, config):
+        return False
+
+    @property
+    def device(self):
+        return self.frozen.device
+
+    def build_classifier(self, vocabulary, rows=None):
+        count = len(vocabulary)
+        return Classifier(torch.eye(count), torch.arange(count), count, 1.0)
+
+    def encode(self, images, window_batch=None):
         # The last class wins too rarely, so that scores differ from class to class.
+        inputs, size = images.inputs, images.size
         distance = (inputs[:, None] - self.frozen[None, :, :, None, None]).norm(dim=2) / 64
         distance[:, 2] += 0.8
-        return -distance
+        return [
+            ImageEncoding(DenseFeatures(-each[None]), [(0, 0, *size)], size) for each in distance
+        ]
+
+    def scores(self, encoding, classifier, size, budget=None):
+        scores = classifier.row_scores(encoding.features.patch, normalize=False)
+        return resized(WindowMaps(scores, encoding.boxes, encoding.input_size), size)
+
+    def protocol(self):
+        return {}
+
+    def extract_feat(self, inputs):
+        return inputs
 
     def loss(self, inputs, data_samples):
         raise NotImplementedError

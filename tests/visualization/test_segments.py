@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ovseg.regions.mask_segments import Segment
-from ovseg.visualization import draw_segments
+from ovseg.visualization import draw_segments, lettering
 from ovseg.visualization import segments as module
 
 NAMES = ('sky', 'star')
@@ -64,37 +64,48 @@ def test_numbers_can_be_read_on_any_ground(ground):
     assert (np.abs(centre - ground) > 200).all(2).sum() > 20
 
 
-def test_the_widest_place_is_inside_even_where_the_centre_is_not():
-    ring = np.ones((41, 41), bool)
-    ring[10:35, 10:35] = False
-    x, y, room = module.widest_place(ring)
-    assert ring[y, x] and room == pytest.approx(5, abs=1)
-    # A frame of the picture counts as the end of the segment.
-    assert module.widest_place(np.ones((9, 9), bool))[:2] == (4, 4)
-
-
-def test_the_legend_counts_things_and_names_what_is_left(monkeypatch):
+def test_the_legend_lists_ids_and_shades_and_names_what_is_left(monkeypatch):
     listed = []
     monkeypatch.setattr(
         module, 'attach_legend', lambda picture, entries: listed.extend(entries) or picture
     )
     image, ids, found = two_stars()
     draw_segments(image, ids, found, NAMES, PALETTE)
-    assert [(entry.name, entry.color) for entry in listed] == [
-        ('star x2', (200, 100, 0)),
-        ('sky', (0, 0, 255)),
+    assert [(entry.name, entry.outline) for entry in listed] == [
+        ('star (2, 3)', (200, 100, 0)),
+        ('sky (1)', (0, 0, 255)),
         ('no segment', None),
     ]
+    # As they look in the picture: on grey 100.
+    plain = draw_segments(image, ids, found, NAMES, PALETTE, legend=False)
+    assert listed[0].shades == (tuple(plain[3, 3]), tuple(plain[3, -3]))
+    assert listed[0].color == listed[0].shades[0] and listed[2].color is None
     assert [entry.share for entry in listed] == pytest.approx([0.5, 1775 / 3600, 25 / 3600])
+
+
+def test_many_ids_are_summed_up():
+    assert module._id_list([1, 2, 3, 4, 5, 6]) == '1, 2, 3, 4, 5, 6'
+    assert module._id_list(range(1, 13)) == '1, 2, 3, 4, 5 … 12 in all'
+
+
+def test_names_stand_beside_the_ids_where_both_have_room(monkeypatch):
+    written = []
+    monkeypatch.setattr(lettering, 'write', lambda pen, place, text, size: written.append(text))
+    ids = np.ones((480, 640), np.int32)
+    ids[:30, :30] = 2
+    found = [segment(1, 0, 1, (0, 0, 640, 480)), segment(2, 1, 900, (0, 0, 30, 30))]
+    image = np.full((480, 640, 3), 100, np.uint8)
+    draw_segments(image, ids, found, NAMES, PALETTE)
+    assert written == ['sky 1', '2']
 
 
 def test_small_pictures_are_enlarged_with_their_numbers():
     image, ids, found = two_stars()
     picture = draw_segments(image, ids, found, NAMES, PALETTE, opacity=0)
-    assert picture.shape[0] == 480 and picture.shape[1] > 480
+    assert picture.shape[1] == 480 and picture.shape[0] > 480
     for each in found:
         inside = (ids == each.id).repeat(8, 0).repeat(8, 1)
-        assert (picture[:, :480][inside] == 255).all(1).any()
+        assert (picture[:480][inside] == 255).all(1).any()
 
 
 def test_an_image_without_segments_is_shown_as_it_is():

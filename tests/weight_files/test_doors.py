@@ -121,13 +121,13 @@ DOORS = {
     'region map .npy': region_map('.npy'),
     'region map .npz': region_map('.npz'),
     'region map .png': region_map('.png'),
-    'export_clip_dinoiser': tool('export_clip_dinoiser', None, 'out.pt'),
-    'export_weights': tool('export_weights', None, 'out.safetensors'),
+    'export clip-dinoiser': tool('export', 'clip-dinoiser', None, 'out.pt'),
+    'export weights': tool('export', 'weights', None, 'out.safetensors'),
     'convert_detectron2_backbone': tool('convert_detectron2_backbone', None, 'out.pth'),
 }
 # What is none of a door's: a tool that takes any tensors may take these; no folder has this name.
 SENSELESS = {
-    ('export_weights', 'torchscript_that_writes_when_run'),
+    ('export weights', 'torchscript_that_writes_when_run'),
     *((f'region map {suffix}', 'name_too_long') for suffix in ('.npy', '.npz', '.png')),
 }
 CASES = [(door, kind) for door in DOORS for kind in MAKERS if (door, kind) not in SENSELESS]

@@ -248,7 +248,7 @@ def test_prefixes_of_wrappers_are_taken_off(prefixes, key):
 
 def test_torchs_own_wrappers_give_names_that_are_known():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
-    averaged = torch.optim.swa_utils.AveragedModel(torch.nn.DataParallel(torch.compile(model)))
+    averaged = torch.optim.swa_utils.AveragedModel(torch.nn.DataParallel(model))
     equal(state_of(averaged.state_dict(), 'a file'), model.state_dict())
 
 

@@ -12,6 +12,10 @@ from mmdet.models.detectors import MaskRCNN, RetinaNet
 
 from ovseg.registry import MODELS
 from ovseg.training.detectors.text_aligned import TextAlignedDetector, check_class_count
+from ovseg.vocabulary import VocabularySource
+
+if TYPE_CHECKING:
+    from mmdet.models.dense_heads import RetinaHead
 
 if TYPE_CHECKING:
     from mmdet.models.dense_heads import RetinaHead
@@ -41,7 +45,9 @@ class DenseCLIPRetinaNet(TextAlignedDetector, RetinaNet):
     SCORE_MAP_LOSS: ClassVar[str] = 'loss_seg'
     bbox_head: RetinaHead
 
-    def __init__(self, *, bbox_head: Mapping[str, Any], vocabulary: Any, **detector: Any) -> None:
+    def __init__(
+        self, *, bbox_head: Mapping[str, Any], vocabulary: VocabularySource, **detector: Any
+    ) -> None:
         super().__init__(bbox_head=bbox_head, vocabulary=vocabulary, **detector)
         check_class_count(
             self.matched_vocabulary.names, self.bbox_head.num_classes, 'bbox_head.num_classes'
@@ -72,7 +78,7 @@ class DenseCLIPMaskRCNN(TextAlignedDetector, MaskRCNN):
         *,
         rpn_head: Mapping[str, Any],
         roi_head: Mapping[str, Any],
-        vocabulary: Any,
+        vocabulary: VocabularySource,
         **detector: Any,
     ) -> None:
         super().__init__(rpn_head=rpn_head, roi_head=roi_head, vocabulary=vocabulary, **detector)

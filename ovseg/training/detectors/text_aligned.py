@@ -17,7 +17,7 @@ from ovseg.training.heads.matching_settings import MatchingSettings
 from ovseg.training.heads.pixel_text_matching import PixelTextMatching
 from ovseg.training.heads.score_map import check_neck_widths, join_score_map
 from ovseg.training.losses import box_segmentation_loss
-from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary import Vocabulary, VocabularySource
 
 # Arguments of the released configs that their code never reads.
 _WITHOUT_EFFECT = ('clip_head', 'text_adapter')
@@ -62,7 +62,7 @@ class TextAlignedDetector(PixelTextMatching, BaseDetector):
         neck: Mapping[str, Any],
         text_encoder: Mapping[str, Any],
         context_decoder: Mapping[str, Any],
-        vocabulary: Any,
+        vocabulary: VocabularySource,
         seg_loss: bool = True,
         **settings: Any,
     ) -> None:

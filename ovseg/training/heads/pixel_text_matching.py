@@ -16,7 +16,12 @@ from ovseg.registry import build_part
 from ovseg.text.fingerprint import version_of
 from ovseg.training.heads.matching_settings import MatchingSettings
 from ovseg.training.heads.score_map import score_map
-from ovseg.vocabulary import Vocabulary, VocabularyClass, build_vocabulary
+from ovseg.vocabulary import (
+    Vocabulary,
+    VocabularyClass,
+    VocabularySource,
+    build_vocabulary,
+)
 
 if TYPE_CHECKING:
     from ovseg.encoders.text_context import ContextTextEncoder
@@ -59,7 +64,7 @@ class PixelTextMatching(nn.Module):
     text_encoder: ContextTextEncoder | None
     context_decoder: ContextDecoder
 
-    def init_matching(self, settings: MatchingSettings, vocabulary: Vocabulary | Any) -> None:
+    def init_matching(self, settings: MatchingSettings, vocabulary: VocabularySource) -> None:
         """Makes the parameters and modules; to be called by the constructor, after nn.Module's.
 
         Args:

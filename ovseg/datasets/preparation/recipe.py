@@ -1,0 +1,224 @@
+"""Preparing label maps: convert what is missing, check everything, say what is wrong.
+
+The module of a data set lists its images and gives a function that makes the labels of one image;
+all else is here. Files are written whole or not at all, so a run that was interrupted goes on where
+it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
+
+from ovseg.datasets.base import LabelMapDataset
+from ovseg.datasets.loading import decode_labels
+from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
+from ovseg.files import written_whole
+
+Labels = npt.NDArray[np.integer]
+_SHOWN_FAILURES = 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image and its label map.
+
+    Attributes:
+        image: the image as the data set reads it; labels must have its size.
+        labels: the label file that the data set reads.
+        source: what the labels are made from, for ``convert``.
+    """
+
+    image: Path
+    labels: Path
+    source: Any = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the labels of a data set are made and what they may hold.
+
+    Attributes:
+        title: the data set and split, for messages.
+        dataset: the class that will read the result; it knows which values are labels.
+        expected: how many images the split has.
+        convert: makes the labels (H, W) of an item, uint8 or uint16; None if they come ready. It
+            must be a function of a module, because it is sent to worker processes.
+        makes_images: ``convert`` also writes the item's image, so that is checked whole as well.
+    """
+
+    title: str
+    dataset: type[LabelMapDataset]
+    expected: int
+    convert: Callable[[Item], Labels] | None = None
+    makes_images: bool = False
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A data set that can be prepared.
+
+    Attributes:
+        about: what is read and written, the first line in short.
+        root: what the folder DATA_ROOT is, with an example.
+        datasets: names of the data sets that read the result, as in ``configs/_base_/datasets``.
+        splits: those that can be prepared, the first is the default.
+        recipes: for DATA_ROOT (an absolute path) and the splits wanted, each recipe with its
+            images.
+    """
+
+    about: str | None
+    root: str
+    datasets: tuple[str, ...]
+    splits: tuple[str, ...]
+    recipes: Callable[[Path, Sequence[str]], Iterator[tuple[Recipe, Sequence[Item]]]]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    written: bool
+    values: frozenset[int] = frozenset()
+    failure: str | None = None
+
+
+def prepare(
+    recipe: Recipe, items: Sequence[Item], workers: int = 1, allow_partial: bool = False
+) -> int:
+    """Make the labels that are missing or broken, check all, and print a summary.
+
+    Args:
+        recipe: the data set.
+        items: its images.
+        workers: processes; 1 works in this one.
+        allow_partial: accept another number of images than the full split has.
+
+    Returns:
+        0 if all labels are good, 1 if some images failed (listed on stderr), 2 if all did.
+
+    Raises:
+        UserError: another number of images than the split has, and that is not allowed.
+    """
+    _check_count(recipe, len(items), allow_partial)
+    failures: list[str] = []
+    values: set[int] = set()
+    written = 0
+    for outcome in tqdm(
+        _outcomes(recipe, items, workers), total=len(items), desc=recipe.title, unit='image'
+    ):
+        written += outcome.written
+        values |= outcome.values
+        if outcome.failure:
+            failures.append(outcome.failure)
+    _report(recipe, len(items), written, values, failures)
+    if not failures:
+        return EXIT_OK
+    return EXIT_SOME_FAILED if len(failures) < len(items) else EXIT_NOTHING_DONE
+
+
+def _check_count(recipe: Recipe, found: int, allow_partial: bool) -> None:
+    if found == recipe.expected:
+        return
+    message = f'{recipe.title} has {recipe.expected} images but {found} were found'
+    if not allow_partial:
+        raise UserError(
+            f'{message}: complete the download, or pass --allow-partial to use what is there'
+        )
+    print(f'note: {message}')
+
+
+def _outcomes(recipe: Recipe, items: Sequence[Item], workers: int) -> Iterator[_Outcome]:
+    process = partial(_process, recipe=recipe)
+    if workers == 1:
+        yield from map(process, items)
+        return
+    with ProcessPoolExecutor(min(workers, len(items))) as pool:
+        yield from pool.map(process, items, chunksize=max(1, min(16, len(items) // workers)))
+
+
+def _process(item: Item, recipe: Recipe) -> _Outcome:
+    try:
+        return _Outcome(written=False, values=_check(item, recipe))
+    except (FileNotFoundError, UserError) as error:
+        if recipe.convert is None:
+            return _Outcome(written=False, failure=str(error))
+    try:
+        write_labels(item.labels, recipe.convert(item))
+        return _Outcome(written=True, values=_check(item, recipe))
+    except Exception as error:  # whatever a reader raises: one bad file of thousands is reported
+        reason = str(error) or type(error).__name__
+        named = str(item.labels) in reason or str(item.image) in reason
+        return _Outcome(written=False, failure=reason if named else f'{item.labels}: {reason}')
+
+
+def write_labels(path: Path, labels: Labels) -> None:
+    """Write labels (H, W), uint8 or uint16, in the format that the suffix names."""
+    with written_whole(path) as temporary:
+        Image.fromarray(labels).save(temporary)
+
+
+def _check(item: Item, recipe: Recipe) -> frozenset[int]:
+    """The label values of a finished item.
+
+    Raises:
+        FileNotFoundError: no image or no labels.
+        UserError: unreadable, of another size than the image, or with values of no class.
+    """
+    for path in (item.image, item.labels):
+        if not path.is_file():
+            raise FileNotFoundError(f'no file {path}')
+    labels = decode_labels(item.labels.read_bytes(), item.labels)
+    size = _image_size(item.image, whole=recipe.makes_images)
+    if labels.shape != size:
+        raise UserError(f'{item.labels} has the size {labels.shape}, {item.image} has {size}')
+    values = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
+    dataset = recipe.dataset
+    wrong = values[(values >= label_values(dataset)) & ~np.isin(values, dataset.IGNORED_LABELS)]
+    if len(wrong):
+        raise UserError(
+            f'{item.labels} holds the label {wrong[0]}, '
+            f'this data set has 0 to {label_values(dataset) - 1}'
+        )
+    return frozenset(values.tolist())
+
+
+def _image_size(path: Path, whole: bool) -> tuple[int, int]:
+    """(height, width) of an image; ``whole`` decodes all of it to see that it is complete."""
+    try:
+        with Image.open(path) as image:
+            if whole:
+                image.load()
+            return image.height, image.width
+    except (OSError, SyntaxError) as error:
+        raise UserError(f'cannot read the image {path} ({error}), copy it again') from error
+
+
+def label_values(dataset: type[LabelMapDataset]) -> int:
+    """How many values mean a class in the label files, with 0 for "other" if it is there."""
+    return len(dataset.METAINFO['classes']) + dataset.REDUCE_ZERO_LABEL
+
+
+def _report(
+    recipe: Recipe, total: int, written: int, values: Iterable[int], failures: Sequence[str]
+) -> None:
+    count = label_values(recipe.dataset)
+    first = int(recipe.dataset.REDUCE_ZERO_LABEL)
+    present = sum(first <= value < count for value in values)
+    good = total - len(failures)
+    print(
+        f'{recipe.title}: {good} of {total} label maps are good ({written} written now, '
+        f'{good - written} were there); {present} of {count - first} classes occur.'
+    )
+    for failure in failures[:_SHOWN_FAILURES]:
+        print(f'failed: {failure}', file=sys.stderr)
+    if len(failures) > _SHOWN_FAILURES:
+        print(f'failed: {len(failures) - _SHOWN_FAILURES} more', file=sys.stderr)

@@ -1,0 +1,85 @@
+"""Finding the files of a data set: what is not there is said in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ovseg.datasets.base import LabelMapDataset
+from ovseg.datasets.preparation.recipe import Item
+from ovseg.errors import UserError
+
+
+def require_folder(path: Path, content: str) -> Path:
+    """``path``, if it is a folder.
+
+    Raises:
+        FileNotFoundError: it is not; the message names the folder and what it should hold.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f'no folder {path}: it should be {content} (docs/data.md)')
+    return path
+
+
+def require_file(path: Path, content: str) -> Path:
+    """``path``, if it is a file.
+
+    Raises:
+        FileNotFoundError: it is not; the message names the file and what it should hold.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'no file {path}: it should be {content} (docs/data.md)')
+    return path
+
+
+def read_names(path: Path, content: str) -> list[str]:
+    """The image names in a list, one a line, without suffix.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: an empty file.
+    """
+    names = require_file(path, content).read_text(encoding='utf-8').split()
+    if not names:
+        raise UserError(f'{path} names no images, copy it again from the data set')
+    return names
+
+
+def find_images(folder: Path, suffix: str, content: str) -> list[Path]:
+    """All files of a folder and its subfolders that end in ``suffix``, sorted.
+
+    Raises:
+        FileNotFoundError: no such folder, or no such file in it.
+    """
+    found = sorted(require_folder(folder, content).rglob(f'[!.]*{suffix}'))
+    if not found:
+        raise FileNotFoundError(f'no *{suffix} in {folder}: it should be {content} (docs/data.md)')
+    return found
+
+
+def pair_items(
+    dataset: type[LabelMapDataset],
+    images: Path,
+    labels: Path,
+    content: str,
+    source_suffix: str | None = None,
+) -> list[Item]:
+    """One item for each image of a folder, with labels at the same place of another folder.
+
+    Args:
+        dataset: its suffixes name the files.
+        images: folder of images, subfolders included.
+        labels: folder of labels with the same subfolders.
+        content: what the two folders hold, for errors.
+        source_suffix: if given, ``Item.source`` is the file beside the labels that ends so.
+
+    Raises:
+        FileNotFoundError: a missing folder, a folder without images.
+    """
+    found = find_images(images, dataset.IMG_SUFFIX, f'the images of {content}')
+    require_folder(labels, f'the label maps of {content}')
+    items = []
+    for image in found:
+        start = str(labels / image.relative_to(images)).removesuffix(dataset.IMG_SUFFIX)
+        source = None if source_suffix is None else Path(start + source_suffix)
+        items.append(Item(image, Path(start + dataset.SEG_MAP_SUFFIX), source))
+    return items
