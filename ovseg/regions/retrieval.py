@@ -109,7 +109,7 @@ def _matrix(source: Tensor | str | Path, name: str) -> Tensor:
     if not isinstance(content, Tensor) or content.ndim != 2 or not len(content):
         raise UserError(
             f'bank.{name} must be an (N, C) tensor, or a .pt or .npy file with one, got '
-            f'{source if isinstance(source, (str, Path)) else tuple(content.shape)}'
+            f'{source if isinstance(source, (str, Path)) else tuple(source.shape)}'
         )
     check_finite({name: content}, 'bank' if isinstance(source, Tensor) else source)
     return content
