@@ -30,6 +30,8 @@ _LONGEST_TEXT = 1 << 26
 _DEEPEST = 200
 _MOST_MODULES = 20_000
 _SCRIPT = '__torch__'
+# Classes of C++ have no source.
+_NATIVE = '__torch__.torch.classes.'
 _STORAGES = {
     'DoubleStorage': torch.float64,
     'FloatStorage': torch.float32,
@@ -210,6 +212,7 @@ class _Archive:
         check_stored(archive, data, size)
         self._storages: dict[str, Tensor] = {}
         self._sources: dict[str, dict[str, _Kind]] = {}
+        self._has_sources = any(n.startswith(f'{self.root}code/') for n in archive.namelist())
 
     def read_data(self) -> Any:
         """The content of ``data.pkl``."""
@@ -230,13 +233,18 @@ class _Archive:
         return storage
 
     def kind(self, qualified: str) -> _Kind:
-        """What the source says of a class; a module without lists if there is no source."""
+        """What the source says of a class; a module without lists if there are no sources."""
+        if not self._has_sources:
+            return _Kind()
+        if qualified.startswith(_NATIVE):
+            return _Kind(is_module=False)
         module, _, name = qualified.rpartition('.')
         source = f'{self.root}code/{module.replace(".", "/")}.py'
         if source not in self._sources:
-            known = source in self.archive.namelist()
-            self._sources[source] = _classes(self._text(source).decode()) if known else {}
-        return self._sources[source].get(name, _Kind())
+            self._sources[source] = _classes(self._text(source).decode())
+        if name not in self._sources[source]:
+            raise ValueError(f'its sources do not have {qualified}')
+        return self._sources[source][name]
 
     def _read_storage(self, key: str, dtype: torch.dtype, count: int) -> Tensor:
         member = self.archive.getinfo(f'{self.root}data/{key}')

@@ -165,6 +165,13 @@ def test_an_archive_without_lists_of_buffers_gives_all_tensors(tmp_path):
     assert set(found) == {*expected, 'part.mask', 'again.mask'}
 
 
+def test_an_archive_that_lost_a_source_is_refused(tmp_path):
+    path = saved(tmp_path / 'a.pt', 'script')
+    lost = rewritten(path, lambda name, data: None if name.endswith('/linear.py') else data)
+    with pytest.raises(UserError, match='linear.py'):
+        read_tensors(lost)
+
+
 def test_an_archive_of_the_other_byte_order_is_refused(tmp_path):
     path = saved(tmp_path / 'a.pt', 'script')
     other = rewritten(path, lambda name, data: b'big' if name.endswith('byteorder') else data)
