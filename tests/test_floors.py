@@ -21,7 +21,17 @@ FLOORS = [
         'row_resize',
         'coco_masks',
     ),
-    *('registry', 'downloads', 'weight_files', 'vocabulary', 'text', 'images', 'affinity'),
+    *(
+        'registry',
+        'downloads',
+        'weight_files',
+        'config_files',
+        'zoo',
+        'vocabulary',
+        'text',
+        'images',
+        'affinity',
+    ),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis'),
 ]
