@@ -20,7 +20,10 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 import ovseg
+from ovseg.compat import plain_yaml
 from ovseg.errors import UserError, nearest
+
+plain_yaml.install()
 
 ON = 'OVSEG_ON'
 # Two published trainings have one table now, which says the decoder of each data set.

@@ -21,7 +21,7 @@ FLOORS = [
         'row_resize',
         'coco_masks',
     ),
-    *('registry', 'config_files', 'zoo', 'weight_files', 'downloads'),
+    *('registry', 'config_files', 'zoo', 'downloads', 'weight_files'),
     *('vocabulary', 'text', 'images', 'affinity'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis'),

@@ -22,7 +22,7 @@ from torch import Tensor
 from ovseg.config_files import read_config
 from ovseg.encoders.adapted_clip import PROMPTS, image_tower, put_into_ovseg
 from ovseg.encoders.embedded import write_embedded, write_weights
-from ovseg.engine.checkpoint import load_checkpoint_strict, read_checkpoint, state_of
+from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
 from ovseg.registry import MODELS
@@ -30,6 +30,7 @@ from ovseg.scenes import CLIPContrast, FoundTraining, PromptableMasks, SelfDisti
 from ovseg.segmentors import MaskCLIPPlusSegmentor
 from ovseg.training import MaskAdaptation
 from ovseg.training.heads.pixel_text_matching import PixelTextMatching
+from ovseg.weight_files import read_checkpoint, state_of
 
 _GUIDE = 'guide.'
 _GUIDE_LAYERS = ('bkg_decoder.bias', 'bkg_decoder.weight', 'obj_proj.bias', 'obj_proj.weight')

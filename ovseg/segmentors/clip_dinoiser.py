@@ -18,7 +18,7 @@ from ovseg.scores.encoding import map_images
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.sizes import spatial_size
 from ovseg.training.losses import correlation_loss, foreground_loss
-from ovseg.weight_files import read_tensors
+from ovseg.weight_files import is_there, read_state_dict
 
 
 @MODELS.register_module()
@@ -131,11 +131,6 @@ class CLIPDINOiser(TrainingFreeSegmentor):
 
 def _holds_layers(checkpoint: str | Path) -> bool:
     """Whether a file holds CLIP-DINOiser's two layers, and not a CLIP."""
-    if not Path(checkpoint).expanduser().is_file():
-        return False
-    content = read_tensors(checkpoint)
-    if not isinstance(content, dict):
-        return False
-    wrapped = (content[name] for name in ('state_dict', 'model_state_dict') if name in content)
-    state = next(wrapped, content)
-    return any(str(name).endswith('obj_proj.weight') for name in state)
+    if not is_there(checkpoint):
+        return False  # may be a tag of CLIP
+    return any(name.endswith('obj_proj.weight') for name in read_state_dict(checkpoint))

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from ovseg.encoders.clip import load_clip
-from ovseg.encoders.embedded import WEIGHTS, write_embedded
+from ovseg.encoders.embedded import write_embedded
 from ovseg.encoders.tiny import TOKENS, build_tiny_clip
 from ovseg.errors import UserError
 from ovseg.scenes.captions import CAPTION_WORDS, with_article
@@ -22,6 +22,7 @@ from ovseg.scenes.world import (
     Thing,
     sample_scene,
 )
+from ovseg.weight_files import WEIGHTS
 
 NEUTRAL = (1.0, 1.0, 1.0)
 

@@ -8,7 +8,7 @@ from scene_predictions import scene_accuracy
 
 from ovseg.apis.building import build_model
 from ovseg.config_files import read_config
-from ovseg.encoders.embedded import WEIGHTS
+from ovseg.weight_files import WEIGHTS
 
 SCENES = 8
 

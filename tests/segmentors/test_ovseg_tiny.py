@@ -9,8 +9,8 @@ from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter
 from ovseg.config_files import read_config
-from ovseg.encoders.embedded import WEIGHTS
 from ovseg.scenes.datasets import CLASSES
+from ovseg.weight_files import WEIGHTS
 
 SCENES = 12
 
