@@ -66,7 +66,6 @@ def test_any_last_block_runs_on_any_architecture(visual, spec, padding):
                 alone = encoder(images[index : index + 1]).patch
                 assert torch.allclose(together[index], alone[0], atol=1e-4)
     assert all(torch.equal(before[name], value) for name, value in visual.state_dict().items())
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in visual.modules())
 
 
 def test_blocks_differ_from_each_other():
