@@ -28,6 +28,9 @@ from ovseg.vocabulary import Rejection, Vocabulary, VocabularySource, build_voca
 
 Heads = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
+# A cell of the coarsest level: the poolings reduce what is smaller to nothing.
+_LEAST_SIDE = 32
+
 
 @MODELS.register_module()
 class TrainedSegmentor(Segmentor, EncoderDecoder):
@@ -154,7 +157,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
     @override
     def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         """Runs the network; the features are the scores of the trained classes."""
-        encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary))
+        encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary), _LEAST_SIDE)
         settings = self.inference_settings.with_window_batch(window_batch)
         return encode_images(encoder, images.inputs, settings)
 

@@ -66,7 +66,6 @@ def test_any_last_block_runs_on_any_architecture(visual, spec, padding):
                 alone = encoder(images[index : index + 1]).patch
                 assert torch.allclose(together[index], alone[0], atol=1e-4)
     assert all(torch.equal(before[name], value) for name, value in visual.state_dict().items())
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in visual.modules())
 
 
 def test_blocks_differ_from_each_other():
@@ -95,9 +94,14 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
+def test_published_weights_are_known_by_open_clip(name):
+    assert set(PUBLISHED[name]) <= set(open_clip.list_pretrained_tags_by_model(name))
+
+
+# An activation of their own changes no shape.
+@pytest.mark.parametrize('name', sorted({name.removesuffix('-quickgelu') for name in PUBLISHED}))
 def test_published_architectures_run_with_any_last_block_on_the_meta_device(name):
     """Shapes only: no weights are made, so that even ViT-H/14 takes a second."""
-    assert set(PUBLISHED[name]) <= set(open_clip.list_pretrained_tags_by_model(name))
     with torch.device('meta'):
         visual = open_clip.CLIP(**open_clip.get_model_config(name)).visual
     patch = visual.patch_size[0]
