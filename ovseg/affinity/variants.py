@@ -1,17 +1,22 @@
 """What the last attention of a CLIP ViT may do: pure functions of its queries, keys and values.
 
 Each takes ``q, k, v`` of shape ``(B, heads, N, d)`` (class token first) and an
-:class:`AttentionContext`, and returns the new values, same shape as `v`. A new training-free method
-is one more function and one more row of ``ATTENTIONS``.
+:class:`AttentionContext`, and returns the new values, same shape as `v`. Numbers of its own are
+keyword arguments with the published values as defaults; a config gives others as
+``last_block.settings``. A new training-free method is one more function and one more row of
+``ATTENTIONS``.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
+
+QueriesKeys = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -22,14 +27,19 @@ class AttentionContext:
         bias: (N, N), added to the scaled logits of every head and image, in the dtype of `q`; None
             for none. See :func:`~ovseg.affinity.neighbours.neighbour_bias`.
         scale: factor of the logits beside ``d^-1/2``.
+        earlier: queries and keys of the earlier blocks that the last block's specification names,
+            each (B, heads, N, d). Not their attentions, which grow with N^2: what a block lets flow
+            is ``query_key(queries, keys, v)`` for any values.
     """
 
     bias: Tensor | None = None
     scale: float = 1.0
+    earlier: tuple[QueriesKeys, ...] = ()
 
 
 NO_CONTEXT = AttentionContext()
-Attention = Callable[[Tensor, Tensor, Tensor, AttentionContext], Tensor]
+# Of q, k, v and a context, and keyword arguments of the method.
+Attention = Callable[..., Tensor]
 
 
 def query_key(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT) -> Tensor:
@@ -83,7 +93,7 @@ def neighbours_only(
     return weights.to(v.dtype)[:, None] @ v
 
 
-# name -> (function, which of 'q', 'k' it reads besides the values)
+# name -> (function, which it reads besides the values: 'q', 'k', 'e' for those of earlier blocks)
 ATTENTIONS: dict[str, tuple[Attention, str]] = {
     'qk': (query_key, 'qk'),
     'value': (value_only, ''),
@@ -95,3 +105,13 @@ ATTENTIONS: dict[str, tuple[Attention, str]] = {
 # Those that look at no other token, and those that mean nothing without a neighbour bias.
 TAKES_NO_BIAS = frozenset({'value'})
 NEEDS_BIAS = frozenset({'neighbours'})
+
+
+def settings_of(attention: str) -> dict[str, float]:
+    """Numbers of an attention that a config may change, with their defaults.
+
+    Args:
+        attention: a key of :data:`ATTENTIONS`.
+    """
+    parameters = inspect.signature(ATTENTIONS[attention][0]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
