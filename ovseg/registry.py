@@ -27,7 +27,7 @@ _LOCATIONS = {
         'mmseg.models',
     ],
     'DATASETS': ['ovseg.datasets', 'ovseg.scenes', 'mmseg.datasets'],
-    'TRANSFORMS': ['ovseg.datasets', 'ovseg.scenes', 'mmseg.datasets'],
+    'TRANSFORMS': ['ovseg.images', 'ovseg.datasets', 'ovseg.scenes', 'mmseg.datasets'],
     'METRICS': ['ovseg.evaluation', 'mmseg.evaluation'],
     'HOOKS': ['ovseg.engine', 'mmseg.engine'],
     'LOOPS': ['ovseg.engine'],

@@ -10,24 +10,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import ImageSource, load_rgb, name_of
 from ovseg.apis.memory import BoundedMemory
-from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tasks import check_segment_task, stuff_labels
-from ovseg.apis.zoo import DEFAULT_MODEL, check_weights, resolve_model
+from ovseg.config_files import read_config
 from ovseg.errors import UserError
-from ovseg.images import Images
+from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scores.decide import Decision
 from ovseg.segmentors.base import Segmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
 
 _CLASSIFIERS_KEPT = 16
 _Item = TypeVar('_Item')
@@ -68,6 +67,8 @@ class OpenVocabSegmenter:
             line, instead of the config's.
         background: words for "none of these", for calls that give none.
         batch_size: how many images of one size go through the encoder at once.
+        on: the data set whose published settings are taken; by default a name's settings for any
+            images, or the first data set of a config.
 
     Raises:
         UserError: unknown model or device, weights that do not fit, words that cannot be read.
@@ -93,14 +94,16 @@ class OpenVocabSegmenter:
         templates: str | Path | Sequence[str] | None = None,
         background: str | Sequence[str] | None = None,
         batch_size: int = 8,
+        on: str | None = None,
     ) -> None:
         self.device = choose_device(device)
-        self.name, self.config_path = resolve_model(model)
+        self.name, place = resolve_model(model, on)
+        self.config_path = place.path
         check_weights(self.config_path, checkpoint, '--checkpoint FILE (checkpoint= in Python)')
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
-        config = Config.fromfile(self.config_path)
-        self.resize = ResizeRule.from_config(config)
+        config = read_config(place.path, place.on)
+        self.resize = resize_rule_of(config)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)

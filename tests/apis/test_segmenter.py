@@ -226,7 +226,7 @@ def test_devices_that_are_not_there_are_named():
 
 
 def test_a_config_without_a_model_is_named(tmp_path):
-    (tmp_path / 'empty.py').write_text('inference = dict(scale=(64, 64))\n')
+    (tmp_path / 'empty.py').write_text('resize = dict(scale=(64, 64))\n')
     with pytest.raises(UserError, match=r'empty\.py has no model'):
         OpenVocabSegmenter(tmp_path / 'empty.py')
 

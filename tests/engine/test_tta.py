@@ -124,6 +124,22 @@ def test_pipeline_scales_the_rule_of_the_protocol(in_pipeline):
     assert [loading[0]['type'], packing[0]['type']] == ['LoadSegLabels', 'PackSegInputs']
 
 
+def test_one_version_is_decided_by_the_model_itself():
+    class Refining(Echo):
+        def test_step(self, data):
+            samples = super().test_step(data)
+            for sample in samples:
+                sample.pred_sem_seg.data[...] = 7
+            return samples
+
+    assert labels(Refining(), [[torch.zeros(2, 1, 1)]])[0].tolist() == [[[7]]]
+
+
+def test_pipeline_without_mirror_images():
+    flips = branches(augmented_pipeline(PIPELINE, ratios=(1.0,), flip=False))[1]
+    assert [step['prob'] for step in flips] == [0.0]
+
+
 def test_pipeline_without_a_rule_scales_the_image():
     resizes = branches(augmented_pipeline(PIPELINE))[0]
     assert [step['scale_factor'] for step in resizes] == [0.75, 1.0, 1.25]
