@@ -106,6 +106,13 @@ LAST_BLOCKS: dict[str, LastBlockSpec] = {
     'sclip': LastBlockSpec('qq+kk'),
     'clearclip': LastBlockSpec('qq', residual=False, ffn=False),
     'naclip': LastBlockSpec('kk', residual=False, ffn=False, neighbour_std=5.0),
+    'resclip': LastBlockSpec(
+        'kk+earlier',
+        residual=False,
+        ffn=False,
+        neighbour_std=5.0,
+        earlier_blocks=(6, 7, 8, 9),
+    ),
 }
 
 

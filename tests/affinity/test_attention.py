@@ -24,6 +24,10 @@ GRID = (2, 5)
 def by_definition(name, q, k, v, bias=0.0, scale=1.0, earlier=()):
     if name == 'value':
         return v
+    if name.endswith('+earlier'):
+        own = by_definition(name.removesuffix('+earlier'), q, k, v, bias, scale)
+        flows = [by_definition('qk', queries, keys, v) for queries, keys in earlier]
+        return 2.0 * (0.6 * own + 0.4 * torch.stack(flows).mean(0))
     scale = scale / math.sqrt(q.shape[-1])
     if name == 'neighbours':
         lengths = torch.einsum('bhi,bhj->bhij', q.norm(dim=-1), k.norm(dim=-1))
