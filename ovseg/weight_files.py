@@ -6,7 +6,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -182,6 +182,7 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], origin: object) -
 
 def drop_frozen(module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
     """Frozen towers load in the constructor; a checkpoint holds only what was trained."""
+    prefixes = cast('tuple[str, ...]', module.frozen_prefixes)  # what has this hook names them
     for key in list(state):
-        if key.startswith(tuple(prefix + name for name in module.frozen_prefixes)):
+        if key.startswith(tuple(prefix + name for name in prefixes)):
             del state[key]

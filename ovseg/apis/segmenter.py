@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 import torch
@@ -52,6 +52,10 @@ class EncodedImage:
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
         return f'EncodedImage({self.source or "image"}, {height} x {width})'
+
+
+_One: TypeAlias = 'ImageSource | EncodedImage'
+_Many: TypeAlias = 'Sequence[ImageSource | EncodedImage]'
 
 
 class OpenVocabSegmenter:
@@ -121,15 +125,45 @@ class OpenVocabSegmenter:
     def __repr__(self) -> str:
         return f"OpenVocabSegmenter('{self.name}', device='{self.device}')"
 
+    @overload
+    def __call__(self, image: _One, words: Any = None, **settings: Any) -> SegmentationResult: ...
+
+    @overload
     def __call__(
-        self, image: Any, words: Any = None, **settings: Any
+        self, image: _Many, words: Any = None, **settings: Any
+    ) -> list[SegmentationResult]: ...
+
+    def __call__(
+        self, image: _One | _Many, words: Any = None, **settings: Any
     ) -> SegmentationResult | list[SegmentationResult]:
         """The same as :meth:`segment`."""
         return self.segment(image, words, **settings)
 
+    @overload
+    def segment(  # type: ignore[overload-overlap]  # a str is a sequence of str, but one image
+        self,
+        image: _One,
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+    ) -> SegmentationResult: ...
+
+    @overload
     def segment(
         self,
-        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
+        image: _Many,
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+    ) -> list[SegmentationResult]: ...
+
+    def segment(
+        self,
+        image: _One | _Many,
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -164,9 +198,35 @@ class OpenVocabSegmenter:
             image, lambda encoded: self._decide(encoded, vocabulary, classifier, scores)
         )
 
+    @overload
+    def segments(  # type: ignore[overload-overlap]  # a str is a sequence of str, but one image
+        self,
+        image: _One,
+        words: Any = None,
+        *,
+        task: str = 'panoptic',
+        stuff: Any = None,
+        background: str | Sequence[str] | None = None,
+        score_threshold: float = SegmentSettings.score_threshold,
+        overlap_threshold: float = SegmentSettings.overlap_threshold,
+    ) -> SegmentsResult: ...
+
+    @overload
     def segments(
         self,
-        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
+        image: _Many,
+        words: Any = None,
+        *,
+        task: str = 'panoptic',
+        stuff: Any = None,
+        background: str | Sequence[str] | None = None,
+        score_threshold: float = SegmentSettings.score_threshold,
+        overlap_threshold: float = SegmentSettings.overlap_threshold,
+    ) -> list[SegmentsResult]: ...
+
+    def segments(
+        self,
+        image: _One | _Many,
         words: Any = None,
         *,
         task: str = 'panoptic',
@@ -273,9 +333,15 @@ class OpenVocabSegmenter:
                 'for labels (--task semantic, or segment(...) in Python).'
             )
 
-    def encode(
-        self, image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage]
-    ) -> EncodedImage | list[EncodedImage]:
+    @overload
+    def encode(  # type: ignore[overload-overlap]  # a str is a sequence of str, but one image
+        self, image: _One
+    ) -> EncodedImage: ...
+
+    @overload
+    def encode(self, image: _Many) -> list[EncodedImage]: ...
+
+    def encode(self, image: _One | _Many) -> EncodedImage | list[EncodedImage]:
         """Run the encoder, the slow part, once: the result stands for the image in :meth:`segment`.
 
         Args:
@@ -313,13 +379,11 @@ class OpenVocabSegmenter:
     # Images ----------------------------------------------------------------------------------
 
     def _answer(
-        self,
-        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
-        ask: Callable[[EncodedImage], _Answer],
+        self, image: _One | _Many, ask: Callable[[EncodedImage], _Answer]
     ) -> _Answer | list[_Answer]:
         """What ``ask`` says of an image, or of each of a list."""
         if not isinstance(image, (list, tuple)):
-            return ask(self._encode_chunk([image])[0])
+            return ask(self._encode_chunk([cast('_One', image)])[0])  # other sequences are none
         return [
             ask(encoded)
             for chunk in _chunks(image, self.batch_size)

@@ -15,7 +15,6 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import UserError
 from ovseg.weight_files import describe_mismatch, load_strictly
 
@@ -54,6 +53,9 @@ class AdaptedCLIP:
             FileNotFoundError: there is no such file.
             UserError: no checkpoint, or one without any of the image tower.
         """
+        # The engine imports segmentors, which come back to this module.
+        from ovseg.engine.checkpoint import read_checkpoint, state_of
+
         given = state_of(read_checkpoint(path), path)
         state = {name.removeprefix(_CLIP): value for name, value in given.items()}
         checksum = state.pop(CHECKSUM, None)

@@ -221,7 +221,7 @@ def leave(code: int) -> NoReturn:
     if code == EXIT_OK:
         # After an error the others may be waiting in the group, and leaving it would wait for them.
         torch.distributed.destroy_process_group()
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined]  # CPython's own: typeshed leaves it out
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

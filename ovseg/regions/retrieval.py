@@ -109,6 +109,6 @@ def _matrix(source: Tensor | str | Path, name: str) -> Tensor:
     if not isinstance(content, Tensor) or content.ndim != 2 or not len(content):
         raise UserError(
             f'bank.{name} must be an (N, C) tensor or a .pt file with one, got '
-            f'{source if isinstance(source, (str, Path)) else tuple(content.shape)}'
+            f'{source if isinstance(source, (str, Path)) else tuple(source.shape)}'
         )
     return content

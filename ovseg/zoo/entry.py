@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
+from mmengine.fileio import load
 
 from ovseg.config_files import find_config
 
@@ -75,8 +75,7 @@ class ModelEntry:
 @cache
 def _published(config: Path) -> Mapping[str, float]:
     """Published mIoU of a config by data set, from the metafile beside it."""
-    text = (config.parent / 'metafile.yaml').read_text(encoding='utf-8')
-    models = {model['Name']: model for model in yaml.safe_load(text)['Models']}
+    models = {entry['Name']: entry for entry in load(config.parent / 'metafile.yaml')['Models']}
     return {
         DATA_SETS[result['Dataset']]: value
         for result in models[config.stem].get('Results', [])

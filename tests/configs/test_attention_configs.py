@@ -13,7 +13,7 @@ from tiny_clip_models import VIT
 from ovseg.affinity import last_block_spec
 from ovseg.config_files import place_of_config, read_config
 from ovseg.registry import MODELS
-from ovseg.text import Classifier
+from ovseg.text.decision_rule import DecisionRule
 from ovseg.vocabulary import build_vocabulary
 
 # No class file of these methods has ADE-847 or Context-459.
@@ -126,21 +126,21 @@ def test_every_config_builds_and_labels_an_image(stem):
 def test_a_test_run_says_what_decided_its_number(stem, tmp_path, monkeypatch):
     method, _, _, name = stem.split('_', 3)
     prepared_miniature(name, tmp_path / 'data')
-    allowed = []
-    decide = Classifier.decide
+    measured = []
+    large = DecisionRule.large_classes
 
-    def spied(self, rows, **settings):
-        allowed.append(settings['allowed'])
-        return decide(self, rows, **settings)
+    def spied(self, labels):
+        measured.append(labels.shape)
+        return large(self, labels)
 
-    monkeypatch.setattr(Classifier, 'decide', spied)
+    monkeypatch.setattr(DecisionRule, 'large_classes', spied)
     result = run(with_tiny_clip(stem, tmp_path, data_root(name, tmp_path / 'data')), tmp_path)
     protocol = result['protocol']
     assert protocol['vocabulary'].startswith(f'{name}/')
     assert 0 <= result['metrics']['mIoU'] <= 100
     assert ('PAMR' in protocol['model'].get('pixel_refiner', '')) == (method == 'naclip')
     has_area_rule = stem.endswith('voc21')
-    assert allowed and all((kept is not None) == has_area_rule for kept in allowed)
+    assert bool(measured) == has_area_rule
     assert ('of the foreground' in protocol['background']) == has_area_rule
     assert (protocol['mode'], protocol['window'] is None) == (
         ('whole', True) if method == 'naclip' else ('slide', False)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +10,7 @@ from torch import nn
 
 from ovseg.engine import OVSegTTA, augmented_pipeline
 from ovseg.errors import UserError
+from ovseg.segmentors import Segmentor
 
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
@@ -19,19 +19,12 @@ PIPELINE = [
 ]
 
 
-@dataclass(frozen=True)
-class Settings:
-    save_logits: bool = False
-
-
 class Echo(nn.Module):
     """Predicts its input: (K, H, W) scores."""
 
-    def __init__(self, vocabulary=None, gives_log_probabilities=False):
+    def __init__(self, vocabulary=None):
         super().__init__()
         self.vocabulary = vocabulary
-        if gives_log_probabilities:
-            self.inference_settings = Settings()
 
     def test_step(self, data):
         samples = []
@@ -65,15 +58,32 @@ def test_equals_the_mean_computed_at_once_for_each_image():
     assert torch.equal(torch.cat(found), expected)
 
 
-def test_log_probabilities_are_not_normalised_again():
+class Ours(Segmentor):
+    """Gives its input as the logarithms of probabilities, if it is asked to keep scores."""
+
+    vocabulary = SimpleNamespace(background_index=1, rejection=SimpleNamespace(threshold=0.2))
+
+    def __init__(self):
+        nn.Module.__init__(self)
+
+    def data_preprocessor(self, data, training):
+        return data
+
+    def predict(self, inputs, data_samples, *, keep_scores):
+        assert keep_scores
+        return Echo().test_step({'inputs': inputs})
+
+
+Ours.__abstractmethods__ = frozenset()  # none of the others is asked
+
+
+def test_log_probabilities_are_not_normalised_again(monkeypatch):
     # Shares of the best word of each class: they need not sum to 1.
     shares = torch.tensor([[[0.30], [0.10]], [[0.05], [0.20]]])[..., None]
-    rejecting = SimpleNamespace(background_index=1, rejection=SimpleNamespace(threshold=0.2))
-    module = Echo(rejecting, gives_log_probabilities=True)
-    assert labels(module, [[part.log()] for part in shares])[0].item() == 1
-    assert module.inference_settings.save_logits
-    rejecting.rejection.threshold = 0.1
-    assert labels(module, [[part.log()] for part in shares])[0].item() == 0
+    versions = [[part.log()] for part in shares]
+    assert labels(Ours(), versions)[0].item() == 1
+    monkeypatch.setattr(Ours.vocabulary.rejection, 'threshold', 0.1)
+    assert labels(Ours(), versions)[0].item() == 0
 
 
 def test_labels_are_those_of_the_version_that_left_them_alone():
