@@ -139,6 +139,11 @@ ENTRIES = (
         _NACLIP_README,
         'The best numbers without a second model; masks follow colour edges (PAMR).',
     ),
+    _replaced_attention(
+        'resclip',
+        '',
+        "ResCLIP's residual attention without its feedback; published only together.",
+    ),
     ModelEntry(
         name='proxyclip-tiny',
         config='proxyclip/proxyclip_tiny.py',
