@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ovseg.engine.checkpoint import latest_checkpoint
 from ovseg.engine.explain import explained, types_of
 from ovseg.engine.launch import (
     add_common_arguments,
@@ -18,6 +17,7 @@ from ovseg.engine.launch import (
     need_gpu_for_amp,
     need_parts,
 )
+from ovseg.engine.resuming import latest_checkpoint
 from ovseg.errors import UserError, nearest, run_cli
 from ovseg.registry import OPTIMIZERS
 

@@ -2,14 +2,16 @@
 
 from ovseg.engine.checkpoint import (
     install_safe_loading,
-    latest_checkpoint,
     load_checkpoint_strict,
     read_checkpoint,
     unwrap,
 )
+from ovseg.engine.checkpoint_hook import CheckpointHook
+from ovseg.engine.finite import FiniteStateHook
 from ovseg.engine.logit_scale import LogitScaleHook
 from ovseg.engine.overlays import OverlayHook
 from ovseg.engine.random_state import RandomStateHook
+from ovseg.engine.resuming import latest_checkpoint
 from ovseg.engine.runner import OVRunner
 from ovseg.engine.sample_seeds import SampleSeedHook
 from ovseg.engine.trainable import TrainableParamsConstructor
@@ -18,6 +20,8 @@ from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
 from ovseg.engine.warmup_cosine import WarmupCosineLR
 
 __all__ = [
+    'CheckpointHook',
+    'FiniteStateHook',
     'LogitScaleHook',
     'OVRunner',
     'OVSegTTA',

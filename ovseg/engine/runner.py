@@ -20,7 +20,9 @@ from ovseg.engine.checkpoint import (
     unwrap,
 )
 from ovseg.engine.distributed import init_cpu_group
+from ovseg.engine.resuming import damage, latest_checkpoint
 from ovseg.errors import UserError
+from ovseg.files import written_whole
 from ovseg.registry import RUNNERS
 
 
@@ -89,6 +91,10 @@ class OVRunner(Runner):
             FileNotFoundError: there is no such file.
             UserError: the file is unsafe, damaged or does not fit.
         """
+        if os.path.isfile(filename):
+            problem = damage(filename)
+            if problem is not None:
+                raise UserError(f'{filename} {problem}; take an older checkpoint or get it again')
         content = read_checkpoint(filename, map_location)
         if 'meta' in content:
             # mmengine would run this text as a Python config when it resumes.
@@ -99,6 +105,14 @@ class OVRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return content
+
+    def load_or_resume(self) -> None:
+        """Loads or resumes; ``resume=True`` alone takes the newest intact checkpoint."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            found = latest_checkpoint(self.work_dir, self.logger.warning)
+            self._load_from = None if found is None else str(found)
+            self._resume = found is not None
+        super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Goes on with a training.
@@ -131,13 +145,27 @@ class OVRunner(Runner):
             filename: name in it.
             args: as in mmengine.
             kwargs: as in mmengine.
+
+        Raises:
+            UserError: the disk is full or may not be written to; nothing of the file stays.
         """
         if '://' in str(out_dir):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        temporary = f'.writing-{filename}'
-        super().save_checkpoint(out_dir, temporary, *args, **kwargs)
-        os.replace(Path(out_dir) / temporary, Path(out_dir) / filename)
+        path = Path(out_dir) / filename
+        try:
+            with written_whole(path) as temporary:
+                super().save_checkpoint(out_dir, temporary.name, *args, **kwargs)
+                # On the disk before it takes its name: after a power failure there must be no
+                # empty file in the place of an older one.
+                with temporary.open('rb') as written:
+                    os.fsync(written.fileno())
+        except OSError as error:
+            raise UserError(
+                f'the checkpoint {path} cannot be written ({error.strerror or error}), so the '
+                'training ends and older checkpoints are kept; make room, or choose another '
+                '--work-dir, and go on with --resume'
+            ) from error
 
     @property
     def segmentor(self) -> nn.Module:
