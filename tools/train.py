@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -17,7 +19,9 @@ from ovseg.engine.launch import (
     need_gpu_for_amp,
     need_parts,
 )
-from ovseg.engine.resuming import latest_checkpoint
+from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
+from ovseg.engine.stopping import TrainingStopped
+from ovseg.engine.work_folder import held_folder
 from ovseg.errors import UserError, nearest, run_cli
 from ovseg.registry import OPTIMIZERS
 
@@ -87,12 +91,18 @@ def set_resume(config: Config, resume: str | None) -> None:
         config: changed in place.
         resume: None for the config's own, ``'auto'`` for the newest checkpoint in the work folder
             (a fresh start if there is none), or a file.
+
+    Raises:
+        UserError: there are checkpoints, but none is intact.
     """
+    if resume is None and config.get('resume') and not config.get('load_from'):
+        resume = 'auto'
     if resume is None:
         return
-    found = latest_checkpoint(config.work_dir) if resume == 'auto' else resume
+    folder = checkpoint_folder(config)
+    found = latest_checkpoint(folder) if resume == 'auto' else resume
     if found is None:
-        print(f'no checkpoint in {config.work_dir}: the training starts from the beginning')
+        print(f'no checkpoint in {folder}: the training starts from the beginning')
         config.resume = False
         return
     config.resume, config.load_from = True, str(found)
@@ -110,9 +120,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.amp:
         set_amp(config)
     check_optimizer(config)
-    set_resume(config, args.resume)
-    with explained(config):
-        build_runner(config).train()
+    is_main = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
+    with held_folder(config.work_dir) if is_main else nullcontext(), explained(config):
+        set_resume(config, args.resume)
+        try:
+            build_runner(config).train()
+        except TrainingStopped as stopped:
+            return int(stopped.code or 0)
     return 0
 
 

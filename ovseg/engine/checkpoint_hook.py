@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook as MMCheckpointHook
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
-from ovseg.engine.distributed import any_process
+from ovseg.engine.distributed import any_process, largest
 from ovseg.engine.finite import first_non_finite
 from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.resuming import RECORD
+from ovseg.engine.stopping import TrainingStopped
 from ovseg.errors import UserError
 from ovseg.files import written_whole
 from ovseg.registry import HOOKS
+
+_WITHIN_EPOCH = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
 
 class _RemovesLater:
@@ -68,7 +74,7 @@ class CheckpointHook(MMCheckpointHook):
 
     A checkpoint is saved, then recorded in ``last_checkpoint``, then older ones are removed, best
     ones too: whenever the training is killed, an intact one is there. A state with NaN or infinite
-    values is not saved. Only files in the checkpoints' own folder are removed, whatever a resumed
+    values is not saved. A signal of a scheduler saves once more and ends the training. Only files in the checkpoints' own folder are removed, whatever a resumed
     checkpoint remembers of another folder. Every process's random state is saved.
 
     Args:
@@ -108,6 +114,59 @@ class CheckpointHook(MMCheckpointHook):
                 'from it with --resume and a lower learning rate'
             )
 
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Saves when it is time, or when a signal asked the training to stop, which ends it.
+
+        Raises:
+            TrainingStopped: by a signal, in any of the processes.
+        """
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        signals = getattr(runner, 'stop_signals', None)
+        number = largest(signals.received) if signals else 0
+        if not number:
+            return
+        step = runner.iter + 1
+        if self.by_epoch:
+            self._save_within_epoch(runner, step)
+        elif self.last_ckpt is None or Path(self.last_ckpt).name != self.filename_tmpl.format(step):
+            self._save_checkpoint(runner)
+        self._stop(runner, number)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Saves and stops in the middle of a validation, too, which may be long.
+
+        Several processes stop after it, at the next iteration. So do weights that a hook averages:
+        it has exchanged them for the validation.
+
+        Raises:
+            TrainingStopped: by a signal.
+        """
+        signals = getattr(runner, 'stop_signals', None)
+        if not signals or not signals.received or get_world_size() > 1:
+            return
+        if any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            return
+        step = runner.epoch if self.by_epoch else runner.iter
+        self._save_checkpoint_with_step(
+            runner, step, meta={'epoch': runner.epoch, 'iter': runner.iter}
+        )
+        self._stop(runner, signals.received)
+
+    def _save_within_epoch(self, runner: Runner, step: int) -> None:
+        name = f'epoch_{runner.epoch}_iter_{step}.pth'
+        self._save_and_record(runner, name, {'epoch': runner.epoch, 'iter': step})
+
+    def _stop(self, runner: Runner, number: int) -> None:
+        runner.logger.warning(
+            f'{signal.Signals(number).name} was received: the training is saved in '
+            f'{self.last_ckpt} and ends; go on with --resume.'
+        )
+        raise TrainingStopped(number)
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = []
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
@@ -118,6 +177,18 @@ class CheckpointHook(MMCheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', kept)
             self.keep_ckpt_ids.append(step)
         name = self.filename_tmpl.format(step)
+        self._save_and_record(runner, name, meta)
+        if self.max_keep_ckpts > 0:
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        if not is_main_process():
+            return
+        for old in [self.filename_tmpl.format(old) for old in outdated] + self._within_epochs():
+            path = self.file_backend.join_path(self.out_dir, old)
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+        self.file_backend.remove_now(keep={name} | self._best_names())
+
+    def _save_and_record(self, runner: Runner, name: str, meta: dict) -> None:
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         for hook in runner.hooks:
@@ -132,24 +203,34 @@ class CheckpointHook(MMCheckpointHook):
             by_epoch=self.by_epoch,
             **self.args,
         )
-        if self.max_keep_ckpts > 0:
-            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
-        if not is_main_process():
-            return
-        with written_whole(Path(runner.work_dir) / RECORD) as temporary:
-            temporary.write_text(str(self.last_ckpt), encoding='utf-8')
-        for old in outdated:
-            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
-            if self.file_backend.isfile(path):
-                self.file_backend.remove(path)
-        self.file_backend.remove_now(keep={name} | self._best_names())
+        if is_main_process():
+            record = Path(runner.work_dir) / RECORD
+            try:
+                with written_whole(record) as temporary:
+                    temporary.write_text(str(self.last_ckpt), encoding='utf-8')
+            except OSError as error:
+                raise UserError(
+                    f'{record} cannot be written ({error.strerror or error}), so the training '
+                    'ends; make room and go on with --resume'
+                ) from error
+
+    def _within_epochs(self) -> list[str]:
+        """Names of checkpoints that signals left in the middle of an epoch; a whole one follows."""
+        if not self.by_epoch or '://' in str(self.out_dir):
+            return []
+        found = (path.name for path in Path(self.out_dir).glob('epoch_*_iter_*.pth'))
+        return [name for name in found if _WITHIN_EPOCH.fullmatch(name)]
 
     def _save(self, runner: Runner, name: str, **settings: Any) -> None:
         """Saves in the main process; if it cannot, all processes end."""
         error = None
         try:
             runner.save_checkpoint(
-                self.out_dir, name, self.file_client_args, backend_args=self.backend_args, **settings
+                self.out_dir,
+                name,
+                self.file_client_args,
+                backend_args=self.backend_args,
+                **settings,
             )
         except UserError as caught:
             error = caught

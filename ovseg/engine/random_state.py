@@ -58,6 +58,10 @@ class RandomStateHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Restores what transforms draw from, before the first batch is loaded."""
+        self.restore_transforms()
+
+    def restore_transforms(self) -> None:
+        """Restores what transforms draw from; nothing after the first step of a training."""
         if self._resumed is not None:
             random.setstate(self._resumed['python'])
             name, keys, *rest = self._resumed['numpy']

@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mmengine.config import Config
+
 from ovseg.engine.checkpoint import read_checkpoint
 from ovseg.engine.finite import first_non_finite
 from ovseg.errors import UserError
@@ -54,6 +56,18 @@ def latest_checkpoint(folder: str | Path, say: Callable[[str], object] = print) 
             f'bring it back, or remove {RECORD} to start from the beginning'
         )
     return None
+
+
+def checkpoint_folder(config: Config) -> Path:
+    """Where a training writes its checkpoints: the work folder, or one of its name elsewhere.
+
+    Args:
+        config: with ``work_dir``; ``default_hooks.checkpoint.out_dir`` moves the checkpoints.
+    """
+    work_dir = Path(config.work_dir)
+    elsewhere = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    out_dir = elsewhere.get('out_dir')
+    return work_dir if out_dir in (None, config.work_dir) else Path(out_dir) / work_dir.name
 
 
 def damage(path: str | Path) -> str | None:
