@@ -16,8 +16,8 @@ from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.resuming import latest_checkpoint
 from ovseg.engine.runner import OVRunner
 from ovseg.engine.sample_seeds import SampleSeedHook
-from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.stopping import TrainingStopped
+from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
 from ovseg.engine.warmup_cosine import WarmupCosineLR

@@ -74,8 +74,9 @@ class CheckpointHook(MMCheckpointHook):
 
     A checkpoint is saved, then recorded in ``last_checkpoint``, then older ones are removed, best
     ones too: whenever the training is killed, an intact one is there. A state with NaN or infinite
-    values is not saved. A signal of a scheduler saves once more and ends the training. Only files in the checkpoints' own folder are removed, whatever a resumed
-    checkpoint remembers of another folder. Every process's random state is saved.
+    values is not saved. A signal of a scheduler saves once more and ends the training. Only files
+    in the checkpoints' own folder are removed, whatever a resumed checkpoint remembers of another
+    folder. Every process's random state is saved.
 
     Args:
         settings: as in mmengine.
@@ -130,7 +131,7 @@ class CheckpointHook(MMCheckpointHook):
         step = runner.iter + 1
         if self.by_epoch:
             self._save_within_epoch(runner, step)
-        elif self.last_ckpt is None or Path(self.last_ckpt).name != self.filename_tmpl.format(step):
+        elif os.path.basename(self.last_ckpt or '') != self.filename_tmpl.format(step):
             self._save_checkpoint(runner)
         self._stop(runner, number)
 

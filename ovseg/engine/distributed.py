@@ -1,4 +1,4 @@
-"""Several processes: joined without a GPU, where mmengine selects a CUDA device, and of one mind."""
+"""Several processes: joined where there is no GPU, which mmengine wants, and of one mind."""
 
 from __future__ import annotations
 

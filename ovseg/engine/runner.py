@@ -58,10 +58,10 @@ class OVRunner(Runner):
 
     Checkpoints are never executed as pickles and load strictly; they are written whole or not at
     all, and never with NaN in them; signals of schedulers end a training after it was saved; files
-    of a data set that are none are told in a sentence; a training that starts from one does not initialise its weights first, so the files that
-    initialisation would read are not needed; a model without anything to train is not wrapped for
-    data-parallel training, which would refuse it; and processes started by a launcher on a machine
-    without GPU talk over gloo.
+    of a data set that are none are told in a sentence; a training that starts from a checkpoint
+    does not initialise its weights first, so the files that initialisation would read are not
+    needed; a model without anything to train is not wrapped for data-parallel training, which
+    would refuse it; and processes started by a launcher on a machine without GPU talk over gloo.
     """
 
     def setup_env(self, env_cfg: dict) -> None:

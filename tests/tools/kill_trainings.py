@@ -72,15 +72,14 @@ def train(config, folder, change=None, *words):
 
 def main(config, root):
     reports = {'whole': {'end': train(config, f'{root}/whole')}}
-    for change in (cut, unnamed, unrecorded, unremoved):
-        # 5: the last checkpoint of the second or third step, or a best one, as scores go.
-        for count in (4, 5):
-            folder = Path(root) / f'{change.__name__}{count}'
-            killed = train(config, str(folder), (change, count))
-            left = sorted(path.name for path in folder.glob('*.pth'))
-            end = train(config, str(folder), None, '--resume')
-            tidy = not [path.name for path in folder.glob('.*')]
-            reports[folder.name] = {'killed': killed, 'left': left, 'end': end, 'tidy': tidy}
+    # The numbers are those of a last checkpoint or a best one, in the second or third step.
+    for change, count in ((cut, 4), (unnamed, 5), (unrecorded, 5), (unremoved, 4)):
+        folder = Path(root) / change.__name__
+        killed = train(config, str(folder), (change, count))
+        left = sorted(path.name for path in folder.glob('*.pth'))
+        end = train(config, str(folder), None, '--resume')
+        tidy = not [path.name for path in folder.glob('.*')]
+        reports[folder.name] = {'killed': killed, 'left': left, 'end': end, 'tidy': tidy}
     print(json.dumps(reports))
 
 

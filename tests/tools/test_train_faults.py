@@ -56,11 +56,12 @@ def test_a_training_that_diverges_stops_and_keeps_its_last_good_state(config, tm
 
 
 def test_a_bad_step_leaves_the_weights_alone(config, tmp_path):
-    assert run_tool('train', config, '--cfg-options', 'model.bad_steps="[5]"') == 0
-    four, five, six = (
-        read_checkpoint(tmp_path / 'work' / f'iter_{step}.pth')['state_dict'] for step in (4, 5, 6)
+    words = ('model.bad_steps="[4]"', 'default_hooks.checkpoint.max_keep_ckpts=9')
+    assert run_tool('train', config, '--cfg-options', *words) == 0
+    three, four, five = (
+        read_checkpoint(tmp_path / 'work' / f'iter_{step}.pth')['state_dict'] for step in (3, 4, 5)
     )
-    assert same(four, five) and not same(five, six)
+    assert same(three, four) and not same(four, five)
 
 
 def test_how_many_bad_steps_end_a_training_is_a_setting(config, capsys):
@@ -101,7 +102,7 @@ def test_kill_while_a_checkpoint_is_written(validating, tmp_path):
     reports = json.loads(done.stdout.strip().splitlines()[-1])
     assert reports.pop('whole') == {'end': 0}
     expected = read_checkpoint(tmp_path / 'killed' / 'whole' / 'iter_6.pth')
-    assert len(reports) == 8
+    assert len(reports) == 4
     for name, report in reports.items():
         assert report['killed'] == -signal.SIGKILL, name
         assert any(left.startswith('iter_') for left in report['left']), name
@@ -122,9 +123,12 @@ def test_a_copied_training_leaves_the_first_one_alone(validating, tmp_path):
     assert len(before) == 2
     shutil.copytree(first, copy)
     assert run_tool('train', validating, '--work-dir', copy, '--resume') == 0
-    assert run_tool(
-        'train', validating, '--work-dir', tmp_path / 'other', '--resume', first / 'iter_2.pth'
-    ) == 0
+    assert (
+        run_tool(
+            'train', validating, '--work-dir', tmp_path / 'other', '--resume', first / 'iter_2.pth'
+        )
+        == 0
+    )
     assert names(first) == before
     assert len(names(copy)) == 2  # one last, one best
 
@@ -146,11 +150,10 @@ def test_a_signal_saves_and_ends(config, tmp_path, number):
 def test_a_signal_within_an_epoch(config, tmp_path):
     with open(config, 'a', encoding='utf-8') as file:
         file.write(
-            "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, _delete_=True)\n"
-            'default_hooks.checkpoint.update(by_epoch=True)\n'
+            "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)\n"
+            'default_hooks.update(checkpoint=dict(interval=1, by_epoch=True))\n'
             "train_dataloader.update(sampler=dict(type='DefaultSampler', shuffle=True))\n"
         )
-    config.write_text(config.read_text().replace(', _delete_=True', ''))
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     assert run_tool('train', config, '--work-dir', whole) == 0
     words = ('--cfg-options', f'model.at_step="[5,{int(signal.SIGTERM)}]"')
@@ -182,7 +185,9 @@ def test_a_full_disk_is_one_sentence(config, tmp_path, capsys, monkeypatch):
     assert 'iter_5.pth cannot be written (No space left on device)' in error
     left = sorted(path.name for path in (tmp_path / 'work').iterdir() if path.is_file())
     assert [name for name in left if name.endswith('.pth')] == [
-        'iter_2.pth', 'iter_3.pth', 'iter_4.pth'
+        'iter_2.pth',
+        'iter_3.pth',
+        'iter_4.pth',
     ]
     assert not [name for name in left if name.startswith('.')]
 
@@ -196,8 +201,7 @@ def test_a_folder_that_cannot_be_written_to(config, tmp_path, capsys):
 def test_bad_pictures_are_told_or_passed_over(config, data, tmp_path, capsys):
     bad = shutil.copytree(data, tmp_path / 'bad')
     (bad / 'images' / '1.png').write_bytes(b'')
-    (bad / 'images' / '2.png').unlink()
-    os.mkfifo(bad / 'images' / '2.png')
+    (bad / 'images' / '2.png').write_bytes(b'cut off')
     root = f'train_dataloader.dataset.data_root={bad}'
     assert run_tool('train', config, '--cfg-options', root) == 2
     assert ' is an empty file' in last_line(capsys)

@@ -139,7 +139,9 @@ def write_data(root: Path, count: int, size: tuple[int, int] = (24, 32)) -> Path
     return root
 
 
-def write_config(path: Path, data: Path, work_dir: Path, trains: bool = False, validates: bool = False) -> Path:
+def write_config(
+    path: Path, data: Path, work_dir: Path, trains: bool = False, validates: bool = False
+) -> Path:
     """A config for the data: of the colour segmentor, or of the one that trains."""
     text = f"""
 _base_ = {str(_runtime())!r}
