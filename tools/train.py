@@ -20,6 +20,7 @@ from ovseg.engine.launch import (
     need_parts,
 )
 from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
+from ovseg.engine.schedule import check_schedule
 from ovseg.engine.stopping import TrainingStopped
 from ovseg.engine.work_folder import held_folder
 from ovseg.errors import UserError, nearest, run_cli
@@ -120,9 +121,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.amp:
         set_amp(config)
     check_optimizer(config)
+    notes = check_schedule(config)
     is_main = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
     with held_folder(config.work_dir) if is_main else nullcontext(), explained(config):
         set_resume(config, args.resume)
+        for note in notes if is_main else []:
+            print(f'note: {note}')
         try:
             build_runner(config).train()
         except TrainingStopped as stopped:

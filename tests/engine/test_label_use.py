@@ -5,6 +5,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 
 from ovseg.datasets import LabelledFolderDataset
 from ovseg.engine.guarded_samples import check_files, guard_samples
@@ -24,9 +25,10 @@ def write(root, maps):
 def folder(root, classes=('background', 'object'), **settings):
     pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'LoadSegLabels'}]
     prefix = {'img_path': 'images', 'seg_map_path': 'labels'}
-    return LabelledFolderDataset(
-        str(root), prefix, metainfo={'classes': list(classes)}, pipeline=pipeline, **settings
-    )
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        return LabelledFolderDataset(
+            str(root), prefix, metainfo={'classes': list(classes)}, pipeline=pipeline, **settings
+        )
 
 
 def test_masks_in_black_and_white_are_said(tmp_path):
@@ -52,7 +54,7 @@ def test_a_rare_class_is_no_matter_where_only_some_maps_are_read(tmp_path):
 
 
 def test_maps_are_read_until_there_is_a_label(tmp_path):
-    write(tmp_path, [[255], [255], [255], [255], [1], [255]])
+    write(tmp_path, [[255], [255], [255], [1], [255], [255]])
     use = look_at_labels(folder(tmp_path), 2)
     assert use.maps == 5 and use.counts.tolist() == [0, 1]
 
