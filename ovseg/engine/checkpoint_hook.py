@@ -82,6 +82,9 @@ class CheckpointHook(MMCheckpointHook):
         settings: as in mmengine.
     """
 
+    file_backend: Any
+    best_ckpt_path: str | None
+
     def before_train(self, runner: Runner) -> None:
         """Finds the folder, and takes what a resumed checkpoint remembers into this folder."""
         super().before_train(runner)
@@ -107,7 +110,8 @@ class CheckpointHook(MMCheckpointHook):
         Raises:
             UserError: NaN or infinite values.
         """
-        found = first_non_finite({key: checkpoint.get(key) for key in ('state_dict', 'optimizer')})
+        state = {key: checkpoint.get(key) for key in ('state_dict', 'optimizer')}
+        found = first_non_finite(state)
         if found is not None:
             raise UserError(
                 f"the training's state holds NaN or infinite values in '{found}', so it is not "

@@ -179,7 +179,7 @@ class LabelUseHook(Hook):
             return
         self._seen.add(name)
         use = look_at_labels(loader.dataset, self.max_maps)
-        sentence = use and use.sentence(name)
+        sentence = None if use is None else use.sentence(name)
         if use is None or sentence is None:
             return
         if not use.counts.any():

@@ -199,6 +199,9 @@ class OVRunner(Runner):
         self.logger.info(f'Load checkpoint from {filename}')
         return content
 
+    _resume: bool
+    _load_from: str | None
+
     def load_or_resume(self) -> None:
         """Loads or resumes; ``resume=True`` alone takes the newest intact checkpoint."""
         if self._resume and self._load_from is None and not self._has_loaded:
