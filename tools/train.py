@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ovseg.engine.checkpoint import latest_checkpoint
 from ovseg.engine.explain import explained, types_of
 from ovseg.engine.launch import (
     add_common_arguments,
@@ -18,6 +19,10 @@ from ovseg.engine.launch import (
     need_gpu_for_amp,
     need_parts,
 )
+from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
+from ovseg.engine.schedule import check_schedule
+from ovseg.engine.stopping import TrainingStopped
+from ovseg.engine.work_folder import held_folder
 from ovseg.errors import UserError, nearest, run_cli
 from ovseg.registry import OPTIMIZERS
 
@@ -87,12 +92,18 @@ def set_resume(config: Config, resume: str | None) -> None:
         config: changed in place.
         resume: None for the config's own, ``'auto'`` for the newest checkpoint in the work folder
             (a fresh start if there is none), or a file.
+
+    Raises:
+        UserError: there are checkpoints, but none is intact.
     """
+    if resume is None and config.get('resume') and not config.get('load_from'):
+        resume = 'auto'
     if resume is None:
         return
-    found = latest_checkpoint(config.work_dir) if resume == 'auto' else resume
+    folder = checkpoint_folder(config)
+    found = latest_checkpoint(folder) if resume == 'auto' else resume
     if found is None:
-        print(f'no checkpoint in {config.work_dir}: the training starts from the beginning')
+        print(f'no checkpoint in {folder}: the training starts from the beginning')
         config.resume = False
         return
     config.resume, config.load_from = True, str(found)
@@ -110,9 +121,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.amp:
         set_amp(config)
     check_optimizer(config)
-    set_resume(config, args.resume)
-    with explained(config):
-        build_runner(config).train()
+    notes = check_schedule(config)
+    is_main = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
+    with held_folder(config.work_dir) if is_main else nullcontext(), explained(config):
+        set_resume(config, args.resume)
+        for note in notes if is_main else []:
+            print(f'note: {note}')
+        try:
+            build_runner(config).train()
+        except TrainingStopped as stopped:
+            return int(stopped.code or 0)
     return 0
 
 

@@ -16,6 +16,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    finite=dict(type='FiniteStateHook', max_bad_steps=3),
+    label_use=dict(type='LabelUseHook', max_maps=100),
 )
 custom_hooks = [dict(type='VocabularyCheckHook'), dict(type='RandomStateHook')]
 

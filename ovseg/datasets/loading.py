@@ -53,6 +53,7 @@ class LoadSegLabels(BaseTransform):
     mmseg's ``LoadAnnotations`` casts to uint8 and fixes 255 as ignore value, which corrupts sets
     of more than 255 classes. The rule here, in this order:
 
+    0. with ``label_values``, the value of a class in the file becomes its number;
     1. values in ``ignored_labels`` become ``ignore_index``;
     2. with ``reduce_zero_label``, 0 becomes ``ignore_index`` and every other label falls by one;
     3. ``label_map`` (a subset or another order of classes) is applied.
@@ -61,7 +62,8 @@ class LoadSegLabels(BaseTransform):
     has ``ignore_index`` 255. A sample without ``seg_map_path`` (inference) passes unchanged.
 
     Required keys: ``seg_map_path``, ``reduce_zero_label``, ``label_map`` and ``seg_fields``;
-    with ovseg's data sets also ``ignore_index``, ``ignored_labels`` and ``num_label_values``.
+    with ovseg's data sets also ``ignore_index``, ``ignored_labels``, ``num_label_values`` and
+    ``label_values``.
     Added key: ``gt_seg_map``.
 
     Args:
@@ -80,7 +82,9 @@ class LoadSegLabels(BaseTransform):
         path = results.get('seg_map_path')
         if path is None:
             return results
-        raw = decode_labels(fileio.get(path, backend_args=self.backend_args), path)
+        raw: npt.NDArray[np.integer] = decode_labels(
+            fileio.get(path, backend_args=self.backend_args), path
+        )
         size = results.get('ori_shape')
         if size is not None and tuple(size[:2]) != raw.shape:
             raise UserError(
@@ -89,9 +93,14 @@ class LoadSegLabels(BaseTransform):
             )
         ignore_index = results.get('ignore_index', 255)
         ignored = np.isin(raw, results.get('ignored_labels', (ignore_index,)))
-        if 'num_label_values' in results:
+        if 'label_values' in results:
+            values = results['label_values']
+            ignored &= ~np.isin(raw, values)
+            _check_listed(raw, ignored | np.isin(raw, values), path)
+            raw = renumber(raw, {value: number for number, value in enumerate(values)})
+        elif 'num_label_values' in results:
             _check_values(raw, ignored, results['num_label_values'], path)
-        labels: npt.NDArray[np.integer] = raw
+        labels = raw
         if results.get('reduce_zero_label'):
             ignored |= raw == 0
             labels = raw - 1
@@ -106,13 +115,21 @@ class LoadSegLabels(BaseTransform):
 
 
 def _check_values(
-    raw: npt.NDArray[np.int32], ignored: npt.NDArray[np.bool_], count: int, path: str
+    raw: npt.NDArray[np.integer], ignored: npt.NDArray[np.bool_], count: int, path: str
 ) -> None:
     wrong = ((raw < 0) | (raw >= count)) & ~ignored
     if wrong.any():
         raise UserError(
             f'{path} holds the label {raw[wrong][0]}, this data set has 0 to {count - 1}: '
             'it is not prepared, or for another data set (docs/data.md)'
+        )
+
+
+def _check_listed(raw: npt.NDArray[np.integer], known: npt.NDArray[np.bool_], path: str) -> None:
+    if not known.all():
+        raise UserError(
+            f'{path} holds the label {raw[~known][0]}, which is not in label_values; add it there, '
+            'or make it 255 in the file'
         )
 
 

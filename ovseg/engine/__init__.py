@@ -2,15 +2,20 @@
 
 from ovseg.engine.checkpoint import (
     install_safe_loading,
-    latest_checkpoint,
     load_checkpoint_strict,
     unwrap,
 )
+from ovseg.engine.checkpoint_hook import CheckpointHook
+from ovseg.engine.epoch_loop import EpochBasedTrainLoop
+from ovseg.engine.finite import FiniteStateHook
+from ovseg.engine.label_use import LabelUseHook
 from ovseg.engine.logit_scale import LogitScaleHook
 from ovseg.engine.overlays import OverlayHook
 from ovseg.engine.random_state import RandomStateHook
+from ovseg.engine.resuming import latest_checkpoint
 from ovseg.engine.runner import OVRunner
 from ovseg.engine.sample_seeds import SampleSeedHook
+from ovseg.engine.stopping import TrainingStopped
 from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
@@ -18,6 +23,10 @@ from ovseg.engine.warmup_cosine import WarmupCosineLR
 from ovseg.weight_files import read_checkpoint
 
 __all__ = [
+    'CheckpointHook',
+    'EpochBasedTrainLoop',
+    'FiniteStateHook',
+    'LabelUseHook',
     'LogitScaleHook',
     'OVRunner',
     'OVSegTTA',
@@ -25,6 +34,7 @@ __all__ = [
     'RandomStateHook',
     'SampleSeedHook',
     'TrainableParamsConstructor',
+    'TrainingStopped',
     'VocabularyCheckHook',
     'WarmupCosineLR',
     'augmented_pipeline',

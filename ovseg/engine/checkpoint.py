@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -16,8 +15,6 @@ from ovseg.errors import UserError
 from ovseg.weight_files import describe_mismatch, read_checkpoint, state_of
 from ovseg.weight_files.places import SHIPPED
 from ovseg.weight_files.reading import MapLocation
-
-_STEP = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 
 
 @runtime_checkable
@@ -138,21 +135,3 @@ def _changed_frozen(
                 'loads; name them in the config, where the rest of the model can follow them'
             )
     return [name for name in names if name not in held]
-
-
-def latest_checkpoint(folder: str | Path) -> Path | None:
-    """The newest complete checkpoint of a training in ``folder``, or None.
-
-    The file ``last_checkpoint`` names it; if a crash left that file empty or behind, the highest
-    iteration or epoch wins.
-    """
-    folder = Path(folder)
-    record = folder / 'last_checkpoint'
-    if record.is_file():
-        named = record.read_text(encoding='utf-8').strip()
-        for path in (Path(named), folder / Path(named).name):
-            if named and path.is_file():
-                return path
-    steps = {path: _STEP.fullmatch(path.name) for path in folder.glob('*.pth')}
-    complete = {path: int(match[1]) for path, match in steps.items() if match}
-    return max(complete, key=lambda path: complete[path]) if complete else None

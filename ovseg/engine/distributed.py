@@ -1,4 +1,4 @@
-"""Several processes without a GPU: mmengine's launchers select a CUDA device first."""
+"""Several processes: joined where there is no GPU, which mmengine wants, and of one mind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from mmengine.dist import is_distributed
+from mmengine.dist import all_reduce, get_world_size, is_distributed
 
 from ovseg.errors import UserError
 
@@ -60,3 +60,25 @@ def init_cpu_group(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> 
     torch.distributed.init_process_group(
         'gloo', timeout=timedelta(seconds=timeout) if timeout else None
     )
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers that all processes call this with; all must call it.
+
+    Args:
+        number: this process's.
+    """
+    if get_world_size() == 1:
+        return number
+    shared = torch.tensor(number)
+    all_reduce(shared, 'max')
+    return int(shared)
+
+
+def any_process(is_so: bool) -> bool:
+    """Whether it is so in any of the processes, all of which must call this.
+
+    Args:
+        is_so: in this process.
+    """
+    return bool(largest(int(is_so)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import re
@@ -15,6 +16,17 @@ from mmengine.registry import Registry
 import ovseg.registry as registries
 from ovseg.errors import UserError, nearest
 
+# A full, broken or read-only disk, a quota, a limit of size, a name too long, no permission.
+_OF_A_DISK = {
+    errno.ENOSPC,
+    errno.EIO,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EPERM,
+}
 # mmcv's words when OpenCV decodes nothing.
 _UNREADABLE = re.compile(r'failed to load image: (.+)')
 _UNKNOWN_TYPE = re.compile(r"^['\"]?(\S+) is not in the (\S+) registry")
@@ -47,6 +59,14 @@ def explained(config: Config) -> Iterator[None]:
         # The last one: a loader process sends its source lines along.
         raise UserError(
             f'the image {unreadable[-1]} cannot be decoded: it is cut off or no image; get it again'
+        ) from error
+    except OSError as error:
+        if error.errno not in _OF_A_DISK:
+            raise
+        where = f' ({error.filename})' if error.filename else ''
+        raise UserError(
+            f'{error.strerror}{where}: the results cannot be written to {config.get("work_dir")}; '
+            'make room or choose another --work-dir; what is there already is whole'
         ) from error
     except (KeyError, TypeError) as error:
         text = _explain(str(error.args[0]) if error.args else '', config)

@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import master_only
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ovseg.engine.checkpoint import load_state_strict, unwrap
 from ovseg.engine.distributed import init_cpu_group
+from ovseg.engine.guarded_samples import guard_samples
+from ovseg.engine.resuming import damage, latest_checkpoint
+from ovseg.engine.stopping import StopSignals, keep_workers
 from ovseg.errors import UserError
+from ovseg.files import written_whole
 from ovseg.registry import RUNNERS
 from ovseg.weight_files import read_checkpoint, state_of
 from ovseg.weight_files.reading import MapLocation
 
+# By their names in default_hooks.
+_OWN_HOOKS = {'finite': {'type': 'FiniteStateHook'}, 'label_use': {'type': 'LabelUseHook'}}
+
+
+def _stop_logging(handler: logging.FileHandler, record: logging.LogRecord) -> None:
+    """In the place of ``handleError``, which prints a traceback for every line that is lost."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, OSError):
+        logging.FileHandler.handleError(handler, record)
+        return
+    with suppress(OSError):
+        handler.close()
+    logging.getLogger(record.name).removeHandler(handler)
+    raise UserError(
+        f'the log {handler.baseFilename} cannot be written ({error.strerror or error}), so the run '
+        'ends; make room or choose another --work-dir'
+    ) from error
+
 
 @RUNNERS.register_module()
 class OVRunner(Runner):
-    """mmengine's Runner with five differences.
+    """mmengine's Runner with some differences.
 
     Checkpoints are never executed as pickles and load strictly; they are written whole or not at
-    all; a training that starts from one does not initialise its weights first, so the files that
-    initialisation would read are not needed; a model without anything to train is not wrapped for
-    data-parallel training, which would refuse it; and processes started by a launcher on a machine
-    without GPU talk over gloo.
+    all, and never with NaN in them; signals of schedulers end a training after it was saved; files
+    of a data set that are none are told in a sentence; a training that starts from a checkpoint
+    does not initialise its weights first, so the files that initialisation would read are not
+    needed; a model without anything to train is not wrapped for data-parallel training, which
+    would refuse it; and processes started by a launcher on a machine without GPU talk over gloo.
     """
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -40,6 +69,19 @@ class OVRunner(Runner):
         if self.distributed:
             init_cpu_group(self.launcher, env_cfg.get('dist_cfg'))
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """The logger of mmengine; a log that cannot be written ends the run in one sentence.
+
+        Args:
+            args: as in mmengine.
+            kwargs: as in mmengine.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = partial(_stop_logging, handler)  # type: ignore[method-assign]
+        return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Moves the model to its device and wraps it for data-parallel training if it trains.
@@ -60,6 +102,59 @@ class OVRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Registers mmengine's hooks and ours; a config may set them or, with None, leave them out.
+
+        Args:
+            hooks: ``default_hooks`` of a config.
+        """
+        merged: dict[str, Any] = {**_OWN_HOOKS, **(hooks or {})}
+        for name, own in _OWN_HOOKS.items():
+            given = merged[name]
+            if given is None:
+                del merged[name]
+            elif isinstance(given, dict):
+                merged[name] = {**own, **given}
+        super().register_default_hooks(merged)
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """The loader of a config, with two settings more.
+
+        ``max_bad_samples`` lets a training pass over so many samples that cannot be read;
+        ``num_workers=0`` switches off what only worker processes have.
+
+        Args:
+            dataloader: a loader, which is returned, or its config.
+            seed: of samplers and workers.
+            diff_rank_seed: whether processes have seeds of their own.
+        """
+        if not isinstance(dataloader, dict):
+            return dataloader
+        settings = dict(dataloader)
+        limit = settings.pop('max_bad_samples', 0)
+        if not isinstance(limit, int) or limit < 0:
+            raise UserError(f'max_bad_samples is {limit!r}; give a number from 0')
+        if not settings.get('num_workers'):
+            settings['persistent_workers'] = False
+            settings.pop('prefetch_factor', None)
+        loader = Runner.build_dataloader(settings, seed, diff_rank_seed)
+        guard_samples(loader.dataset, limit)
+        keep_workers(loader)
+        return loader
+
+    def train(self) -> nn.Module:
+        """Trains; signals of schedulers end it after the state was saved.
+
+        Raises:
+            TrainingStopped: one was received.
+        """
+        self.stop_signals = StopSignals()
+        with self.stop_signals:
+            return super().train()
 
     def _init_model_weights(self) -> None:
         """Initialises the weights, unless a checkpoint brings all of them."""
@@ -85,6 +180,10 @@ class OVRunner(Runner):
             FileNotFoundError: there is no such file.
             UserError: the file is unsafe, damaged or does not fit.
         """
+        if os.path.isfile(filename):
+            problem = damage(filename)
+            if problem is not None:
+                raise UserError(f'{filename} {problem}; take an older checkpoint or get it again')
         content = read_checkpoint(filename, map_location)
         if 'meta' in content:
             # mmengine would run this text as a Python config when it resumes.
@@ -95,6 +194,17 @@ class OVRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return content
+
+    _resume: bool
+    _load_from: str | None
+
+    def load_or_resume(self) -> None:
+        """Loads or resumes; ``resume=True`` alone takes the newest intact checkpoint."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            found = latest_checkpoint(self.work_dir, self.logger.warning)
+            self._load_from = None if found is None else str(found)
+            self._resume = found is not None
+        super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Goes on with a training.
@@ -127,13 +237,27 @@ class OVRunner(Runner):
             filename: name in it.
             args: as in mmengine.
             kwargs: as in mmengine.
+
+        Raises:
+            UserError: the disk is full or may not be written to; nothing of the file stays.
         """
         if '://' in str(out_dir):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        temporary = f'.writing-{filename}'
-        super().save_checkpoint(out_dir, temporary, *args, **kwargs)
-        os.replace(Path(out_dir) / temporary, Path(out_dir) / filename)
+        path = Path(out_dir) / filename
+        try:
+            with written_whole(path) as temporary:
+                super().save_checkpoint(out_dir, temporary.name, *args, **kwargs)
+                # On the disk before it takes its name: after a power failure there must be no
+                # empty file in the place of an older one.
+                with temporary.open('rb') as written:
+                    os.fsync(written.fileno())
+        except OSError as error:
+            raise UserError(
+                f'the checkpoint {path} cannot be written ({error.strerror or error}), so the '
+                'training ends and older checkpoints are kept; make room, or choose another '
+                '--work-dir, and go on with --resume'
+            ) from error
 
     @property
     def segmentor(self) -> nn.Module:

@@ -12,7 +12,6 @@ from torch import nn
 
 from ovseg.engine.checkpoint import (
     install_safe_loading,
-    latest_checkpoint,
     load_checkpoint_strict,
 )
 from ovseg.errors import UserError
@@ -137,17 +136,3 @@ def test_explained_keys_pass(tmp_path):
 def test_a_file_without_weights(tmp_path, content):
     with pytest.raises(UserError, match='holds (no weights|a list)'):
         load_checkpoint_strict(Model(), save(tmp_path, content))
-
-
-def test_latest_checkpoint_survives_a_crash(tmp_path):
-    assert latest_checkpoint(tmp_path) is None
-    for name in ('iter_900.pth', 'iter_1000.pth', 'best_mIoU.pth', '.writing-iter_1100.pth'):
-        (tmp_path / name).touch()
-    assert latest_checkpoint(tmp_path).name == 'iter_1000.pth'
-    record = tmp_path / 'last_checkpoint'
-    record.write_text('')
-    assert latest_checkpoint(tmp_path).name == 'iter_1000.pth'
-    record.write_text('/elsewhere/iter_900.pth')
-    assert latest_checkpoint(tmp_path).name == 'iter_900.pth'
-    record.write_text(str(tmp_path / 'iter_5.pth'))
-    assert latest_checkpoint(tmp_path).name == 'iter_1000.pth'

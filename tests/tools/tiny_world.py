@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import ovseg  # noqa: F401  (before mmseg, see ovseg/compat)
@@ -96,10 +97,14 @@ class ColorSegmentor(Segmentor):
 
 @MODELS.register_module()
 class LinearSegmentor(_Segmentor):
-    """Learns the colours; drops inputs at random, so that its training depends on the generator."""
+    """Learns the colours; drops inputs at random, so that its training depends on the generator.
 
-    def __init__(self, data_preprocessor=None):
+    The losses of the steps ``bad_steps``, from 1, are NaN; ``at_step`` sends a signal in a step.
+    """
+
+    def __init__(self, data_preprocessor=None, bad_steps=(), at_step=None):
         super().__init__(data_preprocessor=data_preprocessor)
+        self.bad_steps, self.at_step, self.steps = bad_steps, at_step, 0
         self.head = nn.Conv2d(3, len(CLASSES), 1)
         self.drop = nn.Dropout(0.5)
 
@@ -109,6 +114,11 @@ class LinearSegmentor(_Segmentor):
     def loss(self, inputs, data_samples):
         labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
         scores = self.encode_decode(inputs, [])
+        self.steps += 1
+        if self.at_step and self.at_step[0] == self.steps:
+            os.kill(os.getpid(), self.at_step[1])
+        if self.steps in self.bad_steps:
+            scores = scores * float('nan')
         return {'loss': nn.functional.cross_entropy(scores, labels, ignore_index=255)}
 
 
@@ -129,7 +139,9 @@ def write_data(root: Path, count: int, size: tuple[int, int] = (24, 32)) -> Path
     return root
 
 
-def write_config(path: Path, data: Path, work_dir: Path, trains: bool = False) -> Path:
+def write_config(
+    path: Path, data: Path, work_dir: Path, trains: bool = False, validates: bool = False
+) -> Path:
     """A config for the data: of the colour segmentor, or of the one that trains."""
     text = f"""
 _base_ = {str(_runtime())!r}
@@ -159,6 +171,14 @@ optim_wrapper = dict(type='OptimWrapper',
 param_scheduler = [dict(type='PolyLR', power=0.9, begin=0, end=6, by_epoch=False)]
 default_hooks = dict(checkpoint=dict(interval=1), logger=dict(interval=1))
 randomness = dict(seed=3)
+"""
+        if validates:
+            text += """
+val_dataloader = test_dataloader
+val_cfg = dict(type='ValLoop')
+val_evaluator = test_evaluator
+train_cfg.update(val_interval=1)
+default_hooks.update(checkpoint=dict(interval=1, max_keep_ckpts=1, save_best='mIoU'))
 """
     else:
         text += "model = dict(type='ColorSegmentor', data_preprocessor=preprocessor)\n"

@@ -1,0 +1,187 @@
+"""Which classes the label maps use, before a training that could not learn the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import mmengine.fileio as fileio
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from ovseg.datasets.loading import decode_labels
+from ovseg.engine.guarded_samples import check_files, data_sets_in, passes_over
+from ovseg.errors import UserError
+from ovseg.registry import HOOKS
+
+_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
+# Label maps whose raw values are looked at for the message.
+_RAW_MAPS = 20
+
+
+@dataclass
+class LabelUse:
+    """What a look at label maps found.
+
+    Attributes:
+        classes: names, in label order.
+        counts: pixels of each class (K,).
+        values: numbers in the files of some of the maps.
+        maps: how many were looked at.
+        of: how many there are.
+    """
+
+    classes: Sequence[str]
+    counts: np.ndarray
+    values: set[int] = field(default_factory=set)
+    maps: int = 0
+    of: int = 0
+
+    @property
+    def unused(self) -> list[str]:
+        """Classes without a pixel."""
+        return [name for name, count in zip(self.classes, self.counts, strict=True) if not count]
+
+    def sentence(self, loader: str) -> str | None:
+        """What is wrong, None if nothing is.
+
+        In a part of the maps a rare class may be absent; then all but one must be.
+
+        Args:
+            loader: key of the config, such as ``train_dataloader``.
+        """
+        unused = self.unused
+        if not unused or (self.maps < self.of and len(self.classes) - len(unused) > 1):
+            return None
+        which = 'none of the classes has a' if len(unused) == len(self.classes) else _named(unused)
+        looked = f'{self.maps} of the {self.of}' if self.maps < self.of else f'the {self.of}'
+        values = ', '.join(str(value) for value in sorted(self.values)[:8])
+        return (
+            f'{which} pixel in {looked} label maps of {loader}: they hold the values {values}, '
+            'where class i is the value i and 255 is no class; if the values mean something else, '
+            f'say which one each class has: {loader}.dataset.label_values=[0, 255] of '
+            'LabelledFolderDataset, in the order of the classes'
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    quoted = ', '.join(f"'{name}'" for name in names[:5])
+    if len(names) == 1:
+        return f'class {quoted} has no'
+    return f'the {len(names)} classes {quoted}{", ..." if len(names) > 5 else ""} have no'
+
+
+def look_at_labels(dataset: Any, max_maps: int, seconds: float = 10.0) -> LabelUse | None:
+    """Counts the labels in maps spread over a data set; None where it has none to look at.
+
+    Where these have no label at all, the rest is read until there is one.
+
+    Args:
+        dataset: of mmseg's kind, or data sets of that kind inside another.
+        max_maps: how many maps to read.
+        seconds: how long to read at most, once there is a label.
+
+    Raises:
+        UserError: a map cannot be read, and the data set does not pass over such ones.
+    """
+    samples = [
+        (part, i) for part in data_sets_in(dataset) if _reads(part) for i in range(len(part))
+    ]
+    if not samples:
+        return None
+    classes = list(samples[0][0].metainfo.get('classes') or [])
+    if len(classes) < 1:
+        return None
+    use = LabelUse(classes, np.zeros(len(classes), np.int64), of=len(samples))
+    spread = np.unique(np.linspace(0, len(samples) - 1, min(max_maps, len(samples))).astype(int))
+    end = time.monotonic() + seconds
+    for position in _in_turn(spread.tolist(), len(samples)):
+        enough = use.maps >= len(spread) or time.monotonic() > end
+        if enough and use.counts.any():
+            break
+        _count(use, *samples[position])
+    return use
+
+
+def _in_turn(first: Sequence[int], count: int) -> Iterator[int]:
+    yield from first
+    done = set(first)
+    yield from (position for position in range(count) if position not in done)
+
+
+def _reads(part: Any) -> bool:
+    """Whether a data set loads label maps and uses the labels."""
+    steps = {type(step).__name__: step for step in getattr(part.pipeline, 'transforms', [])}
+    held_back = getattr(steps.get('SuppressLabels'), 'classes', None)
+    if not steps.keys() & set(_LOADERS) or held_back == 'all' or not len(part):
+        return False
+    return bool(part.get_data_info(0).get('seg_map_path'))
+
+
+def _count(use: LabelUse, part: Any, index: int) -> None:
+    step = next(s for s in part.pipeline.transforms if type(s).__name__ in _LOADERS)
+    sample: Mapping[str, Any] = part.get_data_info(index)
+    use.maps += 1
+    try:
+        check_files(sample)
+        labels = step({**sample, 'seg_fields': []})['gt_seg_map']
+        if len(use.values) < 256 and use.maps <= _RAW_MAPS:
+            path = sample['seg_map_path']
+            raw = decode_labels(fileio.get(path, backend_args=step.backend_args), path)
+            use.values |= set(np.unique(raw).tolist())
+    except (UserError, OSError):
+        if not passes_over(part):
+            raise
+        return
+    flat = np.asarray(labels).ravel().astype(np.int64)
+    known = flat[(flat >= 0) & (flat < len(use.classes)) & (flat != part.ignore_index)]
+    use.counts += np.bincount(known, minlength=len(use.classes))
+
+
+@HOOKS.register_module()
+class LabelUseHook(Hook):
+    """Says before training, and before the first validation and test, which classes have no label.
+
+    Masks drawn with 0 and 255, for example, have no pixel of a second class for any reader: the
+    training runs, its scores look good, and nothing was learnt.
+
+    Args:
+        max_maps: how many label maps to read; where a data set has more, only classes that are
+            absent from all but one are mentioned.
+
+    Raises:
+        UserError: there is no label at all.
+    """
+
+    def __init__(self, max_maps: int = 100) -> None:
+        self.max_maps = max_maps
+        self._seen: set[str] = set()
+
+    def before_train(self, runner: Runner) -> None:
+        """Looks at the training set."""
+        self._look('train_dataloader', runner.train_dataloader)
+
+    def before_val(self, runner: Runner) -> None:
+        """Looks at the validation set, once."""
+        self._look('val_dataloader', runner.val_dataloader)
+
+    def before_test(self, runner: Runner) -> None:
+        """Looks at the test set."""
+        self._look('test_dataloader', runner.test_dataloader)
+
+    def _look(self, name: str, loader: DataLoader) -> None:
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        use = look_at_labels(loader.dataset, self.max_maps)
+        sentence = None if use is None else use.sentence(name)
+        if use is None or sentence is None:
+            return
+        if not use.counts.any():
+            raise UserError(sentence)
+        MMLogger.get_current_instance().warning(sentence[0].upper() + sentence[1:] + '.')

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import DefaultScope
+
+from ovseg.datasets import LabelledFolderDataset
+from ovseg.engine.guarded_samples import check_files, guard_samples
+from ovseg.engine.label_use import look_at_labels
+from ovseg.errors import UserError
+
+
+def write(root, maps):
+    for folder in ('images', 'labels'):
+        (root / folder).mkdir()
+    for index, labels in enumerate(maps):
+        labels = np.array([labels], np.uint8)
+        cv2.imwrite(str(root / 'images' / f'{index}.png'), np.zeros((*labels.shape, 3), np.uint8))
+        cv2.imwrite(str(root / 'labels' / f'{index}.png'), labels)
+
+
+def folder(root, classes=('background', 'object'), **settings):
+    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'LoadSegLabels'}]
+    prefix = {'img_path': 'images', 'seg_map_path': 'labels'}
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        return LabelledFolderDataset(
+            str(root), prefix, metainfo={'classes': list(classes)}, pipeline=pipeline, **settings
+        )
+
+
+def test_masks_in_black_and_white_are_said(tmp_path):
+    write(tmp_path, [[0, 255], [255, 255]])
+    use = look_at_labels(folder(tmp_path), 100)
+    sentence = use.sentence('train_dataloader')
+    assert sentence.startswith(
+        "class 'object' has no pixel in the 2 label maps of train_dataloader: they hold the "
+        'values 0, 255,'
+    )
+    assert 'label_values=[0, 255]' in sentence
+    read = look_at_labels(folder(tmp_path, label_values=[0, 255]), 100)
+    assert read.sentence('train_dataloader') is None and read.counts.tolist() == [1, 3]
+
+
+def test_a_rare_class_is_no_matter_where_only_some_maps_are_read(tmp_path):
+    write(tmp_path, [[0, 1], [2, 255], [0, 0], [1, 0], [0, 1]])
+    data = folder(tmp_path, ('a', 'b', 'c'))
+    assert look_at_labels(data, 100).sentence('x') is None
+    some = look_at_labels(data, 3)
+    assert (some.maps, some.counts.tolist()) == (3, [4, 2, 0])
+    assert some.sentence('x') is None
+
+
+def test_maps_are_read_until_there_is_a_label(tmp_path):
+    write(tmp_path, [[255], [255], [255], [1], [255], [255]])
+    use = look_at_labels(folder(tmp_path), 2)
+    assert use.maps == 5 and use.counts.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    'values, message',
+    [([0], 'one number for each'), ([0, 0], 'all different'), ([7, 8], 'which is not in')],
+)
+def test_values_that_do_not_fit(tmp_path, values, message):
+    write(tmp_path, [[0, 255]])
+    with pytest.raises(UserError, match=message):
+        folder(tmp_path, label_values=values)[0]
+
+
+def test_pipes_and_empty_files_are_told_at_once(tmp_path):
+    write(tmp_path, [[0, 1]])
+    data = folder(tmp_path)
+    guard_samples(data, 0)
+    label = tmp_path / 'labels' / '0.png'
+    label.unlink()
+    os.mkfifo(label)
+    with pytest.raises(UserError, match='label map .* is no regular file'):
+        data[0]
+    with pytest.raises(UserError, match='no regular file'):
+        look_at_labels(data, 10)
+    check_files({'img_path': None, 'seg_map_path': str(tmp_path / 'gone.png')})
