@@ -3,7 +3,6 @@
 from ovseg.engine.checkpoint import (
     install_safe_loading,
     load_checkpoint_strict,
-    read_checkpoint,
     unwrap,
 )
 from ovseg.engine.checkpoint_hook import CheckpointHook
@@ -21,6 +20,7 @@ from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
 from ovseg.engine.warmup_cosine import WarmupCosineLR
+from ovseg.weight_files import read_checkpoint
 
 __all__ = [
     'CheckpointHook',

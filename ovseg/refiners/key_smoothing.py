@@ -45,13 +45,15 @@ def key_smoothing(
     """
     probabilities = (scores * scale).softmax(dim=1)
     unsure = (probabilities.amax(dim=1) < threshold).flatten(1)
-    keys = F.normalize(keys, p=2, dim=_NORM_DIM[norm])
     flat = probabilities.flatten(2).transpose(1, 2)
+    # A softmax under autocast is float32; so is all that follows, which half precision would end.
+    keys = F.normalize(keys.to(flat.dtype), p=2, dim=_NORM_DIM[norm])
     smoothed = flat.clone()
-    for image, rows in enumerate(unsure):
-        # Only the unsure rows of W P, and W P as K (K^T P): no matrix of positions squared.
-        votes = keys[image].T @ flat[image]
-        smoothed[image, rows] = keys[image, rows] @ votes
+    with torch.autocast(scores.device.type, enabled=False):
+        for image, rows in enumerate(unsure):
+            # Only the unsure rows of W P, and W P as K (K^T P): no matrix of positions squared.
+            votes = keys[image].T @ flat[image]
+            smoothed[image, rows] = keys[image, rows] @ votes
     return smoothed.transpose(1, 2).reshape(torch.Size(scores.shape))
 
 
@@ -78,4 +80,5 @@ class KeySmoothing:
 
     def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
         """(B, P, h, w) cosines -> smoothed probabilities."""
+        assert features.keys is not None  # of `needs`
         return key_smoothing(scores, features.keys, self.threshold, self.norm)

@@ -9,7 +9,6 @@ from ovseg.errors import UserError
 from ovseg.guides import (
     DINOiserGuide,
     DINOTeacher,
-    apply_guide,
 )
 from ovseg.registry import MODELS
 
@@ -63,28 +62,6 @@ def test_pooling_is_the_weighted_mean():
         weights = affinity[:, n]
         mean = (flat * weights[:, None]).sum(2) / weights.sum(1, keepdim=True)
         assert torch.allclose(pooled[:, :, n], mean, atol=1e-5)
-
-
-@pytest.mark.parametrize('name', GUIDES)
-@pytest.mark.parametrize('batch, height, width', [(1, 4, 4), (3, 2, 5), (2, 1, 1)])
-def test_every_guide_takes_any_grid_and_batch(name, batch, height, width):
-    features, image = features_of(batch, height, width)
-    guided = apply_guide(GUIDES[name](), features, image)
-    assert guided.patch.shape == features.patch.shape and torch.isfinite(guided.patch).all()
-    assert guided.foreground.shape == (batch, 1, height, width)
-    assert float(guided.foreground.min()) >= 0 and float(guided.foreground.max()) <= 1
-
-
-@pytest.mark.parametrize('name', GUIDES)
-def test_an_image_is_guided_alike_alone_and_in_a_batch(name):
-    features, image = features_of(3, 3, 4)
-    guide = GUIDES[name]()
-    together = guide(features, image)
-    alone = guide(
-        DenseFeatures(patch=features.patch[1:2], mlp_input=features.mlp_input[1:2]), image[1:2]
-    )
-    assert torch.allclose(together.affinity[1], alone.affinity[0], atol=1e-5)
-    assert torch.allclose(together.foreground[1], alone.foreground[0], atol=1e-5)
 
 
 def test_the_projection_reads_raw_features_and_the_decoder_unit_vectors():

@@ -183,18 +183,6 @@ def test_scores_on_request_are_log_probabilities():
     torch.testing.assert_close(found.seg_logits.data, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_padding_and_mirroring_are_taken_back():
-    model, inputs = segmentor(test_cfg=dict(mode='whole', save_logits=True)).eval(), images(1)
-    (plain,) = model.predict(inputs, [of_size(64, 96)])
-    facts = dict(img_padding_size=(0, 32, 0, 16))
-    (padded,) = model.predict(F.pad(inputs, (0, 32, 0, 16)), [of_size(64, 96, **facts)])
-    assert torch.equal(padded.pred_sem_seg.data, plain.pred_sem_seg.data)
-    facts = dict(flip=True, flip_direction='horizontal')
-    (mirrored,) = model.predict(inputs, [of_size(64, 96, **facts)])
-    assert torch.equal(mirrored.pred_sem_seg.data, plain.pred_sem_seg.data.flip(2))
-    assert torch.equal(mirrored.seg_logits.data, plain.seg_logits.data.flip(2))
-
-
 def test_encode_decode_gives_scores_at_the_input_size():
     model, inputs = segmentor().eval(), images()
     with torch.no_grad():

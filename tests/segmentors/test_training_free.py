@@ -57,15 +57,6 @@ def test_prediction_equals_the_plain_computation(clip, test_cfg, refiners):
     assert torch.equal(labels[is_clear], plain.argmax(1)[0][is_clear])
 
 
-def test_a_batch_gives_what_its_images_give_alone():
-    model = build(test_cfg={'mode': 'slide', 'crop_size': 32, 'stride': 16, 'window_batch': 3})
-    images = torch.randn(3, 3, 50, 70)
-    together = model.predict(images, [sample((60, 80)) for _ in images])
-    for index, result in enumerate(together):
-        alone = labels_of(model, images[index : index + 1], (60, 80))
-        assert (result.pred_sem_seg.data[0] != alone).float().mean() < 1e-3
-
-
 def test_logits_come_only_when_asked_for_and_agree_with_the_labels():
     image = torch.randn(1, 3, 40, 40)
     (plain,) = build().predict(image, [sample((50, 60))])
@@ -87,19 +78,6 @@ def test_probability_maps_are_thresholded_as_they_are():
     assert (labels_of(model, image, (40, 40)) == 0).all()
     model.set_vocabulary(WORDS, Rejection('threshold', 0.2))
     assert (labels_of(model, image, (40, 40)) > 0).all()
-
-
-def test_flipped_and_padded_inputs_come_back_in_the_frame_of_the_image():
-    model = build()
-    image = torch.randn(1, 3, 40, 48)
-    straight = labels_of(model, image, (40, 48))
-    padded = torch.nn.functional.pad(image, (0, 16, 0, 8))
-    unpadded = labels_of(model, padded, (40, 48), img_padding_size=(0, 16, 0, 8))
-    assert torch.equal(unpadded, straight)
-    flipped = labels_of(model, image, (40, 48), flip=True, flip_direction='horizontal')
-    assert torch.equal(flipped, straight.flip(-1))
-    upside = labels_of(model, image, (40, 48), flip=True, flip_direction='vertical')
-    assert torch.equal(upside, straight.flip(-2))
 
 
 def test_words_change_at_any_time_and_an_unreadable_change_loses_nothing():

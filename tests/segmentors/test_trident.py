@@ -6,7 +6,6 @@ import torch
 from mmseg.structures import SegDataSample
 from tiny_clip_models import MODELS
 from tiny_sams import TINY_SAM
-from torch.nn import functional as F
 
 from ovseg.affinity import LastBlockSpec
 from ovseg.encoders import CLIPViTEncoder
@@ -51,34 +50,6 @@ def picture(height, width, seed=0):
 def as_input(model, image):
     bgr = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)
     return model.data_preprocessor({'inputs': [bgr]})['inputs']
-
-
-@pytest.mark.parametrize('refinement', [None, REFINEMENT])
-@pytest.mark.parametrize('size', [(40, 56), (1, 1), (9, 100), (33, 32)])
-@torch.no_grad()
-def test_any_image_gets_labels_at_its_own_size(refinement, size):
-    model = trident(refinement=refinement)
-    image = picture(*size)
-    inputs = F.interpolate(as_input(model, image), size=(40, 48))
-    (encoding,) = model.encode(Images(inputs, [image]))
-    decision = model.segment(encoding, size, keep_scores=True)
-    labels, scores = decision.labels, decision.scores
-    assert labels.shape == size and scores.shape == (4, *size)
-    assert int(labels.min()) >= 0 and int(labels.max()) < 4
-    assert torch.isfinite(scores).all()
-    assert torch.equal(model.segment(encoding, size).labels, labels)
-
-
-@torch.no_grad()
-def test_a_batch_gives_what_single_images_give():
-    model = trident(refinement=REFINEMENT)
-    images = [picture(50, 70, seed) for seed in range(3)]
-    inputs = torch.cat([as_input(model, image) for image in images])
-    together = model.encode(Images(inputs, images))
-    for encoding, image in zip(together, images, strict=True):
-        (alone,) = model.encode(Images(as_input(model, image), [image]))
-        assert torch.allclose(encoding.features.patch, alone.features.patch, atol=1e-5)
-        assert torch.allclose(encoding.sam.features, alone.sam.features, atol=1e-5)
 
 
 @torch.no_grad()
