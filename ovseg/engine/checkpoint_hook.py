@@ -115,8 +115,8 @@ class CheckpointHook(MMCheckpointHook):
         if found is not None:
             raise UserError(
                 f"the training's state holds NaN or infinite values in '{found}', so it is not "
-                f'saved and the training ends; the last one in {self.out_dir} is kept: go on '
-                'from it with --resume and a lower learning rate'
+                f'saved and the training ends; the last checkpoint in {self.out_dir} is kept, go '
+                'on from it with --resume and a lower learning rate'
             )
 
     def after_train_iter(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -40,11 +38,11 @@ def latest_checkpoint(folder: str | Path, say: Callable[[str], object] = print) 
         say(doubt)
     problems = []
     for path in _newest_first(folder, recorded):
-        problem = damage(path) or _missing_parts(path)
+        problem = _problem(path)
         if problem is None:
             return path
         problems.append(f'{path.name} {problem}')
-        say(f'skipped {path}: it {problem}')
+        say(f'skipped {path}, which {problem}')
     if problems:
         raise UserError(
             f'no checkpoint in {folder} is intact ({"; ".join(problems[:3])}); bring one back from '
@@ -70,52 +68,22 @@ def checkpoint_folder(config: Config) -> Path:
     return work_dir if out_dir in (None, config.work_dir) else Path(out_dir) / work_dir.name
 
 
-def damage(path: str | Path) -> str | None:
-    """What is wrong with a checkpoint file, None if nothing is; its checksums are compared.
+def _problem(path: Path) -> str | None:
+    """Why there is nothing to go on from in a file, None if there is; its checksums are compared.
 
-    Args:
-        path: a local file. Archives of ``torch.save`` hold a CRC of every part; a file of another
-            kind is only looked at for its size.
-
-    Returns:
-        The end of a sentence that starts with the file's name.
+    The end of a sentence that starts with the file.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            return 'is no regular file'
-        if not status.st_size:
-            return 'is empty'
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                part = archive.testzip()
-            if part is not None:
-                return f'is damaged: the checksum of {part} is wrong'
-        elif _starts_as_archive(path):
-            return 'is cut off'
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        return f'is damaged ({error})'
+        content = read_checkpoint(path)
+        absent = [part for part in _OF_A_TRAINING if part not in content]
+        if absent:
+            return f"has no '{absent[0]}' of a training"
+    except (UserError, FileNotFoundError) as error:
+        # Without its advice, which is for somebody who has this file only.
+        return str(error).removeprefix(str(path)).strip().partition('; ')[0]
     except OSError as error:
         return f'cannot be read ({error.strerror or error})'
-    return None
-
-
-def _starts_as_archive(path: str | Path) -> bool:
-    with open(path, 'rb') as file:
-        return file.read(4) == b'PK\x03\x04'
-
-
-def _missing_parts(path: Path) -> str | None:
-    """Why an undamaged file is nothing to go on from, or None."""
-    try:
-        content = read_checkpoint(path)
-    except (UserError, FileNotFoundError) as error:
-        return f'is of no use: {str(error).removeprefix(str(path)).strip()}'
-    absent = [part for part in _OF_A_TRAINING if part not in content]
-    if absent:
-        return f"has no '{absent[0]}' of a training"
-    weights = {part: content.get(part) for part in ('state_dict', 'optimizer')}
-    found = first_non_finite(weights)
+    found = first_non_finite({part: content.get(part) for part in ('state_dict', 'optimizer')})
     return f"holds NaN or infinite values in '{found}'" if found else None
 
 

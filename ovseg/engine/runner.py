@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from ovseg.engine.checkpoint import load_state_strict, unwrap
 from ovseg.engine.distributed import init_cpu_group
 from ovseg.engine.guarded_samples import guard_samples
-from ovseg.engine.resuming import damage, latest_checkpoint
+from ovseg.engine.resuming import latest_checkpoint
 from ovseg.engine.stopping import StopSignals, keep_workers
 from ovseg.errors import UserError
 from ovseg.files import written_whole
@@ -180,10 +180,6 @@ class OVRunner(Runner):
             FileNotFoundError: there is no such file.
             UserError: the file is unsafe, damaged or does not fit.
         """
-        if os.path.isfile(filename):
-            problem = damage(filename)
-            if problem is not None:
-                raise UserError(f'{filename} {problem}; take an older checkpoint or get it again')
         content = read_checkpoint(filename, map_location)
         if 'meta' in content:
             # mmengine would run this text as a Python config when it resumes.

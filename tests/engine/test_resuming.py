@@ -67,9 +67,9 @@ def strip(path):
 @pytest.mark.parametrize(
     'harm, reason',
     [
-        (cut, 'cut off'),
+        (cut, 'it is damaged'),
         (empty, 'is empty'),
-        (flip, 'checksum'),
+        (flip, 'CRC-32'),
         (hang, 'is no regular file'),
         (diverge, "NaN or infinite values in 'state_dict.weight'"),
         (strip, "has no 'meta' of a training"),

@@ -70,7 +70,7 @@ def test_text_in_a_checkpoint_is_not_run_as_a_config(config, tmp_path):
 @pytest.mark.parametrize(
     'words, message',
     [
-        (['--resume', '{tmp}/gone.pth'], 'checkpoint {tmp}/gone.pth does not exist'),
+        (['--resume', '{tmp}/gone.pth'], 'weight file {tmp}/gone.pth does not exist'),
         (['--resume', '{tmp}/weights.pth'], "has weights but no 'meta' of a training"),
         (['--cfg-options', 'load_from={tmp}/other.pth'], '2 missing (head.weight, head.bias)'),
         (['--amp'], '--amp needs a GPU'),

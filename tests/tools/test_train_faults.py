@@ -271,4 +271,4 @@ def test_weights_with_a_flipped_bit_are_refused(config, tmp_path, capsys):
     path.write_bytes(content)
     assert torch.load(path, weights_only=False)  # torch does not notice
     assert run_tool('train', config, '--resume', path) == 2
-    assert 'is damaged: the checksum of' in last_line(capsys)
+    assert 'Bad CRC-32' in last_line(capsys)
