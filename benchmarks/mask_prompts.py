@@ -31,7 +31,6 @@ import torch
 from segment_anything import SamPredictor
 from torch import Tensor, nn
 
-from ovseg.encoders.embedded import WEIGHTS
 from ovseg.encoders.tiny_sam import build_tiny_sam
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.masks import part_masks
@@ -45,6 +44,7 @@ from ovseg.training.mask_prompts import (
     noised_boxes,
     random_points,
 )
+from ovseg.weight_files import WEIGHTS
 
 CONFIDENT = 0.8
 PURE = 0.9

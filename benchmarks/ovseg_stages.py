@@ -38,13 +38,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.apis.building import build_model
 from ovseg.apis.profiling import MemoryPeak, StageClock
 from ovseg.apis.tables import text_table
+from ovseg.config_files import place_of_config, read_config
 from ovseg.images import Images
 from ovseg.regions.mask_maps import WeighedMasks, mask_probabilities, masks_at
 from ovseg.regions.region_crops import RegionSettings
@@ -57,7 +57,6 @@ from ovseg.text.decision_rule import DecisionRule
 from ovseg.text.row_groups import RowGroups
 from ovseg.vocabulary import Rejection, Vocabulary
 
-CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'ovseg'
 # Stages of ovseg.segmentors, by the name that they have here.
 ENCODERS = {
     'backbone': 'backbone',
@@ -81,7 +80,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'config',
         nargs='*',
         default=['ovseg_swin-b_vit-l14_ade20k'],
-        help='of configs/ovseg, or paths (default: %(default)s)',
+        help='names or paths, a data set may follow (default: %(default)s)',
     )
     sizes = {'type': int, 'nargs': 2, 'metavar': ('H', 'W')}
     parser.add_argument('--image', **sizes, default=(640, 853), help="at the network's size")
@@ -187,20 +186,19 @@ class Subject:
     """A model under measurement, whose masks are replaced by blobs.
 
     Args:
-        config: name in configs/ovseg, or a path.
+        config: a name or a path, a data set may follow.
         args: the command line.
     """
 
     def __init__(self, config: str, args: argparse.Namespace) -> None:
-        path = Path(config) if config.endswith('.py') else CONFIGS / f'{config}.py'
-        settings = Config.fromfile(path)
+        settings = read_config(config)
         # The words' real time is wanted, and random weights should leave no traces in the cache.
         settings.model.setdefault('text', {})['cache_dir'] = None
         torch.manual_seed(0)
         self.device = torch.device(args.device)
         self.model: OVSeg = build_model(settings, 'random').to(self.device).eval()
         self.clock = StageClock(self.device)
-        self.figures = Figures(path.stem)
+        self.figures = Figures(place_of_config(config).stem)
         random = torch.Generator().manual_seed(2)
         self._image = torch.randn(1, 3, *args.image, generator=random).to(self.device)
         self._masks: int = args.masks or self.model.proposals.num_queries

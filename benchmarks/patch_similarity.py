@@ -27,13 +27,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.encoders.clip_vit import CLIPViTEncoder
-from ovseg.encoders.embedded import WEIGHTS, read_embedded
+from ovseg.encoders.embedded import read_embedded
 from ovseg.encoders.tiny import build_tiny_clip
 from ovseg.encoders.tiny_dino import build_tiny_dino, build_tiny_found
 from ovseg.scenes.datasets import class_labels
 from ovseg.scenes.draw import draw
 from ovseg.scenes.found import background_mask, last_queries_and_keys
 from ovseg.scenes.world import MATERIALS, sample_scene
+from ovseg.weight_files import WEIGHTS
 
 PATCH = 8
 WINDOW, STEP = 32, 16

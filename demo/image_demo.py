@@ -28,12 +28,12 @@ from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import KINDS_OF_SEGMENT_FILES, SegmentsResult
 from ovseg.apis.tables import text_table
 from ovseg.apis.tasks import TASKS
-from ovseg.apis.zoo import DEFAULT_MODEL
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
 from ovseg.files import check_folder
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.visualization.legend import format_share
 from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.zoo import DEFAULT_MODEL
 
 KINDS = {'semantic': KINDS_OF_FILES, **KINDS_OF_SEGMENT_FILES}
 SAVED = {
@@ -60,6 +60,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('extra', nargs='*', help=argparse.SUPPRESS)
     parser.add_argument(
         '--model', default=DEFAULT_MODEL, help='model name or config path (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--on', metavar='DATA', help="take the model's published settings for this data set"
     )
     parser.add_argument(
         '--checkpoint',
@@ -162,7 +165,11 @@ def segment_images(args: argparse.Namespace) -> int:
     images = find_images(args.image)
     vocabulary = None if args.words is None else build_vocabulary(args.words)
     segmenter = OpenVocabSegmenter(
-        args.model, args.checkpoint, device=args.device, templates=args.template_set
+        args.model,
+        args.checkpoint,
+        device=args.device,
+        templates=args.template_set,
+        on=args.on,
     )
     ask = asking(segmenter, vocabulary, args, kinds)
     stems = unique_stems(images)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
+import time
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from typing import IO
 from urllib.parse import urlsplit
 
 import huggingface_hub
@@ -15,6 +18,16 @@ import torch
 from open_clip import pretrained as open_clip_weights
 
 from ovseg.errors import UserError
+from ovseg.files import written_whole
+
+# Seconds that a server may say nothing; and what it must send in such a time, in bytes.
+_SILENCE = 30.0
+_SLOWEST = 1 << 15
+_CHUNK = 1 << 20
+# Names that carry the first digits of a sum: torch's hub and the mm packages (name-01ab23cd.pth),
+# OpenAI (a folder). Eight figures without a letter are a date.
+_IN_NAME = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$')
+_IN_FOLDER = re.compile(r'/([0-9a-f]{64})/[^/]+$')
 
 # The names under which open_clip looks for weights in a repository of the hub, in its order.
 _HUB_FILES = (
@@ -41,19 +54,30 @@ def fetch_weights(tag: Mapping[str, object], name: str) -> str:
         if cached is None:
             raise _unreachable(tag, name, 'no network')
         return cached
+    url = str(tag.get('url') or '')
     try:
+        if url and not repository:
+            # Where open_clip keeps it; its own download may leave half a file there.
+            return str(_fetched(url, _open_clip_cache() / Path(urlsplit(url).path).name))
         return open_clip_weights.download_pretrained(dict(tag))
+    except _Unfetched as error:
+        raise _unreachable(tag, name, str(error)) from error
     except Exception as error:
         raise _unreachable(tag, name, type(error).__name__) from error
 
 
-def fetch_url(url: str, key: str | None = None) -> Path:
+def fetch_url(url: str, key: str | None = None, digest: str | None = None) -> Path:
     """Returns the path of a file of the web, downloaded into torch's own cache if need be.
+
+    A download is kept only if it has the length that the server stated and the sum that the caller
+    or the name states, and is given up if the server falls silent or slower than 1 kB a second.
 
     Args:
         url: ``http(s)`` address.
         key: setting of a model that takes the path of such a file; None where the URL itself is
             the setting.
+        digest: how the file's sum begins, ``'sha256:...'`` or ``'md5:...'``; None for what its name
+            says, as the names of torch's hub and of OpenAI do.
 
     Raises:
         UserError: it is not cached and cannot be fetched; says what to do.
@@ -62,19 +86,85 @@ def fetch_url(url: str, key: str | None = None) -> Path:
     cache = Path(torch.hub.get_dir()) / 'checkpoints'
     # Two servers may use one file name.
     path = cache / hashlib.sha256(url.encode()).hexdigest()[:8] / name
-    if not path.is_file():
+    if path.is_file():
+        return path
+    try:
+        return _fetched(url, path, digest)
+    except _Unfetched as error:
+        setting = 'give the path of the file instead of the URL'
+        if key is not None:
+            setting = f'set {key} of the model in the config to the path of the file'
+        raise UserError(
+            f'{url} could not be fetched ({error}); get it by other means and {setting}, or '
+            f'put it at {path}'
+        ) from error
+
+
+class _Unfetched(Exception):
+    """Why a file was not fetched, in a few words."""
+
+
+def _fetched(url: str, path: Path, digest: str | None = None) -> Path:
+    """The file at ``path``, fetched if it is not there whole."""
+    digest = digest or _digest_in(url)
+    # A file of another program's may be half a one.
+    if path.is_file() and (digest is None or _has_digest(path, digest)):
+        return path
+    try:
+        # Also where the sentence says that the file may be put by hand.
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except (URLError, OSError) as error:
-            setting = 'give the path of the file instead of the URL'
-            if key is not None:
-                setting = f'set {key} of the model in the config to the path of the file'
-            raise UserError(
-                f'{url} could not be fetched ({error}); get it by other means and {setting}, or '
-                f'put it at {path}'
-            ) from error
+        request = urllib.request.Request(url, headers={'User-Agent': 'ovseg'})
+        with (
+            urllib.request.urlopen(request, timeout=_SILENCE) as answer,
+            written_whole(path) as temporary,
+        ):
+            if 'html' in (answer.headers.get('Content-Type') or ''):
+                raise _Unfetched('the server sends a page, not the file')
+            length = answer.headers.get('Content-Length')
+            with temporary.open('wb') as file:
+                got = _copy(answer, file)
+            if length is not None and got != int(length):
+                raise _Unfetched(f'the server sent {got} of {length} bytes')
+            if digest is not None and not _has_digest(temporary, digest):
+                raise _Unfetched(f'the file has another {digest.replace(":", " than ")}...')
+    except _Unfetched:
+        raise
+    except (OSError, HTTPException, ValueError) as error:
+        raise _Unfetched(str(error) or type(error).__name__) from error
     return path
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> int:
+    """Copies to the end and returns the number of bytes; too slow a source is given up."""
+    got, since, mark = 0, time.monotonic(), 0
+    # read1 returns what has come; read would wait for a whole piece.
+    while piece := source.read1(_CHUNK):  # type: ignore[attr-defined]
+        target.write(piece)
+        got += len(piece)
+        if time.monotonic() - since > _SILENCE:
+            if got - mark < _SLOWEST:
+                raise _Unfetched(f'the server sent {got - mark} bytes in {_SILENCE:g} seconds')
+            since, mark = time.monotonic(), got
+    return got
+
+
+def _digest_in(url: str) -> str | None:
+    path = urlsplit(url).path
+    found = _IN_FOLDER.search(path) or _IN_NAME.search(path)
+    return f'sha256:{found[1]}' if found else None
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    kind, _, start = digest.partition(':')
+    total = hashlib.new(kind, usedforsecurity=kind != 'md5')
+    with path.open('rb') as file:
+        while piece := file.read(_CHUNK):
+            total.update(piece)
+    return total.hexdigest().startswith(start)
+
+
+def _open_clip_cache() -> Path:
+    return Path('~/.cache/clip').expanduser()
 
 
 def _reaches_hub() -> bool:

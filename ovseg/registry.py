@@ -13,6 +13,11 @@ from typing import Any
 from mmengine.registry import Registry
 from mmseg import registry as _mmseg
 
+from ovseg.compat import plain_yaml
+
+# Whoever builds from a config comes by here.
+plain_yaml.install()
+
 _LOCATIONS = {
     'MODELS': [
         'ovseg.encoders',
@@ -27,7 +32,7 @@ _LOCATIONS = {
         'mmseg.models',
     ],
     'DATASETS': ['ovseg.datasets', 'ovseg.scenes', 'mmseg.datasets'],
-    'TRANSFORMS': ['ovseg.datasets', 'ovseg.scenes', 'mmseg.datasets'],
+    'TRANSFORMS': ['ovseg.images', 'ovseg.datasets', 'ovseg.scenes', 'mmseg.datasets'],
     'METRICS': ['ovseg.evaluation', 'mmseg.evaluation'],
     'HOOKS': ['ovseg.engine', 'mmseg.engine'],
     'LOOPS': ['ovseg.engine'],

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import Field, fields
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ovseg.errors import UserError, nearest
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-_Settings = TypeVar('_Settings', bound='DataclassInstance')
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+_Settings = TypeVar('_Settings', bound=_Dataclass)
 
 
 def read_settings(kind: type[_Settings], config: Mapping[str, Any] | None, where: str) -> _Settings:

@@ -1,6 +1,9 @@
 """What a type checker must see of the package; ``make types`` reads this file, nothing runs it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 import ovseg
 from ovseg import OpenVocabSegmenter, Rejection, SegmentationResult, SegmentsResult, Vocabulary
@@ -24,6 +27,14 @@ if TYPE_CHECKING:
     def of_a_config(source: VocabularySource | None) -> None:
         """A key that may be left out."""
         assert_type(build_vocabulary(source), Vocabulary | None)
+
+    def of_images(segment: OpenVocabSegmenter, paths: list[Path], picture: np.ndarray) -> None:
+        """One image gives one result, a list of them a list."""
+        assert_type(segment('photo.jpg', 'cat'), SegmentationResult)
+        assert_type(segment(paths, 'cat'), list[SegmentationResult])
+        assert_type(segment.segment(picture, 'cat', scores=True), SegmentationResult)
+        assert_type(segment.segment(['a.jpg', picture], 'cat'), list[SegmentationResult])
+        assert_type(segment.segments(segment.encode('photo.jpg'), 'cat'), SegmentsResult)
 
     def of_results(labels: SegmentationResult, segments: SegmentsResult) -> None:
         """Results lead to what they hold."""

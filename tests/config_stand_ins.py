@@ -11,14 +11,25 @@ from mmengine.config import Config
 from scripts import ROOT, load_script
 from tiny_clip_models import RESNET, VIT
 
+from ovseg.config_files import place_of_config
+
+
+def names_in(method: str) -> list[str]:
+    """The configs of a method on each of their data sets: the file's name and that of the data."""
+    names = []
+    for path in sorted((ROOT / 'configs' / method).glob('*.py')):
+        choices = Config.fromfile(path).get('on_choices')
+        names += [f'{path.stem}_{on}' for on in choices] if choices else [path.stem]
+    return names
+
 
 def with_tiny_clip(
     stem: str, folder: Path, data: Path, parts: Mapping[str, Any] | None = None, **extra: Any
 ) -> Path:
-    """A config file that takes the named one and puts a tiny random CLIP in it.
+    """A config that takes the named one and puts a tiny random CLIP in it, as tools are given it.
 
     Args:
-        stem: of the config.
+        stem: of the config, with its data set.
         folder: where the file is written.
         data: the data set's folder.
         parts: other settings of the model that are replaced as a whole.
@@ -26,10 +37,10 @@ def with_tiny_clip(
     """
     replaced = {key: {'_delete_': True, **value} for key, value in (parts or {}).items()}
     architecture = RESNET if '_rn' in stem else VIT
-    method = stem.split('_', 1)[0]
-    path = folder / f'{stem}_tiny.py'
+    place = place_of_config(stem)
+    path = folder / f'{place.path.stem}_tiny.py'
     path.write_text(
-        f'_base_ = {str(ROOT / "configs" / method / f"{stem}.py")!r}\n'
+        f'_base_ = {str(place.path.resolve())!r}\n'
         f"model = dict(clip=dict(_delete_=True, model={architecture!r}, pretrained='random'),\n"
         "             text=dict(cache_dir=None, templates='single'),\n"
         f'             **{replaced!r})\n'
@@ -37,7 +48,7 @@ def with_tiny_clip(
         + ''.join(f'{key} = {value!r}\n' for key, value in extra.items()),
         encoding='utf-8',
     )
-    return path
+    return path.with_name(f'{path.stem}_{place.on}.py')
 
 
 def data_root(name: str, folder: Path) -> Path:

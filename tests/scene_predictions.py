@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from scripts import ROOT
 from torch import Tensor
 
 from ovseg.apis.building import build_model
+from ovseg.config_files import read_config
 from ovseg.registry import DATASETS
 
 
@@ -18,11 +17,11 @@ def scene_predictions(name: str, scenes: int, **settings: Any) -> tuple[Tensor, 
     """Predicted and true labels (n, H, W) of the first val scenes.
 
     Args:
-        name: of a config, without its ending ``_tiny_scenes.py``.
+        name: path of a config below ``configs/``, without its ending ``_tiny_scenes.py``.
         scenes: n.
         settings: replace those of the model.
     """
-    config = Config.fromfile(ROOT / 'configs' / f'{name}_tiny_scenes.py')
+    config = read_config(f'{name}_tiny_scenes.py')
     for key, value in settings.items():
         config.model[key] = value  # update() would merge what is nested
     model = build_model(config).eval()

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import URLError
 
@@ -24,7 +29,7 @@ def offline(monkeypatch, tmp_path):
     def unreachable(*args, **kwargs):
         raise URLError('no network')
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', unreachable)
+    monkeypatch.setattr(downloads.urllib.request, 'urlopen', unreachable)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     monkeypatch.setattr(downloads, '_reaches_hub', lambda: False)
     monkeypatch.setattr(downloads.huggingface_hub, 'try_to_load_from_cache', lambda *args: None)
@@ -88,3 +93,134 @@ def test_a_missing_file_of_the_hub_is_named_with_its_repository(offline):
     assert 'clip.pretrained' in sentence
     with pytest.raises(UserError, match=r'fetch own\.bin of some/repository on the Hugging Face'):
         downloads.fetch_weights({'hf_hub': 'some/repository/own.bin'}, 'x')
+
+
+CONTENT = bytes(range(256)) * 4096
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves the same megabyte under every name; the first folder says what is wrong with it."""
+
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self) -> None:
+        how = self.path.split('/')[1]
+        if how == 'missing':
+            self.send_error(404)
+            return
+        self.send_response(200)
+        if how == 'page':
+            self.send_header('Content-Type', 'text/html; charset=utf-8')
+        if how == 'unstated':
+            self.send_header('Connection', 'close')
+        else:
+            self.send_header('Content-Length', str(len(CONTENT)))
+        self.end_headers()
+        self.close_connection = True
+        if how in ('cut', 'silent'):
+            self.wfile.write(CONTENT[:1000])
+            self.wfile.flush()
+            if how == 'silent':
+                self.server.ended.wait(20)
+        elif how == 'slow':
+            for place in range(100):
+                if self.server.ended.wait(0.1):
+                    return
+                self.wfile.write(CONTENT[place : place + 1])
+        else:
+            self.wfile.write(CONTENT)
+
+    def handle(self) -> None:
+        # A reader that gives up closes the connection.
+        try:
+            super().handle()
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path) -> Iterator[str]:
+    """The address of a local server; torch's cache and open_clip's are empty."""
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(downloads, '_open_clip_cache', lambda: tmp_path / 'hub' / 'clip')
+    monkeypatch.setattr(downloads.urllib.request, 'getproxies', dict)
+    monkeypatch.setattr(downloads, '_SILENCE', 0.5)
+    running = ThreadingHTTPServer(('127.0.0.1', 0), Server)
+    running.ended = threading.Event()
+    thread = threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.05})
+    thread.start()
+    yield f'http://127.0.0.1:{running.server_address[1]}'
+    running.ended.set()
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def kept(tmp_path):
+    return [path for path in (tmp_path / 'hub').rglob('*') if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ('name', 'digest'),
+    [
+        ('weights.pt', None),
+        (f'weights-{SHA256[:8]}.pth', None),
+        ('weights-20210531.pth', None),
+        (f'{SHA256}/ViT.pt', None),
+        ('weights.pth', f'md5:{hashlib.md5(CONTENT).hexdigest()[:6]}'),
+    ],
+)
+@pytest.mark.parametrize('how', ['whole', 'unstated'])
+def test_a_whole_file_is_fetched_once(how, name, digest, server, tmp_path, monkeypatch):
+    path = downloads.fetch_url(f'{server}/{how}/{name}', digest=digest)
+    assert path.read_bytes() == CONTENT and kept(tmp_path) == [path]
+    monkeypatch.setattr(downloads.urllib.request, 'urlopen', None)
+    assert downloads.fetch_url(f'{server}/{how}/{name}', digest=digest) == path
+
+
+@pytest.mark.parametrize(
+    ('how', 'name', 'message'),
+    [
+        ('cut', 'weights.pt', 'sent 1000 of 1048576 bytes'),
+        ('silent', 'weights.pt', 'timed out'),
+        ('slow', 'weights.pt', r'sent \d bytes in 0\.5 seconds'),
+        ('page', 'weights.pt', 'sends a page'),
+        ('missing', 'weights.pt', '404'),
+        ('whole', 'weights-abcdef01.pth', 'another sha256 than abcdef01'),
+        ('whole', f'{"ab" * 32}/ViT.pt', 'another sha256'),
+    ],
+)
+def test_what_is_not_whole_is_not_kept(how, name, message, server, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(UserError, match=message) as caught:
+        downloads.fetch_url(f'{server}/{how}/{name}')
+    assert time.monotonic() - started < 5
+    assert len(str(caught.value).splitlines()) == 1
+    assert not kept(tmp_path)
+
+
+def test_a_tag_of_open_clip_is_fetched_whole_into_its_cache(server, tmp_path):
+    tag = {'url': f'{server}/whole/{SHA256}/ViT.pt'}
+    path = Path(downloads.fetch_weights(tag, 'x'))
+    assert path == tmp_path / 'hub' / 'clip' / 'ViT.pt' and path.read_bytes() == CONTENT
+    # As open_clip's own download leaves it when it is stopped.
+    path.write_bytes(CONTENT[:1000])
+    assert Path(downloads.fetch_weights(tag, 'x')).read_bytes() == CONTENT
+
+
+def test_a_tag_that_is_cut_is_one_sentence_and_not_kept(server, tmp_path):
+    tag = {'url': f'{server}/cut/ViT.pt'}
+    with pytest.raises(UserError, match=r"'tiny' could not be downloaded \(the server sent 1000"):
+        downloads.fetch_weights(tag, "'tiny'")
+    assert not kept(tmp_path)
+
+
+def test_sams_names_carry_their_sums(server, tmp_path, monkeypatch):
+    monkeypatch.setattr('ovseg.encoders.sam._HOST', f'{server}/whole')
+    with pytest.raises(UserError, match='another md5 than 01ec64'):
+        load_sam('vit_b')
+    assert not kept(tmp_path)

@@ -23,7 +23,8 @@ def built(tmp_path_factory):
 
 def test_a_wheel_holds_configs_class_words_and_the_tiny_weights(built):
     for part in (
-        '.mim/configs/maskclip/maskclip_tiny_images.py',
+        '.mim/configs/maskclip/maskclip_tiny.py',
+        '.mim/configs/maskclip/metafile.yaml',
         '.mim/configs/_base_/default_runtime.py',
         '.mim/tools/test.py',
         '.mim/model-index.yml',
@@ -46,6 +47,7 @@ def test_names_of_models_work_outside_a_checkout(built, tmp_path):
         'from ovseg import OpenVocabSegmenter, list_models\n'
         f'assert ovseg.__file__.startswith({str(built)!r}), ovseg.__file__\n'
         'assert all(entry.config_path.is_file() for entry in list_models())\n'
+        'assert sum(bool(entry.published) for entry in list_models()) > 10\n'
         "result = OpenVocabSegmenter('maskclip-tiny', device='cpu')("
         "np.zeros((64, 64, 3), np.uint8), 'sky; grass')\n"
         'print(result.labels.shape)\n'

@@ -22,8 +22,8 @@ DISTRIBUTIONS = {
     'open_clip': 'open_clip_torch',
     'yaml': 'pyyaml',
 }
-# Asked for only where it is running already: in a notebook.
-PRESENT = {'IPython'}
+# IPython is asked for only where it is running already, in a notebook; _typeshed by type checkers.
+PRESENT = {'IPython', '_typeshed'}
 FOLDERS = ('ovseg', 'tools', 'demo', 'benchmarks')
 
 
@@ -67,6 +67,7 @@ def imported(source: str) -> set[str]:
 def third_party(paths: list[Path]) -> dict[str, Path]:
     """Import names that are neither Python's nor ours, each with a file that has it."""
     ours = {'ovseg', *(path.stem for path in paths), *(path.parent.name for path in paths)}
+    ours.add('parity')  # tests/parity, which tools/check_parity.py runs
     known = ours | PRESENT | sys.stdlib_module_names
     return {
         name: path

@@ -29,7 +29,7 @@ def write_dense_clip(folder: Path, scale: tuple[int, int] = (64, 64)) -> tuple[P
         'model = dict(\n'
         '    pretrained=None, vocabulary=words,\n'
         '    neck=dict(in_channels=[128, 128 + len(words), 128, 128]))\n'
-        f'inference = dict(scale={scale!r}, keep_ratio=True)\n',
+        f'resize = dict(scale={scale!r}, keep_ratio=True)\n',
         encoding='utf-8',
     )
     torch.manual_seed(0)

@@ -25,21 +25,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 import ovseg
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import load_rgb
-from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
-from ovseg.apis.zoo import check_weights, resolve_model
+from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
-from ovseg.images import Images
+from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.stages import stage
+from ovseg.zoo import check_weights, resolve_model
 
 _MEGABYTE = 2**20
 
@@ -50,6 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', nargs='+', help='one or two model names or config paths')
+    parser.add_argument('--on', metavar='DATA', help="use the config's settings for this data set")
     parser.add_argument(
         '--image-size',
         type=int,
@@ -159,9 +159,9 @@ class Subject:
 
     def __init__(self, config: str, args: argparse.Namespace, image: np.ndarray) -> None:
         self._device = choose_device(args.device)
-        name, path = resolve_model(config)
-        check_weights(path, args.pretrained, '--pretrained FILE')
-        settings = Config.fromfile(path)
+        name, place = resolve_model(config, args.on)
+        check_weights(place.path, args.pretrained, '--pretrained FILE')
+        settings = read_config(place.path, place.on)
         # The words' real time is wanted, and random weights should leave no traces in the cache.
         # A trained model has a classifier of its own, and asks its teacher for other words.
         is_trained = settings.model.get('teacher') is not None
@@ -173,7 +173,7 @@ class Subject:
             settings.model.vocabulary = None
         self._model = build_model(settings, args.pretrained, args.templates).to(self._device).eval()
         self._images = [image] * args.batch_size
-        self._resize = ResizeRule.from_config(settings)
+        self._resize = resize_rule_of(settings)
         self._clock = StageClock(self._device)
         start = time.perf_counter()
         if takes_words:

@@ -19,10 +19,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from ovseg.config_files import read_config
 from ovseg.encoders.adapted_clip import PROMPTS, image_tower, put_into_ovseg
 from ovseg.encoders.embedded import write_embedded, write_weights
-from ovseg.engine.checkpoint import load_checkpoint_strict, read_checkpoint, state_of
-from ovseg.engine.launch import find_config
+from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
 from ovseg.registry import MODELS
@@ -30,6 +30,7 @@ from ovseg.scenes import CLIPContrast, FoundTraining, PromptableMasks, SelfDisti
 from ovseg.segmentors import MaskCLIPPlusSegmentor
 from ovseg.training import MaskAdaptation
 from ovseg.training.heads.pixel_text_matching import PixelTextMatching
+from ovseg.weight_files import read_checkpoint, state_of
 
 _GUIDE = 'guide.'
 _GUIDE_LAYERS = ('bkg_decoder.bias', 'bkg_decoder.weight', 'obj_proj.bias', 'obj_proj.weight')
@@ -233,7 +234,7 @@ def config_of(name: str, kinds: type | UnionType, called: str | None = None) -> 
     """The config of a name, if its model is of the kinds.
 
     Args:
-        name: as :func:`~ovseg.engine.launch.find_config` takes it.
+        name: as :func:`~ovseg.config_files.place_of_config` takes it.
         kinds: what its ``model`` has to be.
         called: what people call that; the names of the classes by default.
 
@@ -241,7 +242,7 @@ def config_of(name: str, kinds: type | UnionType, called: str | None = None) -> 
         FileNotFoundError: there is no such config.
         UserError: its model is none of the kinds.
     """
-    config = Config.fromfile(str(find_config(name)))
+    config = read_config(name)
     with DefaultScope.overwrite_default_scope('ovseg'):
         found = MODELS.get(str(config.get('model', {}).get('type')))
     if not (isinstance(found, type) and issubclass(found, kinds)):

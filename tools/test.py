@@ -27,6 +27,7 @@ from ovseg.errors import UserError, run_cli
 from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol, IoUReport
 from ovseg.evaluation.protocol import resize_of
 from ovseg.files import written_whole
+from ovseg.images import give_resize_rule
 from ovseg.segmentors import Segmentor
 
 # What a test does without; a config with one half of such a group is an error for mmengine.
@@ -58,7 +59,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
     parser.add_argument('--tta', action='store_true', help='average over sizes and mirror images')
     add_common_arguments(parser)
-    return parser.parse_args(argv)
+    # The checkpoint may follow an option: CONFIG --on DATA CHECKPOINT.
+    return parser.parse_intermixed_args(argv)
 
 
 def check_weights(config: Config) -> None:
@@ -103,16 +105,17 @@ def set_tta(config: Config) -> dict[str, str]:
         pipeline = config.tta_pipeline
         facts = {'augmentation': 'tta_pipeline of the config', 'resize': 'see augmentation'}
     else:
-        ratios = config.get('tta_ratios', RATIOS)
+        ratios, flip = config.get('tta_ratios', RATIOS), config.get('tta_flip', True)
         _check_ratios(ratios)
         pipeline = augmented_pipeline(
             dataset.pipeline,
             dataset.get('resize'),
             ratios,
             keep_original=dataset.pop('keep_original', False),
+            flip=flip,
         )
         sizes = ', '.join(str(ratio) for ratio in ratios)
-        words = f'mean of probabilities over sizes {sizes} and mirror images'
+        words = f'mean of probabilities over sizes {sizes}{" and mirror images" if flip else ""}'
         facts = {'augmentation': words, 'resize': resize_of(dataset)}
     dataset.pipeline = pipeline
     if 'resize' in dataset:
@@ -224,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     config = load_config(args)
     need_parts(config, ('model', 'test_dataloader', 'test_evaluator'), 'evaluate')
+    give_resize_rule(config)
     for part in _NOT_FOR_TESTING:
         config.pop(part, None)
     if config.get('test_cfg') is None:

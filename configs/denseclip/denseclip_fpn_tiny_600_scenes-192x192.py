@@ -5,6 +5,6 @@ _base_ = [
     '../_base_/schedules/denseclip_tiny.py',
 ]
 model = dict(
-    vocabulary=_base_.vocabulary,
-    neck=dict(in_channels=[128, 128 + len(_base_.vocabulary), 128, 128]),
+    vocabulary=_base_.words,
+    neck=dict(in_channels=[128, 128 + len(_base_.words), 128, 128]),
 )

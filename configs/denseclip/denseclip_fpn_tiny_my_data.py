@@ -30,4 +30,3 @@ train_dataloader = dict(
 )
 val_dataloader = dict(num_workers=0, dataset=dict(resize=resize))
 test_dataloader = dict(num_workers=0, dataset=dict(resize=resize))
-inference = resize

@@ -2,5 +2,3 @@
 _base_ = './denseclip_fpn_tiny_600_scenes-192x192.py'
 model = dict(text_encoder=None)
 load_from = 'ovseg://denseclip_tiny_scenes'
-# For single pictures (demo/image_demo.py): objects are as large as in training.
-inference = dict(scale=(384, 192), keep_ratio=True)

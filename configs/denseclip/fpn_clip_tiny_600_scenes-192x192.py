@@ -4,4 +4,4 @@ _base_ = [
     '../_base_/datasets/denseclip_scenes.py',
     '../_base_/schedules/fpn_clip_tiny.py',
 ]
-model = dict(vocabulary=_base_.vocabulary)
+model = dict(vocabulary=_base_.words)

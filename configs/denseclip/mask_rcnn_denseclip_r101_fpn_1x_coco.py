@@ -1,10 +1,9 @@
-_base_ = [
-    '../_base_/models/mask_rcnn_denseclip_r101.py',
-    '../_base_/datasets/coco_instance.py',
-    '../_base_/schedules/detection_1x.py',
-]
+_base_ = './mask_rcnn_denseclip_r50_fpn_1x_coco.py'
+
 model = dict(
-    vocabulary=_base_.classes,
-    neck=dict(in_channels=[256, 512, 1024, 2048 + len(_base_.classes)]),
+    pretrained=dict(model='RN101-quickgelu', pretrained='openai'),
+    backbone=dict(layers=[3, 4, 23, 3], output_dim=512),
+    text_encoder=dict(embed_dim=512),
+    context_decoder=dict(visual_dim=512),
+    text_dim=512,
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-4))

@@ -3,7 +3,7 @@
 _base_ = './maskclip_plus_tiny_scenes.py'
 
 model = dict(vocabulary=None)
-resize = dict(scale=(288, 144), keep_ratio=True)
+resize = _base_.resize
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,

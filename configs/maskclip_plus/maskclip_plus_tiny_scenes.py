@@ -5,15 +5,12 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    vocabulary=[
-        *['sky', 'grass', 'sand', 'water', 'snow', 'brick wall', 'wooden floor'],
-        *['star', 'heart', 'ball', 'donut', 'flower', 'fish', 'mushroom', 'kite', 'leaf', 'target'],
-    ],
+    vocabulary=_base_.words,
     # Within each window unsure patches take the votes of patches with like keys.
     teacher=dict(refiners=[dict(type='KeySmoothing', threshold=1.0, norm='channels')]),
 )
 # As large as the teacher sees them: objects then have the size that it was trained on.
-resize = dict(scale=(144, 144), keep_ratio=True)
+resize = dict(scale=(288, 144), keep_ratio=True)
 max_iters = 3000
 train_dataloader = dict(
     batch_size=8,
@@ -44,5 +41,3 @@ param_scheduler = [
 ]
 randomness = dict(seed=0)
 test_dataloader = dict(dataset=dict(resize=resize))
-# For single pictures (demo/image_demo.py).
-inference = dict(scale=(288, 144), keep_ratio=True)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.affinity.variants import ATTENTIONS, NEEDS_BIAS, TAKES_NO_BIAS, AttentionContext
+from ovseg.affinity.variants import (
+    ATTENTIONS,
+    NEEDS_BIAS,
+    TAKES_NO_BIAS,
+    AttentionContext,
+    QueriesKeys,
+    settings_of,
+)
 from ovseg.errors import UserError, nearest
 
 
@@ -24,6 +32,9 @@ class LastBlockSpec:
         neighbour_std: standard deviation, in patches, of the Gaussian of the distance between
             patches that is added to the attention's logits; None for none.
         scale: factor of the attention's logits beside ``d^-1/2``.
+        earlier_blocks: blocks before this one, counted from 1, whose queries and keys the attention
+            is given; for those that read them, empty for all others.
+        settings: the attention's own numbers, where they are not its defaults.
     """
 
     attention: str = 'value'
@@ -32,6 +43,8 @@ class LastBlockSpec:
     final_norm: bool = True
     neighbour_std: float | None = None
     scale: float = 1.0
+    earlier_blocks: tuple[int, ...] = ()
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the attention and what it is given."""
@@ -55,6 +68,28 @@ class LastBlockSpec:
             )
         if not self.scale > 0:
             raise UserError(f'last_block.scale must be positive, got {self.scale}')
+        self._check_earlier_blocks()
+        known = settings_of(self.attention)
+        for name in self.settings:
+            if name not in known:
+                raise UserError(
+                    f"last_block.settings of attention '{self.attention}' may be {list(known)}, "
+                    f"got '{name}'.{nearest(name, known)}"
+                )
+
+    def _check_earlier_blocks(self) -> None:
+        """Blocks are named where they are read, and nowhere else."""
+        reads_them = 'e' in ATTENTIONS[self.attention][1]
+        if reads_them and not self.earlier_blocks:
+            raise UserError(
+                f"last_block.attention '{self.attention}' needs last_block.earlier_blocks, for "
+                'instance (6, 7, 8, 9) of 12'
+            )
+        if self.earlier_blocks and not reads_them:
+            raise UserError(
+                f"last_block.attention '{self.attention}' reads no earlier block; remove "
+                'last_block.earlier_blocks'
+            )
 
 
 # CLIP's own block.
@@ -71,6 +106,13 @@ LAST_BLOCKS: dict[str, LastBlockSpec] = {
     'sclip': LastBlockSpec('qq+kk'),
     'clearclip': LastBlockSpec('qq', residual=False, ffn=False),
     'naclip': LastBlockSpec('kk', residual=False, ffn=False, neighbour_std=5.0),
+    'resclip': LastBlockSpec(
+        'kk+earlier',
+        residual=False,
+        ffn=False,
+        neighbour_std=5.0,
+        earlier_blocks=(6, 7, 8, 9),
+    ),
 }
 
 
@@ -78,10 +120,15 @@ def last_block_spec(config: str | dict | LastBlockSpec) -> LastBlockSpec:
     """Returns the specification that a config names.
 
     Args:
-        config: a preset's name, the fields of :class:`LastBlockSpec` as a dict, or one of these.
+        config: a preset's name, the fields of :class:`LastBlockSpec` as a dict, or one of these. A
+            dict may name a ``preset``, whose fields it changes.
 
     Raises:
         UserError: unknown preset, field or attention.
+
+    Example:
+        >>> last_block_spec(dict(preset='naclip', neighbour_std=3.0)).attention
+        'kk'
     """
     if isinstance(config, LastBlockSpec):
         return config
@@ -92,8 +139,11 @@ def last_block_spec(config: str | dict | LastBlockSpec) -> LastBlockSpec:
                 f'{nearest(config, LAST_BLOCKS)}'
             )
         return LAST_BLOCKS[config]
+    fields = dict(config)
     try:
-        return LastBlockSpec(**config)
+        if 'preset' in fields:
+            return replace(last_block_spec(fields.pop('preset')), **fields)
+        return LastBlockSpec(**fields)
     except TypeError as error:
         raise UserError(f'last_block: {error}') from error
 
@@ -108,12 +158,14 @@ class LastBlockOutput:
             residual; None without the MLP.
         queries: (B, N, C) or None, after the output projection as MaskCLIP returns them.
         keys: (B, N, C) or None, likewise.
+        compared: queries and keys (B, heads, N, d) as the attention compares them, or None.
     """
 
     tokens: Tensor
     mlp_input: Tensor | None
     queries: Tensor | None
     keys: Tensor | None
+    compared: QueriesKeys | None = None
 
 
 def check_block(block: nn.Module) -> None:
@@ -139,6 +191,8 @@ def run_block(
     with_queries: bool = False,
     with_keys: bool = False,
     bias: Tensor | None = None,
+    earlier: tuple[QueriesKeys, ...] = (),
+    with_compared: bool = False,
 ) -> LastBlockOutput:
     """Runs open_clip's block with another attention; only the asked projections are computed.
 
@@ -149,6 +203,8 @@ def run_block(
         with_queries: also return ``out_proj(q)``.
         with_keys: also return ``out_proj(k)``.
         bias: (N, N) neighbour bias of the tokens' grid, where the specification has one.
+        earlier: what `spec.earlier_blocks` compared.
+        with_compared: also return the queries and keys by heads, for a later block's `earlier`.
 
     Source: MaskCLIP (arXiv 2112.01071) section 3.2; the released ViT applies the output projection,
     weight and bias, to q, k and v alike and keeps residual and MLP for v.
@@ -158,7 +214,11 @@ def run_block(
     weights = attn.in_proj_weight.chunk(3)
     biases = attn.in_proj_bias.chunk(3)
     normed = block.ln_1(tokens)
-    needed = {'q': with_queries or 'q' in reads, 'k': with_keys or 'k' in reads, 'v': True}
+    needed = {
+        'q': with_queries or with_compared or 'q' in reads,
+        'k': with_keys or with_compared or 'k' in reads,
+        'v': True,
+    }
     projected = {
         name: F.linear(normed, weight, bias)
         for (name, wanted), weight, bias in zip(needed.items(), weights, biases, strict=True)
@@ -172,14 +232,17 @@ def run_block(
 
     mixed = projected['v']
     if reads:
-        context = AttentionContext(None if bias is None else bias.to(mixed.dtype), spec.scale)
-        mixed = attention(split('q'), split('k'), split('v'), context).transpose(1, 2).flatten(2)
+        bias = None if bias is None else bias.to(mixed.dtype)
+        context = AttentionContext(bias, spec.scale, earlier)
+        heads = attention(split('q'), split('k'), split('v'), context, **spec.settings)
+        mixed = heads.transpose(1, 2).flatten(2)
     out, mlp_input = finish_block(block, mixed, tokens if spec.residual else None, spec.ffn)
     return LastBlockOutput(
         tokens=out,
         mlp_input=mlp_input,
         queries=attn.out_proj(projected['q']) if with_queries else None,
         keys=attn.out_proj(projected['k']) if with_keys else None,
+        compared=(split('q'), split('k')) if with_compared else None,
     )
 
 

@@ -6,7 +6,7 @@ from ovseg.apis.images import find_images, load_rgb
 from ovseg.apis.results import ClassArea, SegmentationResult
 from ovseg.apis.segmenter import EncodedImage, OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
-from ovseg.apis.zoo import ModelEntry, list_models
+from ovseg.zoo import ModelEntry, list_models
 
 __all__ = [
     'ClassArea',

@@ -54,8 +54,10 @@ def build_model(
             raise UserError(
                 f'The model of {config.filename} was trained with its own words: give no templates.'
             )
-        is_one = isinstance(templates, (str, Path))
-        set_templates(settings, str(templates) if is_one else list(templates))
+        if isinstance(templates, (str, Path)):
+            set_templates(settings, str(templates))
+        else:
+            set_templates(settings, list(templates))
     file = None
     if str(checkpoint) == RANDOM:
         kind.randomise(settings)

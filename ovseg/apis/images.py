@@ -126,6 +126,7 @@ def _load_file(path: Path) -> np.ndarray:
             with Image.open(path) as picture:
                 return _from_pil(picture, str(path))
     except Image.DecompressionBombError as error:
+        assert Image.MAX_IMAGE_PIXELS is not None  # it was exceeded
         raise UserError(
             f'The image {path} has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels: '
             'shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.'

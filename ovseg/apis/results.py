@@ -175,7 +175,7 @@ class SegmentationResult(ShownAsPicture):
 
         Category ids are labels + 1, since COCO has no category 0. The background is left out.
         """
-        annotations = []
+        annotations: list[dict[str, Any]] = []
         for area in self.areas():
             if area.index == self.background_index:
                 continue
@@ -244,6 +244,7 @@ class SegmentationResult(ShownAsPicture):
         elif kind == 'overlay':
             write_picture(self.overlay(), path)
         elif kind == 'scores':
+            assert self.scores is not None  # checked by `save`
             with written_whole(path) as temporary, temporary.open('wb') as file:
                 np.savez_compressed(
                     file, scores=self.scores.astype(np.float16), names=np.array(self.names)

@@ -6,28 +6,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
 from ovseg.apis.images import ImageSource, load_rgb, name_of
 from ovseg.apis.memory import BoundedMemory
-from ovseg.apis.preprocess import ResizeRule, to_batch
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tasks import check_segment_task, stuff_labels
-from ovseg.apis.zoo import DEFAULT_MODEL, check_weights, resolve_model
+from ovseg.config_files import read_config
 from ovseg.errors import UserError
-from ovseg.images import Images
+from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scores.decide import Decision
 from ovseg.segmentors.base import Segmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
 
 _CLASSIFIERS_KEPT = 16
 _Item = TypeVar('_Item')
@@ -55,6 +54,10 @@ class EncodedImage:
         return f'EncodedImage({self.source or "image"}, {height} x {width})'
 
 
+_One: TypeAlias = 'ImageSource | EncodedImage'
+_Many: TypeAlias = 'Sequence[ImageSource | EncodedImage]'
+
+
 class OpenVocabSegmenter:
     """Finds what you name in images.
 
@@ -68,6 +71,8 @@ class OpenVocabSegmenter:
             line, instead of the config's.
         background: words for "none of these", for calls that give none.
         batch_size: how many images of one size go through the encoder at once.
+        on: the data set whose published settings are taken; by default a name's settings for any
+            images, or the first data set of a config.
 
     Raises:
         UserError: unknown model or device, weights that do not fit, words that cannot be read.
@@ -93,14 +98,16 @@ class OpenVocabSegmenter:
         templates: str | Path | Sequence[str] | None = None,
         background: str | Sequence[str] | None = None,
         batch_size: int = 8,
+        on: str | None = None,
     ) -> None:
         self.device = choose_device(device)
-        self.name, self.config_path = resolve_model(model)
+        self.name, place = resolve_model(model, on)
+        self.config_path = place.path
         check_weights(self.config_path, checkpoint, '--checkpoint FILE (checkpoint= in Python)')
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
-        config = Config.fromfile(self.config_path)
-        self.resize = ResizeRule.from_config(config)
+        config = read_config(place.path, place.on)
+        self.resize = resize_rule_of(config)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
@@ -118,15 +125,45 @@ class OpenVocabSegmenter:
     def __repr__(self) -> str:
         return f"OpenVocabSegmenter('{self.name}', device='{self.device}')"
 
+    @overload
+    def __call__(self, image: _One, words: Any = None, **settings: Any) -> SegmentationResult: ...
+
+    @overload
     def __call__(
-        self, image: Any, words: Any = None, **settings: Any
+        self, image: _Many, words: Any = None, **settings: Any
+    ) -> list[SegmentationResult]: ...
+
+    def __call__(
+        self, image: _One | _Many, words: Any = None, **settings: Any
     ) -> SegmentationResult | list[SegmentationResult]:
         """The same as :meth:`segment`."""
         return self.segment(image, words, **settings)
 
+    @overload
+    def segment(  # type: ignore[overload-overlap]  # a str is a sequence of str, but one image
+        self,
+        image: _One,
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+    ) -> SegmentationResult: ...
+
+    @overload
     def segment(
         self,
-        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
+        image: _Many,
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+    ) -> list[SegmentationResult]: ...
+
+    def segment(
+        self,
+        image: _One | _Many,
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -161,9 +198,35 @@ class OpenVocabSegmenter:
             image, lambda encoded: self._decide(encoded, vocabulary, classifier, scores)
         )
 
+    @overload
+    def segments(  # type: ignore[overload-overlap]  # a str is a sequence of str, but one image
+        self,
+        image: _One,
+        words: Any = None,
+        *,
+        task: str = 'panoptic',
+        stuff: Any = None,
+        background: str | Sequence[str] | None = None,
+        score_threshold: float = SegmentSettings.score_threshold,
+        overlap_threshold: float = SegmentSettings.overlap_threshold,
+    ) -> SegmentsResult: ...
+
+    @overload
     def segments(
         self,
-        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
+        image: _Many,
+        words: Any = None,
+        *,
+        task: str = 'panoptic',
+        stuff: Any = None,
+        background: str | Sequence[str] | None = None,
+        score_threshold: float = SegmentSettings.score_threshold,
+        overlap_threshold: float = SegmentSettings.overlap_threshold,
+    ) -> list[SegmentsResult]: ...
+
+    def segments(
+        self,
+        image: _One | _Many,
         words: Any = None,
         *,
         task: str = 'panoptic',
@@ -270,9 +333,15 @@ class OpenVocabSegmenter:
                 'for labels (--task semantic, or segment(...) in Python).'
             )
 
-    def encode(
-        self, image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage]
-    ) -> EncodedImage | list[EncodedImage]:
+    @overload
+    def encode(  # type: ignore[overload-overlap]  # a str is a sequence of str, but one image
+        self, image: _One
+    ) -> EncodedImage: ...
+
+    @overload
+    def encode(self, image: _Many) -> list[EncodedImage]: ...
+
+    def encode(self, image: _One | _Many) -> EncodedImage | list[EncodedImage]:
         """Run the encoder, the slow part, once: the result stands for the image in :meth:`segment`.
 
         Args:
@@ -310,13 +379,11 @@ class OpenVocabSegmenter:
     # Images ----------------------------------------------------------------------------------
 
     def _answer(
-        self,
-        image: ImageSource | EncodedImage | Sequence[ImageSource | EncodedImage],
-        ask: Callable[[EncodedImage], _Answer],
+        self, image: _One | _Many, ask: Callable[[EncodedImage], _Answer]
     ) -> _Answer | list[_Answer]:
         """What ``ask`` says of an image, or of each of a list."""
         if not isinstance(image, (list, tuple)):
-            return ask(self._encode_chunk([image])[0])
+            return ask(self._encode_chunk([cast('_One', image)])[0])  # other sequences are none
         return [
             ask(encoded)
             for chunk in _chunks(image, self.batch_size)

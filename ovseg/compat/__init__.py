@@ -6,6 +6,8 @@
   mmcv has none; until mmcv itself falls back to torchvision.
 * `mmseg_datasets` imports mmseg's data sets silently; until onedl-mmsegmentation is silent.
 * `mmdet_datasets` does the same for mmdet's data sets and metrics, where a config asks for them.
+* `plain_yaml` has mmengine read YAML as data, once configs or registries are imported;
+  until mmengine does so itself.
 * `moved_modules` keeps the names that modules had in version 0.1.0; until version 0.3.
 """
 

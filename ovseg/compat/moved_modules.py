@@ -18,6 +18,9 @@ from types import ModuleType
 _PACKAGE = 'ovseg.'
 # Old name -> new name, both below ovseg.
 MOVED = {
+    'apis.zoo': 'zoo',
+    'apis.preprocess': 'images',
+    'datasets.antialiased_resize': 'images',
     'visualization.writing': 'files',
     'datasets.renumbering': 'datasets.preparation.renumbering',
     'backbones.checkpoints': 'weight_files',

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ovseg.compat import mmseg_datasets as _quietly_imported  # noqa: F401
 from ovseg.datasets.ade import ADE20K150Dataset, ADE847Dataset
-from ovseg.datasets.antialiased_resize import AntialiasedResize
-from ovseg.datasets.base import LabelMapDataset, pipeline_with_resize
+from ovseg.datasets.base import LabelMapDataset
 from ovseg.datasets.brightness import RandomBrightness
 from ovseg.datasets.cityscapes import CityscapesSegDataset
 from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
@@ -24,7 +23,6 @@ from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
 __all__ = [
     'ADE20K150Dataset',
     'ADE847Dataset',
-    'AntialiasedResize',
     'COCOObjectDataset',
     'COCOStuff164kDataset',
     'CityscapesSegDataset',
@@ -45,5 +43,4 @@ __all__ = [
     'SuppressLabels',
     'VOC20Dataset',
     'VOC21Dataset',
-    'pipeline_with_resize',
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,41 +12,9 @@ from mmseg.datasets import BaseSegDataset
 
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
+from ovseg.images.pipeline import LOADERS, Step, name_of_step, pipeline_with_resize
 
-Step = dict[str, Any] | Callable[[dict], dict]
-
-LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray')
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
-
-
-def pipeline_with_resize(pipeline: Sequence[Step], resize: dict[str, Any] | None) -> list[Step]:
-    """The pipeline with a resize step right after the image is loaded.
-
-    Labels load later and so keep the original size, which is where predictions are compared.
-
-    Args:
-        pipeline: steps as in a config.
-        resize: arguments of ``Resize`` (or of another transform named by ``type``), None for none.
-
-    Raises:
-        ValueError: a resize rule, but no step that loads an image.
-
-    Example:
-        >>> steps = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
-        >>> [step['type'] for step in pipeline_with_resize(steps, dict(scale=(520, 520)))]
-        ['LoadImageFromFile', 'Resize', 'PackSegInputs']
-    """
-    steps = list(pipeline)
-    if resize is None:
-        return steps
-    rule = {'type': 'Resize', **resize}
-    if isinstance(rule.get('scale'), list):  # --cfg-options and JSON know no tuples
-        rule['scale'] = tuple(rule['scale'])
-    for position, step in enumerate(steps):
-        name = step.get('type') if isinstance(step, dict) else type(step).__name__
-        if str(name).rsplit('.', 1)[-1] in LOADERS:
-            return [*steps[: position + 1], rule, *steps[position + 1 :]]
-    raise ValueError(f'resize={resize} needs a pipeline with one of {", ".join(LOADERS)} to follow')
 
 
 def pipeline_with_suppression(
@@ -65,8 +33,7 @@ def pipeline_with_suppression(
     if classes is None:
         return steps
     for position, step in enumerate(steps):
-        name = step.get('type') if isinstance(step, dict) else type(step).__name__
-        if str(name).rsplit('.', 1)[-1] in _LABEL_LOADERS:
+        if name_of_step(step) in _LABEL_LOADERS:
             rule = {'type': 'SuppressLabels', 'classes': classes}
             return [*steps[: position + 1], rule, *steps[position + 1 :]]
     raise ValueError(
@@ -83,13 +50,13 @@ class LabelMapDataset(BaseSegDataset):
     ``metainfo``; and ``resize`` puts the protocol's resize rule into the pipeline.
 
     The rule has a keyword of its own because a config can override one key of a base file but not
-    one step of its pipeline: ``test_dataloader = dict(dataset=dict(resize=dict(scale=(520, 520),
-    keep_ratio=True)))`` is all that a protocol has to say.
+    one step of its pipeline: ``test_dataloader = dict(dataset=dict(resize=resize))`` with the
+    config's ``resize = dict(scale=(520, 520), keep_ratio=True)`` is all that a protocol has to say.
 
     Args:
         ann_file: list of image names without suffix; empty for all images of the folder.
         pipeline: steps as in mmseg.
-        resize: arguments of ``Resize``, or None to keep the images' size.
+        resize: the resize rule (``ovseg.images.ResizeRule``), or None to keep the images' size.
         suppress_labels: classes whose labels are held back in training (``SuppressLabels``):
             numbers, or 'all'; None for none.
         keep_original: hand the image on at its own size, too; for models with a second encoder

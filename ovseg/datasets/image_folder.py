@@ -9,14 +9,10 @@ from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 
-from ovseg.datasets.base import (
-    LOADERS,
-    Step,
-    pipeline_with_resize,
-    pipeline_with_suppression,
-)
+from ovseg.datasets.base import pipeline_with_suppression
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
+from ovseg.images.pipeline import LOADERS, Step, pipeline_with_resize
 from ovseg.registry import DATASETS
 
 # What OpenCV reads in every build.
@@ -38,7 +34,7 @@ class ImageFolderDataset(BaseSegDataset):
             of a text file with one number a line. None for all.
         num_images: how many of these to use, from the first. None for all.
         pipeline: steps as in mmseg.
-        resize: arguments of ``Resize`` right after loading, or None to keep the images' size.
+        resize: the resize rule, right after loading, or None to keep the images' size.
         keep_original: hand the image on at its own size, too.
         suppress_labels: 'all' marks every pixel as unlabelled (``SuppressLabels``), where the
             pipeline would load labels; for training with pseudo labels.

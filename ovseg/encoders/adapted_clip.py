@@ -15,9 +15,8 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from ovseg.engine.checkpoint import read_checkpoint, state_of
 from ovseg.errors import UserError
-from ovseg.weight_files import describe_mismatch, load_strictly
+from ovseg.weight_files import describe_mismatch, load_strictly, read_state_dict
 
 Adapted = Literal['image_tower', 'mask_prompts']
 
@@ -48,13 +47,13 @@ class AdaptedCLIP:
         """Reads a checkpoint of ``MaskAdaptation``, or a CLIP in open_clip's format.
 
         Args:
-            path: see :func:`~ovseg.engine.checkpoint.read_checkpoint`.
+            path: see :func:`~ovseg.weight_files.find_weights`.
 
         Raises:
             FileNotFoundError: there is no such file.
             UserError: no checkpoint, or one without any of the image tower.
         """
-        given = state_of(read_checkpoint(path), path)
+        given = read_state_dict(path)
         state = {name.removeprefix(_CLIP): value for name, value in given.items()}
         checksum = state.pop(CHECKSUM, None)
         if not any(name.startswith(_VISUAL) for name in state):

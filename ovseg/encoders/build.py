@@ -34,15 +34,15 @@ def build_dense_encoder(visual: nn.Module, **settings: Any) -> DenseEncoder:
     """
     name = settings.pop('type', None)
     encoder = _ENCODERS.get(type(visual))
-    if encoder is None and name is None:
-        raise UserError(
-            f'{type(visual).__name__} has no dense encoder (SigLIP and other timm towers pool '
-            'their patches by attention or have other blocks, so a patch has no place in the text '
-            f'space); use a CLIP model with a {" or ".join(kind.__name__ for kind in _ENCODERS)}'
-        )
     try:
         if name is not None:  # whatever the tower: a registered encoder knows what it takes
             return MODELS.build({'type': name, '_scope_': 'ovseg', 'visual': visual, **settings})
-        return encoder(visual, **settings)
+        if encoder is not None:
+            return encoder(visual, **settings)
     except TypeError as error:
         raise UserError(f'encoder: {error}') from error
+    raise UserError(
+        f'{type(visual).__name__} has no dense encoder (SigLIP and other timm towers pool '
+        'their patches by attention or have other blocks, so a patch has no place in the text '
+        f'space); use a CLIP model with a {" or ".join(kind.__name__ for kind in _ENCODERS)}'
+    )

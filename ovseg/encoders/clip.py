@@ -20,7 +20,7 @@ from ovseg.encoders.build import build_dense_encoder
 from ovseg.encoders.dense import DenseEncoder
 from ovseg.errors import UserError, nearest
 from ovseg.text.encoder import TextEncoder
-from ovseg.weight_files import load_strictly, read_state_dict
+from ovseg.weight_files import is_there, load_strictly, read_state_dict
 
 Activation = Literal['gelu', 'quick_gelu']
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -146,12 +146,14 @@ def _load_open_clip(model: str | Mapping[str, Any], pretrained: str | Path) -> L
             context_length=config['text_cfg'].get('context_length', 77)
         )
     preprocess = {'mean': open_clip.OPENAI_DATASET_MEAN, 'std': open_clip.OPENAI_DATASET_STD}
-    clip = build_architecture(config)
     if pretrained == 'random':
-        weights = 'random'
+        clip, weights = build_architecture(config), 'random'
     else:
+        # Before the model is built, which takes seconds.
         path, tag = _locate_weights(name, pretrained, bool(config.get('quick_gelu', False)))
-        load_clip_weights(clip, read_state_dict(path), path)
+        state = read_state_dict(path)
+        clip = build_architecture(config)
+        load_clip_weights(clip, state, path)
         preprocess.update({key: tag[key] for key in ('mean', 'std') if tag.get(key)})
         weights = str(pretrained) if tag else Path(path).name
     return LoadedCLIP(
@@ -189,8 +191,9 @@ def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tupl
     sibling = name.removesuffix('-quickgelu') if quick_gelu else f'{name}-quickgelu'
     tag = open_clip_weights.get_pretrained_cfg(name, str(pretrained))
     if not tag:
-        if Path(pretrained).expanduser().is_file():
-            return str(Path(pretrained).expanduser()), {}
+        # A folder or a pipe is refused where files are read.
+        if is_there(pretrained):
+            return str(pretrained), {}
         if Path(pretrained).suffix:
             raise FileNotFoundError(
                 f"clip.pretrained='{pretrained}' does not exist; check the path of the weights"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ovseg.encoders.clip import load_clip
 from ovseg.encoders.position import resize_position_embedding
 from ovseg.errors import UserError
-from ovseg.weight_files import describe_mismatch, read_state_dict
+from ovseg.weight_files import describe_mismatch, find_weights, read_state_dict
 
 Pretrained = str | Path | Mapping[str, Any]
 
@@ -212,9 +212,7 @@ def _identity(pretrained: Pretrained) -> tuple[Any, ...]:
     """What makes two requests the same: a file that was written anew is another one."""
     if isinstance(pretrained, Mapping):
         return tuple(sorted((name, repr(value)) for name, value in pretrained.items()))
-    path = Path(pretrained).expanduser()
-    if not path.is_file():
-        return (str(path),)
+    path = find_weights(pretrained)
     facts = path.stat()
     return (str(path.resolve()), facts.st_mtime_ns, facts.st_size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -22,6 +23,7 @@ from ovseg.affinity.last_block import (
     run_block,
 )
 from ovseg.affinity.neighbours import neighbour_bias
+from ovseg.affinity.variants import QueriesKeys
 from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.encoders.position import RESIZE_RULES, ResizeRule, resize_position_embedding
 from ovseg.errors import UserError
@@ -31,6 +33,20 @@ _CACHED_GRIDS = 16
 _ATTENTION_ONLY = LastBlockSpec('qk', ffn=False)
 
 Padding = Literal['mean', 'black', 'floor', 'centred']
+
+
+@dataclass
+class Passed:
+    """What was asked of the blocks before the last one.
+
+    Attributes:
+        maps: (B, C, h, w) by layer, or under ``'mlp_input'``.
+        compared: queries and keys (B, heads, N, d) of ``last_block.earlier_blocks``, in the order
+            of the blocks.
+    """
+
+    maps: dict[int | str, Tensor] = field(default_factory=dict)
+    compared: tuple[QueriesKeys, ...] = ()
 
 
 class CLIPViTEncoder(nn.Module):
@@ -55,7 +71,8 @@ class CLIPViTEncoder(nn.Module):
             a Python index; CLIP-DINOiser reads -3.
 
     Raises:
-        UserError: the tower pools by attention or its blocks are not the standard ones.
+        UserError: the tower pools by attention, its blocks are not the standard ones, or it lacks
+            an earlier block that the last one reads.
     """
 
     has_patch_grid = True
@@ -99,6 +116,12 @@ class CLIPViTEncoder(nn.Module):
         self.visual = visual
         self.mlp_input_layer = mlp_input_layer
         self.last_block = last_block_spec(last_block)
+        before = len(visual.transformer.resblocks) - 1
+        if not all(1 <= block <= before for block in self.last_block.earlier_blocks):
+            raise UserError(
+                f'last_block.earlier_blocks must lie in 1..{before} for a CLIP of {before + 1} '
+                f'blocks, got {self.last_block.earlier_blocks}'
+            )
         self.position_resize = position_resize
         self.padding = padding
         self.padding_unit = (
@@ -112,32 +135,40 @@ class CLIPViTEncoder(nn.Module):
         self._bias: tuple[tuple, Tensor] | None = None
 
     def trunk(
-        self, image: Tensor, layers: Sequence[int] = (), with_mlp_input: bool = False
-    ) -> tuple[Tensor, tuple[int, int], dict[int | str, Tensor]]:
+        self,
+        image: Tensor,
+        layers: Sequence[int] = (),
+        with_mlp_input: bool = False,
+        with_compared: bool = False,
+    ) -> tuple[Tensor, tuple[int, int], Passed]:
         """Tokens that enter the last block.
 
         Args:
             image: (B, 3, H, W), normalised.
             layers: see :meth:`forward`.
             with_mlp_input: also give the map ``'mlp_input'``.
+            with_compared: also give the queries and keys of ``last_block.earlier_blocks``.
 
         Returns:
-            (B, 1 + h*w, C) tokens, class token first; their (h, w); maps (B, C, h, w) by layer.
+            (B, 1 + h*w, C) tokens, class token first; their (h, w); what else was asked for.
         """
         visual = self.visual
         tokens, grid = self.embed(image)
         mlp_block = self._mlp_block if with_mlp_input else None
-        maps: dict[int | str, Tensor] = {}
+        wanted = self.last_block.earlier_blocks if with_compared else ()
+        passed = Passed()
         for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
             # Not block(tokens): without gradients MultiheadAttention takes a path that holds
             # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
-            done = run_block(block, tokens, PLAIN_BLOCK)
+            done = run_block(block, tokens, PLAIN_BLOCK, with_compared=layer in wanted)
             tokens = done.tokens
             if block is mlp_block and done.mlp_input is not None:
-                maps['mlp_input'] = drop_class_token(done.mlp_input, grid)
+                passed.maps['mlp_input'] = drop_class_token(done.mlp_input, grid)
             if layer in layers:
-                maps[layer] = drop_class_token(tokens, grid)
-        return tokens, grid, maps
+                passed.maps[layer] = drop_class_token(tokens, grid)
+            if done.compared is not None:
+                passed.compared += (done.compared,)
+        return tokens, grid, passed
 
     def forward(
         self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
@@ -154,7 +185,7 @@ class CLIPViTEncoder(nn.Module):
             floor(H / patch) x floor(W / patch), at least 1 x 1.
         """
         visual = self.visual
-        tokens, grid, maps = self.trunk(image, layers, 'mlp_input' in outputs)
+        tokens, grid, passed = self.trunk(image, layers, 'mlp_input' in outputs, with_compared=True)
         block = visual.transformer.resblocks[-1]
         last = run_block(
             block,
@@ -163,6 +194,7 @@ class CLIPViTEncoder(nn.Module):
             with_queries='queries' in outputs,
             with_keys='keys' in outputs,
             bias=self._neighbour_bias(grid, tokens),
+            earlier=passed.compared,
         )
         final = visual.ln_post(last.tokens) if self.last_block.final_norm else last.tokens
         dense = drop_class_token(final, grid)
@@ -172,8 +204,8 @@ class CLIPViTEncoder(nn.Module):
             queries=None if last.queries is None else last.queries[:, 1:],
             tokens=dense if 'tokens' in outputs else None,
             embedding=self._embedding(block, tokens) if 'embedding' in outputs else None,
-            mlp_input=maps.get('mlp_input'),
-            intermediates=tuple(maps[layer] for layer in layers),
+            mlp_input=passed.maps.get('mlp_input'),
+            intermediates=tuple(passed.maps[layer] for layer in layers),
         )
 
     def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ovseg.errors import UserError, nearest
 from ovseg.files import written_whole
-
-WEIGHTS = Path(__file__).resolve().parent.parent / 'weights'
+from ovseg.weight_files import read_state_dict
 
 
 def read_embedded(
@@ -35,7 +34,7 @@ def read_embedded(
     if description.is_file() and weights.is_file():
         facts = json.loads(description.read_text(encoding='utf-8'))
         if _kind(facts) == kind:
-            return facts, {key: value.float() for key, value in load_file(weights).items()}
+            return facts, {key: value.float() for key, value in read_state_dict(weights).items()}
     known = [
         path.stem
         for path in sorted(folder.glob('*.json'))

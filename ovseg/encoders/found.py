@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ovseg.downloads import fetch_url
 from ovseg.encoders.dino import DINOEncoder, load_dino
-from ovseg.encoders.embedded import WEIGHTS
 from ovseg.errors import UserError
-from ovseg.weight_files import check_finite, load_strictly, read_tensors
+from ovseg.weight_files import load_strictly, read_tensors, state_of
+from ovseg.weight_files.places import SHIPPED
 
 PUBLISHED_DECODER = 'https://github.com/valeoai/FOUND/raw/main/data/weights/decoder_weights.pt'
 EMBEDDED_DECODERS = ('tiny_found_scenes',)
@@ -68,22 +68,22 @@ def read_decoder(path: str | Path) -> dict[str, Tensor]:
     """
     content = read_tensors(path)
     if isinstance(content, Mapping) and isinstance(content.get('decoder'), Mapping):
-        state = dict(content['decoder'])
+        state = state_of(content['decoder'], path)
     elif isinstance(content, Mapping) and 'decoder.weight' in content:
-        state = {str(name).removeprefix('decoder.'): value for name, value in content.items()}
+        state = {
+            name.removeprefix('decoder.'): value for name, value in state_of(content, path).items()
+        }
     else:
         raise UserError(
             f"{path} is no file of FOUND's decoder (decoder: weight, bias); give its "
             'decoder_weights.pt'
         )
-    state = {name: value.float() for name, value in state.items()}
-    check_finite(state, path)
-    return state
+    return {name: value.float() for name, value in state.items()}
 
 
 def _locate(decoder: str | Path | None) -> str | Path:
     if decoder is None:
         return fetch_url(PUBLISHED_DECODER, 'found.decoder')
     if decoder in EMBEDDED_DECODERS:
-        return WEIGHTS / f'{decoder}.safetensors'
+        return f'{SHIPPED}{decoder}'
     return decoder

@@ -8,13 +8,20 @@ dict of 2-D tensors, beside a copy of CLIP under ``clip``), ``*_clip_text.pth`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
-from ovseg.weight_files import check_finite, inverse, load_strictly, read_tensors, rename
+from ovseg.weight_files import (
+    check_finite,
+    inverse,
+    load_strictly,
+    read_tensors,
+    rename,
+    state_of,
+)
 
 # (OpenAI's name under `visual.`, MaskCLIP's name under `backbone.`); {} is a number that stays.
 _VIT_NAMES = (
@@ -129,12 +136,12 @@ def read_maskclip_files(paths: Iterable[str | Path]) -> dict[str, Tensor]:
     for path in paths:
         content = read_tensors(path)
         if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
-            state.update(content['state_dict'])
+            state.update(state_of(content, path))
             continue
         projections = {
-            name: content[name]
+            name: state_of(content[name], path)
             for name in _VIT_PROJECTIONS + _RESNET_PROJECTIONS
-            if isinstance(content, dict) and name in content
+            if isinstance(content, dict) and isinstance(content.get(name), Mapping)
         }
         if not projections:
             raise UserError(
@@ -146,7 +153,6 @@ def read_maskclip_files(paths: Iterable[str | Path]) -> dict[str, Tensor]:
                 # The files keep the matrices two-dimensional, the segmentor has 1x1 convolutions.
                 kernel = value[:, :, None, None] if value.ndim == 2 else value
                 state[f'decode_head.{name}.{field}'] = kernel.float()
-    check_finite(state, ', '.join(str(path) for path in paths))
     return state
 
 

@@ -73,7 +73,10 @@ def load_sam(model: str | Mapping[str, Any], pretrained: str | Path | None = Non
             raise UserError(
                 "sam.pretrained must name a file, or 'random', for a sam.model of yours"
             )
-        pretrained = fetch_url(f'{_HOST}/{PUBLISHED[model]}', 'sam.pretrained')
+        file = PUBLISHED[model]
+        # The names end in the first digits of the files' MD5 sums.
+        digest = Path(file).stem.rpartition('_')[2]
+        pretrained = fetch_url(f'{_HOST}/{file}', 'sam.pretrained', f'md5:{digest}')
     state = read_state_dict(pretrained)
     _check_size(state, name, pretrained)
     load_strictly(sam, state, pretrained)

@@ -8,8 +8,9 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from ovseg.encoders.embedded import WEIGHTS, fill_and_freeze, read_embedded
+from ovseg.encoders.embedded import fill_and_freeze, read_embedded
 from ovseg.errors import UserError
+from ovseg.weight_files import WEIGHTS
 
 TOKENS = 'token_embedding.weight'
 

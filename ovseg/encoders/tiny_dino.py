@@ -7,7 +7,8 @@ from pathlib import Path
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ovseg.encoders.embedded import WEIGHTS, fill_and_freeze, read_embedded
+from ovseg.encoders.embedded import fill_and_freeze, read_embedded
+from ovseg.weight_files import WEIGHTS
 
 
 def build_tiny_dino(

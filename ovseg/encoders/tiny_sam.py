@@ -6,8 +6,9 @@ from pathlib import Path
 
 from segment_anything.modeling import Sam
 
-from ovseg.encoders.embedded import WEIGHTS, fill_and_freeze, read_embedded
+from ovseg.encoders.embedded import fill_and_freeze, read_embedded
 from ovseg.encoders.sam_architecture import build_sam_architecture
+from ovseg.weight_files import WEIGHTS
 
 
 def build_tiny_sam(name: str = 'tiny_sam_scenes', folder: str | Path = WEIGHTS) -> Sam:

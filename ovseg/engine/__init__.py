@@ -4,7 +4,6 @@ from ovseg.engine.checkpoint import (
     install_safe_loading,
     latest_checkpoint,
     load_checkpoint_strict,
-    read_checkpoint,
     unwrap,
 )
 from ovseg.engine.logit_scale import LogitScaleHook
@@ -16,6 +15,7 @@ from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
 from ovseg.engine.warmup_cosine import WarmupCosineLR
+from ovseg.weight_files import read_checkpoint
 
 __all__ = [
     'LogitScaleHook',

@@ -17,12 +17,14 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-import ovseg
 import ovseg.registry as registries
+from ovseg.config_files import ConfigPlace, place_of_config, read_config
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.runner import OVRunner
 from ovseg.errors import EXIT_OK, UserError, nearest
+from ovseg.images import follow_overrides
+from ovseg.zoo import list_models
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -65,6 +67,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: receives them.
     """
+    parser.add_argument(
+        '--on',
+        metavar='DATA',
+        help='which of its data sets a config is read for, with the published settings for it '
+        '(default: the first one)',
+    )
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
     parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
     parser.add_argument(
@@ -83,84 +91,58 @@ def load_config(args: argparse.Namespace) -> Config:
     """The config that the command line asks for, its overrides applied.
 
     Args:
-        args: ``config``, ``cfg_options``, ``work_dir`` and ``launcher`` of the command line.
+        args: ``config``, ``on``, ``cfg_options``, ``work_dir`` and ``launcher``, of the command
+            line.
 
     Raises:
         FileNotFoundError: no such config; names the nearest one.
-        UserError: the config cannot be read, or an override names nothing.
+        UserError: the config cannot be read, has no settings for the data set of ``on``, or an
+            override names nothing.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     check_launcher(args.launcher)
-    path = find_config(args.config)
-    try:
-        config = Config.fromfile(str(path))
-    except SyntaxError as error:
-        raise UserError(f'config {path} is not valid Python: {error}') from error
+    place = _place_of(args.config, args.on)
+    config = read_config(place.path, place.on)
     options = args.cfg_options or {}
     _check_options(config, options)
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError) as error:
-        raise UserError(f'--cfg-options do not fit {path}: {error}') from error
+        raise UserError(f'--cfg-options do not fit {place.path}: {error}') from error
+    follow_overrides(config, options)
     config.launcher = args.launcher
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs') / path.stem)
+        on = config.get('on') if config.get('on_choices') else None
+        config.work_dir = str(Path('work_dirs') / ConfigPlace(place.path, on).stem)
     return config
 
 
-def find_config(name: str) -> Path:
-    """The path of a config.
-
-    Args:
-        name: a path, from here or below ``configs/``; or a name of the model zoo.
-
-    Raises:
-        FileNotFoundError: there is none; names the nearest one.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    folders = _config_folders()
-    relative = name.removeprefix('configs/')
-    for folder in folders:
-        for candidate in (folder / relative, folder / f'{relative}.py'):
-            if candidate.is_file():
-                return candidate
-    known = {
-        str(found.relative_to(folder)): found
-        for folder in folders
-        for found in sorted(folder.rglob('*.py'))
-        if '_base_' not in found.parts
-    }
-    by_stem = {found.stem: found for found in known.values()}
-    if Path(name).stem in by_stem and os.sep not in name:
-        return by_stem[Path(name).stem]
-    zoo = _zoo_config(name)
-    if zoo is not None:
-        return zoo
-    hint = nearest(relative, known) or nearest(Path(name).stem, by_stem)
-    raise FileNotFoundError(f'config {name} does not exist, neither here nor in configs/.{hint}')
-
-
-def _config_folders() -> list[Path]:
-    package = Path(ovseg.__file__).parent
-    folders = (package.parent / 'configs', package / '.mim' / 'configs')
-    return [folder for folder in folders if folder.is_dir()]
-
-
-def _zoo_config(name: str) -> Path | None:
-    from ovseg.apis.zoo import list_models
-
-    entries = {entry.name: entry for entry in list_models()}
-    return entries[name].config_path if name in entries else None
+def _place_of(name: str, on: str | None) -> ConfigPlace:
+    """The config of a path, of a name below ``configs/``, or of a model of the zoo."""
+    try:
+        return place_of_config(name, on)
+    except FileNotFoundError:
+        entries = {entry.name: entry for entry in list_models()}
+        if name not in entries:
+            raise
+        return ConfigPlace(entries[name].config_path, on)
 
 
 def _check_options(config: Config, options: Mapping[str, Any]) -> None:
     """Stops at a key that nothing reads: mmengine takes any, and a typing error would be silent."""
     known = {*config.keys(), *inspect.signature(Runner.__init__).parameters, 'tta_model'}
-    known |= {'tta_pipeline', 'runner_type', 'compile', 'sync_bn', 'find_unused_parameters'}
+    known |= {
+        'resize',
+        'tta_pipeline',
+        'tta_ratios',
+        'tta_flip',
+        'runner_type',
+        'compile',
+        'sync_bn',
+        'find_unused_parameters',
+    }
     known |= {'activation_checkpointing', 'efficient_conv_bn_eval', 'model_wrapper_cfg'}
     known -= {'self', 'cfg'}
     for key in options:
@@ -239,7 +221,7 @@ def leave(code: int) -> NoReturn:
     if code == EXIT_OK:
         # After an error the others may be waiting in the group, and leaving it would wait for them.
         torch.distributed.destroy_process_group()
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined]  # CPython's own: typeshed leaves it out
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -12,16 +12,12 @@ from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from ovseg.engine.checkpoint import (
-    MapLocation,
-    load_state_strict,
-    read_checkpoint,
-    state_of,
-    unwrap,
-)
+from ovseg.engine.checkpoint import load_state_strict, unwrap
 from ovseg.engine.distributed import init_cpu_group
 from ovseg.errors import UserError
 from ovseg.registry import RUNNERS
+from ovseg.weight_files import read_checkpoint, state_of
+from ovseg.weight_files.reading import MapLocation
 
 
 @RUNNERS.register_module()

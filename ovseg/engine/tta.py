@@ -12,8 +12,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
+from ovseg.images.pipeline import is_resize, resize_step
 from ovseg.registry import MODELS
-from ovseg.segmentors.base import Segmentor
 
 RATIOS = (0.75, 1.0, 1.25)
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
@@ -33,6 +33,9 @@ class OVSegTTA(BaseTTAModel):
     """
 
     def __init__(self, module: nn.Module | dict, data_preprocessor: dict | None = None) -> None:
+        # Not above: what segmentors are made of reads its checkpoints by this package.
+        from ovseg.segmentors.base import Segmentor
+
         super().__init__(module, data_preprocessor)
         # Ours give logarithms of probabilities, on request.
         self._are_log_probabilities = isinstance(self.module, Segmentor)
@@ -46,6 +49,13 @@ class OVSegTTA(BaseTTAModel):
         sums: list[Tensor] = []
         samples: list[SegDataSample] = []
         versions = len(data['inputs'])
+        if versions == 1:
+            # Nothing to average: the model's own decision, with all that it does after its scores.
+            samples = self.module.test_step({name: values[0] for name, values in data.items()})
+            for sample in samples:
+                if 'seg_logits' in sample:
+                    del sample.seg_logits
+            return samples
         for version in range(versions):
             batch = {name: values[version] for name, values in data.items()}
             predictions = self._predict(batch)
@@ -66,7 +76,7 @@ class OVSegTTA(BaseTTAModel):
 
     def _predict(self, batch: dict[str, Sequence]) -> list[SegDataSample]:
         """One version's predictions with their scores."""
-        if not isinstance(self.module, Segmentor):
+        if not self._are_log_probabilities:
             return self.module.test_step(batch)
         data = self.module.data_preprocessor(batch, False)
         return self.module.predict(data['inputs'], data['data_samples'], keep_scores=True)
@@ -120,6 +130,7 @@ def augmented_pipeline(
     resize: Mapping[str, Any] | None = None,
     ratios: Sequence[float] = RATIOS,
     keep_original: bool = False,
+    flip: bool = True,
 ) -> list[dict[str, Any]]:
     """A test pipeline that gives every image at several sizes, each also mirrored.
 
@@ -128,13 +139,14 @@ def augmented_pipeline(
         resize: the data set's rule, if it does not stand in the pipeline.
         ratios: of the protocol's size.
         keep_original: whether the image goes along at its own size, as the data set would have it.
+        flip: whether to mirror.
 
     Raises:
         UserError: the sizes cannot be derived, or there is no step that packs.
     """
     steps = [dict(step) for step in pipeline]
-    rules = [step for step in steps if step['type'] == 'Resize']
-    rule = {'type': 'Resize', **resize} if resize else (rules[0] if rules else None)
+    rules = [step for step in steps if is_resize(step)]
+    rule = resize_step(resize) if resize else (rules[0] if rules else None)
     if len(steps) < 2 or not steps[-1]['type'].startswith('Pack'):
         raise UserError(
             '--tta needs a test pipeline that loads first and packs last, or tta_pipeline'
@@ -151,7 +163,7 @@ def augmented_pipeline(
                 [_scaled(rule, ratio) for ratio in ratios],
                 [
                     {'type': 'RandomFlip', 'prob': prob, 'direction': 'horizontal'}
-                    for prob in (0.0, 1.0)
+                    for prob in ((0.0, 1.0) if flip else (0.0,))
                 ],
                 # Labels load after the flip: predictions are turned back before they are compared.
                 *([step] for step in (*between, *loaders)),

@@ -15,6 +15,7 @@ from ovseg.encoders.found import FOUND
 from ovseg.errors import UserError, nearest
 from ovseg.guides.guide import Guidance
 from ovseg.registry import MODELS
+from ovseg.sizes import spatial_size
 
 
 @MODELS.register_module()
@@ -38,7 +39,7 @@ class DINOTeacher(nn.Module):
     Source: CLIP-DINOiser (arXiv 2312.12359) section 3.
     """
 
-    needs = frozenset()
+    needs: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class DINOTeacher(nn.Module):
 
     def forward(self, features: DenseFeatures, image: Tensor) -> Guidance:
         """See :class:`~ovseg.guides.guide.Guide`; of the features only the grid is read."""
-        return self.look(image, tuple(features.patch.shape[2:]))
+        return self.look(image, spatial_size(features.patch))
 
     def look(self, image: Tensor, grid: tuple[int, int]) -> Guidance:
         """Guidance for a patch grid.

@@ -11,13 +11,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ovseg.affinity.correlation import patch_correlation
-from ovseg.downloads import fetch_url
 from ovseg.encoders.dense import DenseFeatures
-from ovseg.encoders.embedded import WEIGHTS
 from ovseg.errors import UserError
 from ovseg.guides.guide import Guidance
 from ovseg.registry import MODELS
-from ovseg.weight_files import check_finite, load_strictly, read_tensors
+from ovseg.weight_files import load_strictly, read_tensors, state_of
+from ovseg.weight_files.places import SHIPPED
 
 EMBEDDED = 'embedded:'
 
@@ -115,17 +114,12 @@ def read_guide_weights(source: str | Path) -> dict[str, Tensor]:
     """
     text = str(source)
     if text.startswith(EMBEDDED):
-        source = WEIGHTS / f'{text.removeprefix(EMBEDDED)}.safetensors'
-    elif text.startswith(('http://', 'https://')):
-        source = fetch_url(text)
+        source = f'{SHIPPED}{text.removeprefix(EMBEDDED)}'
     content = read_tensors(source)
-    if isinstance(content, Mapping):
-        content = content.get('model_state_dict', content)
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+    state = state_of(content, source) if isinstance(content, Mapping) else {}
+    if not any(name.endswith('obj_proj.weight') for name in state):
         raise UserError(
             f'{source} is no file of CLIP-DINOiser weights (obj_proj and bkg_decoder); give its '
             'last.pt or a file of tools/export.py clip-dinoiser'
         )
-    state = {name: value.to(torch.float32) for name, value in content.items()}
-    check_finite(state, source)
-    return state
+    return {name: value.to(torch.float32) for name, value in state.items()}

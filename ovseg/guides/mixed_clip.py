@@ -39,10 +39,13 @@ class MixedCLIPEncoder(nn.Module):
         UserError: a tower that is no ViT; see also :class:`CLIPViTEncoder`.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         visual: VisionTransformer,
-        companion: Mapping[str, Any] | nn.Module,
+        companion: Mapping[str, Any] | Companion,
         mixer: Mapping[str, Any] | Mixer,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
@@ -61,7 +64,7 @@ class MixedCLIPEncoder(nn.Module):
             )
         self.clip = CLIPViTEncoder(visual, 'value', mean=mean, std=std, **clip_settings)
         self.companion: Companion = (
-            companion if isinstance(companion, nn.Module) else build_part(companion)
+            build_part(companion) if isinstance(companion, Mapping) else companion
         )
         self.mixer: Mixer = build_part(mixer) if isinstance(mixer, Mapping) else mixer
         self.companion_sees = companion_sees
@@ -150,7 +153,7 @@ class ProxyCLIPEncoder(MixedCLIPEncoder):
     def __init__(
         self,
         visual: VisionTransformer,
-        companion: Mapping[str, Any] | nn.Module,
+        companion: Mapping[str, Any] | Companion,
         beta: float = 1.2,
         gamma: float = 3.0,
         residual: bool = False,
@@ -184,7 +187,7 @@ class CorrCLIPEncoder(MixedCLIPEncoder):
     def __init__(
         self,
         visual: VisionTransformer,
-        companion: Mapping[str, Any] | nn.Module,
+        companion: Mapping[str, Any] | Companion,
         merge_distance: float | None = 0.2,
         temperature: float = 4.0,
         spatial_blocks: int | None = None,

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.encoders.sam_encoder import GlobalAttention, heads_joined
+from ovseg.sizes import spatial_size
 
 # A threshold above this would leave a patch hardly more than itself.
 _HIGHEST_THRESHOLD = 0.9
@@ -136,7 +137,7 @@ def aggregate(
 
     Source: Trident (arXiv 2411.09219).
     """
-    inside = valid_patches(frame_grid, tuple(features.shape[2:])).to(features.device)
+    inside = valid_patches(frame_grid, spatial_size(features)).to(features.device)
     flat = features[0].flatten(1).T
     pooled = torch.empty_like(flat)
     count = len(inside)

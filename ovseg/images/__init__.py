@@ -1,5 +1,25 @@
-"""Images on their way to a network: batches, windows, and cutting them out."""
+"""Images on their way to a network: the one resize rule, batches, and windows."""
 
+from ovseg.images.batch import to_batch
+from ovseg.images.config_rule import follow_overrides, give_resize_rule, resize_rule_of
 from ovseg.images.images import Images
+from ovseg.images.pipeline import (
+    AntialiasedResize,
+    ResizeByRule,
+    pipeline_with_resize,
+    resize_step,
+)
+from ovseg.images.resize import ResizeRule
 
-__all__ = ['Images']
+__all__ = [
+    'AntialiasedResize',
+    'Images',
+    'ResizeByRule',
+    'ResizeRule',
+    'follow_overrides',
+    'give_resize_rule',
+    'pipeline_with_resize',
+    'resize_rule_of',
+    'resize_step',
+    'to_batch',
+]

@@ -80,4 +80,5 @@ class KeySmoothing:
 
     def __call__(self, scores: Tensor, features: DenseFeatures, classifier: Classifier) -> Tensor:
         """(B, P, h, w) cosines -> smoothed probabilities."""
+        assert features.keys is not None  # of `needs`
         return key_smoothing(scores, features.keys, self.threshold, self.norm)

@@ -169,7 +169,8 @@ class SAMPrompts:
         classes, mask_index = regions.classes.unique_consecutive(return_inverse=True)
         masks = None
         if self.mask_scale is not None:
-            masks = self._mask_inputs(classes, shares, sam.prompt_encoder.mask_input_size)
+            size = sam.prompt_encoder.mask_input_size
+            masks = self._mask_inputs(classes, shares, size, self.mask_scale)
         return Prompts(
             to_frame.apply_coords_torch(regions.points[:, None], half),
             to_frame.apply_boxes_torch(regions.boxes, half),
@@ -177,7 +178,9 @@ class SAMPrompts:
             mask_index,
         )
 
-    def _mask_inputs(self, classes: Tensor, shares: RowMap, size: tuple[int, int]) -> Tensor:
+    def _mask_inputs(
+        self, classes: Tensor, shares: RowMap, size: tuple[int, int], scale: float
+    ) -> Tensor:
         """(len(classes), 1, *size): scaled probabilities of classes, 0 beyond the image."""
         masks = torch.zeros(len(classes), 1, *size, device=classes.device)
         if len(classes) == 0:
@@ -189,7 +192,7 @@ class SAMPrompts:
         values = shares.channels * shares.size[1] * (shares.size[0] / shape[0])
         for start, stop in STRIPS.strips(shape[0], _FLOAT_BYTES * values):
             rows = inputs.rows(start, stop, classes)
-            kept = torch.where(rows > self.coarse_threshold, self.mask_scale * rows, 0.0)
+            kept = torch.where(rows > self.coarse_threshold, scale * rows, 0.0)
             masks[:, 0, start:stop, : shape[1]] = kept
         return masks
 

@@ -132,7 +132,7 @@ def find_segments(
     count = maps.channels
     if class_scores.ndim != 2 or len(class_scores) != count:
         raise UserError(f'{count} masks need scores ({count}, K), got {tuple(class_scores.shape)}')
-    size = tuple(output_size)
+    size = (output_size[0], output_size[1])
     scores, labels = class_scores.float().max(1)
     competes = scores > settings.score_threshold
     if background is not None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.settings import read_settings
+from ovseg.sizes import spatial_size
 
 _MEAN = tuple(255 * value for value in open_clip.OPENAI_DATASET_MEAN)
 _STD = tuple(255 * value for value in open_clip.OPENAI_DATASET_STD)
@@ -138,7 +139,7 @@ def crop_regions(image: Tensor, masks: Tensor, settings: RegionSettings) -> Crop
             f'{tuple(image.shape[1:])}; resize them first'
         )
     tight, valid = mask_boxes(masks, settings.threshold)
-    boxes = expand_boxes(tight[valid], settings.expand_ratio, tuple(image.shape[1:]))
+    boxes = expand_boxes(tight[valid], settings.expand_ratio, spatial_size(image))
     shape = (len(boxes), 4, settings.size, settings.size)
     regions = torch.empty(shape, device=image.device)
     shown = (masks[query] for query in valid.nonzero().flatten().tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,12 +15,15 @@ from torch import nn
 from ovseg.encoders.sam import load_sam
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.weight_files import read_array
 
 _SUFFIXES = ('.npy', '.npz', '.png')
 # The name under which the released CorrCLIP keeps a map in its .npz files.
 _ARRAY = 'instance_mask'
 # Ids travel through float32, whose whole numbers end here; what lies behind is for padding.
 _LARGEST_ID = 2**20
+# A map of another size than its image is read, to say so, up to this many times the image's.
+_SLACK = 16
 
 
 class RegionSource(Protocol):
@@ -149,7 +153,7 @@ class RegionFolder:
                 f'{self.folder} has no region map for {Path(name).name}; it should be one of '
                 f'{", ".join(path.name for path in paths)}'
             )
-        regions = _read_map(path)
+        regions = _read_map(path, image.shape[:2])
         if regions.shape != image.shape[:2]:
             raise UserError(
                 f'{path} has the shape {regions.shape}, but its image is '
@@ -163,17 +167,30 @@ class RegionFolder:
         return regions.astype(np.int64)
 
 
-def _read_map(path: Path) -> np.ndarray:
+def _read_map(path: Path, size: tuple[int, ...]) -> np.ndarray:
+    """The map in a file; a much larger one than the image is refused before it is unfolded."""
+    most = _SLACK * max(1, math.prod(size)) * np.dtype(np.int64).itemsize
     try:
         if path.suffix == '.png':
-            regions = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            if regions is None:
-                raise ValueError('no image')
-            return regions
-        content = np.load(path, allow_pickle=False)
-        return content[_ARRAY] if path.suffix == '.npz' else content
-    except (ValueError, OSError, KeyError, EOFError) as error:
+            return _read_png(path, most)
+        return read_array(path, _ARRAY, most)
+    except Exception as error:
         raise UserError(
             f'{path} cannot be read as a region map ({error}); give an .npy, an .npz with '
             f"'{_ARRAY}', or a grey .png"
         ) from error
+
+
+def _read_png(path: Path, most: int) -> np.ndarray:
+    with path.open('rb') as file:
+        start = file.read(24)
+    # A PNG begins with its mark, and with the header of its first part, which holds its size.
+    sides = (int.from_bytes(start[place : place + 4], 'big') for place in (16, 20))
+    if start[:8] != b'\x89PNG\r\n\x1a\n' or len(start) < 24:
+        raise ValueError('no PNG image')
+    if math.prod(sides) > most:
+        raise ValueError('it is far larger than its image')
+    regions = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if regions is None:
+        raise ValueError('no image')
+    return regions

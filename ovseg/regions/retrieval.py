@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.errors import UserError
-from ovseg.weight_files import read_tensors
+from ovseg.weight_files import check_finite, read_tensors
 
 # Inner products that exist at once while a bank is searched.
 _VALUES_AT_ONCE = 1 << 24
@@ -108,7 +108,8 @@ def _matrix(source: Tensor | str | Path, name: str) -> Tensor:
     content = source if isinstance(source, Tensor) else read_tensors(source)
     if not isinstance(content, Tensor) or content.ndim != 2 or not len(content):
         raise UserError(
-            f'bank.{name} must be an (N, C) tensor or a .pt file with one, got '
-            f'{source if isinstance(source, (str, Path)) else tuple(content.shape)}'
+            f'bank.{name} must be an (N, C) tensor, or a .pt or .npy file with one, got '
+            f'{source if isinstance(source, (str, Path)) else tuple(source.shape)}'
         )
+    check_finite({name: content}, 'bank' if isinstance(source, Tensor) else source)
     return content

@@ -15,6 +15,7 @@ from ovseg.datasets.base import LabelMapDataset
 from ovseg.datasets.loading import renumber
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError, nearest
+from ovseg.images.pipeline import LOADERS, pipeline_with_resize
 from ovseg.registry import DATASETS, TRANSFORMS
 from ovseg.scenes.captions import describe
 from ovseg.scenes.draw import Picture, draw, whole
@@ -146,7 +147,7 @@ class ScenesDataset(BaseSegDataset):
         size: (height, width) of the world seen, in canvas pixels; objects are 44 to 96 wide.
         zoom: pixels of the image for each pixel of the canvas.
         seed: number of the whole data set.
-        resize: arguments of ``Resize`` for the picture right after drawing, or None.
+        resize: the resize rule for the picture right after drawing, or None.
         keep_original: hand the picture on at its own size, too.
         without: classes that no scene shows: the numbers of scenes with them are passed over, so a
             model that learns from these scenes never sees them.
@@ -205,12 +206,8 @@ class ScenesDataset(BaseSegDataset):
         self.seed = seed
         self.without = frozenset(without)
         self.resize = resize
-        steps = list(pipeline)
-        if resize is not None:
-            scale = resize.get('scale')
-            rule = {**resize, 'scale': tuple(scale)} if isinstance(scale, list) else resize
-            steps.insert(1, {'type': 'Resize', **rule})
-        steps = pipeline_with_original(steps, keep_original, ('LoadScene',))
+        steps = pipeline_with_resize(pipeline, resize)
+        steps = pipeline_with_original(steps, keep_original, LOADERS)
         super().__init__(img_suffix='.png', reduce_zero_label=False, pipeline=steps, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:

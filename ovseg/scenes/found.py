@@ -12,10 +12,10 @@ from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.embedded import WEIGHTS
 from ovseg.encoders.tiny_dino import FoundDecoder, build_tiny_dino
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.weight_files import WEIGHTS
 
 
 def last_queries_and_keys(vit: VisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from ovseg.images.windows import Box, cut_windows, window_boxes
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import WindowMaps
 from ovseg.scores.splicing import splice_cell, splice_features
+from ovseg.sizes import spatial_size
 
 # (features, what the encoder saw) -> features
 Guiding = Callable[[DenseFeatures, Tensor], DenseFeatures]
@@ -119,7 +121,7 @@ def encode_windows(
         first += len(batch)
     features = _concatenate(parts)
     count = len(boxes)
-    margins = encoder.margins(tuple(windows.shape[-2:]))
+    margins = encoder.margins(spatial_size(windows))
     return [
         ImageEncoding(
             _slice(features, i * count, (i + 1) * count),
@@ -140,7 +142,7 @@ def image_boxes(size: tuple[int, int], settings: InferenceSettings) -> list[Box]
         settings: whole or windows.
     """
     if settings.mode == 'slide':
-        return window_boxes(size, settings.crop_size, settings.stride)
+        return window_boxes(size, *settings.windowing)
     return [(0, 0, *size)]
 
 
@@ -177,7 +179,7 @@ def _splice(
     inputs, boxes, cell = _spliced_windows(encoder, inputs, settings)
     windows = cut_windows(inputs, boxes).split(settings.window_batch)
     features = _concatenate([compute(batch) for batch in windows])
-    count, size = len(boxes), tuple(inputs.shape[-2:])
+    count, size = len(boxes), spatial_size(inputs)
     return [
         splice_features(_slice(features, i * count, (i + 1) * count), boxes, size, cell)
         for i in range(len(inputs))
@@ -193,26 +195,27 @@ def _spliced_windows(
             "test_cfg.mode='splice' needs an encoder on a patch grid (a ViT), "
             f'not {type(encoder).__name__}'
         )
-    if encoder.margins(tuple(inputs.shape[-2:])) != NO_MARGINS:
+    if encoder.margins(spatial_size(inputs)) != NO_MARGINS:
         raise UserError(
             "test_cfg.mode='splice' does not go with encoder.padding='centred', whose map reaches "
             'beyond the image; choose another padding'
         )
     patch = encoder.stride
-    if any(crop % side for crop, side in zip(settings.crop_size, patch, strict=True)):
+    crop_size, stride = settings.windowing
+    if any(crop % side for crop, side in zip(crop_size, patch, strict=True)):
         raise UserError(
-            f'test_cfg.crop_size {settings.crop_size} must be multiples of the patch {patch} with '
+            f'test_cfg.crop_size {crop_size} must be multiples of the patch {patch} with '
             "mode='splice'"
         )
     inputs = encoder.pad(inputs)
-    boxes = window_boxes(tuple(inputs.shape[-2:]), settings.crop_size, settings.stride)
-    return inputs, boxes, splice_cell(patch, settings.stride)
+    boxes = window_boxes(spatial_size(inputs), crop_size, stride)
+    return inputs, boxes, splice_cell(patch, stride)
 
 
 def _concatenate(parts: list[DenseFeatures]) -> DenseFeatures:
     if len(parts) == 1:
         return parts[0]
-    joined = {
+    joined: dict[str, Any] = {
         name: torch.cat([getattr(part, name) for part in parts]) for name in _filled(parts[0])
     }
     return DenseFeatures(**joined)

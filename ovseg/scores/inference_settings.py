@@ -66,15 +66,21 @@ class InferenceSettings:
                     )
             elif self.mode != 'whole':
                 raise UserError(f"test_cfg.{name} is needed with mode='{self.mode}'")
-        if self.mode != 'whole' and any(
-            step > crop for step, crop in zip(self.stride, self.crop_size, strict=True)
-        ):
-            raise UserError(
-                f'test_cfg.stride {self.stride} exceeds crop_size {self.crop_size}, so some pixels '
-                'would get no score; lower the stride'
-            )
+        if self.mode != 'whole':
+            crop_size, stride = self.windowing
+            if any(step > crop for step, crop in zip(stride, crop_size, strict=True)):
+                raise UserError(
+                    f'test_cfg.stride {stride} exceeds crop_size {crop_size}, so some pixels '
+                    'would get no score; lower the stride'
+                )
         if self.window_batch < 1 or self.strip_megabytes <= 0:
             raise UserError('test_cfg.window_batch and strip_megabytes must be positive')
+
+    @property
+    def windowing(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """``crop_size`` and ``stride`` of a mode that has windows."""
+        assert self.crop_size is not None and self.stride is not None  # checked when made
+        return self.crop_size, self.stride
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None) -> InferenceSettings:

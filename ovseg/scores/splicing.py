@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -104,7 +105,7 @@ def join_windows(
             f"the companion's grid is {factor} times as fine as CLIP's, which does not divide the "
             f'patch {patch}; choose another companion'
         )
-    finest = tuple(side // factor for side in patch)
+    finest = (patch[0] // factor, patch[1] // factor)
     return splice_maps(maps, boxes, size, splice_cell(finest, stride))
 
 
@@ -122,7 +123,7 @@ def splice_features(
         size: (height, width) of the image in pixels.
         cell: (height, width) of a cell in pixels.
     """
-    joined: dict[str, Tensor | None] = {}
+    joined: dict[str, Any] = {}
     for field in fields(features):
         value = getattr(features, field.name)
         if isinstance(value, Tensor):

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from ovseg.encoders import CLIPViTEncoder
 from ovseg.errors import UserError
 from ovseg.guides import DINOiserGuide, DINOTeacher
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import map_images
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.sizes import spatial_size
 from ovseg.training.losses import correlation_loss, foreground_loss
-from ovseg.weight_files import read_tensors
+from ovseg.weight_files import is_there, read_state_dict
 
 
 @MODELS.register_module()
@@ -39,6 +41,8 @@ class CLIPDINOiser(TrainingFreeSegmentor):
     """
 
     frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.', 'encoder.', 'teacher.')
+    encoder: CLIPViTEncoder
+    guide: DINOiserGuide
 
     def __init__(
         self,
@@ -106,7 +110,8 @@ class CLIPDINOiser(TrainingFreeSegmentor):
             )
         with torch.no_grad():
             read = self._read(inputs)
-            taught = self.teacher.look(self.pixels(inputs), tuple(read.shape[2:]))
+            taught = self.teacher.look(self.pixels(inputs), spatial_size(read))
+            assert taught.foreground is not None  # the teacher has `found`
         projected, foreground = self.guide.predict(read)
         return {
             'loss_correlation': correlation_loss(projected, taught.affinity),
@@ -115,21 +120,17 @@ class CLIPDINOiser(TrainingFreeSegmentor):
 
     def _read(self, inputs: Tensor) -> Tensor:
         """What the guide reads of the images, (B, C, h, w)."""
-        compute = self.encoder.mlp_input
-        if self.guide.reads == 'patch':
 
-            def compute(batch: Tensor) -> Tensor:
+        def compute(batch: Tensor) -> Tensor:
+            if self.guide.reads == 'patch':
                 return self.encoder(batch).patch
+            return self.encoder.mlp_input(batch)
 
         return map_images(compute, self.encoder, inputs, self.inference_settings)
 
 
 def _holds_layers(checkpoint: str | Path) -> bool:
     """Whether a file holds CLIP-DINOiser's two layers, and not a CLIP."""
-    if not Path(checkpoint).expanduser().is_file():
-        return False
-    content = read_tensors(checkpoint)
-    if not isinstance(content, dict):
-        return False
-    state = content.get('state_dict', content.get('model_state_dict', content))
-    return any(str(name).endswith('obj_proj.weight') for name in state)
+    if not is_there(checkpoint):
+        return False  # may be a tag of CLIP
+    return any(name.endswith('obj_proj.weight') for name in read_state_dict(checkpoint))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,7 +58,7 @@ class CorrCLIPEncoding(ImageEncoding):
         support: of a bank, or None.
     """
 
-    regions: Tensor | None = None
+    regions: Tensor = field(kw_only=True)
     support: Support | None = None
 
 
@@ -70,9 +70,9 @@ class TwoModelClassifier(Classifier):
         auxiliary: (P, D2), float32, of unit length.
     """
 
-    auxiliary: Tensor | None = None
+    auxiliary: Tensor = field(kw_only=True)
 
-    def to(self, device: torch.device | str) -> Classifier:
+    def to(self, device: torch.device | str) -> TwoModelClassifier:
         """The same classifier with its tensors on ``device``."""
         if self.weight.device == torch.device(device):
             return self
@@ -98,7 +98,7 @@ class CorrCLIP(TrainingFreeSegmentor):
     Source: CorrCLIP (arXiv 2411.10086); version 2 as in its repository.
     """
 
-    # How much the bank's word counts beside the image's own (the released alpha).
+    # How much the bank's word counts beside the image's own (1 - the released alpha, which is 0.5).
     support_share = 0.5
     frozen_prefixes: ClassVar[tuple[str, ...]] = (
         'clip.',
@@ -106,6 +106,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         'region_source.',
         'auxiliary_clip.',
     )
+    encoder: MixedCLIPEncoder
 
     def __init__(
         self,
@@ -173,7 +174,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         if self.auxiliary_text is None:
             return classifier
         other = build_classifier(vocabulary, self.auxiliary_text, **self.text.settings)
-        own = {field.name: getattr(classifier, field.name) for field in fields(Classifier)}
+        own = {each.name: getattr(classifier, each.name) for each in fields(Classifier)}
         return TwoModelClassifier(**own, auxiliary=other.weight)
 
     # Image -----------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class CorrCLIP(TrainingFreeSegmentor):
                 CorrCLIPEncoding(
                     **vars(encoding),
                     regions=each,
-                    support=None if self.bank is None else self._support(seen[i], resized[i]),
+                    support=None if self.bank is None else _support(self.bank, seen[i], resized[i]),
                 )
                 for i, (encoding, each) in enumerate(zip(encodings, regions, strict=True))
             ]
@@ -244,29 +245,18 @@ class CorrCLIP(TrainingFreeSegmentor):
             pixels = F.interpolate(pixels, size=whole, mode='bilinear', align_corners=False)
         return SampledFeatures(self.encoder.companion(pixels)[0], size)
 
-    def _support(self, seen: SampledFeatures, regions: Tensor) -> Support:
-        bank = self.bank
-        numbers = regions.unique(return_inverse=True)[1]
-        rows = bank.nearest(seen.region_means(numbers))
-        auxiliary = bank.auxiliary
-        return Support(
-            numbers,
-            support_embeddings(bank.embeddings, rows).to(regions.device),
-            None if auxiliary is None else support_embeddings(auxiliary, rows).to(regions.device),
-        )
-
     # Labels ----------------------------------------------------------------------------------
 
     @override
-    def with_regions(
-        self, maps: RowMap, encoding: CorrCLIPEncoding, classifier: Classifier
-    ) -> RowMap:
+    def with_regions(self, maps: RowMap, encoding: ImageEncoding, classifier: Classifier) -> RowMap:
         """With a bank, what it says of the regions is averaged in."""
+        assert isinstance(encoding, CorrCLIPEncoding)  # of `encode`
         support = encoding.support
         if support is None:
             return maps
         of_regions = classifier.weight @ support.embeddings.T
         if support.auxiliary is not None:
+            assert isinstance(classifier, TwoModelClassifier)  # of `build_classifier`
             of_regions = (of_regions + classifier.auxiliary @ support.auxiliary.T) / 2
         return Painted(maps, of_regions, support.regions, self.support_share)
 
@@ -289,6 +279,17 @@ class CorrCLIP(TrainingFreeSegmentor):
             'regions': str(self.region_source),
             'bank': 'none' if self.bank is None else str(self.bank),
         }
+
+
+def _support(bank: RetrievalBank, seen: SampledFeatures, regions: Tensor) -> Support:
+    numbers = regions.unique(return_inverse=True)[1]
+    rows = bank.nearest(seen.region_means(numbers))
+    auxiliary = bank.auxiliary
+    return Support(
+        numbers,
+        support_embeddings(bank.embeddings, rows).to(regions.device),
+        None if auxiliary is None else support_embeddings(auxiliary, rows).to(regions.device),
+    )
 
 
 def _filled_up(regions: Tensor, size: tuple[int, int], margins: tuple[int, ...]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.trained import TrainedSegmentor
@@ -40,6 +40,9 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
 
     Source: DenseCLIP (arXiv 2112.01518); raoyongming/DenseCLIP for constants and names.
     """
+
+    backbone: nn.Module
+    neck: nn.Module
 
     def __init__(
         self,

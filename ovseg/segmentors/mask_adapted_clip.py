@@ -121,8 +121,10 @@ class OVSeg(MaskSegmentor):
         visual = {name: value for name, value in state.items() if name.startswith('visual.')}
         if not self.mask_prompts:  # plain CLIP on the regions, whatever it was tuned with
             visual.pop('visual.mask_embedding', None)
-        load_mask_prompted(self.clip.visual, visual, 'the checkpoint', not self.mask_prompts)
-        held = self.clip.visual.state_dict(prefix='visual.')
+        tower = self.clip.visual
+        assert isinstance(tower, MaskPromptedViT)  # put there by the constructor
+        load_mask_prompted(tower, visual, 'the checkpoint', not self.mask_prompts)
+        held = tower.state_dict(prefix='visual.')
         text = {name: value for name, value in state.items() if not name.startswith('visual.')}
         load_clip_weights(self.clip, {**text, **held}, 'the checkpoint')
         self.clip_weights = 'of the checkpoint'

@@ -120,6 +120,8 @@ class MaskSegmentor(Segmentor):
         self.backbone = None if backbone is None else build_part(backbone)
         self.proposals = build_part(proposals)
         self._check_source()
+        if self.backbone is None:
+            self.reads = self.proposals.reads
         self.mask_classifier: MaskClassifier = (
             build_part(mask_classifier) if isinstance(mask_classifier, Mapping) else mask_classifier
         )
@@ -186,11 +188,6 @@ class MaskSegmentor(Segmentor):
         return True
 
     # Images ----------------------------------------------------------------------------------
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """What the source of proposals looks at beside the inputs."""
-        return frozenset() if self.backbone is not None else self.proposals.reads
 
     @override
     @torch.no_grad()

@@ -37,7 +37,7 @@ from ovseg.training.pseudo_labels import (
     assign_labels,
     distillation_loss,
 )
-from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.vocabulary import Rejection, Vocabulary, VocabularySource, build_vocabulary
 from ovseg.weight_files import drop_frozen
 
 
@@ -81,7 +81,7 @@ class MaskCLIPPlusSegmentor(Segmentor):
         self,
         backbone: Mapping[str, Any],
         decode_head: Mapping[str, Any],
-        vocabulary: Any,
+        vocabulary: VocabularySource | None,
         teacher: Mapping[str, Any] | None = None,
         pseudo_labels: Mapping[str, Any] | None = None,
         neck: Mapping[str, Any] | None = None,
@@ -110,9 +110,7 @@ class MaskCLIPPlusSegmentor(Segmentor):
                 )
             self.teacher = build_part({**teacher, 'vocabulary': source})
             self.teacher.requires_grad_(False).eval()
-            trained = self.teacher.vocabulary
-        else:
-            trained = build_vocabulary(source)
+        trained = build_vocabulary(source)
         self.words = Words(self, keeps=False)
         self.words.vocabulary = trained
         self._trained_words = [item for item in trained if has_words(item)]
@@ -295,8 +293,8 @@ class MaskCLIPPlusSegmentor(Segmentor):
         head = self.decode_head
         categories = self.pseudo_labels.categories
         if categories is None:
-            categories = range(head.bg_embeddings is not None, head.num_classes)
-        wanted = torch.tensor(list(categories), device=given.device)
+            categories = tuple(range(head.bg_embeddings is not None, head.num_classes))
+        wanted = torch.tensor(categories, device=given.device)
         if self.pseudo_labels.distill is None:
             leaked = given[torch.isin(given, wanted)]
             if len(leaked):
@@ -337,8 +335,10 @@ class MaskCLIPPlusSegmentor(Segmentor):
 
     def to_published(self) -> dict[str, Tensor]:
         """The state dict in the published format, with the frozen teacher if there is one."""
-        visual = None if self.teacher is None else self.teacher.clip.visual.state_dict()
-        return to_maskclip_plus(self.state_dict(), visual)
+        if self.teacher is None:
+            return to_maskclip_plus(self.state_dict(), None)
+        visual = self.teacher.clip.get_submodule('visual')
+        return to_maskclip_plus(self.state_dict(), visual.state_dict())
 
     @override
     def protocol(self) -> dict[str, Any]:
@@ -351,12 +351,12 @@ class MaskCLIPPlusSegmentor(Segmentor):
             'mode': settings.mode,
             'window': settings.crop_size,
             'stride': settings.stride,
-            'vocabulary': said.get('vocabulary', f'{len(self.vocabulary)} trained classes'),
+            'vocabulary': said.get('vocabulary', f'{self.num_classes} trained classes'),
             'templates': said.get('templates'),
             'synonyms': said.get('synonyms'),
             'background': 'learned row'
             if self.decode_head.bg_embeddings is not None
-            else self.vocabulary.rejection.describe(),
+            else (self.words.rejection or Rejection()).describe(),
         }
 
 

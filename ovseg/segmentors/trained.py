@@ -24,7 +24,7 @@ from ovseg.segmentors.trained_words import trained_classifier
 from ovseg.segmentors.words import Words
 from ovseg.text import Classifier
 from ovseg.training.heads.decode_loss import decode_loss
-from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.vocabulary import Rejection, Vocabulary, VocabularySource, build_vocabulary
 
 Heads = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -57,14 +57,14 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
     """
 
     # mmseg's constructor writes both: of a trained model they are what it was trained for.
-    num_classes = 0  # type: ignore[assignment]  # a property in the base
-    out_channels = 0  # type: ignore[assignment]  # likewise
+    num_classes = 0
+    out_channels = 0
 
     def __init__(
         self,
         backbone: Mapping[str, Any],
         decode_head: Mapping[str, Any],
-        vocabulary: Any,
+        vocabulary: VocabularySource | None,
         neck: Mapping[str, Any] | None = None,
         auxiliary_head: Heads | None = None,
         train_cfg: Mapping[str, Any] | None = None,
@@ -191,7 +191,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
             'window': settings.crop_size if settings.mode != 'whole' else None,
             'stride': settings.stride if settings.mode != 'whole' else None,
             'vocabulary': f'{len(self.trained_vocabulary)} trained classes',
-            'background': self.vocabulary.rejection.describe(),
+            'background': (self.words.rejection or Rejection()).describe(),
         }
 
 

@@ -22,6 +22,7 @@ class TrainedEncoder:
     """
 
     has_patch_grid = False
+    stride = (1, 1)  # of a patch grid, which there is not: nobody reads it
 
     def __init__(
         self, compute: Callable[[Tensor], Tensor], embed_dim: int, least_side: int = 1

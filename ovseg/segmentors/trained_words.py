@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,8 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError, nearest
 from ovseg.text import Classifier
-from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.text.row_groups import Aggregation
+from ovseg.vocabulary import Vocabulary, VocabularySource, build_vocabulary
 from ovseg.vocabulary.parsing import VocabularyClass
 
 
@@ -20,7 +20,7 @@ def has_words(item: VocabularyClass) -> bool:
     return bool(item.prompts or item.descriptions)
 
 
-def with_learned_background(source: Any) -> Any:
+def with_learned_background(source: VocabularySource) -> VocabularySource:
     """The words with a class ``background`` first that has none, for a learned row.
 
     Args:
@@ -65,10 +65,11 @@ def trained_classifier(
     labels = [label for label, item in enumerate(vocabulary) if has_words(item)]
     words = [vocabulary[label] for label in labels]
     new = [item.name for item in words if item.descriptions or item.prompts not in known]
+    aggregation: Aggregation = 'linear'
     if not new:
         weight = rows[[known[item.prompts] for item in words]]
         index = torch.tensor(labels, device=rows.device)
-        share, aggregation = torch.ones(len(weight), device=rows.device), 'linear'
+        share = torch.ones(len(weight), device=rows.device)
     elif encode is None:
         names = [item.name for item in trained]
         raise UserError(

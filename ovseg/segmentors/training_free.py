@@ -92,7 +92,8 @@ class TrainingFreeSegmentor(Segmentor):
         self.clip_name, self.clip_weights = loaded.name, loaded.weights
         if maskclip_files:
             state = read_maskclip_files(maskclip_files)
-            load_maskclip_visual(self.clip.visual, state, ', '.join(map(str, maskclip_files)))
+            visual = self.clip.get_submodule('visual')
+            load_maskclip_visual(visual, state, ', '.join(map(str, maskclip_files)))
             self.clip_weights = f'{self.clip_weights} + {", ".join(map(str, maskclip_files))}'
         self._take_statistics(loaded)
         mean, std = (value.flatten().tolist() for value in (self.pixel_mean, self.pixel_std))
@@ -177,6 +178,7 @@ class TrainingFreeSegmentor(Segmentor):
         return [replace(encoding, text_space=space) for encoding in encodings]
 
     def _guide(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:
+        assert self.guide is not None  # else nobody calls this
         return apply_guide(self.guide, features, self.pixels(inputs))
 
     def pixels(self, inputs: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.splicing import join_windows
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.settings import read_settings
+from ovseg.sizes import spatial_size
 from ovseg.stages import stage
 
 
@@ -71,6 +72,7 @@ class Trident(TrainingFreeSegmentor):
 
     reads = frozenset({'originals'})
     frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.', 'encoder.', 'companion.', 'sam.')
+    encoder: CLIPViTEncoder
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class Trident(TrainingFreeSegmentor):
             )
         settings, patch = self.inference_settings, self.encoder.stride
         if settings.mode != 'splice' or any(
-            length % side for length, side in zip(settings.crop_size, patch, strict=True)
+            length % side for length, side in zip(settings.windowing[0], patch, strict=True)
         ):
             raise UserError(
                 "Trident needs test_cfg.mode='splice' with a crop_size that is a multiple of "
@@ -164,8 +166,8 @@ class Trident(TrainingFreeSegmentor):
         windows = cut_windows(image, boxes)
         at_once = at_once or self.inference_settings.window_batch
         mixed = self.mixed_windows(windows, self.companions(windows, at_once), at_once)
-        stride = self.inference_settings.stride
-        return join_windows(mixed, boxes, tuple(image.shape[-2:]), self.encoder.stride, stride)
+        _, stride = self.inference_settings.windowing
+        return join_windows(mixed, boxes, spatial_size(image), self.encoder.stride, stride)
 
     def windows(self, image: Tensor) -> tuple[Tensor, list[Box]]:
         """The image at a size that whole patches fill, and its windows.
@@ -173,11 +175,11 @@ class Trident(TrainingFreeSegmentor):
         Args:
             image: (1, 3, H, W), normalised.
         """
-        settings = self.inference_settings
-        size = whole_patches(tuple(image.shape[-2:]), self.encoder.stride, settings.crop_size)
-        if size != tuple(image.shape[-2:]):
+        crop_size, stride = self.inference_settings.windowing
+        size = whole_patches(spatial_size(image), self.encoder.stride, crop_size)
+        if size != spatial_size(image):
             image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
-        return image, window_boxes(size, settings.crop_size, settings.stride)
+        return image, window_boxes(size, crop_size, stride)
 
     def companions(self, windows: Tensor, at_once: int) -> Tensor:
         """The companion's features of all windows, (n, C', h', w').
@@ -254,6 +256,7 @@ class Trident(TrainingFreeSegmentor):
             )
         if not with_embedding:
             return aggregated.features, None
+        assert aggregated.mixed is not None  # as asked for
         embedding = self.sam.embedding(sam_tokens, aggregated.mixed)
         return aggregated.features, _sam_image(embedding, frame)
 
@@ -279,6 +282,7 @@ class Trident(TrainingFreeSegmentor):
         """
         if self.refinement is None:
             return decision
+        assert encoding.sam is not None  # kept for the refinement
         keep = decision.scores is not None
         with stage('SAM refinement'):
             refined = self.refinement(
@@ -307,7 +311,7 @@ def _columns(image: Any, count: int, axis: int) -> list[Any]:
     edges = [width * part // count for part in range(count)] + [width]
     before = (slice(None),) * axis
     return [
-        image[(*before, slice(start, stop))]
+        image[before + (slice(start, stop),)]
         for start, stop in zip(edges[:-1], edges[1:], strict=True)
     ]
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ovseg.errors import UserError
 from ovseg.text.decision_rule import DecisionRule
@@ -72,7 +73,7 @@ class Classifier:
                 f'background_index {self.background_index}'
             )
 
-    def to(self, device: torch.device | str) -> Classifier:
+    def to(self, device: torch.device | str) -> Self:
         """The same classifier with its tensors on ``device``."""
         if self.weight.device == torch.device(device):
             return self

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ovseg.errors import UserError, nearest
 from ovseg.text.classifier import Aggregation, Classifier
-from ovseg.text.encoder import TextEncoder
+from ovseg.text.encoder import SentenceEncoder
 from ovseg.vocabulary.parsing import VocabularyClass
 from ovseg.vocabulary.templates import fill_template, get_templates
 from ovseg.vocabulary.vocabulary import Vocabulary
@@ -23,7 +23,7 @@ Average = Literal['normalize_mean_normalize', 'mean_normalize']
 
 def build_classifier(
     vocabulary: Vocabulary,
-    encoder: TextEncoder,
+    encoder: SentenceEncoder,
     templates: str | Path | Sequence[str] = 'openai-80',
     combine: Combine = 'mean',
     average: Average = 'normalize_mean_normalize',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import open_clip
 import pytest
@@ -30,9 +31,19 @@ ARCHITECTURES = {
     'plain GELU': {**VIT, 'quick_gelu': False},
 }
 SPECS = {
-    **LAST_BLOCKS,
+    # The towers here have three blocks.
     **{
-        f'{name} {kind}': LastBlockSpec(name, residual=whole, ffn=whole, neighbour_std=std)
+        name: replace(spec, earlier_blocks=(1, 2)) if spec.earlier_blocks else spec
+        for name, spec in LAST_BLOCKS.items()
+    },
+    **{
+        f'{name} {kind}': LastBlockSpec(
+            name,
+            residual=whole,
+            ffn=whole,
+            neighbour_std=std,
+            earlier_blocks=(2,) if 'e' in ATTENTIONS[name][1] else (),
+        )
         for name in ATTENTIONS
         for kind, whole, std in (('alone', False, None), ('with neighbours', True, 2.0))
         if not (std is None and name in NEEDS_BIAS) and not (std and name in TAKES_NO_BIAS)
@@ -105,7 +116,7 @@ def test_published_architectures_run_with_any_last_block_on_the_meta_device(name
     with torch.device('meta'):
         visual = open_clip.CLIP(**open_clip.get_model_config(name)).visual
     patch = visual.patch_size[0]
-    for preset in ('vanilla', 'maskclip', 'sclip', 'clearclip', 'naclip'):
+    for preset in LAST_BLOCKS:
         encoder = build_dense_encoder(
             visual, last_block=preset, position_resize='scale_factor', padding='centred'
         ).to('meta')

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,14 +15,19 @@ from ovseg.affinity import (
     neighbour_bias,
     run_block,
 )
+from ovseg.affinity.variants import NEEDS_BIAS, TAKES_NO_BIAS
 from ovseg.errors import UserError
 
 GRID = (2, 5)
 
 
-def by_definition(name, q, k, v, bias=0.0, scale=1.0):
+def by_definition(name, q, k, v, bias=0.0, scale=1.0, earlier=()):
     if name == 'value':
         return v
+    if name.endswith('+earlier'):
+        own = by_definition(name.removesuffix('+earlier'), q, k, v, bias, scale)
+        flows = [by_definition('qk', queries, keys, v) for queries, keys in earlier]
+        return 2.0 * (0.6 * own + 0.4 * torch.stack(flows).mean(0))
     scale = scale / math.sqrt(q.shape[-1])
     if name == 'neighbours':
         lengths = torch.einsum('bhi,bhj->bhij', q.norm(dim=-1), k.norm(dim=-1))
@@ -31,9 +37,19 @@ def by_definition(name, q, k, v, bias=0.0, scale=1.0):
     return sum((a @ b.transpose(-1, -2) * scale + bias).softmax(-1) for a, b in pairs) @ v
 
 
-def context_of(name, scale=1.0):
-    """With a neighbour bias for every attention that looks at other tokens."""
-    return AttentionContext(None if name == 'value' else neighbour_bias(GRID, 1.5), scale)
+def context_of(name, scale=1.0, batch=2):
+    """With a neighbour bias and earlier blocks for every attention that looks at them."""
+    bias = None if name in TAKES_NO_BIAS else neighbour_bias(GRID, 1.5)
+    return AttentionContext(bias, scale, earlier_of(name, batch))
+
+
+def earlier_of(name, batch=2, heads=4, width=6):
+    """Queries and keys of two blocks, the same at every call; none for who does not read them."""
+    if 'e' not in ATTENTIONS[name][1]:
+        return ()
+    shape = (2, 2, batch, heads, 11, width)
+    made = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    return tuple((queries, keys) for queries, keys in made)
 
 
 @pytest.mark.parametrize('scale', [1.0, 0.5])
@@ -43,13 +59,16 @@ def test_every_attention_equals_its_formula(name, scale):
     context = context_of(name, scale)
     bias = 0.0 if context.bias is None else context.bias
     ours = ATTENTIONS[name][0](q, k, v, context)
-    assert torch.allclose(ours, by_definition(name, q, k, v, bias, scale), atol=1e-5)
+    expected = by_definition(name, q, k, v, bias, scale, context.earlier)
+    assert torch.allclose(ours, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('name', sorted(set(ATTENTIONS) - {'neighbours'}))
+@pytest.mark.parametrize('name', sorted(set(ATTENTIONS) - NEEDS_BIAS))
 def test_every_attention_equals_its_formula_without_neighbours(name):
     q, k, v = torch.randn(3, 2, 4, 11, 6).unbind(0)
-    assert torch.allclose(ATTENTIONS[name][0](q, k, v), by_definition(name, q, k, v), atol=1e-5)
+    earlier = earlier_of(name)
+    ours = ATTENTIONS[name][0](q, k, v, AttentionContext(earlier=earlier))
+    assert torch.allclose(ours, by_definition(name, q, k, v, earlier=earlier), atol=1e-5)
 
 
 @pytest.mark.parametrize('name', sorted(ATTENTIONS))
@@ -68,10 +87,12 @@ def test_every_attention_reads_no_more_than_it_says(name):
 def test_every_image_of_a_batch_is_attended_by_itself(name):
     q, k, v = torch.randn(3, 3, 4, 11, 6).unbind(0)
     q[1] *= 5
-    together = ATTENTIONS[name][0](q, k, v, context_of(name))
+    context = context_of(name, batch=3)
+    together = ATTENTIONS[name][0](q, k, v, context)
     for image in range(3):
-        part = (t[image : image + 1] for t in (q, k, v))
-        alone = ATTENTIONS[name][0](*part, context_of(name))
+        part = slice(image, image + 1)
+        its = replace(context, earlier=tuple((a[part], b[part]) for a, b in context.earlier))
+        alone = ATTENTIONS[name][0](q[part], k[part], v[part], its)
         assert torch.allclose(together[image], alone[0], atol=1e-5)
 
 
@@ -112,14 +133,12 @@ def test_every_preset_composes_the_parts_of_the_block(preset):
             block.ln_1(tokens), block.attn.in_proj_weight, block.attn.in_proj_bias
         ).chunk(3, dim=-1)
     )
-    expected = block.attn.out_proj(
-        by_definition(spec.attention, q, k, v, 0.0 if bias is None else bias)
-        .transpose(1, 2)
-        .flatten(2)
-    )
+    earlier = earlier_of(spec.attention, width=8)
+    mixed = by_definition(spec.attention, q, k, v, 0.0 if bias is None else bias, earlier=earlier)
+    expected = block.attn.out_proj(mixed.transpose(1, 2).flatten(2))
     expected = expected + tokens if spec.residual else expected
     expected = expected + block.mlp(block.ln_2(expected)) if spec.ffn else expected
-    ours = run_block(block, tokens, spec, bias=bias).tokens
+    ours = run_block(block, tokens, spec, bias=bias, earlier=earlier).tokens
     assert torch.allclose(ours, expected, atol=1e-5)
 
 

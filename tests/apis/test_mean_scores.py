@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ovseg import OpenVocabSegmenter
-from ovseg.apis.zoo import list_models
+from ovseg.zoo import list_models
 
 EMBEDDED = [entry.name for entry in list_models() if entry.name.endswith('-tiny')]
 WORDS = 'sky; grass; water; red star; purple kite; pink heart'

@@ -11,9 +11,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from ovseg import OpenVocabSegmenter
-from ovseg.apis.preprocess import to_batch
 from ovseg.errors import UserError
-from ovseg.images import Images
+from ovseg.images import Images, to_batch
 
 SIZE = (70, 91)
 
@@ -25,8 +24,8 @@ def image() -> np.ndarray:
 
 
 def write(path, **settings):
-    inference = {'type': 'AntialiasedResize', 'scale': (128, 64)}
-    Config({'model': tiny_ovseg.config(**settings), 'inference': inference}).dump(path)
+    resize = {'type': 'AntialiasedResize', 'scale': (128, 64)}
+    Config({'model': tiny_ovseg.config(**settings), 'resize': resize}).dump(path)
     return path
 
 

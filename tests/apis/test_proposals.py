@@ -9,10 +9,9 @@ import torch
 from mmengine.config import Config
 from torch.nn import functional as F
 
-from ovseg.apis.preprocess import to_batch
 from ovseg.apis.proposals import ModelProposals
 from ovseg.errors import UserError
-from ovseg.images import Images
+from ovseg.images import Images, to_batch
 
 SIZE = (70, 91)
 
@@ -21,7 +20,7 @@ def test_masks_have_the_size_of_the_image_and_are_the_models(tmp_path):
     model = tiny_ovseg.maskformer_config()
     theirs = tiny_ovseg.build(seed=1, **model)
     torch.save(theirs.state_dict(), tmp_path / 'iter_1.pth')
-    Config({'model': model, 'inference': {'scale': (128, 64)}}).dump(tmp_path / 'tiny.py')
+    Config({'model': model, 'resize': {'scale': (128, 64)}}).dump(tmp_path / 'tiny.py')
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     find = ModelProposals(tmp_path / 'tiny.py', tmp_path / 'iter_1.pth', 'cpu')
     masks = find.proposals(image)

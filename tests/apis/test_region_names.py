@@ -23,7 +23,7 @@ def segment(tmp_path):
         "default_scope = 'ovseg'\n"
         f'model = dict(type="CorrCLIP", clip={clip!r}, encoder={encoder!r}, regions={regions!r},\n'
         '             text=dict(cache_dir=None, templates="single"))\n'
-        'inference = dict(scale=(64, 32), keep_ratio=True)\n',
+        'resize = dict(scale=(64, 32), keep_ratio=True)\n',
         encoding='utf-8',
     )
     return OpenVocabSegmenter(config, device='cpu')

@@ -16,6 +16,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from ovseg.apis import OpenVocabSegmenter, SegmentationResult
+from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.vocabulary import Vocabulary
 
@@ -77,7 +78,7 @@ def test_scores_are_probabilities_that_explain_the_labels(segment):
 
 def test_mean_scores_do_not_depend_on_strips(fresh_segment):
     whole = fresh_segment(noise(), WORDS)
-    fresh_segment._memory.strip_megabytes = 0.01
+    fresh_segment._memory.budget = MemoryBudget(0.01)
     assert np.allclose(fresh_segment(noise(), WORDS).mean_scores, whole.mean_scores)
 
 
@@ -89,7 +90,7 @@ def test_encode_once_ask_twice_runs_the_encoder_once(fresh_segment, monkeypatch)
     def refuse(*args, **kwargs):
         raise AssertionError('the encoder ran again')
 
-    monkeypatch.setattr(fresh_segment.model, 'encode_images', refuse)
+    monkeypatch.setattr(fresh_segment.model, 'encode', refuse)
     assert (fresh_segment(encoded, 'sofa; tree').labels == direct).all()
     assert fresh_segment(encoded, WORDS).names == ('cat', 'sofa', 'wall')
 
@@ -110,11 +111,11 @@ def test_a_list_gives_the_results_of_single_calls_in_order(segment, monkeypatch)
     images = [noise(seed=0), noise(60, 50, seed=1), noise(seed=2), noise(seed=3)]
     singles = [segment(image, WORDS).labels for image in images]
     batches = []
-    encode = segment.model.encode_images
+    encode = segment.model.encode
     monkeypatch.setattr(
         segment.model,
-        'encode_images',
-        lambda inputs, originals: batches.append(len(inputs)) or encode(inputs, originals),
+        'encode',
+        lambda images, *at_once: batches.append(len(images)) or encode(images, *at_once),
     )
     results = segment(images, WORDS)
     assert sorted(batches) == [1, 3]
@@ -226,7 +227,7 @@ def test_devices_that_are_not_there_are_named():
 
 
 def test_a_config_without_a_model_is_named(tmp_path):
-    (tmp_path / 'empty.py').write_text('inference = dict(scale=(64, 64))\n')
+    (tmp_path / 'empty.py').write_text('resize = dict(scale=(64, 64))\n')
     with pytest.raises(UserError, match=r'empty\.py has no model'):
         OpenVocabSegmenter(tmp_path / 'empty.py')
 
@@ -248,15 +249,15 @@ def test_labelling_falls_back_to_smaller_strips_and_says_so_once(
 ):
     expected = fresh_segment(noise(), WORDS)
     tried = []
-    label = fresh_segment.model.segment_encoding
+    label = fresh_segment.model.segment
 
-    def label_in_little_memory(*args, strip_megabytes, **kwargs):
-        tried.append(strip_megabytes)
-        if strip_megabytes > 20:
+    def label_in_little_memory(*args, budget, **kwargs):
+        tried.append(budget.megabytes)
+        if budget.megabytes > 20:
             run_out()
-        return label(*args, strip_megabytes=strip_megabytes, **kwargs)
+        return label(*args, budget=budget, **kwargs)
 
-    monkeypatch.setattr(fresh_segment.model, 'segment_encoding', label_in_little_memory)
+    monkeypatch.setattr(fresh_segment.model, 'segment', label_in_little_memory)
     with caplog.at_level(logging.WARNING, 'ovseg'):
         results = [fresh_segment(noise(), WORDS) for _ in range(2)]
     assert tried == [256, 64, 16, 16]
@@ -269,7 +270,7 @@ def test_labelling_falls_back_to_smaller_strips_and_says_so_once(
 
 
 def test_labelling_that_never_fits_is_one_sentence(fresh_segment, monkeypatch):
-    monkeypatch.setattr(fresh_segment.model, 'segment_encoding', run_out)
+    monkeypatch.setattr(fresh_segment.model, 'segment', run_out)
     with pytest.raises(UserError, match='memory of cpu does not suffice for 3 classes on 40 x 70'):
         fresh_segment(noise(), WORDS)
 
@@ -277,11 +278,11 @@ def test_labelling_that_never_fits_is_one_sentence(fresh_segment, monkeypatch):
 def test_encoding_falls_back_to_smaller_batches(fresh_segment, monkeypatch, caplog):
     images = [noise(seed=seed) for seed in range(5)]
     expected = [fresh_segment(image, WORDS).labels for image in images]
-    encode = fresh_segment.model.encode_images
+    encode = fresh_segment.model.encode
     monkeypatch.setattr(
         fresh_segment.model,
-        'encode_images',
-        lambda inputs, originals: run_out() if len(inputs) > 2 else encode(inputs, originals),
+        'encode',
+        lambda images, *at_once: run_out() if len(images) > 2 else encode(images, *at_once),
     )
     with caplog.at_level(logging.WARNING, 'ovseg'):
         results = fresh_segment(images, WORDS)
@@ -302,11 +303,13 @@ def test_windows_fall_back_to_smaller_batches(tmp_path, monkeypatch):
         encoder, 'forward', lambda x, *rest: run_out() if len(x) > 2 else forward(x, *rest)
     )
     assert (segment(noise(), WORDS).labels != expected).mean() < 0.002
-    assert segment.model.inference_settings.window_batch == 2
+    assert segment._memory.window_batch == 2
+    # The model's own settings are left as they are.
+    assert segment.model.inference_settings.window_batch == 8
 
 
 def test_an_image_that_never_fits_is_one_sentence(fresh_segment, monkeypatch):
-    monkeypatch.setattr(fresh_segment.model, 'encode_images', run_out)
+    monkeypatch.setattr(fresh_segment.model, 'encode', run_out)
     with pytest.raises(UserError, match='memory of cpu does not suffice for one image of 64 x 112'):
         fresh_segment(noise(), WORDS)
 
@@ -315,7 +318,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(fresh_segment, monkeypatc
     def fail(*args, **kwargs):
         raise RuntimeError('something else')
 
-    monkeypatch.setattr(fresh_segment.model, 'encode_images', fail)
+    monkeypatch.setattr(fresh_segment.model, 'encode', fail)
     with pytest.raises(RuntimeError, match='something else'):
         fresh_segment(noise(), WORDS)
 

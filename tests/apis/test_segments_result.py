@@ -116,8 +116,8 @@ def test_the_kinds_of_files_are_those_of_the_task(tmp_path):
 def segment(tmp_path_factory):
     folder = tmp_path_factory.mktemp('model')
     torch.save({'model': tiny_ovseg.build(seed=1).to_published()}, folder / 'tiny.pth')
-    inference = {'type': 'AntialiasedResize', 'scale': (128, 64)}
-    Config({'model': tiny_ovseg.config(), 'inference': inference}).dump(folder / 'tiny.py')
+    resize = {'type': 'AntialiasedResize', 'scale': (128, 64)}
+    Config({'model': tiny_ovseg.config(), 'resize': resize}).dump(folder / 'tiny.py')
     segment = OpenVocabSegmenter(folder / 'tiny.py', folder / 'tiny.pth', 'cpu')
     logits = torch.full((4, 16, 24), -8.0)
     for query in range(4):
@@ -213,7 +213,7 @@ def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
         clip={'model': 'tiny_clip_scenes', 'pretrained': 'embedded'},
         mask_prompts=0,
     )
-    Config({'model': model, 'inference': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
+    Config({'model': model, 'resize': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
     segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu')
     asked = {'score_threshold': 0.0}
     apart = segment.segments(tmp_path / 'photo.png', 'star', **asked)
@@ -234,7 +234,7 @@ def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
     np.save(tmp_path / 'two.npy', np.pad(owner, ((0, 1), (0, 0))))
     picture = np.concatenate([half.image, half.image[:, ::-1]], 1)
     Image.fromarray(np.pad(picture, ((0, 1), (0, 0), (0, 0)))).save(tmp_path / 'two.png')
-    base = ROOT / 'configs/ovseg/ovseg_tiny_images.py'
+    base = ROOT / 'configs/ovseg/ovseg_tiny.py'
     (tmp_path / 'regions.py').write_text(
         f'_base_ = {str(base)!r}\n'
         f'regions = dict(type="RegionFolder", folder={str(tmp_path)!r})\n'
@@ -242,7 +242,7 @@ def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
         'model = dict(backbone=None, proposals=proposals)\n'
     )
     words = [*MATERIALS, *OBJECTS]
-    result = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu').segments(
+    result = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu', on='images').segments(
         tmp_path / 'two.png', words, stuff=list(MATERIALS), task='instance', score_threshold=0.5
     )
     wanted = Counter(OBJECTS[thing.kind] for thing in scene.things + scene.things)
@@ -253,11 +253,11 @@ def test_the_tiny_clip_names_each_thing_of_given_regions(tmp_path):
 def test_memory_that_runs_out_gives_smaller_strips(segment, image, monkeypatch):
     find, tried = segment.model.find_segments, []
 
-    def in_little_memory(*args, strip_megabytes, **settings):
-        tried.append(strip_megabytes)
+    def in_little_memory(*args, budget, **settings):
+        tried.append(budget.megabytes)
         if len(tried) == 1:
             raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated).')
-        return find(*args, strip_megabytes=strip_megabytes, **settings)
+        return find(*args, budget=budget, **settings)
 
     monkeypatch.setattr(segment.model, 'find_segments', in_little_memory)
     assert segment.segments(image, WORDS).ids.shape == (64, 96)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from config_stand_ins import data_root, run, with_tiny_clip
+from config_stand_ins import data_root, names_in, run, with_tiny_clip
 from miniatures import NAMES, prepared_miniature
-from mmengine.config import Config
 from scripts import ROOT
 from tiny_clip_models import VIT
 
 from ovseg.affinity import last_block_spec
+from ovseg.config_files import place_of_config, read_config
 from ovseg.registry import MODELS
-from ovseg.text import Classifier
+from ovseg.text.decision_rule import DecisionRule
 from ovseg.vocabulary import build_vocabulary
 
 # No class file of these methods has ADE-847 or Context-459.
@@ -29,36 +29,37 @@ BACKBONES = {
     ),
 }
 STEMS = [f'{m}_{b}_{n}' for m, all_of in BACKBONES.items() for b in all_of for n in SETS]
-PATHS = sorted(path for method in BACKBONES for path in (ROOT / 'configs' / method).glob('*.py'))
+ALL = [name for method in BACKBONES for name in names_in(method)]
+TINY = ('scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases', 'images')
 
 
 def config_of(stem):
-    return Config.fromfile(ROOT / 'configs' / stem.split('_')[0] / f'{stem}.py')
+    return read_config(stem)
 
 
 def test_there_is_a_config_for_each_backbone_and_data_set_and_no_other():
     wanted = set(STEMS)
     wanted |= {f'{m}_{b}_images' for m, all_of in BACKBONES.items() for b in all_of}
-    wanted |= {f'{method}_tiny_scenes' for method in BACKBONES}
-    assert wanted == {path.stem for path in PATHS}
+    wanted |= {f'{method}_tiny_{name}' for method in BACKBONES for name in TINY}
+    assert wanted == set(ALL)
 
 
-@pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
-def test_every_config_reads_and_says_its_method(path):
-    config = Config.fromfile(path)
-    method = path.parent.name
+@pytest.mark.parametrize('stem', ALL)
+def test_every_config_reads_and_says_its_method(stem):
+    config = read_config(stem)
+    method = stem.split('_')[0]
     assert config.default_scope == 'ovseg' and config.model.type == 'TrainingFreeSegmentor'
     preset = {'clip': 'vanilla'}.get(method, method)
     assert last_block_spec(config.model.encoder.last_block) == last_block_spec(preset)
     assert config.model.encoder.position_resize == 'scale_factor'
     assert (config.model.get('pixel_refiner') is not None) == (method == 'naclip')
     assert config.model.text.combine == 'max'
-    if '_openai' in path.stem or '_metaclip' in path.stem:
+    if '_openai' in stem or '_metaclip' in stem:
         assert config.model.clip.model.endswith('-quickgelu')
-    if path.stem.endswith('_images'):
-        assert config.inference.keep_ratio and config.model.get('vocabulary') is None
-    elif not path.stem.endswith('_tiny_scenes'):
-        name = path.stem.split('_', 3)[3]
+    if stem.endswith('_images'):
+        assert config.resize.keep_ratio and config.model.get('vocabulary') is None
+    elif '_tiny_' not in stem:
+        name = stem.split('_', 3)[3]
         assert config.model.vocabulary.dataset == name
         words = 'clearclip' if method in ('clip', 'clearclip') else 'sclip'
         assert config.model.vocabulary.protocol == words
@@ -125,21 +126,21 @@ def test_every_config_builds_and_labels_an_image(stem):
 def test_a_test_run_says_what_decided_its_number(stem, tmp_path, monkeypatch):
     method, _, _, name = stem.split('_', 3)
     prepared_miniature(name, tmp_path / 'data')
-    allowed = []
-    decide = Classifier.decide
+    measured = []
+    large = DecisionRule.large_classes
 
-    def spied(self, rows, **settings):
-        allowed.append(settings['allowed'])
-        return decide(self, rows, **settings)
+    def spied(self, labels):
+        measured.append(labels.shape)
+        return large(self, labels)
 
-    monkeypatch.setattr(Classifier, 'decide', spied)
+    monkeypatch.setattr(DecisionRule, 'large_classes', spied)
     result = run(with_tiny_clip(stem, tmp_path, data_root(name, tmp_path / 'data')), tmp_path)
     protocol = result['protocol']
     assert protocol['vocabulary'].startswith(f'{name}/')
     assert 0 <= result['metrics']['mIoU'] <= 100
     assert ('PAMR' in protocol['model'].get('pixel_refiner', '')) == (method == 'naclip')
     has_area_rule = stem.endswith('voc21')
-    assert allowed and all((kept is not None) == has_area_rule for kept in allowed)
+    assert bool(measured) == has_area_rule
     assert ('of the foreground' in protocol['background']) == has_area_rule
     assert (protocol['mode'], protocol['window'] is None) == (
         ('whole', True) if method == 'naclip' else ('slide', False)
@@ -153,5 +154,5 @@ def test_the_model_index_lists_every_config_by_its_name():
     for part in index['Import']:
         for model in yaml.safe_load((ROOT / part).read_text(encoding='utf-8'))['Models']:
             listed[model['Name']] = model['Config']
-    assert {path.stem for path in PATHS} <= set(listed)
+    assert {place_of_config(stem).path.stem for stem in ALL} <= set(listed)
     assert all((ROOT / config).stem == name for name, config in listed.items())

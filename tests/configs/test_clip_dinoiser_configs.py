@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 import yaml
+from config_stand_ins import names_in
 from miniatures import NAMES, prepared_miniature
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from scripts import ROOT, load_script
 from tiny_clip_models import VIT
 
+from ovseg.config_files import read_config
 from ovseg.registry import MODELS
 
 FOLDER = ROOT / 'configs' / 'clip_dinoiser'
@@ -23,8 +24,7 @@ DINO = {
 
 
 def test_there_is_one_config_for_each_data_set():
-    stems = {path.stem for path in FOLDER.glob('*.py')}
-    assert {f'{STEM}_{name}' for name in (*NAMES, 'images')} <= stems
+    assert {f'{STEM}_{name}' for name in (*NAMES, 'images')} <= set(names_in('clip_dinoiser'))
 
 
 def test_the_metafile_lists_every_config():
@@ -34,7 +34,7 @@ def test_the_metafile_lists_every_config():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_learned_background_is_on_where_published(name):
-    config = Config.fromfile(FOLDER / f'{STEM}_{name}.py')
+    config = read_config(FOLDER / f'{STEM}_{name}.py')
     refiners = [refiner.type for refiner in config.model.refiners]
     assert refiners == ['ScoreSoftmax', 'LearnedBackground'][: 1 + (name in WITH_BACKGROUND)]
     settings = config.model.test_cfg
@@ -46,22 +46,24 @@ def test_the_learned_background_is_on_where_published(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_every_data_set_runs(name, tmp_path):
     prepared_miniature(name, tmp_path / 'data')
-    root = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py').data_root
+    root = read_config(ROOT / f'configs/_base_/datasets/{name}.py').data_root
     nested = tmp_path / 'data' / root.removeprefix('data/')
     data = nested if nested.exists() else tmp_path / 'data'
     torch.save({'model_state_dict': layers(32, 8)}, tmp_path / 'last.pt')
     path = tmp_path / 'config.py'
     path.write_text(
-        f'_base_ = {str(FOLDER / f"{STEM}_{name}.py")!r}\n'
+        f'_base_ = {str(FOLDER / f"{STEM}.py")!r}\n'
         f"model = dict(clip=dict(_delete_=True, model={VIT!r}, pretrained='random'),\n"
         '    encoder=dict(mlp_input_layer=-2), guide=dict(in_channels=32, channels=8),\n'
         '    test_cfg=dict(crop_size=(64, 64), stride=(48, 48)),\n'
         "    text=dict(cache_dir=None, templates='single'))\n"
+        'resize = dict(scale=(256, 64))\n'
         'test_dataloader = dict(num_workers=0, dataset=dict(\n'
-        f'    resize=dict(scale=(256, 64)), data_root={str(data)!r}))\n',
+        f'    resize=resize, data_root={str(data)!r}))\n',
         encoding='utf-8',
     )
-    words = [str(path), str(tmp_path / 'last.pt'), '--work-dir', str(tmp_path / 'work')]
+    words = [str(path), str(tmp_path / 'last.pt'), '--on', name]
+    words += ['--work-dir', str(tmp_path / 'work')]
     assert load_script('test').main(words) == 0
     (result,) = (tmp_path / 'work').rglob('result.json')
     protocol = json.loads(result.read_text(encoding='utf-8'))['protocol']
@@ -80,7 +82,7 @@ def layers(width, channels):
 
 @pytest.mark.parametrize('name', ['voc20', 'voc21'])
 def test_the_teacher_only_configs_build(name):
-    config = Config.fromfile(FOLDER / f'dinoclip_vit-b16_laion2b_{name}.py').model
+    config = read_config(FOLDER / f'dinoclip_vit-b16_laion2b_{name}.py').model
     assert config.guide.dino.model == 'dino_vitb16' and config.guide.quantity == 'keys'
     config.clip = dict(model=VIT, pretrained='random')
     config.guide.dino = DINO
@@ -92,7 +94,7 @@ def test_the_teacher_only_configs_build(name):
 
 
 def test_the_published_layers_have_the_shapes_of_the_release():
-    config = Config.fromfile(FOLDER / f'{STEM}_voc20.py').model.guide
+    config = read_config(FOLDER / f'{STEM}_voc20.py').model.guide
     config.weights = None
     with DefaultScope.overwrite_default_scope('ovseg'), torch.device('meta'):
         guide = MODELS.build(config)
@@ -106,7 +108,7 @@ def test_the_published_layers_have_the_shapes_of_the_release():
 
 
 def test_the_published_training_says_its_numbers():
-    config = Config.fromfile(FOLDER / f'{STEM}_100e_imagenet1k-448.py')
+    config = read_config(FOLDER / f'{STEM}_100e_imagenet1k-448.py')
     assert config.model.teacher.dino.model == 'dino_vitb16'
     assert config.model.teacher.found.dino.model == 'dino_vits8_300ep'
     assert config.model.teacher.quantity == 'values' and config.model.guide.weights is None

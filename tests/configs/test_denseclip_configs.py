@@ -4,12 +4,12 @@ from functools import cache
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from scripts import ROOT
 from torch import nn
 
+from ovseg.config_files import read_config
 from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
 from ovseg.registry import DATASETS, MODELS
 from ovseg.segmentors import DenseCLIP, TrainedSegmentor
@@ -34,7 +34,7 @@ LAYERS = {'r50': [3, 4, 6, 3], 'r101': [3, 4, 23, 3], 'vit-b': 12}
 
 @cache
 def config_of(name):
-    return Config.fromfile(FOLDER / f'{name}.py')
+    return read_config(FOLDER / f'{name}.py')
 
 
 @cache

@@ -7,12 +7,12 @@ from functools import cache
 import pytest
 import torch
 import yaml
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from scripts import ROOT
 
 import ovseg.training.detectors
+from ovseg.config_files import read_config
 from ovseg.encoders import CLIPResNet, CLIPResNetWithAttention, CLIPVisionTransformer
 from ovseg.registry import MODELS
 
@@ -37,7 +37,7 @@ K = 80
 
 @cache
 def config_of(name):
-    return Config.fromfile(FOLDER / f'{name}.py')
+    return read_config(FOLDER / f'{name}.py')
 
 
 @cache

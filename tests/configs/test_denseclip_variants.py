@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from scripts import ROOT, load_script
 
+from ovseg.config_files import read_config
 from ovseg.registry import MODELS
 
 FOLDER = ROOT / 'configs' / 'denseclip'
@@ -31,7 +31,7 @@ def test_the_metafile_lists_every_config():
 
 @pytest.mark.parametrize('path', ADE20K, ids=lambda path: path.stem)
 def test_tta_runs_at_the_sizes_of_the_release(path):
-    config = Config.fromfile(path)
+    config = read_config(path)
     assert config.tta_ratios == RATIOS
     short = config.test_dataloader.dataset.resize.scale[1]
     facts = load_script('test').set_tta(config)
@@ -46,7 +46,7 @@ def test_tta_runs_at_the_sizes_of_the_release(path):
     ids=lambda path: path.stem,
 )
 def test_every_config_builds_and_scores_its_classes(path):
-    model = build(Config.fromfile(path)).eval()
+    model = build(read_config(path)).eval()
     with torch.no_grad():
         scores = model._forward(torch.zeros(1, 3, 64, 96))
     assert scores.shape == (1, len(model.trained_vocabulary), 16, 24)

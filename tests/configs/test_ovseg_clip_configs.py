@@ -1,8 +1,9 @@
 """The configs of CLIP's adaptation have the published settings and train a tiny CLIP."""
 
 import pytest
-from mmengine.config import Config
 from scripts import ROOT
+
+from ovseg.config_files import read_config
 
 FOLDER = ROOT / 'configs/ovseg'
 PUBLISHED = {
@@ -15,7 +16,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize('stem', PUBLISHED)
 def test_the_settings_are_the_published_ones(stem):
-    config = Config.fromfile(FOLDER / f'{stem}.py')
+    config = read_config(FOLDER / f'{stem}.py')
     clip, train, batch, rate, decay = PUBLISHED[stem]
     optimizer = config.optim_wrapper.optimizer
     assert config.model.clip == dict(model=clip, pretrained='openai')
@@ -33,7 +34,7 @@ def test_the_settings_are_the_published_ones(stem):
 
 @pytest.mark.parametrize('path', sorted(FOLDER.glob('clip_*.py')), ids=lambda path: path.stem)
 def test_rounds_are_seeded_whole_batches_with_a_bounded_temperature(path):
-    config = Config.fromfile(path)
+    config = read_config(path)
     hooks = {hook.type for hook in config.custom_hooks}
     assert hooks == {'RandomStateHook', 'SampleSeedHook', 'LogitScaleHook'}
     assert config.train_dataloader.drop_last and not config.train_dataloader.persistent_workers
@@ -43,7 +44,7 @@ def test_rounds_are_seeded_whole_batches_with_a_bounded_temperature(path):
 
 def test_the_tiny_configs_are_for_the_tiny_clip():
     for name, train in (('ft', 'image_tower'), ('mpt', 'mask_prompts')):
-        config = Config.fromfile(FOLDER / f'clip_{name}_tiny_5e_scenes.py')
+        config = read_config(FOLDER / f'clip_{name}_tiny_5e_scenes.py')
         assert config.model.clip == dict(model='tiny_clip_scenes', pretrained='embedded')
         assert config.model.train == train
         assert config.train_dataloader.dataset.dataset.size == 32

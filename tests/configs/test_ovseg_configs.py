@@ -8,14 +8,13 @@ import published_ovseg as published
 import pytest
 import torch
 import yaml
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from scripts import ROOT
 from tiny_clip_models import VIT
 
-from ovseg.apis.preprocess import ResizeRule, to_batch
+from ovseg.config_files import read_config
 from ovseg.engine.vocabulary_check import check_classes
-from ovseg.images import Images
+from ovseg.images import Images, ResizeRule, to_batch
 from ovseg.registry import DATASETS, MODELS
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.world import sample_scene
@@ -50,7 +49,7 @@ SMALL_PROPOSALS = dict(
 
 
 def config_of(stem):
-    return Config.fromfile(FOLDER / f'{stem}.py')
+    return read_config(FOLDER / f'{stem}.py')
 
 
 def small(config, **changes):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from mmcv.transforms import Compose
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from scripts import ROOT
 from torch import nn
 
+from ovseg.config_files import read_config
 from ovseg.registry import MODELS, PARAM_SCHEDULERS
 from ovseg.training.heads import OpenVocabularyMaskFormer
 
@@ -28,7 +28,7 @@ def _our_scope():
 
 
 def part(kind, name):
-    return Config.fromfile(PARTS / kind / f'{name}.py')
+    return read_config(PARTS / kind / f'{name}.py')
 
 
 @pytest.mark.parametrize('model', MODELS_OF)

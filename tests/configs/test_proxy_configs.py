@@ -8,14 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from config_stand_ins import data_root, run
+from config_stand_ins import data_root, names_in, run
 from miniatures import NAMES, prepared_miniature
-from mmengine.config import Config
-from scripts import ROOT
 from tiny_clip_models import VIT
 from tiny_companions import VIT as TINY_DINO
 from tiny_companions import Checkerboard
 
+from ovseg.config_files import place_of_config, read_config
 from ovseg.images import Images
 from ovseg.registry import MODELS
 from ovseg.vocabulary import build_vocabulary
@@ -29,13 +28,13 @@ STEMS += [f'corrclip_{b}{maps}_{n}' for b in CORR for maps in ('', '_sam') for n
 STEMS += [f'corrclip_v2_{b}_{n}' for b in CORR[:2] for n in NAMES]
 IMAGES = [f'proxyclip_{b}_images' for b in PROXY]
 IMAGES += [f'corrclip_{b}_images' for b in CORR] + [f'corrclip_v2_{b}_images' for b in CORR[:2]]
-TINY = ['proxyclip_tiny_scenes', 'proxyclip_tiny_images']
-PATHS = sorted(path for m in ('proxyclip', 'corrclip') for path in (ROOT / 'configs' / m).glob('*'))
-PATHS = [path for path in PATHS if path.suffix == '.py']
+WORLDS = ('scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases', 'images')
+TINY = [f'proxyclip_tiny_{name}' for name in WORLDS]
+SAM = [f'corrclip_{b}_sam_images' for b in CORR]
 
 
 def config_of(stem):
-    return Config.fromfile(ROOT / 'configs' / stem.split('_')[0] / f'{stem}.py')
+    return read_config(stem)
 
 
 def data_set_of(stem):
@@ -43,7 +42,8 @@ def data_set_of(stem):
 
 
 def test_there_is_a_config_for_each_backbone_and_data_set_and_no_other():
-    assert {path.stem for path in PATHS} == {*STEMS, *IMAGES, *TINY}
+    found = {*names_in('proxyclip'), *names_in('corrclip')}
+    assert found == {*STEMS, *IMAGES, *TINY, *SAM}
 
 
 @pytest.mark.parametrize('stem', [*STEMS, *IMAGES])
@@ -68,7 +68,7 @@ def test_every_config_names_its_parts(stem):
         from_sam = '_sam_' in stem or stem.endswith('_images')
         assert model.regions.type == ('SAMRegions' if from_sam else 'RegionFolder')
     if stem.endswith('_images'):
-        assert config_of(stem).inference.keep_ratio and model.get('vocabulary') is None
+        assert config_of(stem).resize.keep_ratio and model.get('vocabulary') is None
     else:
         words = 'proxyclip' if is_proxy else 'corrclip_v2' if second else 'corrclip_v1'
         assert (model.vocabulary.dataset, model.vocabulary.protocol) == (data_set_of(stem), words)
@@ -122,18 +122,20 @@ def test_configs_build_and_label_an_image(stem):
 
 
 def written_config(stem: str, folder: Path, data: Path, settings: str) -> Path:
-    path = folder / f'{stem}_tiny.py'
+    place = place_of_config(stem)
+    path = folder / f'{place.path.stem}_tiny.py'
     path.write_text(
-        f'_base_ = {str(ROOT / "configs" / stem.split("_")[0] / f"{stem}.py")!r}\n'
+        f'_base_ = {str(place.path.resolve())!r}\n'
         f'model = dict(clip=dict(_delete_=True, model={VIT!r}, pretrained="random"),\n'
         '             text=dict(cache_dir=None, templates="single"),\n'
         '             test_cfg=dict(crop_size=(56, 56), stride=(56, 56)),\n'
         f'             {settings})\n'
+        'resize = dict(scale=(128, 56), keep_ratio=True)\n'
         'test_dataloader = dict(num_workers=0, dataset=dict(\n'
-        f'    data_root={str(data)!r}, resize=dict(scale=(128, 56), keep_ratio=True)))\n',
+        f'    data_root={str(data)!r}, resize=resize))\n',
         encoding='utf-8',
     )
-    return path
+    return path.with_name(f'{path.stem}_{place.on}.py')
 
 
 _COMPANION = f'companion=dict(model={ {**TINY_DINO, "_delete_": True}!r}, pretrained="random")'

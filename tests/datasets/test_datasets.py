@@ -83,12 +83,12 @@ def test_class_names_do_not_shadow_those_of_mmseg(name):
 
 
 def test_a_protocol_adds_only_its_resize_rule(prepared):
-    rule = dict(scale=(96, 24), keep_ratio=True)
+    rule = dict(scale=(160, 96), keep_ratio=True)
     plain = build_dataset('voc20', prepared('voc20'))
     resized = build_dataset('voc20', prepared('voc20'), resize=rule)
     assert plain[0]['inputs'].shape == (3, 48, 64)
     sample = resized[0]
-    assert sample['inputs'].shape == (3, 24, 32)
+    assert sample['inputs'].shape == (3, 96, 128)
     assert sample['data_samples'].gt_sem_seg.data.shape == (1, 48, 64)
     assert sample['data_samples'].ori_shape == SIZE
 
@@ -106,13 +106,13 @@ def test_a_resize_rule_merges_through_a_child_config(tmp_path):
 
 
 def test_a_scale_given_as_a_list_works(prepared):
-    rule = dict(scale=[96, 24], keep_ratio=True)
+    rule = dict(scale=[160, 96], keep_ratio=True)
     sample = build_dataset('voc20', prepared('voc20'), resize=rule)[0]
-    assert sample['inputs'].shape == (3, 24, 32)
+    assert sample['inputs'].shape == (3, 96, 128)
 
 
 def test_a_resize_rule_without_an_image_to_load_is_refused(prepared):
-    with pytest.raises(ValueError, match='needs a pipeline with one of LoadImageFromFile'):
+    with pytest.raises(UserError, match='needs a pipeline with one of LoadImageFromFile'):
         build_dataset('voc20', prepared('voc20'), resize=dict(scale=(9, 9)), pipeline=[])
 
 

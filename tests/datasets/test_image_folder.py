@@ -36,11 +36,11 @@ def test_all_images_below_the_folder_are_found_in_the_order_of_their_paths(folde
 
 def test_every_kind_of_file_goes_through_mmsegs_pipeline(folder):
     with DefaultScope.overwrite_default_scope('ovseg'):
-        resize = dict(scale=(18, 12), keep_ratio=True)
+        resize = dict(scale=(72, 48), keep_ratio=True)
         dataset = ImageFolderDataset(str(folder), pipeline=PIPELINE, resize=resize)
     for index in range(len(dataset)):
         sample = dataset[index]
-        assert sample['inputs'].shape == (3, 12, 18)
+        assert sample['inputs'].shape == (3, 48, 72)
         assert 'gt_sem_seg' not in sample['data_samples']
         assert sample['data_samples'].ori_shape == (6, 9)
 

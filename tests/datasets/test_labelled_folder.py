@@ -46,8 +46,8 @@ def test_zero_may_mean_no_class(folder):
 
 
 def test_images_are_resized_and_labels_are_not(folder):
-    sample = build(folder, resize=dict(scale=(6, 4), keep_ratio=True), test_mode=True)[0]
-    assert sample['inputs'].shape == (3, 4, 6)
+    sample = build(folder, resize=dict(scale=(60, 40), keep_ratio=True), test_mode=True)[0]
+    assert sample['inputs'].shape == (3, 40, 60)
     assert sample['data_samples'].gt_sem_seg.data.shape == (1, 2, 3)
 
 

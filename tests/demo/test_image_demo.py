@@ -423,14 +423,14 @@ def test_missing_weights(demo, tmp_path):
 def test_memory_that_runs_out_is_told_and_survived(demo, tmp_path, monkeypatch, caplog):
     from ovseg.segmentors import TrainingFreeSegmentor
 
-    label = TrainingFreeSegmentor.segment_encoding
+    label = TrainingFreeSegmentor.segment
 
-    def label_in_little_memory(self, *args, strip_megabytes, **settings):
-        if strip_megabytes > 100:
+    def label_in_little_memory(self, *args, budget, **settings):
+        if budget.megabytes > 100:
             raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated).')
-        return label(self, *args, strip_megabytes=strip_megabytes, **settings)
+        return label(self, *args, budget=budget, **settings)
 
-    monkeypatch.setattr(TrainingFreeSegmentor, 'segment_encoding', label_in_little_memory)
+    monkeypatch.setattr(TrainingFreeSegmentor, 'segment', label_in_little_memory)
     (tmp_path / 'photos').mkdir()
     for seed in range(2):
         save_noise(tmp_path / 'photos' / f'{seed}.png', seed=seed)

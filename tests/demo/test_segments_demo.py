@@ -20,8 +20,8 @@ image_demo = load_script('image_demo', 'demo')
 def demo(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     torch.save({'model': tiny_ovseg.build(seed=1).to_published()}, 'tiny.pth')
-    inference = {'type': 'AntialiasedResize', 'scale': (128, 64)}
-    Config({'model': tiny_ovseg.config(), 'inference': inference}).dump('tiny.py')
+    resize = {'type': 'AntialiasedResize', 'scale': (128, 64)}
+    Config({'model': tiny_ovseg.config(), 'resize': resize}).dump('tiny.py')
     (tmp_path / 'photos').mkdir()
     for seed in range(2):
         noise = np.random.default_rng(seed).integers(0, 256, (40, 60, 3), dtype=np.uint8)

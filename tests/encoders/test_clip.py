@@ -9,7 +9,6 @@ from tiny_clip_models import RESNET, VIT, tiny_clip
 from ovseg import downloads
 from ovseg.encoders import load_clip
 from ovseg.errors import UserError
-from ovseg.weight_files import read_state_dict
 
 
 def as_openai_archive(model, path):
@@ -51,6 +50,12 @@ def test_every_published_file_format_loads_the_same_weights(kind, tmp_path):
         assert torch.allclose(value, state[key], atol=atol), key
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_weights_that_ship_with_ovseg_are_taken_by_their_name():
+    refused(r'ovseg://tiny_found_scenes do not fit', VIT, 'ovseg://tiny_found_scenes')
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        load_clip(VIT, 'ovseg://nothing')
 
 
 def test_vision_switches_leave_the_text_tower_alone():
@@ -129,25 +134,6 @@ def test_nan_weights_are_refused_by_name(tmp_path):
     state['visual.ln_post.weight'][3] = float('nan')
     torch.save(state, tmp_path / 'nan.pt')
     refused("NaN or infinite values in 'visual.ln_post.weight'", VIT, tmp_path / 'nan.pt')
-
-
-def test_a_pickle_is_never_executed(tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return (open, (str(tmp_path / 'sprung'), 'w'))
-
-    torch.save({'state_dict': Trap()}, tmp_path / 'trap.pt')
-    with pytest.raises(UserError, match='without executing code'):
-        read_state_dict(tmp_path / 'trap.pt')
-    assert not (tmp_path / 'sprung').exists()
-
-
-@pytest.mark.parametrize('content', [b'', b'not weights at all', b'PK\x03\x04 truncated'])
-def test_damaged_files_are_refused_in_one_sentence(tmp_path, content):
-    (tmp_path / 'bad.pt').write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        read_state_dict(tmp_path / 'bad.pt')
-    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_architectures_build_from_dicts_and_reject_unknown_fields():

@@ -8,10 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from ovseg.encoders.clip import load_clip
-from ovseg.encoders.embedded import WEIGHTS, write_embedded
+from ovseg.encoders.embedded import write_embedded
 from ovseg.encoders.tiny import TOKENS, build_tiny_clip
 from ovseg.errors import UserError
-from ovseg.images import Images
 from ovseg.scenes.captions import CAPTION_WORDS, with_article
 from ovseg.scenes.draw import Camera, draw
 from ovseg.scenes.world import (
@@ -23,6 +22,7 @@ from ovseg.scenes.world import (
     Thing,
     sample_scene,
 )
+from ovseg.weight_files import WEIGHTS
 
 NEUTRAL = (1.0, 1.0, 1.0)
 
@@ -38,7 +38,7 @@ def embed(tiny, images, texts):
     pixels = (pixels / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     with torch.inference_mode():
         return (
-            clip.encode(Images(pixels, normalize=True))[0],
+            clip.encode_image(pixels, normalize=True),
             clip.encode_text(tokenizer(texts), normalize=True),
         )
 

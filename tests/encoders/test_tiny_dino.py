@@ -8,13 +8,14 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
-from ovseg.encoders.embedded import WEIGHTS, write_embedded
+from ovseg.encoders.embedded import write_embedded
 from ovseg.encoders.tiny_dino import build_tiny_dino, build_tiny_found
 from ovseg.errors import UserError
 from ovseg.scenes.datasets import class_labels
 from ovseg.scenes.draw import draw
 from ovseg.scenes.found import last_queries_and_keys
 from ovseg.scenes.world import MATERIALS, sample_scene
+from ovseg.weight_files import WEIGHTS
 
 PATCH = 8
 GRID = 24  # patches along a side of a scene of 192 pixels

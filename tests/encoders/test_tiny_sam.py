@@ -9,13 +9,14 @@ from scripts import load_script
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
-from ovseg.encoders.embedded import WEIGHTS, write_embedded
+from ovseg.encoders.embedded import write_embedded
 from ovseg.encoders.sam_architecture import build_sam_architecture
 from ovseg.encoders.tiny_sam import build_tiny_sam
 from ovseg.errors import UserError
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.masks import part_masks
 from ovseg.scenes.world import MATERIALS, sample_scene
+from ovseg.weight_files import WEIGHTS
 
 SMALL = dict(
     image_size=32,

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import pickle
 from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from mmengine.logging import MessageHub
-from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.model import BaseModule
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors.torch import save_file
@@ -18,7 +14,6 @@ from ovseg.engine.checkpoint import (
     install_safe_loading,
     latest_checkpoint,
     load_checkpoint_strict,
-    read_checkpoint,
 )
 from ovseg.errors import UserError
 
@@ -31,13 +26,6 @@ class Touch:
 
     def __reduce__(self):
         return Path.touch, (self.path,)
-
-
-class Reaching:
-    """Asks for an attribute by the one function that Runner checkpoints may name."""
-
-    def __reduce__(self):
-        return getattr, (HistoryBuffer, '__init__')
 
 
 class Model(nn.Module):
@@ -71,32 +59,6 @@ def marker(tmp_path):
     return tmp_path / 'executed'
 
 
-@pytest.mark.parametrize('zipped', [True, False])
-def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path, marker, zipped):
-    content = {'state_dict': {'head.weight': torch.zeros(3, 2)}, 'meta': Touch(marker)}
-    path = save(tmp_path, content, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UserError) as error:
-        read_checkpoint(path)
-    assert str(path) in one_sentence(error)
-    assert not marker.exists()
-    torch.load(path, weights_only=False)
-    assert marker.exists(), 'the file would not have done anything anyway'
-
-
-def test_a_bare_pickle_is_refused_and_not_executed(tmp_path, marker):
-    path = tmp_path / 'model.pth'
-    path.write_bytes(pickle.dumps(Touch(marker)))
-    with pytest.raises(UserError) as error:
-        read_checkpoint(path)
-    one_sentence(error)
-    assert not marker.exists()
-
-
-def test_getattr_reaches_nothing_but_statistics(tmp_path):
-    with pytest.raises(UserError, match='__init__'):
-        read_checkpoint(save(tmp_path, {'x': Reaching()}))
-
-
 def test_mmengine_loads_safely_too_once_told_so(tmp_path, marker, monkeypatch):
     loader = mmengine_checkpoint.CheckpointLoader
     monkeypatch.setattr(loader, '_schemes', loader._schemes.copy())
@@ -110,49 +72,6 @@ def test_mmengine_loads_safely_too_once_told_so(tmp_path, marker, monkeypatch):
     with pytest.raises(UserError):
         mmengine_checkpoint.load_checkpoint(module, str(path))
     assert not marker.exists()
-
-
-def test_what_a_runner_writes_can_be_read(tmp_path):
-    hub = MessageHub.get_instance('test_checkpoint')
-    hub.update_scalar('train/loss', 0.25)
-    hub.update_info('best_score', np.float64(0.5))
-    content = {
-        'meta': {'iter': 3, 'seed': np.int64(7), 'dataset_meta': {'palette': np.eye(3)}},
-        'state_dict': OrderedDict(weight=torch.ones(2)),
-        'message_hub': hub.state_dict(),
-    }
-    found = read_checkpoint(save(tmp_path, content))
-    assert found['meta']['seed'] == 7
-    np.testing.assert_array_equal(found['meta']['dataset_meta']['palette'], np.eye(3))
-    losses = found['message_hub']['log_scalars']['train/loss']
-    assert losses.current() == 0.25 and losses.statistics('mean') == 0.25
-    assert found['message_hub']['runtime_info']['best_score'] == 0.5
-
-
-@pytest.mark.parametrize('place', ['core', '_core'])
-def test_files_of_either_numpy_can_be_read(tmp_path, place):
-    path = save(tmp_path, {'value': np.float64(1.5)}, _use_new_zipfile_serialization=False)
-    data = path.read_bytes()
-    for name in (b'numpy._core.multiarray', b'numpy.core.multiarray'):
-        data = data.replace(b'c' + name, b'cnumpy.' + place.encode() + b'.multiarray')
-    path.write_bytes(data)
-    assert read_checkpoint(path)['value'] == 1.5
-
-
-@pytest.mark.parametrize('content', [b'', b'no checkpoint', b'PK\x03\x04 cut off'])
-@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
-def test_damaged_files(tmp_path, content, suffix):
-    path = tmp_path / f'model{suffix}'
-    path.write_bytes(content)
-    with pytest.raises(UserError) as error:
-        read_checkpoint(path)
-    assert str(path) in one_sentence(error)
-
-
-def test_a_missing_file_suggests_its_neighbour(tmp_path):
-    save(tmp_path, {}, 'iter_4000.pth')
-    with pytest.raises(FileNotFoundError, match="does not exist.*Did you mean '.*iter_4000.pth'"):
-        read_checkpoint(tmp_path / 'iter_400.pth')
 
 
 @pytest.mark.parametrize('form', ['plain', 'wrapped', 'detectron2', 'parallel', 'safetensors'])

@@ -6,17 +6,17 @@ import os
 import pytest
 import torch
 from mmengine.config import Config
-from scripts import ROOT, own_words, run_python
+from scripts import own_words, run_python
 
 import ovseg.engine.distributed as distributed
 from ovseg.engine.launch import (
     add_common_arguments,
     build_runner,
-    find_config,
     load_config,
     need_parts,
 )
 from ovseg.errors import UserError
+from ovseg.images import resize_rule_of
 
 
 def arguments(config, *words):
@@ -68,16 +68,26 @@ def test_config_that_is_not_python(tmp_path):
         load_config(arguments(path))
 
 
-def test_configs_are_found_below_configs_and_near_ones_suggested():
-    expected = ROOT / 'configs' / '_base_' / 'default_runtime.py'
-    for name in ('_base_/default_runtime.py', 'configs/_base_/default_runtime.py'):
-        assert find_config(name).resolve() == expected
-    name = 'maskclip_vit-b16_openai_voc20'
-    expected = ROOT / 'configs' / 'maskclip' / f'{name}.py'
-    for form in (f'maskclip/{name}', f'{name}.py', name, str(expected)):
-        assert find_config(form).resolve() == expected
-    with pytest.raises(FileNotFoundError, match=f"Did you mean '(maskclip/)?{name}.py'"):
-        find_config('configs/maskclip/maskclip_vit-b16_openai_voc200.py')
+@pytest.mark.parametrize(
+    'words', [('maskclip_tiny', '--on', 'scenes_phrases'), ('maskclip_tiny_scenes_phrases.py',)]
+)
+def test_the_data_set_is_chosen_by_name_and_names_the_folder(words):
+    config = load_config(arguments(*words))
+    assert config.test_dataloader.dataset.type == 'ScenesPhrasesDataset'
+    assert config.work_dir == os.path.join('work_dirs', 'maskclip_tiny_scenes_phrases')
+
+
+def test_a_model_of_the_zoo_runs_on_the_first_data_set_of_its_config():
+    assert load_config(arguments('trident-vit-b16')).on == 'voc20'
+    assert load_config(arguments('trident-vit-b16', '--on', 'ade20k')).on == 'ade20k'
+    with pytest.raises(FileNotFoundError, match='config trident-vit-b17 .*Did you mean'):
+        load_config(arguments('trident-vit-b17'))
+
+
+@pytest.mark.parametrize('key', ['resize.scale', 'test_dataloader.dataset.resize.scale'])
+def test_an_override_of_the_resize_rule_holds_everywhere(key):
+    config = load_config(arguments('maskclip_tiny', '--cfg-options', f'{key}=(96,96)'))
+    assert tuple(resize_rule_of(config).scale) == (96, 96)
 
 
 def test_a_config_without_data_says_so():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +10,7 @@ from torch import nn
 
 from ovseg.engine import OVSegTTA, augmented_pipeline
 from ovseg.errors import UserError
+from ovseg.segmentors import Segmentor
 
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
@@ -19,19 +19,8 @@ PIPELINE = [
 ]
 
 
-@dataclass(frozen=True)
-class Settings:
-    save_logits: bool = False
-
-
 class Echo(nn.Module):
     """Predicts its input: (K, H, W) scores."""
-
-    def __init__(self, vocabulary=None, gives_log_probabilities=False):
-        super().__init__()
-        self.vocabulary = vocabulary
-        if gives_log_probabilities:
-            self.inference_settings = Settings()
 
     def test_step(self, data):
         samples = []
@@ -41,6 +30,21 @@ class Echo(nn.Module):
             sample.pred_sem_seg = PixelData(data=scores.argmax(0, keepdim=True))
             samples.append(sample)
         return samples
+
+
+class EchoOfLogarithms(Segmentor):
+    """One of ours predicts its input as logarithms of probabilities, on request."""
+
+    encode = scores = build_classifier = extract_feat = loss = protocol = None
+    device = torch.device('cpu')
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.words = SimpleNamespace(vocabulary=vocabulary)
+
+    def predict(self, inputs, data_samples=None, keep_scores=None):
+        assert keep_scores
+        return Echo().test_step({'inputs': inputs})
 
 
 def labels(module, versions):
@@ -69,9 +73,8 @@ def test_log_probabilities_are_not_normalised_again():
     # Shares of the best word of each class: they need not sum to 1.
     shares = torch.tensor([[[0.30], [0.10]], [[0.05], [0.20]]])[..., None]
     rejecting = SimpleNamespace(background_index=1, rejection=SimpleNamespace(threshold=0.2))
-    module = Echo(rejecting, gives_log_probabilities=True)
+    module = EchoOfLogarithms(rejecting)
     assert labels(module, [[part.log()] for part in shares])[0].item() == 1
-    assert module.inference_settings.save_logits
     rejecting.rejection.threshold = 0.1
     assert labels(module, [[part.log()] for part in shares])[0].item() == 0
 
@@ -122,6 +125,22 @@ def test_pipeline_scales_the_rule_of_the_protocol(in_pipeline):
     assert all(step['keep_ratio'] for step in resizes)
     assert [step['prob'] for step in flips] == [0.0, 1.0]
     assert [loading[0]['type'], packing[0]['type']] == ['LoadSegLabels', 'PackSegInputs']
+
+
+def test_one_version_is_decided_by_the_model_itself():
+    class Refining(Echo):
+        def test_step(self, data):
+            samples = super().test_step(data)
+            for sample in samples:
+                sample.pred_sem_seg.data[...] = 7
+            return samples
+
+    assert labels(Refining(), [[torch.zeros(2, 1, 1)]])[0].tolist() == [[[7]]]
+
+
+def test_pipeline_without_mirror_images():
+    flips = branches(augmented_pipeline(PIPELINE, ratios=(1.0,), flip=False))[1]
+    assert [step['prob'] for step in flips] == [0.0]
 
 
 def test_pipeline_without_a_rule_scales_the_image():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +35,7 @@ def check_path(path: str | Path) -> Iterator[Report]:
 
     Raises:
         UserError: nothing to check there.
+        FileNotFoundError: a file of weights that a case needs is not beside it.
     """
     path = Path(path)
     if not path.exists():
@@ -46,12 +48,24 @@ def check_path(path: str | Path) -> Iterator[Report]:
         checks = [(name, check) for name in sets if (check := _check(name, file))]
         if len(checks) == 1:
             report = Report(read(file), str(file))
-            checks[0][1](report.case, file.parent)
+            _run(checks[0][1], report, file)
             report.miss_unseen()
         else:
             report = Report({}, str(file))
             report.lines.append(_without_check(file, sets, path.is_dir()))
         yield report
+
+
+def _run(check: Check, report: Report, file: Path) -> None:
+    """Runs a check; where it stops, its file fails, and other files are still checked."""
+    try:
+        check(report.case, file.parent)
+    except FileNotFoundError:  # another file of the case: nothing of this one can be checked
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        detail = f'the check stopped: {type(error).__name__}: {error}'
+        report.lines.append(Line(file.name, 'FAILED', detail))
 
 
 def golden_folders(path: str | Path) -> tuple[list[Path], list[str]]:

@@ -164,6 +164,12 @@ class Case:
         self.report.use(self._path(key))
         return self.content[key]
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """An input of the case, or `default` where it has none."""
+        if key not in self:
+            return default
+        return self[key]
+
     def __contains__(self, key: str | int) -> bool:
         if isinstance(self.content, list | tuple):
             return key in range(len(self.content))

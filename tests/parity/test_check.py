@@ -133,6 +133,19 @@ def test_a_method_not_built_yet_is_listed_in_a_folder_and_fails_when_asked_for(
     assert not by_name.passed
 
 
+def test_a_check_that_stops_fails_its_file_and_the_next_one_is_checked(tmp_path, capsys):
+    torch.save({'cases': [{'img': 'no image'}]}, tmp_path / 'maskclip_plus.pt')
+    shutil.copy(GOLDEN / 'preprocess.pt', tmp_path)
+    stopped, whole = check_path(tmp_path)
+    assert [(line.name, line.status) for line in stopped.lines] == [
+        ('maskclip_plus.pt', 'FAILED'),
+        ('cases.0.img', 'missing'),
+    ]
+    assert "the check stopped: KeyError: 'feat_in'" in stopped.text()
+    assert 'Traceback' in capsys.readouterr().err
+    assert whole.passed
+
+
 def test_nothing_to_check_is_an_error(tmp_path):
     with pytest.raises(UserError, match='holds no .pt file'):
         list(check_path(tmp_path))

@@ -11,6 +11,7 @@ from scripts import ROOT
 from torch.nn import functional as F
 
 from ovseg.encoders import CLIPVisionTransformer, CLIPViTEncoder, load_clip
+from ovseg.images import Images
 from parity import check_path
 from parity.golden import read
 from parity.report import Report
@@ -207,8 +208,8 @@ def test_corrclips_alpha_is_the_share_of_the_images_own_scores(corrclip, alpha, 
 
     def scores(model):
         with torch.no_grad():
-            encoding = model.encode_image(inputs, [image])
-            return model.segment_encoding(encoding, (112, 112), classifier, with_scores=True)[1]
+            encoding = model.encode(Images(inputs, [image]))[0]
+        return model.segment(encoding, (112, 112), classifier, keep_scores=True).scores
 
     same = torch.allclose(scores(supported), scores(plain), atol=1e-5)
     assert same == (alpha == 1.0)

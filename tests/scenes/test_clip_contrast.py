@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from ovseg.encoders.tiny import build_tiny_clip
 from ovseg.errors import UserError
-from ovseg.images import Images
 from ovseg.scenes import CLIPContrast
 from ovseg.scenes.captions import CAPTION_WORDS
 from ovseg.training.losses import contrastive_loss
@@ -154,7 +153,7 @@ def test_a_checkpoint_is_exported_and_loads(tmp_path):
         scaled = images / 255 - torch.tensor(mean).view(3, 1, 1)
         pixels = scaled / torch.tensor(std).view(3, 1, 1)
         got = (
-            clip.encode(Images(pixels, normalize=True))[0],
+            clip.encode_image(pixels, normalize=True),
             clip.encode_text(tokenizer(captions), normalize=True),
         )
     for ours, theirs in zip(got, expected, strict=True):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmengine.config import Config
 from scene_predictions import scene_accuracy
-from scripts import ROOT
 
 from ovseg.apis.building import build_model
-from ovseg.encoders.embedded import WEIGHTS
+from ovseg.config_files import read_config
+from ovseg.weight_files import WEIGHTS
 
 SCENES = 8
 
@@ -24,7 +23,7 @@ def test_pooling_by_learned_correlations_is_better_than_none():
 def test_the_weights_are_small_and_finite():
     path = WEIGHTS / 'clip_dinoiser_tiny_scenes.safetensors'
     assert path.stat().st_size < 200_000
-    config = Config.fromfile(ROOT / 'configs/clip_dinoiser/clip_dinoiser_tiny_images.py')
+    config = read_config('clip_dinoiser_tiny', on='images')
     guide = build_model(config).guide
     assert all(torch.isfinite(value).all() for value in guide.state_dict().values())
     assert guide.gamma == 0.7 and guide.obj_proj.kernel_size == (3, 3)

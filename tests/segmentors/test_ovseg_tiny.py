@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmengine.config import Config
 from scene_predictions import scene_predictions
 from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter
-from ovseg.encoders.embedded import WEIGHTS
+from ovseg.config_files import read_config
 from ovseg.scenes.datasets import CLASSES
+from ovseg.weight_files import WEIGHTS
 
 SCENES = 12
 
@@ -18,7 +18,7 @@ SCENES = 12
 def unseen_accuracy(**settings):
     """Share of the pixels of unseen classes that get the right name, on a few val scenes."""
     predicted, labelled = scene_predictions('ovseg/ovseg', SCENES, **settings)
-    names = Config.fromfile(ROOT / 'configs/ovseg/ovseg_tiny_scenes.py').unseen
+    names = read_config('ovseg_tiny.py').unseen
     is_unseen = torch.isin(labelled, torch.tensor([CLASSES.index(name) for name in names]))
     return (predicted == labelled)[is_unseen].float().mean().item()
 

@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_explained(world, tmp_path, capsys):
     out = tmp_path / 'out.pth'
     assert run_tool('export', 'ovseg-clip', world / 'ft.py', world / 'mpt.pth', out) == 2
     assert 'frozen_clip_checksum' in capsys.readouterr().err
-    config = ROOT / 'configs/maskclip/maskclip_tiny_scenes.py'
+    config = ROOT / 'configs/maskclip/maskclip_tiny.py'
     assert run_tool('export', 'ovseg-clip', config, world / 'ft.pth', out) == 2
     assert 'no config of a MaskAdaptation' in capsys.readouterr().err
     words = [world / 'ft.py', world / 'ft.pth', out, '--into']

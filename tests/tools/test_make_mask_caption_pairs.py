@@ -93,7 +93,7 @@ def test_regions_may_come_from_a_trained_maskformer(world):
     settings = tiny_ovseg.maskformer_config()
     torch.save(tiny_ovseg.build(seed=1, **settings).state_dict(), world / 'iter_2.pth')
     config = world / 'maskformer.py'
-    Config({'model': settings, 'inference': {'scale': (64, 48)}}).dump(config)
+    Config({'model': settings, 'resize': {'scale': (64, 48)}}).dump(config)
     arguments = [world / 'images', world / 'captions.json', world / 'out']
     options = ['--words', WORDS, '--clip', 'tiny_clip_scenes', 'embedded', '--templates', 'single']
     source = ['--maskformer', config, world / 'iter_2.pth', '--device', 'cpu']

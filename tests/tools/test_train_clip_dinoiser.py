@@ -177,7 +177,7 @@ def test_a_file_without_the_two_layers_is_not_exported(tmp_path, capsys):
 def test_a_guide_without_weights_is_not_tested(config, tmp_path, capsys):
     test = tmp_path / 'test.py'
     test.write_text(
-        f'_base_ = {str(ROOT / "configs/clip_dinoiser/clip_dinoiser_vit-b16_laion2b_voc20.py")!r}\n'
+        f'_base_ = {str(ROOT / "configs/clip_dinoiser/clip_dinoiser_vit-b16_laion2b.py")!r}\n'
         'model = dict(guide=dict(weights=None))\n',
         encoding='utf-8',
     )

@@ -15,7 +15,7 @@ from tiny_clip_models import RESNET, VIT
 
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.encoders import load_clip
-from ovseg.engine.checkpoint import load_checkpoint_strict, read_checkpoint
+from ovseg.engine import load_checkpoint_strict, read_checkpoint
 from ovseg.errors import UserError
 from ovseg.training import MaskAdaptation
 from ovseg.training.losses import contrastive_loss

@@ -7,7 +7,6 @@ from tiny_clip_models import tiny_clip
 from torch.nn import functional as F
 
 from ovseg.encoders import load_clip
-from ovseg.images import Images
 from ovseg.scenes.demo import demo_scene
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.world import MATERIALS, OBJECTS
@@ -39,7 +38,7 @@ def test_every_noun_gets_its_most_similar_region():
         pixels = alone.image[None] / 255 - torch.tensor(clip.mean).view(3, 1, 1)
         pixels = pixels / torch.tensor(clip.std).view(3, 1, 1)
         with torch.no_grad():
-            features[query] = F.normalize(clip.model.encode(Images(pixels))[0], dim=-1)[0]
+            features[query] = F.normalize(clip.model.encode_image(pixels), dim=-1)[0]
     for region in named:
         tokens = clip.tokenizer([f'a photo of a {region.noun}.'])
         with torch.no_grad():

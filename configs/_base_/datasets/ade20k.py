@@ -1,6 +1,7 @@
 """ADE20K val, 150 classes."""
 
 _base_ = './label_maps.py'
+on = 'ade20k'
 data_root = 'data/ade/ADEChallengeData2016'
 test_dataloader = dict(
     dataset=dict(
@@ -9,3 +10,5 @@ test_dataloader = dict(
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
     )
 )
+# For training.
+training = dict(data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'))

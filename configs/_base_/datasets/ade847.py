@@ -1,6 +1,7 @@
 """ADE20K full release val, 847 classes."""
 
 _base_ = './label_maps.py'
+on = 'ade847'
 data_root = 'data/ade/ADE20K_2021_17_01'
 test_dataloader = dict(
     dataset=dict(

@@ -1,6 +1,7 @@
 """COCO 2017 val, 80 things and background."""
 
 _base_ = './label_maps.py'
+on = 'coco_object'
 data_root = 'data/coco_stuff164k'
 test_dataloader = dict(
     dataset=dict(

@@ -1,6 +1,7 @@
 """COCO-Stuff 164k val, 171 classes."""
 
 _base_ = './label_maps.py'
+on = 'coco_stuff164k'
 data_root = 'data/coco_stuff164k'
 test_dataloader = dict(
     dataset=dict(
@@ -9,3 +10,5 @@ test_dataloader = dict(
         data_prefix=dict(img_path='images/val2017', seg_map_path='annotations/val2017'),
     )
 )
+# For training.
+training = dict(data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'))

@@ -1,6 +1,7 @@
 """Pascal Context val, all 459 classes."""
 
 _base_ = './label_maps.py'
+on = 'context459'
 data_root = 'data/VOCdevkit/VOC2010'
 test_dataloader = dict(
     dataset=dict(

@@ -1,7 +1,8 @@
 """ADE20K for DenseCLIP: crops of 512 x 512 pixels; val with its shorter side at 512."""
 
-_base_ = '../protocols/maskclip_ade20k.py'
+_base_ = './ade20k.py'
 
+resize = dict(scale=(2048, 512), keep_ratio=True)
 train_dataloader = dict(
     batch_size=4,  # on each of 8 GPUs
     num_workers=4,
@@ -9,8 +10,8 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ADE20K150Dataset',
-        data_root='data/ade/ADEChallengeData2016',
-        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+        data_root=_base_.data_root,
+        **_base_.training,
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='LoadSegLabels'),
@@ -22,10 +23,11 @@ train_dataloader = dict(
         ],
     ),
 )
-val_dataloader = {{_base_.test_dataloader}}
+val_dataloader = dict(
+    _base_.test_dataloader, dataset=dict(_base_.test_dataloader.dataset, resize=resize)
+)
+test_dataloader = val_dataloader
 val_evaluator = {{_base_.test_evaluator}}
 val_cfg = dict(type='ValLoop')
 # Sizes of --tta, each also mirrored, as released.
 tta_ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
-# For single pictures (demo/image_demo.py).
-inference = dict(scale=(2048, 512), keep_ratio=True)

@@ -9,4 +9,3 @@ pipeline[3].crop_size = (640, 640)
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(resize=resize))
 test_dataloader = dict(dataset=dict(resize=resize))
-inference = resize

@@ -1,7 +1,9 @@
 """Scenes for closed classes: fresh scenes with all their labels, at their full size."""
 
-_base_ = '../protocols/scenes.py'
+_base_ = './scenes.py'
 
+# The pictures at their size, and others so that objects are as large.
+resize = dict(scale=(384, 192), keep_ratio=True)
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -20,7 +22,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = _base_.test_dataloader
-val_dataloader.dataset.resize = None
+val_dataloader.dataset.resize = resize
 test_dataloader = val_dataloader
 val_evaluator = dict(type='OVIoUMetric')
 val_cfg = dict(type='ValLoop')

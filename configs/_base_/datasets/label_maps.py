@@ -1,8 +1,7 @@
 """What testing on every data set with label maps has in common.
 
-A data set's file adds its class and folders. A protocol adds its resize rule and nothing else:
-`test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 512), keep_ratio=True)))`.
-Labels load after the resize, so predictions are compared at the image's own size.
+A data set's file adds its name for `--on`, its class and its folders; a protocol adds the resize
+rule. Labels load after the resize, so predictions are compared at the image's own size.
 """
 
 test_dataloader = dict(

@@ -52,4 +52,4 @@ val_dataloader = dict(
 val_evaluator = dict(type='OVIoUMetric')
 val_cfg = dict(type='ValLoop')
 # For single pictures (demo/image_demo.py).
-inference = dict(scale=scale, keep_ratio=True)
+resize = dict(scale=scale, keep_ratio=True)

@@ -9,8 +9,8 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='COCOStuff164kDataset',
-        data_root='data/coco_stuff164k',
-        data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'),
+        data_root=_base_.data_root,
+        **_base_.training,
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='LoadSegLabels'),

@@ -1,12 +1,10 @@
 """Scenes for OVSeg: eleven classes to learn from; six are in no picture of the training."""
 
-_base_ = '../protocols/scenes.py'
+_base_ = './scenes.py'
 
-unseen = ['sand', 'brick wall', 'donut', 'flower', 'mushroom', 'kite']
-seen = [
-    *['sky', 'grass', 'water', 'snow', 'wooden floor'],
-    *['star', 'heart', 'ball', 'fish', 'leaf', 'target'],
-]
+seen = [word for word in _base_.words if word not in _base_.unseen]
+# The pictures at their size, and others so that objects are as large.
+resize = dict(scale=(384, 192), keep_ratio=True)
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -17,7 +15,7 @@ train_dataloader = dict(
         num_scenes=5000,
         size=(192, 192),
         metainfo=dict(classes=seen),
-        without=unseen,
+        without=_base_.unseen,
         pipeline=[
             dict(type='LoadScene'),
             dict(type='LoadSceneLabels'),
@@ -26,7 +24,7 @@ train_dataloader = dict(
         ],
     ),
 )
-test_dataloader = dict(dataset=dict(resize=None))
+test_dataloader = dict(dataset=dict(resize=resize))
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -34,9 +32,9 @@ val_dataloader = dict(
     dataset=dict(
         **{
             **_base_.test_dataloader.dataset,
-            'resize': None,
+            'resize': resize,
             'metainfo': dict(classes=seen),
-            'without': unseen,
+            'without': _base_.unseen,
             'num_scenes': 100,
         }
     ),

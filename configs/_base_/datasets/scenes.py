@@ -1,5 +1,12 @@
 """Scenes val: 200 procedural scenes of 192 x 192 pixels, seven materials and ten objects."""
 
+on = 'scenes'
+words = [
+    *['sky', 'grass', 'sand', 'water', 'snow', 'brick wall', 'wooden floor'],
+    *['star', 'heart', 'ball', 'donut', 'flower', 'fish', 'mushroom', 'kite', 'leaf', 'target'],
+]
+# What the training of tiny models that propose masks leaves out (configs/ovseg).
+unseen = ['sand', 'brick wall', 'donut', 'flower', 'mushroom', 'kite']
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,

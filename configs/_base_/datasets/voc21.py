@@ -1,6 +1,7 @@
 """VOC 2012 val with background."""
 
 _base_ = './label_maps.py'
+on = 'voc21'
 data_root = 'data/VOCdevkit/VOC2012'
 test_dataloader = dict(
     dataset=dict(
@@ -9,4 +10,9 @@ test_dataloader = dict(
         ann_file='ImageSets/Segmentation/val.txt',
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
     )
+)
+# For training: trainaug, 10582 images.
+training = dict(
+    ann_file='ImageSets/Segmentation/trainaug.txt',
+    data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug'),
 )

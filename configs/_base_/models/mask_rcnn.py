@@ -1,5 +1,5 @@
 # Mask R-CNN of mmdet's 1x recipe behind a feature pyramid of 256 channels, without backbone; for
-# models/mask_rcnn_*.py. CLIP's constants in the place of ImageNet's.
+# configs of detectors. CLIP's constants in the place of ImageNet's.
 mask_rcnn = dict(
     data_preprocessor=dict(
         _scope_='mmdet',

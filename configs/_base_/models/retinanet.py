@@ -1,5 +1,5 @@
 # RetinaNet of mmdet's 1x recipe behind a feature pyramid of 256 channels, without backbone; for
-# models/retinanet_*.py. CLIP's constants in the place of ImageNet's.
+# configs of detectors. CLIP's constants in the place of ImageNet's.
 retinanet = dict(
     data_preprocessor=dict(
         _scope_='mmdet',

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ovseg.encoders.dense import TextAlignedFeatures
-from ovseg.encoders.text_context import tokenize_names
+from ovseg.encoders.text_context import ContextTextEncoder, tokenize_names
 from ovseg.errors import UserError
 from ovseg.registry import build_part
 from ovseg.text.fingerprint import version_of
@@ -24,7 +24,6 @@ from ovseg.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from ovseg.encoders.text_context import ContextTextEncoder
     from ovseg.training.heads.context_decoder import ContextDecoder
 
 # So small that training starts from CLIP's own text embeddings.

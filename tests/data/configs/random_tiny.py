@@ -1,5 +1,5 @@
 # A CLIP of a few thousand parameters with random weights: for tests of everything around it.
-inference = dict(scale=(256, 64), keep_ratio=True)
+resize = dict(scale=(256, 64), keep_ratio=True)
 model = dict(
     type='TrainingFreeSegmentor',
     clip=dict(

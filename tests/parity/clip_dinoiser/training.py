@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from ovseg.affinity.correlation import patch_correlation
-from ovseg.apis.zoo import find_config
+from ovseg.config_files import read_config
 from ovseg.registry import PARAM_SCHEDULERS
 from ovseg.segmentors import CLIPDINOiser
 from ovseg.training.losses import correlation_loss, foreground_loss
@@ -25,7 +24,7 @@ _SCHEDULE = '_base_/schedules/clip_dinoiser_100e.py'
 def check_training(file: Case, folder: Path) -> None:
     """Training steps, with the optimizer and schedule of the config."""
     file.use('epochs')
-    config = Config.fromfile(find_config(_SCHEDULE))
+    config = read_config(_SCHEDULE)
     with golden_model(folder, teacher=True) as model, DefaultScope.overwrite_default_scope('ovseg'):
         file.compare_weights('init', model.guide.state_dict())
         wrapper = build_optim_wrapper(model.train(), config.optim_wrapper)

@@ -33,7 +33,8 @@ def check_matcher(file: Case, folder: Path) -> None:
     config.use('num_classes')
     config.compare(EXACT, focal_alpha=FOCAL_ALPHA, focal_gamma=FOCAL_GAMMA)
     # Ours lists the layers as they run, theirs the last one first.
-    layers = [*inputs['aux_outputs'], {key: inputs[key] for key in ('pred_logits', 'pred_masks')}]
+    last = {key: inputs[key] for key in ('pred_logits', 'pred_masks')}
+    layers = [*inputs.get('aux_outputs', []), last]
     logits, masks = (
         torch.stack([layer[key] for layer in layers]).requires_grad_()
         for key in ('pred_logits', 'pred_masks')

@@ -93,7 +93,7 @@ def resized_bgr(image: np.ndarray, size: tuple[int, int]) -> Tensor:
 def classifier_of(case: Case) -> Classifier:
     """The classifier that a case states."""
     index = torch.tensor(case['query_idx'])
-    area = float(case['area_thd']) if 'area_thd' in case else 0.0
+    area = float(case.get('area_thd', 0.0))
     return Classifier(
         weight=case['query_features'],
         class_index=index,

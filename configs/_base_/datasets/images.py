@@ -1,0 +1,4 @@
+"""No data set: any images, and words that the user gives."""
+
+on = 'images'
+words = None

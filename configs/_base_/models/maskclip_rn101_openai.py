@@ -1,3 +1,0 @@
-_base_ = './maskclip_resnet.py'
-
-model = dict(clip=dict(model='RN101-quickgelu', pretrained='openai'))

@@ -1,3 +1,0 @@
-_base_ = './maskclip_resnet.py'
-
-model = dict(clip=dict(model='RN50x4-quickgelu', pretrained='openai'))

@@ -1,3 +1,0 @@
-_base_ = './maskclip_vit.py'
-
-model = dict(clip=dict(model='ViT-B-32-quickgelu', pretrained='openai'))

@@ -1,3 +1,0 @@
-_base_ = '../datasets/context59.py'
-
-test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 448), keep_ratio=True)))

@@ -1,5 +1,0 @@
-_base_ = '../datasets/cityscapes.py'
-
-vocabulary = dict(dataset='cityscapes', protocol='sclip')
-mode = 'slide'
-test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 560), keep_ratio=True)))

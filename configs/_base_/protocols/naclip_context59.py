@@ -1,5 +1,0 @@
-_base_ = '../datasets/context59.py'
-
-vocabulary = dict(dataset='context59', protocol='sclip')
-mode = 'slide'
-test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 336), keep_ratio=True)))

@@ -1,9 +1,0 @@
-_base_ = '../datasets/context60.py'
-
-vocabulary = dict(
-    dataset='context60',
-    protocol='sclip',
-    rejection=dict(kind='class_zero', threshold=0.1),
-)
-mode = 'slide'
-test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 336), keep_ratio=True)))

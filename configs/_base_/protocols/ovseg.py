@@ -1,0 +1,17 @@
+# OVSeg's published settings: how much the regions count against the proposals' own classes. The
+# images of ADE-847 are those that its preparation shrank to 512 pixels.
+_base_ = ['../datasets/{{$OVSEG_ON:voc20}}.py', '../default_runtime.py']
+
+published = dict(
+    voc20=dict(weight=0.45),
+    context59=dict(weight=0.6, words=dict(in_label_order=True)),  # OVSeg lists them in another
+    context459=dict(weight=0.6),
+    ade20k=dict(weight=0.7),
+    ade847=dict(weight=0.7),
+    images=dict(weight=0.7),
+)
+row, on_choices = published[_base_.on], list(published)
+settings = dict(ensemble=dict(weight=row['weight']))
+if _base_.on != 'images':
+    settings['vocabulary'] = dict(dataset=_base_.on, protocol='ovseg', **row.get('words', {}))
+del published, row

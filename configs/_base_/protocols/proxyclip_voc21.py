@@ -1,9 +1,0 @@
-_base_ = '../datasets/voc21.py'
-
-vocabulary = dict(
-    dataset='voc21',
-    protocol='proxyclip',
-    rejection=dict(kind='class_zero', threshold=0.2),
-)
-crop_size = (336, 336)
-test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 336), keep_ratio=True)))

@@ -1,5 +1,0 @@
-_base_ = '../datasets/voc20.py'
-
-vocabulary = dict(dataset='voc20', protocol='sclip')
-logit_scale = 40
-test_dataloader = dict(dataset=dict(resize=dict(scale=(2048, 336), keep_ratio=True)))

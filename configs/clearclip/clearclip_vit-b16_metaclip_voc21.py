@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/clearclip_vit-b16_metaclip.py',
-    '../_base_/protocols/clearclip_voc21.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=_base_.vocabulary, test_cfg=dict(crop_size=_base_.crop_size))

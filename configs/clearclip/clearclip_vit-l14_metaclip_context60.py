@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/clearclip_vit-l14_metaclip.py',
-    '../_base_/protocols/clearclip_context60.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=_base_.vocabulary, test_cfg=dict(crop_size=_base_.crop_size))

@@ -1,4 +1,0 @@
-# For any images: the words come from the command line or set_vocabulary.
-_base_ = ['../_base_/models/clearclip_vit-l14_metaclip.py', '../_base_/default_runtime.py']
-
-inference = dict(scale=(2048, 448), keep_ratio=True)

@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/clip_vit-b16_openai.py',
-    '../_base_/protocols/clearclip_coco_object.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=_base_.vocabulary, test_cfg=dict(crop_size=_base_.crop_size))

@@ -1,0 +1,4 @@
+# Regions by SAM on every data set, not from the published region maps.
+_base_ = ['../_base_/models/corrclip.py', '../_base_/protocols/corrclip.py']
+
+model = dict(clip=dict(model='ViT-H-14', pretrained='laion2b_s32b_b79k'), **_base_.settings)

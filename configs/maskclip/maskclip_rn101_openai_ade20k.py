@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/maskclip_rn101_openai.py',
-    '../_base_/protocols/maskclip_ade20k.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=dict(dataset='ade20k', protocol='maskclip'))

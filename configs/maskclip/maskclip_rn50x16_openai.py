@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/maskclip_resnet.py', '../_base_/protocols/maskclip.py']
+
+model = dict(clip=dict(model='RN50x16-quickgelu', pretrained='openai'), **_base_.settings)

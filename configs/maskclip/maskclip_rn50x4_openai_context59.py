@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/maskclip_rn50x4_openai.py',
-    '../_base_/protocols/maskclip_context59.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=dict(dataset='context59', protocol='maskclip'))

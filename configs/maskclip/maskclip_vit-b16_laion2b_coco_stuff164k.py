@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/maskclip_dinoiser_vit-b16_laion2b.py',
-    '../_base_/protocols/dinoiser_coco_stuff164k.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=dict(dataset='coco_stuff164k', protocol='clip_dinoiser'))

@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/maskclip_vit-b32_openai.py',
-    '../_base_/protocols/maskclip_ade847.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=dict(dataset='ade847', protocol='ovseg'))

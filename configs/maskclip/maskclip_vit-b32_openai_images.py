@@ -1,4 +1,0 @@
-# For any images: the words come from the command line or set_vocabulary.
-_base_ = ['../_base_/models/maskclip_vit-b32_openai.py', '../_base_/default_runtime.py']
-
-inference = dict(scale=(2048, 512), keep_ratio=True)

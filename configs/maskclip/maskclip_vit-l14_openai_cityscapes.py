@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/maskclip_vit-l14_openai.py',
-    '../_base_/protocols/maskclip_cityscapes.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=dict(dataset='cityscapes', protocol='maskclip'))

@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/naclip_vit-b16_openai.py',
-    '../_base_/protocols/naclip_context60.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=_base_.vocabulary, test_cfg=dict(mode=_base_.mode))

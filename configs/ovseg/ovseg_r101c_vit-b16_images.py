@@ -1,4 +1,0 @@
-# For any images: the words come from the command line or set_vocabulary.
-_base_ = ['../_base_/models/ovseg_r101c_vit-b16.py', '../_base_/default_runtime.py']
-
-inference = _base_.resize

@@ -1,7 +1,0 @@
-_base_ = [
-    '../_base_/models/ovseg_r101c_vit-b16.py',
-    '../_base_/protocols/ovseg_voc20.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=_base_.vocabulary, ensemble=_base_.ensemble)
-test_dataloader = dict(dataset=dict(resize=_base_.resize))

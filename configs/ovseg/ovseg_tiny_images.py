@@ -1,6 +1,0 @@
-# For drawings like those of Scenes: the words come from the command line or set_vocabulary.
-_base_ = ['../_base_/models/ovseg_tiny.py', '../_base_/default_runtime.py']
-
-load_from = 'ovseg://ovseg_tiny_scenes'
-# Objects are as large as in training.
-inference = dict(scale=(384, 192), keep_ratio=True)

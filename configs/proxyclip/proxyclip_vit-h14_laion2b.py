@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/proxyclip.py', '../_base_/protocols/proxyclip.py']
+
+model = dict(clip=dict(model='ViT-H-14', pretrained='laion2b_s32b_b79k'), **_base_.settings)

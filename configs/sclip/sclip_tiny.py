@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/sclip.py', '../_base_/protocols/tiny.py']
+
+model = _base_.settings

@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/sclip_vit-b16_openai.py',
-    '../_base_/protocols/sclip_cityscapes.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(vocabulary=_base_.vocabulary, text=dict(logit_scale=_base_.logit_scale))

@@ -1,0 +1,246 @@
+"""The models of the zoo: what their weights are and under which licence they stand."""
+
+from __future__ import annotations
+
+from ovseg.zoo.entry import ModelEntry
+
+DEFAULT_MODEL = 'maskclip-tiny'
+
+_MASKCLIP_README = 'MaskCLIP (ECCV 2022), README of chongzhou96/MaskCLIP, no refinement'
+_FLOSS_README = "CLIP-DINOiser's MaskCLIP, README of yasserben/FLOSS"
+_SCLIP_README = 'SCLIP (ECCV 2024), README of wangf3014/SCLIP, default settings'
+_CLEARCLIP_README = 'ClearCLIP (ECCV 2024), README of mc-lan/ClearCLIP'
+_NACLIP_README = 'NACLIP (WACV 2025), README of sinahmr/NACLIP, with PAMR'
+_PROXYCLIP_SOURCE = "ProxyCLIP (ECCV 2024), quoted by Trident's main table"
+_CORRCLIP_README = 'CorrCLIP (ICCV 2025), README of zdk258/CorrCLIP, with region maps by SAM 2'
+_TRIDENT_README = 'Trident (ICCV 2025), README of YuHengsss/Trident'
+_OPENAI_LICENCE = 'MIT (openai/CLIP); its model card advises against untested deployment'
+_OVSEG_SOURCE = 'OVSeg (CVPR 2023), with an ensemble weight chosen for each data set'
+_DINO_LICENCE = 'DINO: Apache-2.0 (facebookresearch/dino)'
+_SAM_LICENCE = 'SAM: Apache-2.0 (facebookresearch/segment-anything)'
+_LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
+_LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
+_UNPUBLISHED = 'The method publishes no number for this backbone.'
+
+
+def _maskclip(backbone: str, clip: str, note: str, source: str = '') -> ModelEntry:
+    return ModelEntry(
+        name=f'maskclip-{backbone}',
+        config=f'maskclip/maskclip_{backbone}_openai.py',
+        weights=f'OpenAI CLIP {clip}, fetched by open_clip (tag openai)',
+        licence=_OPENAI_LICENCE,
+        source=source,
+        note=note,
+    )
+
+
+def _replaced_attention(method: str, source: str, note: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'{method}-vit-b16',
+        config=f'{method}/{method}_vit-b16_openai.py',
+        weights='OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai)',
+        licence=_OPENAI_LICENCE,
+        source=source,
+        note=note,
+    )
+
+
+def _trident(
+    backbone: str, clip: str, weights: str, licence: str, note: str, source: str = ''
+) -> ModelEntry:
+    return ModelEntry(
+        name=f'trident-{backbone}',
+        config=f'trident/trident_{backbone}_{weights}.py',
+        weights=f'{clip}; DINO ViT-B/16 and SAM ViT-B, fetched from dl.fbaipublicfiles.com',
+        licence=f'{licence}; {_DINO_LICENCE}; {_SAM_LICENCE}',
+        source=source,
+        note=note,
+    )
+
+
+def _ovseg(backbone: str, clip: str, file: str, note: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'ovseg-{backbone}',
+        config=f'ovseg/ovseg_{backbone.replace("-vit", "_vit")}.py',
+        weights=(
+            f"{file} (a MaskFormer and an adapted CLIP {clip}) from the authors' Google Drive, "
+            'linked in GETTING_STARTED.md of facebookresearch/ov-seg'
+        ),
+        licence='CC BY-NC 4.0 (facebookresearch/ov-seg): not for commercial use',
+        source=_OVSEG_SOURCE,
+        note=note,
+        file=file,
+    )
+
+
+ENTRIES = (
+    ModelEntry(
+        name=DEFAULT_MODEL,
+        config='maskclip/maskclip_tiny.py',
+        weights='shipped with ovseg: a tiny CLIP trained on procedural scenes',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Runs at once on any machine; knows its small world only, no photographs.',
+    ),
+    _maskclip(
+        'vit-b16',
+        'ViT-B/16',
+        'The first choice for photographs.',
+        _MASKCLIP_README,
+    ),
+    _maskclip('vit-b32', 'ViT-B/32', _UNPUBLISHED + ' Coarse masks: patches of 32 pixels.'),
+    _maskclip('vit-l14', 'ViT-L/14', _UNPUBLISHED + ' Users report poorer masks than with B/16.'),
+    _maskclip('rn50', 'RN50', '', _MASKCLIP_README),
+    _maskclip('rn101', 'RN101', _UNPUBLISHED),
+    _maskclip('rn50x4', 'RN50x4', _UNPUBLISHED),
+    _maskclip(
+        'rn50x16',
+        'RN50x16',
+        'Slow on a CPU.',
+        _MASKCLIP_README,
+    ),
+    ModelEntry(
+        name='maskclip-vit-b16-laion',
+        config='maskclip/maskclip_vit-b16_laion2b.py',
+        weights='OpenCLIP ViT-B-16, fetched by open_clip (tag laion2b_s34b_b88k)',
+        licence=_LAION_LICENCE,
+        source=_FLOSS_README,
+        note="The MaskCLIP inside CLIP-DINOiser: LAION weights, CLIP's own normalisation.",
+    ),
+    ModelEntry(
+        name='clip-dinoiser-tiny',
+        config='clip_dinoiser/clip_dinoiser_tiny.py',
+        weights='shipped with ovseg: the tiny CLIP and two layers taught by the tiny DINO',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Smoother masks than maskclip-tiny, slower: windows every 4 pixels.',
+    ),
+    ModelEntry(
+        name='clip-dinoiser-vit-b16',
+        config='clip_dinoiser/clip_dinoiser_vit-b16_laion2b.py',
+        weights=(
+            'OpenCLIP ViT-B-16, fetched by open_clip (tag laion2b_s34b_b88k), and two layers '
+            "(7 MB) from the authors' repository"
+        ),
+        licence=f'{_LAION_LICENCE}; two layers: Apache-2.0 (wysoczanska/clip_dinoiser)',
+        source='CLIP-DINOiser (ECCV 2024)',
+        note='Smooth masks for the price of MaskCLIP.',
+    ),
+    _replaced_attention(
+        'sclip',
+        _SCLIP_README,
+        'Residual and MLP of the last block are kept; runs in small windows.',
+    ),
+    _replaced_attention(
+        'clearclip',
+        _CLEARCLIP_README,
+        'Simplest last block; also published for OpenCLIP and MetaCLIP weights.',
+    ),
+    _replaced_attention(
+        'naclip',
+        _NACLIP_README,
+        'The best numbers without a second model; masks follow colour edges (PAMR).',
+    ),
+    _replaced_attention(
+        'resclip',
+        '',
+        "ResCLIP's residual attention without its feedback; published only together.",
+    ),
+    ModelEntry(
+        name='proxyclip-tiny',
+        config='proxyclip/proxyclip_tiny.py',
+        weights='shipped with ovseg: the tiny CLIP and the tiny DINO',
+        licence='Apache-2.0 (part of ovseg)',
+        note='How a second encoder helps, on drawings; clip-dinoiser-tiny is better there.',
+    ),
+    ModelEntry(
+        name='proxyclip-vit-b16',
+        config='proxyclip/proxyclip_vit-b16_openai.py',
+        weights=(
+            'OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai), and DINO ViT-B/8 (343 MB) '
+            'from its authors'
+        ),
+        licence=f'{_OPENAI_LICENCE}; {_DINO_LICENCE}',
+        source=_PROXYCLIP_SOURCE,
+        note='Masks follow what DINO finds alike, on a grid of 8 pixels. Slow on a CPU.',
+    ),
+    ModelEntry(
+        name='corrclip-vit-b16',
+        config='corrclip/corrclip_vit-b16_metaclip.py',
+        weights=(
+            'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), DINO ViT-B/8 (343 MB) '
+            'and SAM ViT-H (2.6 GB) from their authors'
+        ),
+        licence=f'CC-BY-NC 4.0 (facebookresearch/MetaCLIP); {_DINO_LICENCE}; {_SAM_LICENCE}',
+        source=_CORRCLIP_README,
+        note=(
+            'One label a region of SAM: outlines as sharp as its masks. Wants a GPU; the numbers '
+            "are with SAM 2's masks."
+        ),
+    ),
+    ModelEntry(
+        name='trident-tiny',
+        config='trident/trident_tiny.py',
+        weights='shipped with ovseg: the tiny CLIP, the tiny DINO and the tiny SAM',
+        licence='Apache-2.0 (part of ovseg)',
+        note='The best masks on drawings, with sharp outlines.',
+    ),
+    _trident(
+        'vit-b16',
+        'OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai)',
+        'openai',
+        _OPENAI_LICENCE,
+        'The sharpest masks: DINO and SAM decide what belongs together. Slow on a CPU.',
+        _TRIDENT_README,
+    ),
+    _trident(
+        'vit-l14',
+        'OpenAI CLIP ViT-L/14, fetched by open_clip (tag openai)',
+        'openai',
+        _OPENAI_LICENCE,
+        _UNPUBLISHED,
+    ),
+    _trident(
+        'vit-h14',
+        'OpenCLIP ViT-H-14, fetched by open_clip (tag laion2b_s32b_b79k)',
+        'laion2b',
+        _LAION_H14_LICENCE,
+        'The best published numbers here; CLIP alone is 4 GB.',
+        _TRIDENT_README,
+    ),
+    ModelEntry(
+        name='denseclip-tiny',
+        config='denseclip/denseclip_fpn_tiny_scenes.py',
+        weights='shipped with ovseg: a tiny CLIP with a Semantic FPN, trained on labels of scenes',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Knows the 17 classes of its training only: call it without words.',
+        on=None,
+    ),
+    ModelEntry(
+        name='ovseg-tiny',
+        config='ovseg/ovseg_tiny.py',
+        weights='shipped with ovseg: a tiny MaskFormer, the tiny CLIP adapted to masked regions',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Masks first, then names, on drawings: the one to try --task instance with.',
+    ),
+    _ovseg(
+        'swin-b-vit-l14',
+        'ViT-L/14',
+        'ovseg_swinbase_vitL14_ft_mpt.pth',
+        'Its MaskFormer was trained on COCO-Stuff; also gives panoptic and instance segments.',
+    ),
+    _ovseg(
+        'r101c-vit-b16',
+        'ViT-B/16',
+        'ovseg_R101c_vitB16_ft_mpt.pth',
+        'The smaller one.',
+    ),
+    ModelEntry(
+        name='ovseg-sam-vit-l14',
+        config='ovseg/ovseg_sam_vit-l14.py',
+        weights=(
+            'OpenAI CLIP ViT-L/14, fetched by open_clip (tag openai), and SAM ViT-H (2.6 GB) from '
+            'its authors'
+        ),
+        licence=f'{_OPENAI_LICENCE}; {_SAM_LICENCE}',
+        note="SAM's masks, each named by plain CLIP; no number is published. Wants a GPU.",
+    ),
+)

@@ -1,0 +1,84 @@
+"""Models by name: finding them, and saying which weights users have to bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ovseg.config_files import ConfigPlace, place_of_config
+from ovseg.errors import UserError, nearest
+from ovseg.zoo.entries import ENTRIES
+from ovseg.zoo.entry import ModelEntry
+
+
+def list_models() -> list[ModelEntry]:
+    """All models that can be called by name, the default first.
+
+    Example:
+        >>> [entry.name for entry in list_models()][:2]
+        ['maskclip-tiny', 'maskclip-vit-b16']
+    """
+    return list(ENTRIES)
+
+
+def find_model(name: str) -> ModelEntry:
+    """The entry of a name.
+
+    Raises:
+        UserError: no model has that name (the nearest one is suggested).
+    """
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry
+    names = [entry.name for entry in ENTRIES]
+    raise UserError(
+        f'There is no model {name!r}: use one of {", ".join(names)}, or the path of a config.'
+        + nearest(name, names)
+    )
+
+
+def resolve_model(model: str | Path, on: str | None = None) -> tuple[str, ConfigPlace]:
+    """Name and config of what a user calls a model: a zoo name or a config.
+
+    Args:
+        model: a name of ``list_models()``, which is for any images; or a config, as for
+            :func:`~ovseg.config_files.place_of_config`, with its ``.py``.
+        on: the data set whose published settings are wanted.
+
+    Raises:
+        UserError: unknown name.
+        FileNotFoundError: there is no such config.
+    """
+    text = str(model)
+    if not text.endswith('.py'):
+        entry = find_model(text)
+        return entry.name, ConfigPlace(entry.config_path, on or entry.on)
+    try:
+        place = place_of_config(text, on)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'There is no config {text}: name an existing file, or a model of ovseg.list_models().'
+        ) from error
+    return place.stem, place
+
+
+def check_weights(
+    config: Path, checkpoint: str | Path | None, option: str = '--checkpoint FILE'
+) -> None:
+    """Stops where users have to bring the weights of a model and give none.
+
+    Args:
+        config: path of the model's config; one that is not of the zoo passes.
+        checkpoint: what the user gave.
+        option: how the weights are given, with FILE for their name.
+
+    Raises:
+        UserError: the file to fetch, from where, and under which licence.
+    """
+    if checkpoint is not None:
+        return
+    for entry in ENTRIES:
+        if entry.file and entry.config_path.resolve() == config.resolve():
+            raise UserError(
+                f'ovseg cannot fetch the weights of {entry.name}: get {entry.weights}, and give it '
+                f'as {option.replace("FILE", entry.file)}; its licence is {entry.licence}.'
+            )

@@ -1,0 +1,116 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from miniatures import NAMES
+
+import ovseg
+from ovseg import zoo
+from ovseg.config_files import ConfigPlace, find_config, read_config
+from ovseg.errors import UserError
+from ovseg.images import resize_rule_of
+
+KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP', 'OVSeg')
+# Users bring the weights of these.
+BROUGHT = ('ovseg-swin-b-vit-l14', 'ovseg-r101c-vit-b16')
+
+
+def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_come_from():
+    entries = ovseg.list_models()
+    assert entries[0].name == zoo.DEFAULT_MODEL
+    assert len({entry.name for entry in entries}) == len(entries)
+    for entry in entries:
+        config = read_config(entry.config_path, entry.on)
+        assert config.model.type in KINDS
+        # Classes that training fixed are known; all others are asked for.
+        assert (config.model.get('vocabulary') is None) == (config.model.type != 'DenseCLIP')
+        assert resize_rule_of(config).scale is not None
+        assert entry.weights
+        assert entry.licence
+        assert bool(entry.published) == bool(entry.source)
+
+
+def test_weights_named_in_the_zoo_are_those_of_the_config():
+    for entry in ovseg.list_models():
+        config = read_config(entry.config_path, entry.on)
+        if 'clip' not in config.model:
+            assert config.load_from.startswith('ovseg://') and not entry.needs_download
+            continue
+        pretrained = config.model.clip.pretrained
+        if entry.file:
+            # The checkpoint brings CLIP, too.
+            assert pretrained == 'random' and not entry.needs_download
+        elif entry.needs_download:
+            assert f'tag {pretrained})' in entry.weights
+        else:
+            assert pretrained == 'embedded'
+
+
+def test_published_numbers_use_the_names_of_our_data_sets():
+    names = {name for entry in ovseg.list_models() for name in entry.published}
+    assert names <= set(NAMES)
+
+
+def test_published_numbers_are_those_of_the_metafile():
+    published = zoo.find_model('ovseg-swin-b-vit-l14').published
+    assert published == {
+        **{'ade20k': 29.6, 'ade847': 9.0},
+        **{'context459': 12.4, 'context59': 55.7, 'voc20': 94.5},
+    }
+    published['voc20'] = 100.0
+    assert zoo.find_model('ovseg-swin-b-vit-l14').published['voc20'] == 94.5
+    assert zoo.find_model('maskclip-tiny').published == {}  # measured here
+
+
+@pytest.mark.parametrize('name', BROUGHT)
+def test_a_model_whose_weights_users_bring_says_which_file_and_its_licence(name):
+    entry = zoo.find_model(name)
+    for model in (name, entry.config_path, f'configs/{entry.config}'):
+        with pytest.raises(UserError) as raised:
+            ovseg.OpenVocabSegmenter(model, device='cpu')
+        message = str(raised.value)
+        assert f'get {entry.file} ' in message and f'--checkpoint {entry.file} ' in message
+        assert 'Google Drive' in message and 'not for commercial use' in message
+        assert '\n' not in message
+    zoo.check_weights(entry.config_path, entry.file)  # given, it is asked for no more
+
+
+def test_weights_that_ovseg_has_or_finds_itself_are_not_asked_for():
+    for entry in ovseg.list_models():
+        if not entry.file:
+            zoo.check_weights(entry.config_path, None)
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UserError, match="no model 'maskclip-vitb16'.*Did you mean 'maskclip-vit-b"):
+        zoo.resolve_model('maskclip-vitb16')
+
+
+def test_configs_are_found_by_path_and_below_configs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.py').write_text('')
+    found = zoo.resolve_model(tmp_path / 'mine.py')
+    assert found == ('mine', ConfigPlace(tmp_path / 'mine.py'))
+    entry = ovseg.list_models()[1]
+    assert zoo.resolve_model(f'configs/{entry.config}')[1] == ConfigPlace(entry.config_path)
+    assert zoo.resolve_model(entry.name)[1] == ConfigPlace(entry.config_path, 'images')
+    assert zoo.resolve_model(entry.name, 'voc20')[1] == ConfigPlace(entry.config_path, 'voc20')
+    name = f'{entry.config_path.stem}_ade20k'
+    assert zoo.resolve_model(f'{name}.py') == (name, ConfigPlace(entry.config_path, 'ade20k'))
+    with pytest.raises(FileNotFoundError, match=r'no config none\.py'):
+        zoo.resolve_model('none.py')
+
+
+def test_configs_of_an_installed_package_are_found_inside_it(tmp_path, monkeypatch):
+    package = tmp_path / 'site-packages' / 'ovseg'
+    inside = package / '.mim' / 'configs' / 'maskclip'
+    inside.mkdir(parents=True)
+    entry = ovseg.list_models()[0]
+    shutil.copy(entry.config_path, inside)
+    monkeypatch.setattr(ovseg, '__file__', str(package / '__init__.py'))
+    assert entry.config_path.parent == inside
+    with pytest.raises(FileNotFoundError, match='config maskclip/none.py does not exist'):
+        find_config('maskclip/none.py')
