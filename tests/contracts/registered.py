@@ -7,14 +7,18 @@ table beside it. A class that is registered and has no row there fails :func:`ch
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
+import ovseg
 from ovseg.encoders.dense import TextAlignedFeatures
 from ovseg.guides.guide import Guidance
 from ovseg.registry import MODELS
@@ -56,6 +60,7 @@ KINDS: dict[str, Callable[[type], bool]] = {
         and (TextAlignedFeatures.__name__ in _says(kind) or 'tuple[Tensor' in _says(kind))
     ),
     'head': _is_in('ovseg.training.heads'),
+    'detector': _is_in('ovseg.training.detectors'),
     'training': _is_in('ovseg.scenes', 'ovseg.training'),
 }
 
@@ -65,9 +70,15 @@ def kind_of(registered: type) -> str | None:
     return next((name for name, fits in KINDS.items() if fits(registered)), None)
 
 
+@cache
 def registered_parts() -> dict[str, type]:
-    """All that ovseg registers as models and their parts; not what other tests register."""
-    MODELS.import_from_location()
+    """All that ovseg registers as models and their parts, in modules that nobody imports, too.
+
+    What other tests register is left out.
+    """
+    for module in pkgutil.walk_packages(ovseg.__path__, 'ovseg.'):
+        if not module.name.endswith('__main__'):
+            importlib.import_module(module.name)
     parts = MODELS.module_dict.items()
     return {name: part for name, part in parts if part.__module__.startswith('ovseg.')}
 

@@ -110,6 +110,18 @@ def test_images_are_encoded_alike_alone_and_in_a_batch(case):
 
 
 @every_segmentor
+def test_images_of_a_batch_are_predicted_as_each_alone(case):
+    images, model = pictures(SIZE, 2, seed=2), model_of(case)
+    together = model.predict(images.inputs, samples_of(images, SIZE), keep_scores=True)
+    assert not torch.allclose(*(sample.seg_logits.data for sample in together), atol=1e-2)
+    for index, sample in enumerate(together):
+        one = images[index : index + 1]
+        (alone,) = model.predict(one.inputs, samples_of(one, SIZE), keep_scores=True)
+        ours, theirs = sample.seg_logits.data.exp(), alone.seg_logits.data.exp()
+        assert torch.allclose(ours, theirs, atol=2e-3)
+
+
+@every_segmentor
 @torch.no_grad()
 def test_score_maps_are_read_by_rows_and_channels(case):
     model = model_of(case)

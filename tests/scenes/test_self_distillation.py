@@ -189,7 +189,7 @@ def test_prototypes_wait_before_they_learn():
         model.zero_grad()
         model(**crops())['loss'].backward()
         assert (model.student['head'].prototypes.grad is not None) == learns
-        assert model.student['head'].mlp[0].weight.grad is not None
+        assert model.student['head'].mlp[0].weight.grad.abs().max() > 0
 
 
 def test_the_teachers_temperature_rises_and_stays():

@@ -163,7 +163,7 @@ def test_what_was_kept_in_inference_mode_serves_a_step_with_gradients_later():
     with torch.inference_mode():
         kept = model.match(features()).text
     model.match(features()).score_map.sum().backward()
-    assert model.contexts.grad is not None
+    assert model.contexts.grad.abs().max() > 0
     with torch.no_grad():
         torch.testing.assert_close(model.match(features()).text, kept)
 
