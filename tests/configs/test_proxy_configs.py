@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from config_stand_ins import data_root, names_in, run
+from config_stand_ins import data_root, miou_of_files, names_in, run
 from miniatures import NAMES, prepared_miniature
 from tiny_clip_models import VIT
 from tiny_companions import VIT as TINY_DINO
@@ -145,12 +145,13 @@ def test_a_test_run_of_proxyclip_says_what_decided_its_number(tmp_path):
     prepared_miniature('cityscapes', tmp_path / 'data')
     stem = 'proxyclip_vit-b16_openai_cityscapes'
     data = data_root('cityscapes', tmp_path / 'data')
-    result = run(written_config(stem, tmp_path, data, f'encoder=dict({_COMPANION})'), tmp_path)
+    config = written_config(stem, tmp_path, data, f'encoder=dict({_COMPANION})')
+    result = run(config, tmp_path)
     protocol = result['protocol']
     assert protocol['vocabulary'] == 'cityscapes/proxyclip'
     assert 'DINOCompanion' in protocol['model']['last_block']
     assert 'beta=1.2, gamma=3.0' in protocol['model']['last_block']
-    assert 0 <= result['metrics']['mIoU'] <= 100
+    assert result['metrics']['mIoU'] == pytest.approx(miou_of_files(config, tmp_path / 'out'))
 
 
 def test_a_test_run_of_corrclip_reads_region_maps_by_the_names_of_the_images(tmp_path):
@@ -165,6 +166,7 @@ def test_a_test_run_of_corrclip_reads_region_maps_by_the_names_of_the_images(tmp
         f' regions=dict(folder={str(tmp_path / "maps")!r})'
     )
     stem = 'corrclip_vit-b16_metaclip_voc21'
-    result = run(written_config(stem, tmp_path, data, settings), tmp_path)
+    config = written_config(stem, tmp_path, data, settings)
+    result = run(config, tmp_path)
     assert result['protocol']['model']['regions'].startswith('RegionFolder')
-    assert 0 <= result['metrics']['mIoU'] <= 100
+    assert result['metrics']['mIoU'] == pytest.approx(miou_of_files(config, tmp_path / 'out'))

@@ -138,7 +138,7 @@ def write_checkpoint(path, content):
 @pytest.mark.parametrize(
     'words, message',
     [
-        (['{config}', '{tmp}/nowhere.pth'], 'checkpoint {tmp}/nowhere.pth does not exist'),
+        (['{config}', '{tmp}/nowhere.pth'], 'weight file {tmp}/nowhere.pth does not exist'),
         (['{config}', '{tmp}/other.pth'], 'do not fit ColorSegmentor: 1 unexpected (backbone.w)'),
         (['{config}', '{tmp}/evil.pth'], 'evil.pth was not loaded'),
         (['{tmp}/color.py'], 'config {tmp}/color.py does not exist'),

@@ -12,6 +12,7 @@ from tool_runs import (
     ROOT,
     check_equal,
     free_port,
+    read_result,
     read_scalars,
     run_script,
     run_tool,
@@ -84,7 +85,7 @@ def test_a_checkpoint_holds_what_is_trained_and_all_of_it_moves(whole):
     assert all(value.isfinite().all() for value in last.values())
 
 
-def test_training_and_validation_know_the_classes_of_the_part_only(config, whole):
+def test_training_and_validation_know_the_classes_of_the_part_only(config, whole, tmp_path):
     settings = Config.fromfile(config)
     lines = read_scalars(whole)
     losses = [line for line in lines if 'loss' in line]
@@ -100,7 +101,15 @@ def test_training_and_validation_know_the_classes_of_the_part_only(config, whole
     assert set(shown.tolist()) - {255} <= set(range(11)) and len(shown.unique()) > 5
     assert model.num_classes == 11
     (validation,) = [line for line in lines if 'mIoU' in line]
-    assert 0 <= validation['mIoU'] <= 100
+    validated = tmp_path / 'validated.py'
+    validated.write_text(
+        f'_base_ = {str(config)!r}\ntest_dataloader = {{{{_base_.val_dataloader}}}}\n'
+    )
+    checkpoint = whole / f'iter_{STEPS}.pth'
+    assert run_tool('test', validated, checkpoint, '--work-dir', tmp_path / 'test') == 0
+    assert validation['mIoU'] == pytest.approx(
+        read_result(tmp_path / 'test')['metrics']['mIoU'], abs=0.006
+    )
 
 
 @pytest.mark.slow
