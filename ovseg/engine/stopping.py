@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import threading
@@ -66,6 +68,17 @@ def keep_workers(loader: DataLoader) -> None:
     """
     if loader.num_workers:
         loader.worker_init_fn = _InitWorker(loader.worker_init_fn)
+        # Before multiprocessing's own function, which sends one signal and waits for ever.
+        atexit.unregister(_end_workers)
+        atexit.register(_end_workers)
+
+
+def _end_workers() -> None:
+    """Ends loaders' processes that are left when this one ends; all of them are daemons."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report them as lost
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 class _InitWorker:
