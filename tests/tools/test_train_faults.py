@@ -147,6 +147,19 @@ def test_a_signal_saves_and_ends(config, tmp_path, number):
     check_equal(found['state_dict'], expected['state_dict'])
 
 
+@pytest.mark.parametrize('number, group', [(signal.SIGTERM, ',group'), (signal.SIGUSR1, '')])
+def test_a_signal_ends_a_training_whose_loader_has_processes(config, tmp_path, number, group):
+    words = (
+        '--cfg-options',
+        f'model.at_step="[3,{int(number)}{group}]"',
+        'train_dataloader.num_workers=2',
+        'train_dataloader.persistent_workers=True',
+    )
+    done = run_script('train.py', config, '--work-dir', tmp_path / 'parts', *words)
+    assert done.returncode == 128 + number, done.stderr[-2000:]
+    assert 'iter_3.pth' in names(tmp_path / 'parts')
+
+
 def test_a_signal_within_an_epoch(config, tmp_path):
     with open(config, 'a', encoding='utf-8') as file:
         file.write(

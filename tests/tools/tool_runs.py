@@ -39,6 +39,7 @@ def run_script(name, *words, **environment):
         env=settings,
         timeout=300,
         check=False,
+        start_new_session=True,  # a group of its own, that a test may signal
     )
 
 
