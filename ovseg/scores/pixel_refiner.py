@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from ovseg.budget import MemoryBudget
 from ovseg.row_resize import resize_rows
-from ovseg.scores.row_map import ALL, Channels, RowMap
+from ovseg.scores.row_map import ALL, Channels, DerivedMap, RowMap
 from ovseg.stages import stage
 
 # Score maps refined at once: few, so that they stay in a processor's caches; on a GPU more, so that
@@ -48,7 +48,7 @@ class PixelRefiner(Protocol):
         ...
 
 
-class RefinedPixels(RowMap):
+class RefinedPixels(DerivedMap):
     """Refined maps, of which a band is kept until rows beyond it are asked for.
 
     Args:
@@ -65,7 +65,7 @@ class RefinedPixels(RowMap):
     def __init__(
         self, source: RowMap, refiner: PixelRefiner, image: Tensor, budget: MemoryBudget
     ) -> None:
-        self._source, self._refiner, self._image = source, refiner, image
+        self.source, self._refiner, self._image = source, refiner, image
         like = source.like
         self._band_height = rows_per_band(
             source.size,
@@ -75,21 +75,6 @@ class RefinedPixels(RowMap):
             like.device.type,
         )
         self._band: tuple[int, Tensor] | None = None
-
-    @property
-    @override
-    def size(self) -> tuple[int, int]:
-        return self._source.size
-
-    @property
-    @override
-    def channels(self) -> int:
-        return self._source.channels
-
-    @property
-    @override
-    def like(self) -> Tensor:
-        return self._source.like
 
     @property
     @override
@@ -129,7 +114,7 @@ class RefinedPixels(RowMap):
         at_once = max(1, _values_at_once(band.device.type) // ((bottom - top) * self.size[1]))
         for first in range(0, self.channels, at_once):
             part = slice(first, first + at_once)
-            rows = self._refiner(self._source.rows(top, bottom, part), prepared)
+            rows = self._refiner(self.source.rows(top, bottom, part), prepared)
             band[part] = rows[:, start - top : stop - top]
         return band
 

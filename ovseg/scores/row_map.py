@@ -165,9 +165,8 @@ class WindowMaps(RowMap):
         return rows[..., left : left + size[1]]
 
 
-@dataclass(frozen=True, eq=False)
-class _Derived(RowMap):
-    """A map that reads another one; of the same form unless it says otherwise."""
+class DerivedMap(RowMap):
+    """A map that reads another one, its ``source``; of the same form unless it says otherwise."""
 
     source: RowMap
 
@@ -193,13 +192,14 @@ class _Derived(RowMap):
 
 
 @dataclass(frozen=True, eq=False)
-class Resized(_Derived):
+class Resized(DerivedMap):
     """A bilinear resize (align_corners False, no antialias).
 
     Attributes:
         output_size: (height, width) wanted.
     """
 
+    source: RowMap
     output_size: tuple[int, int]
 
     @property
@@ -233,13 +233,14 @@ def resized(source: RowMap, size: tuple[int, int]) -> RowMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Pointwise(_Derived):
+class Pointwise(DerivedMap):
     """A function of each value.
 
     Attributes:
         function: of a tensor, value by value.
     """
 
+    source: RowMap
     function: Callable[[Tensor], Tensor]
 
     @override
@@ -248,7 +249,7 @@ class Pointwise(_Derived):
 
 
 @dataclass(frozen=True, eq=False)
-class Painted(_Derived):
+class Painted(DerivedMap):
     """Values that hold for whole regions, averaged in.
 
     Attributes:
@@ -257,6 +258,7 @@ class Painted(_Derived):
         share: in [0, 1], how much they count beside the source.
     """
 
+    source: RowMap
     of_regions: Tensor
     regions: Tensor
     share: float
