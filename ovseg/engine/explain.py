@@ -111,8 +111,9 @@ def _explain(text: str, config: Config) -> str | None:
         kind, argument = match.groups()
         for part in _parts_of_type(config, kind):
             if argument in part:
+                given = _name_of_type(part)
                 return (
-                    f"the config gives {kind} a setting '{argument}' that it does not have."
+                    f"the config gives {given} a setting '{argument}' that it does not have."
                     + nearest(argument, _settings_of(part['type']))
                 )
     match = _MISSING_ARGUMENT.match(text)
@@ -140,20 +141,49 @@ def _types_of_kind(registry_name: str) -> set[str]:
     return set().union(*(types_of(registry) for registry in found if registry.name == wanted))
 
 
+def _class_of(kind: Any) -> Any:
+    """What a ``type`` of a config names, None if it is not registered."""
+    if not isinstance(kind, str):
+        return kind
+    name = kind.rpartition('.')[2]
+    found = (getattr(registries, attribute).get(name) for attribute in registries.__all__)
+    return next((item for item in found if item is not None), None)
+
+
 def _settings_of(kind: Any) -> list[str]:
-    if isinstance(kind, str):
-        name = kind.rpartition('.')[2]
-        found = [getattr(registries, attribute).get(name) for attribute in registries.__all__]
-        kind = next((item for item in found if item is not None), None)
-    return list(inspect.signature(kind).parameters) if callable(kind) else []
+    """The settings of a type, those that it hands on to the classes it extends among them."""
+    kind = _class_of(kind)
+    if not inspect.isclass(kind):
+        return list(inspect.signature(kind).parameters) if callable(kind) else []
+    makers = [one.__init__ for one in kind.__mro__ if '__init__' in vars(one)][:-1]
+    return list(dict.fromkeys(name for one in makers for name in _named_by(one)))
+
+
+def _named_by(function: Any) -> list[str]:
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = list(inspect.signature(function).parameters.values())[1:]  # without self
+    return [one.name for one in parameters if one.kind not in open_ended]
+
+
+def _name_of_type(part: Mapping[str, Any]) -> str:
+    named = part.get('type')
+    name = named if isinstance(named, str) else getattr(named, '__name__', '')
+    return name.rpartition('.')[2]
+
+
+def _is_type(part: Mapping[str, Any], kind: str) -> bool:
+    """Whether a part of a config is of a class, or of one that extends it and hands settings on."""
+    name = _name_of_type(part)
+    if name == kind or not name:
+        return name == kind
+    found = _class_of(part['type'])
+    return inspect.isclass(found) and kind in [one.__name__ for one in found.__mro__]
 
 
 def _parts_of_type(config: Any, kind: str) -> Iterator[Mapping[str, Any]]:
-    """All dicts of a config with this ``type``."""
+    """All dicts of a config whose ``type`` is this class or extends it."""
     if isinstance(config, (Mapping, ConfigDict, Config)):
-        named = config.get('type')
-        name = named if isinstance(named, str) else getattr(named, '__name__', '')
-        if name.rpartition('.')[2] == kind:
+        if _is_type(config, kind):
             yield config
         values = config.values()
     elif isinstance(config, (list, tuple)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from ovseg.config_files import ConfigPlace, place_of_config
@@ -41,7 +42,7 @@ def resolve_model(model: str | Path, on: str | None = None) -> tuple[str, Config
 
     Args:
         model: a name of ``list_models()``, which is for any images; or a config, as for
-            :func:`~ovseg.config_files.place_of_config`, with its ``.py``.
+            :func:`~ovseg.config_files.place_of_config`, with or without its ``.py``.
         on: the data set whose published settings are wanted.
 
     Raises:
@@ -50,7 +51,14 @@ def resolve_model(model: str | Path, on: str | None = None) -> tuple[str, Config
     """
     text = str(model)
     if not text.endswith('.py'):
-        entry = find_model(text)
+        try:
+            entry = find_model(text)
+        except UserError:
+            # The tools take configs without their ending, too.
+            with contextlib.suppress(FileNotFoundError):
+                place = place_of_config(text, on)
+                return place.stem, place
+            raise
         return entry.name, ConfigPlace(entry.config_path, on or entry.on)
     try:
         place = place_of_config(text, on)

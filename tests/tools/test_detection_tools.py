@@ -61,7 +61,9 @@ def test_a_training_that_goes_on_ends_as_one_that_was_never_interrupted(trained,
 
 def test_ap_of_boxes_and_masks_is_reported_with_the_protocol(trained, config, tmp_path, capsys):
     painted = tmp_path / 'painted'
-    words = ('--work-dir', tmp_path / 'test', '--show-dir', painted)
+    # mmengine's visualizer is one a process for each name, and another test may have made it.
+    named = ('--cfg-options', 'visualizer.name=detection')
+    words = ('--work-dir', tmp_path / 'test', '--show-dir', painted, *named)
     assert run_tool('test', config, trained / 'iter_2.pth', *words) == 0
     result = read_result(tmp_path / 'test')
     assert result['headline'] == 'mask AP'

@@ -148,6 +148,10 @@ def write_checkpoint(path, content):
         (['{config}', '--cfg-options', 'model.vocab=a'], "setting 'vocab' that it does not have"),
         (['{config}', '--cfg-options', 'modl.type=X'], "Did you mean 'model'"),
         (
+            ['{config}', '--cfg-options', 'test_dataloader.dataset.data_rot=X'],
+            "setting 'data_rot' that it does not have. Did you mean 'data_root'",
+        ),
+        (
             ['{config}', '--cfg-options', 'model.vocabulary=red; blue; green'],
             "another order: class 1 is 'blue' for the model",
         ),

@@ -100,6 +100,7 @@ def test_configs_are_found_by_path_and_below_configs(tmp_path, monkeypatch):
     assert zoo.resolve_model(entry.name, 'voc20')[1] == ConfigPlace(entry.config_path, 'voc20')
     name = f'{entry.config_path.stem}_ade20k'
     assert zoo.resolve_model(f'{name}.py') == (name, ConfigPlace(entry.config_path, 'ade20k'))
+    assert zoo.resolve_model(name) == zoo.resolve_model(f'{name}.py')  # as the tools take it
     with pytest.raises(FileNotFoundError, match=r'no config none\.py'):
         zoo.resolve_model('none.py')
 
