@@ -22,7 +22,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ovseg.apis.files import check_kinds
-from ovseg.apis.images import find_images
 from ovseg.apis.results import KINDS_OF_FILES, SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import KINDS_OF_SEGMENT_FILES, SegmentsResult
@@ -30,6 +29,7 @@ from ovseg.apis.tables import text_table
 from ovseg.apis.tasks import TASKS
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
 from ovseg.files import check_folder
+from ovseg.images.reading import find_images
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.visualization.legend import format_share
 from ovseg.vocabulary import Vocabulary, build_vocabulary

@@ -29,13 +29,13 @@ import torch
 import ovseg
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
-from ovseg.apis.images import load_rgb
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
 from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
 from ovseg.images import Images, resize_rule_of, to_batch
+from ovseg.images.reading import load_rgb
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.stages import stage
 from ovseg.zoo import check_weights, resolve_model

@@ -24,7 +24,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from ovseg.apis.devices import choose_device
-from ovseg.apis.images import load_rgb
 from ovseg.apis.proposals import ModelProposals
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
@@ -32,6 +31,7 @@ from ovseg.encoders.adapted_clip import AdaptedCLIP
 from ovseg.encoders.clip import EMBEDDED_MODELS, load_clip
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
 from ovseg.files import check_folder, written_whole
+from ovseg.images.reading import load_rgb
 from ovseg.regions.region_maps import RegionFolder
 from ovseg.regions.region_proposals import MapProposals, ProposalSource
 from ovseg.registry import build_part

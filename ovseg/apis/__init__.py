@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ovseg.apis.images import find_images, load_rgb
 from ovseg.apis.results import ClassArea, SegmentationResult
 from ovseg.apis.segmenter import EncodedImage, OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.images.reading import find_images, load_rgb
 from ovseg.zoo import ModelEntry, list_models
 
 __all__ = [

@@ -13,7 +13,6 @@ import torch
 
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
-from ovseg.apis.images import ImageSource, load_rgb, name_of
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
@@ -21,6 +20,7 @@ from ovseg.apis.tasks import check_segment_task, stuff_labels
 from ovseg.config_files import read_config
 from ovseg.errors import UserError
 from ovseg.images import Images, resize_rule_of, to_batch
+from ovseg.images.reading import ImageSource, load_rgb, name_of
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scores.decide import Decision
 from ovseg.segmentors.base import Segmentor
@@ -173,8 +173,8 @@ class OpenVocabSegmenter:
         """Masks of the words in one image, or in each of a list.
 
         Args:
-            image: whatever :func:`~ovseg.apis.images.load_rgb` reads (path, PIL, array, tensor), an
-                encoded image, or a list of these. Images of one size in a list are encoded
+            image: whatever :func:`~ovseg.images.reading.load_rgb` reads (path, PIL, array, tensor),
+                an encoded image, or a list of these. Images of one size in a list are encoded
                 together.
             words: what to look for: ``'cat, kitten; sofa'`` (classes by ``;``, synonyms by ``,``),
                 a list, the path of a ``.txt`` or ``.json`` file, a data set's METAINFO, or a

@@ -155,7 +155,7 @@ def _settings_of(kind: Any) -> list[str]:
     kind = _class_of(kind)
     if not inspect.isclass(kind):
         return list(inspect.signature(kind).parameters) if callable(kind) else []
-    makers = [one.__init__ for one in kind.__mro__ if '__init__' in vars(one)][:-1]
+    makers = [vars(one)['__init__'] for one in kind.__mro__ if '__init__' in vars(one)][:-1]
     return list(dict.fromkeys(name for one in makers for name in _named_by(one)))
 
 

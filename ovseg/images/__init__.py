@@ -3,6 +3,7 @@
 from ovseg.images.batch import to_batch
 from ovseg.images.config_rule import follow_overrides, give_resize_rule, resize_rule_of
 from ovseg.images.images import Images
+from ovseg.images.loader import ImageLoader
 from ovseg.images.pipeline import (
     AntialiasedResize,
     ResizeByRule,
@@ -13,6 +14,7 @@ from ovseg.images.resize import ResizeRule
 
 __all__ = [
     'AntialiasedResize',
+    'ImageLoader',
     'Images',
     'ResizeByRule',
     'ResizeRule',

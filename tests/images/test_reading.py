@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
-from ovseg.apis.images import find_images, load_rgb
 from ovseg.errors import UserError
+from ovseg.images.reading import find_images, load_rgb
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 9, 9], [90, 0, 7], [255, 255, 255]]])
 RGB = RGB.astype(np.uint8)
