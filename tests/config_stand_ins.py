@@ -87,7 +87,7 @@ def miou_of_files(config: Path, saved: Path) -> float:
         with Image.open(saved / f'{Path(sample.img_path).stem}.png') as image:
             predicted = np.asarray(image).astype(int)
         predicted -= int(sample.get('reduce_zero_label', False))
-        counted = labels != sample.get('ignore_index', 255)
+        counted = labels != data.metainfo.get('ignore_index', 255)
         for k in range(classes):
             one, other = (predicted == k) & counted, (labels == k) & counted
             common[k] += (one & other).sum()
