@@ -174,10 +174,9 @@ def _name_of_type(part: Mapping[str, Any]) -> str:
 def _is_type(part: Mapping[str, Any], kind: str) -> bool:
     """Whether a part of a config is of a class, or of one that extends it and hands settings on."""
     name = _name_of_type(part)
-    if name == kind or not name:
-        return name == kind
-    found = _class_of(part['type'])
-    return inspect.isclass(found) and kind in [one.__name__ for one in found.__mro__]
+    found = _class_of(part['type']) if name else None
+    names = [one.__name__ for one in found.__mro__] if inspect.isclass(found) else [name]
+    return kind in names
 
 
 def _parts_of_type(config: Any, kind: str) -> Iterator[Mapping[str, Any]]:

@@ -54,9 +54,9 @@ def resolve_model(model: str | Path, on: str | None = None) -> tuple[str, Config
         try:
             entry = find_model(text)
         except UserError:
-            # The tools take configs without their ending, too.
+            # The tools take configs without their ending, too. Files of other kinds are no models.
             with contextlib.suppress(FileNotFoundError):
-                place = place_of_config(text, on)
+                place = place_of_config(f'{text}.py', on)
                 return place.stem, place
             raise
         return entry.name, ConfigPlace(entry.config_path, on or entry.on)

@@ -101,6 +101,9 @@ def test_configs_are_found_by_path_and_below_configs(tmp_path, monkeypatch):
     name = f'{entry.config_path.stem}_ade20k'
     assert zoo.resolve_model(f'{name}.py') == (name, ConfigPlace(entry.config_path, 'ade20k'))
     assert zoo.resolve_model(name) == zoo.resolve_model(f'{name}.py')  # as the tools take it
+    (tmp_path / 'notes.txt').write_text('')
+    with pytest.raises(UserError, match=r"no model 'notes\.txt'"):
+        zoo.resolve_model('notes.txt')
     with pytest.raises(FileNotFoundError, match=r'no config none\.py'):
         zoo.resolve_model('none.py')
 
