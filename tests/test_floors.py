@@ -24,7 +24,7 @@ FLOORS = [
     *('registry', 'config_files', 'zoo', 'downloads', 'weight_files'),
     *('vocabulary', 'text', 'images', 'affinity'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
-    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis'),
+    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli'),
 ]
 
 

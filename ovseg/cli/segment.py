@@ -1,0 +1,161 @@
+"""Masks of what you name, in an image or a folder of images.
+
+Examples::
+
+    python demo/image_demo.py photo.jpg "cat, kitten; sofa; wall"
+    python demo/image_demo.py photos/ words.txt --model maskclip-vit-b16 --out-dir masks
+    python demo/image_demo.py "photos/**/*.jpg" "dog; grass" --background "sky, wall" --save coco
+    python demo/image_demo.py photos/ --model my_trained.py --checkpoint iter_8000.pth
+    python demo/image_demo.py demo/scene.png "sky; grass; heart; ball" --task panoptic \
+        --stuff "sky; grass" --model ovseg-tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ovseg.apis.files import check_kinds
+from ovseg.apis.results import KINDS_OF_FILES
+from ovseg.apis.segments_result import KINDS_OF_SEGMENT_FILES
+from ovseg.apis.tasks import TASKS
+from ovseg.cli.segment_files import segment_images
+from ovseg.errors import UserError, run_cli
+from ovseg.zoo import DEFAULT_MODEL
+
+KINDS = {'semantic': KINDS_OF_FILES, **KINDS_OF_SEGMENT_FILES}
+SAVED = {
+    'semantic': 'labels,overlay,json',
+    'panoptic': 'overlay,panoptic',
+    'instance': 'overlay,instances',
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('image', metavar='IMAGE|FOLDER|GLOB', help='what to segment')
+    parser.add_argument(
+        'words',
+        nargs='?',
+        metavar='WORDS',
+        help='what to look for: classes by ";", synonyms by ",", or a .txt or .json file; a '
+        'trained model has classes of its own and needs none',
+    )
+    parser.add_argument('extra', nargs='*', help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--model', default=DEFAULT_MODEL, help='model name or config path (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--on', metavar='DATA', help="take the model's published settings for this data set"
+    )
+    parser.add_argument(
+        '--checkpoint',
+        help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
+    parser.add_argument(
+        '--template-set', help="a template set's name, or a file with one template a line"
+    )
+    parser.add_argument('--background', metavar='WORDS', help='words for "none of these"')
+    parser.add_argument(
+        '--task',
+        choices=TASKS,
+        default='semantic',
+        help='a class for each pixel; or segments, with a model that proposes masks: things mask '
+        'by mask, with stuff (panoptic) or without (instance) (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--stuff',
+        metavar='WORDS',
+        help='which of the words are no things that one can count: "sky; grass" (segments only)',
+    )
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        metavar='P',
+        help='pixels whose best class has a smaller probability become background; masks that '
+        'score no more are no segments (default for segments: 0.8)',
+    )
+    parser.add_argument(
+        '--save',
+        metavar='KINDS',
+        help='; '.join(
+            f'{task}: any of {",".join(KINDS[task])} (default: {SAVED[task]})' for task in TASKS
+        ),
+    )
+    # Words may stand behind options, too, although they may also be left out.
+    return parser.parse_intermixed_args(argv)
+
+
+def chosen_kinds(save: str, task: str) -> list[str]:
+    """The kinds of files that a task saves.
+
+    Args:
+        save: their names, separated by commas.
+        task: what is asked.
+
+    Raises:
+        UserError: no kind, or one that this task does not have.
+    """
+    kinds = [kind.strip() for kind in save.split(',') if kind.strip()]
+    if not kinds:
+        raise UserError(f'--save names nothing to save: use {", ".join(KINDS[task])}.')
+    for kind in kinds:
+        others = [other for other in TASKS if kind in KINDS[other]]
+        if others and task not in others:
+            raise UserError(
+                f'--save {kind} belongs to --task {" or ".join(others)}; --task {task} saves '
+                f'{", ".join(KINDS[task])}.'
+            )
+    return check_kinds(kinds, KINDS[task])
+
+
+def explain_other_tasks(args: argparse.Namespace) -> None:
+    """Recognise options that the task does not read.
+
+    Raises:
+        UserError: what to write instead.
+    """
+    if args.stuff is not None and args.task == 'semantic':
+        raise UserError(
+            '--stuff means something to segments only: add --task panoptic or --task instance.'
+        )
+
+
+def explain_other_forms(args: argparse.Namespace) -> None:
+    """Recognise mmsegmentation's arguments, and words that were not quoted.
+
+    Raises:
+        UserError: what to write instead.
+    """
+    if args.words is None:
+        return
+    if args.words.endswith(('.py', '.pth', '.pt')):
+        checkpoint = f' --checkpoint {args.extra[0]}' if args.extra else ''
+        raise UserError(
+            "the form IMAGE CONFIG CHECKPOINT is mmsegmentation's, here words come second: write "
+            f'image_demo.py {args.image} "cat; sofa" --model {args.words}{checkpoint}'
+        )
+    if args.extra:
+        words = '; '.join([args.words, *args.extra])
+        raise UserError(
+            f'there are {len(args.extra)} arguments too many: put all words between quotes, such '
+            f'as "{words}"'
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; returns 0 (all done), 1 (some of many images failed) or 2 (nothing done)."""
+    args = parse_args(argv)
+    return run_cli(lambda: _checked(args))
+
+
+def _checked(args: argparse.Namespace) -> int:
+    explain_other_forms(args)
+    explain_other_tasks(args)
+    save = SAVED[args.task] if args.save is None else args.save
+    return segment_images(args, chosen_kinds(save, args.task))
