@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 import torch
@@ -55,8 +56,20 @@ def weights_fingerprint(clip: nn.Module) -> str:
 
 
 def weights_stamp(clip: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Cheap mark that changes when a weight is replaced or written in place."""
-    return tuple((value.data_ptr(), version_of(value)) for _, value in text_state(clip))
+    """Cheap mark that changes when a weight is replaced or written in place.
+
+    It is asked for at every image, so it walks the text side only and makes no ``state_dict``.
+    """
+    return tuple((value.data_ptr(), version_of(value)) for value in _text_tensors(clip))
+
+
+def _text_tensors(clip: nn.Module) -> Iterator[Tensor]:
+    """The tensors of :func:`text_state`, and buffers that a ``state_dict`` leaves out."""
+    own = chain(clip.named_parameters(recurse=False), clip.named_buffers(recurse=False))
+    yield from (value for name, value in own if not name.startswith(_NOT_TEXT))
+    for name, child in clip.named_children():
+        if not f'{name}.'.startswith(_NOT_TEXT):
+            yield from chain(child.parameters(), child.buffers())
 
 
 def tokenizer_fingerprint(tokenizer: Any, context_length: int) -> str:
