@@ -45,10 +45,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ovseg.apis.profiling import MemoryPeak, StageClock
-from ovseg.apis.tables import text_table
 from ovseg.images import Images
 from ovseg.registry import MODELS
 from ovseg.segmentors import TrainedSegmentor
+from ovseg.tables import text_table
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'denseclip'
 MMSEG, BASELINE = 'FPN of mmseg, no words', 'FPN, no words'

@@ -43,7 +43,6 @@ from torch.nn import functional as F
 
 from ovseg.apis.building import build_model
 from ovseg.apis.profiling import MemoryPeak, StageClock
-from ovseg.apis.tables import text_table
 from ovseg.config_files import place_of_config, read_config
 from ovseg.images import Images
 from ovseg.regions.mask_maps import WeighedMasks, mask_probabilities, masks_at
@@ -52,6 +51,7 @@ from ovseg.regions.region_embeddings import crop_proposals
 from ovseg.scores.decide import decide
 from ovseg.scores.row_map import WindowMaps
 from ovseg.segmentors import OVSeg
+from ovseg.tables import text_table
 from ovseg.text import Classifier, classifier_from_rows
 from ovseg.text.decision_rule import DecisionRule
 from ovseg.text.row_groups import RowGroups

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ovseg import compat as _compat
+from ovseg.lazy import lazy_names as _lazy_names
 
 # Before anything imports mmcv.ops, mmdet.models or mmseg.models (see ovseg/compat).
 _compat.install()
@@ -13,18 +13,19 @@ _compat.install()
 __version__ = '0.1.0'
 
 if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
-    from ovseg.apis import OpenVocabSegmenter, SegmentationResult, SegmentsResult, list_models
+    from ovseg.apis import OpenVocabSegmenter, SegmentationResult, SegmentsResult
     from ovseg.vocabulary import Rejection, Vocabulary
+    from ovseg.zoo import list_models
 
 # Public names are imported on first use: `import ovseg` stays fast and prints nothing.
-_PUBLIC = {
-    'OpenVocabSegmenter': 'ovseg.apis',
-    'SegmentationResult': 'ovseg.apis',
-    'SegmentsResult': 'ovseg.apis',
-    'list_models': 'ovseg.apis',
-    'Vocabulary': 'ovseg.vocabulary',
-    'Rejection': 'ovseg.vocabulary',
-}
+__getattr__, __dir__ = _lazy_names(
+    __name__,
+    {
+        'ovseg.apis': ['OpenVocabSegmenter', 'SegmentationResult', 'SegmentsResult'],
+        'ovseg.vocabulary': ['Rejection', 'Vocabulary'],
+        'ovseg.zoo': ['list_models'],
+    },
+)
 
 __all__ = [
     'OpenVocabSegmenter',
@@ -35,13 +36,3 @@ __all__ = [
     '__version__',
     'list_models',
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'ovseg' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})

@@ -8,22 +8,19 @@ config is read and at no other time; what is read is complete, so a copy needs n
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from mmengine.config import Config
-from mmengine.logging import MMLogger
+from typing import TYPE_CHECKING
 
 import ovseg
-from ovseg.compat import plain_yaml
 from ovseg.errors import UserError, nearest
 
-plain_yaml.install()
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 ON = 'OVSEG_ON'
 # Two published trainings have one table now, which says the decoder of each data set.
@@ -161,6 +158,12 @@ def _known() -> dict[str, Path]:
 
 
 def _read(place: ConfigPlace) -> Config:
+    # Here, for a name that no config has is answered without mmengine.
+    from mmengine.config import Config
+
+    from ovseg.compat import plain_yaml
+
+    plain_yaml.install()
     with _on_data_set(place.on):
         return Config.fromfile(str(place.path))
 
@@ -168,19 +171,17 @@ def _read(place: ConfigPlace) -> Config:
 @contextmanager
 def _on_data_set(on: str | None) -> Iterator[None]:
     """Sets the variable that mmengine reads, without the line that it logs about that."""
+    from mmengine.config import config as reader
+
+    from ovseg.compat.quiet_imports import without_lines
+
     before = os.environ.get(ON)
-    logger = MMLogger.get_current_instance()
-
-    def says_something_else(record: logging.LogRecord) -> bool:
-        return f'`{ON}`' not in record.getMessage()
-
-    logger.addFilter(says_something_else)
     try:
         if on is not None:
             os.environ[ON] = on
-        yield
+        with without_lines(reader, lambda line: f'`{ON}`' in line):
+            yield
     finally:
-        logger.removeFilter(says_something_else)
         if on is not None and before is None:
             del os.environ[ON]
         elif before is not None:

@@ -11,6 +11,8 @@ PACKAGE = Path(ovseg.__file__).parent
 # From the ground up; docs/the_house.md draws them.
 FLOORS = [
     *(
+        'lazy',
+        'consoles',
         'errors',
         'compat',
         'files',
@@ -20,8 +22,17 @@ FLOORS = [
         'stages',
         'row_resize',
         'coco_masks',
+        'tables',
     ),
-    *('registry', 'config_files', 'zoo', 'downloads', 'weight_files'),
+    *(
+        'registry',
+        'config_files',
+        'zoo',
+        'option_values',
+        'run_arguments',
+        'downloads',
+        'weight_files',
+    ),
     *('vocabulary', 'text', 'images', 'affinity'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli'),

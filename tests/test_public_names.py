@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 import ovseg
 
 
-def test_checkers_see_the_public_names_that_are_imported_on_first_use():
+@pytest.mark.parametrize('name', ['ovseg', 'ovseg.apis', 'ovseg.datasets', 'ovseg.images'])
+def test_checkers_see_the_public_names_that_are_imported_on_first_use(name):
     """What stands under ``if TYPE_CHECKING`` gives editors what ``__getattr__`` gives programs."""
-    tree = ast.parse(Path(ovseg.__file__).read_text(encoding='utf-8'))
+    package = import_module(name)
+    tree = ast.parse(Path(package.__file__).read_text(encoding='utf-8'))
     blocks = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {
         alias.name: node.module
@@ -17,10 +22,13 @@ def test_checkers_see_the_public_names_that_are_imported_on_first_use():
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert seen == ovseg._PUBLIC
-    assert sorted(ovseg.__all__) == sorted([*seen, '__version__'])
-    for name in ovseg.__all__:
-        assert getattr(ovseg, name) is not None
+    (table,) = (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
+    by_module = ast.literal_eval(table)
+    assert seen == {name: module for module, names in by_module.items() for name in names}
+    assert sorted({*package.__all__} - {'__version__'}) == sorted(seen)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
 
 
 def test_the_package_says_that_it_has_types():

@@ -13,16 +13,13 @@ import pickle
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from ovseg.encoders.ovseg_format import backbone_from_ovseg
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
-from ovseg.weight_files.pickles import check_operations
-from ovseg.weight_files.places import regular_file
+
+if TYPE_CHECKING:
+    import torch
 
 # The classifier of the pretraining.
 _CLASSIFIER = ('fc.', 'stem.fc.', 'linear.')
@@ -52,6 +49,13 @@ def read_backbone(path: Path) -> dict[str, torch.Tensor]:
         FileNotFoundError: there is no such file.
         UserError: something else than arrays, or names of another backbone.
     """
+    import numpy as np
+    import torch
+
+    from ovseg.encoders.ovseg_format import backbone_from_ovseg
+    from ovseg.weight_files.pickles import check_operations
+    from ovseg.weight_files.places import regular_file
+
     with regular_file(path).open('rb') as file:
         try:
             check_operations(file)
@@ -81,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('out', type=Path)
     args = parser.parse_args(argv)
     state = read_backbone(args.source)
+    import torch
+
     with written_whole(args.out) as temporary:
         torch.save({'state_dict': state}, temporary)
     print(f'{args.out}: {len(state)} tensors')

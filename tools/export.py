@@ -12,25 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from torch import Tensor
-
-from ovseg.config_files import read_config
-from ovseg.encoders.adapted_clip import PROMPTS, image_tower, put_into_ovseg
-from ovseg.encoders.embedded import write_embedded, write_weights
-from ovseg.engine.checkpoint import load_checkpoint_strict
+from ovseg.config_files import place_of_config, read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
-from ovseg.registry import MODELS
-from ovseg.scenes import CLIPContrast, FoundTraining, PromptableMasks, SelfDistillation
-from ovseg.segmentors import MaskCLIPPlusSegmentor
-from ovseg.training import MaskAdaptation
-from ovseg.training.heads.pixel_text_matching import PixelTextMatching
-from ovseg.weight_files import read_checkpoint, state_of
+
+# Words are read, and refused, before torch is imported: the functions import what they need.
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import Tensor
 
 _GUIDE = 'guide.'
 _GUIDE_LAYERS = ('bkg_decoder.bias', 'bkg_decoder.weight', 'obj_proj.bias', 'obj_proj.weight')
@@ -43,6 +34,9 @@ def clip_dinoiser(args: argparse.Namespace) -> str:
     OUT.pt gets the published format (epoch, model_state_dict), OUT.safetensors the flat names in
     float16.
     """
+    from ovseg.encoders.embedded import write_weights
+    from ovseg.weight_files import read_checkpoint, state_of
+
     if args.out.suffix not in ('.pt', '.safetensors'):
         raise UserError(f'{args.out} must end in .pt or .safetensors')
     content = read_checkpoint(args.checkpoint)
@@ -72,6 +66,11 @@ def denseclip(args: argparse.Namespace) -> str:
 
         python tools/test.py CONFIG OUT.safetensors --cfg-options model.text_encoder=None
     """
+    import torch
+
+    from ovseg.encoders.embedded import write_weights
+    from ovseg.training.heads.pixel_text_matching import PixelTextMatching
+
     config = config_of(args.config, PixelTextMatching, 'DenseCLIP')
     if config.model.get('text_encoder') is None:
         raise UserError(
@@ -93,6 +92,8 @@ def maskclip_plus(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote; OUT.pth has the keys of the released checkpoints,
     with the frozen CLIP of the config's teacher.
     """
+    from ovseg.segmentors import MaskCLIPPlusSegmentor
+
     config = config_of(args.config, MaskCLIPPlusSegmentor)
     model, _ = load_trained(config, args.checkpoint)
     state = model.to_published()
@@ -112,6 +113,11 @@ def ovseg_clip(args: argparse.Namespace) -> str:
     as it was, in half precision. `model.adapted=OUT` loads the first and the last, as it loads
     CHECKPOINT itself.
     """
+    from ovseg.encoders.adapted_clip import PROMPTS, image_tower, put_into_ovseg
+    from ovseg.encoders.embedded import write_weights
+    from ovseg.training import MaskAdaptation
+    from ovseg.weight_files import read_checkpoint
+
     if args.into is not None and args.out.suffix == '.safetensors':
         raise UserError('--into writes a checkpoint of OVSeg: call OUT .pth')
     config = config_of(args.config, MaskAdaptation)
@@ -140,6 +146,9 @@ def tiny_clip(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote for a CLIPContrast model with words; OUT is such as
     ovseg/weights/tiny_clip_scenes.
     """
+    from ovseg.encoders.embedded import write_embedded
+    from ovseg.scenes import CLIPContrast
+
     config = config_of(args.config, CLIPContrast)
     if config.model.get('words') is None:
         raise UserError(f'{args.config} is no config of a CLIPContrast model with words')
@@ -167,6 +176,9 @@ def tiny_dino(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote for a SelfDistillation or a FoundTraining model; OUT
     is such as ovseg/weights/tiny_dino_scenes.
     """
+    from ovseg.encoders.embedded import write_embedded
+    from ovseg.scenes import FoundTraining, SelfDistillation
+
     config = config_of(args.config, SelfDistillation | FoundTraining)
     model, _ = load_trained(config, args.checkpoint)
     made = origin(
@@ -202,6 +214,9 @@ def tiny_sam(args: argparse.Namespace) -> str:
     CHECKPOINT is one that tools/train.py wrote for a PromptableMasks model; OUT is such as
     ovseg/weights/tiny_sam_scenes.
     """
+    from ovseg.encoders.embedded import write_embedded
+    from ovseg.scenes import PromptableMasks
+
     config = config_of(args.config, PromptableMasks)
     model, _ = load_trained(config, args.checkpoint)
     sam = model.sam
@@ -225,6 +240,11 @@ def weights(args: argparse.Namespace) -> str:
     A checkpoint also holds the optimizer's state and records. OUT.safetensors is for the same
     config.
     """
+    import torch
+
+    from ovseg.encoders.embedded import write_weights
+    from ovseg.weight_files import read_checkpoint, state_of
+
     state = state_of(read_checkpoint(args.checkpoint), args.checkpoint)
     size = write_weights(args.out, state, getattr(torch, args.dtype))
     return f'{len(state)} tensors in {args.dtype}, {size / 1e6:.1f} MB'
@@ -242,6 +262,10 @@ def config_of(name: str, kinds: type | UnionType, called: str | None = None) -> 
         FileNotFoundError: there is no such config.
         UserError: its model is none of the kinds.
     """
+    from mmengine.registry import DefaultScope
+
+    from ovseg.registry import MODELS
+
     config = read_config(name)
     with DefaultScope.overwrite_default_scope('ovseg'):
         found = MODELS.get(str(config.get('model', {}).get('type')))
@@ -258,6 +282,11 @@ def load_trained(config: Config, checkpoint: Path) -> tuple[Any, dict[str, Any]]
         FileNotFoundError: there is no such file.
         UserError: the weights do not fit.
     """
+    from mmengine.registry import DefaultScope
+
+    from ovseg.engine.checkpoint import load_checkpoint_strict
+    from ovseg.registry import MODELS
+
     with DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(config.model)
     return model, load_checkpoint_strict(model, checkpoint)
@@ -265,6 +294,8 @@ def load_trained(config: Config, checkpoint: Path) -> tuple[Any, dict[str, Any]]
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a file for ``torch.load``, whole or not at all."""
+    import torch
+
     with written_whole(path) as temporary:
         torch.save(content, temporary)
 
@@ -357,6 +388,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exports and says what was written."""
     args = build_parser().parse_args(argv)
+    if hasattr(args, 'config'):
+        place_of_config(args.config)
+    if not args.checkpoint.is_file():
+        raise FileNotFoundError(f'There is no checkpoint {args.checkpoint}.')
     print(f'{args.out}: {KINDS[args.kind].export(args)}')
     return 0
 

@@ -16,28 +16,23 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from mmengine.config import Config
 from PIL import Image
 from tqdm import tqdm
 
-from ovseg.apis.devices import choose_device
-from ovseg.apis.proposals import ModelProposals
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
-from ovseg.encoders.adapted_clip import AdaptedCLIP
-from ovseg.encoders.clip import EMBEDDED_MODELS, load_clip
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
 from ovseg.files import check_folder, written_whole
-from ovseg.images.reading import load_rgb
-from ovseg.regions.region_maps import RegionFolder
-from ovseg.regions.region_proposals import MapProposals, ProposalSource
-from ovseg.registry import build_part
-from ovseg.training.nouns import ListedNouns, NounSource, TaggedNouns
-from ovseg.training.region_nouns import NamedRegion, RegionNamer
 from ovseg.vocabulary import Vocabulary
+
+# Words are read, and refused, before torch is imported: the functions import what they need.
+if TYPE_CHECKING:
+    from ovseg.regions.region_proposals import ProposalSource
+    from ovseg.training.nouns import NounSource
+    from ovseg.training.region_nouns import NamedRegion, RegionNamer
 
 TABLE = 'pairs.csv'
 PROGRESS = 'progress.jsonl'
@@ -99,6 +94,14 @@ def proposal_source(args: argparse.Namespace) -> ProposalSource:
     Raises:
         UserError: the config names none.
     """
+    from mmengine.config import Config
+
+    from ovseg.apis.devices import choose_device
+    from ovseg.apis.proposals import ModelProposals
+    from ovseg.regions.region_maps import RegionFolder
+    from ovseg.regions.region_proposals import MapProposals
+    from ovseg.registry import build_part
+
     if args.maskformer is not None:
         return ModelProposals(*args.maskformer, args.device)
     if args.regions is not None:
@@ -117,6 +120,8 @@ def proposal_source(args: argparse.Namespace) -> ProposalSource:
 
 def noun_source(words: str | None) -> NounSource:
     """Returns what finds the nouns of a caption."""
+    from ovseg.training.nouns import ListedNouns, TaggedNouns
+
     if words is None:
         return TaggedNouns()
     return ListedNouns([word for item in Vocabulary.parse(words) for word in item.prompts])
@@ -124,6 +129,11 @@ def noun_source(words: str | None) -> NounSource:
 
 def region_namer(args: argparse.Namespace) -> RegionNamer:
     """Returns what names regions, with CLIP on its device."""
+    from ovseg.apis.devices import choose_device
+    from ovseg.encoders.adapted_clip import AdaptedCLIP
+    from ovseg.encoders.clip import EMBEDDED_MODELS, load_clip
+    from ovseg.training.region_nouns import RegionNamer
+
     model, pretrained = args.clip
     if model in EMBEDDED_MODELS and pretrained != 'embedded':
         raise UserError(f"--clip {model} goes with 'embedded', got '{pretrained}'")
@@ -205,6 +215,10 @@ def pair_image(
     path: Path, captions: Sequence[str], find: ProposalSource, nouns: NounSource, namer: RegionNamer
 ) -> Iterator[NamedRegion]:
     """Yields the named regions of an image; a noun in two captions counts once."""
+    import torch
+
+    from ovseg.images.reading import load_rgb
+
     said = list(dict.fromkeys(noun for caption in captions for noun in nouns(caption)))
     if not said:
         return
@@ -216,9 +230,11 @@ def pair_image(
 def main(argv: Sequence[str] | None = None, report: Callable[[str], None] = print) -> int:
     """Makes the pairs and returns the exit code."""
     args = parse_args(argv)
+    check_folder(args.out)
+    if args.words is not None:
+        Vocabulary.parse(args.words)
     captions = read_captions(args.captions)
     find, nouns, namer = proposal_source(args), noun_source(args.words), region_namer(args)
-    check_folder(args.out)
     settings = {name: str(value) for name, value in vars(args).items() if name not in _FREE}
     folder = PairFolder(args.out, {**settings, 'fill': list(namer.fill)})
     broken = []

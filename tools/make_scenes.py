@@ -18,19 +18,19 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder, written_whole
-from ovseg.scenes.captions import describe
-from ovseg.scenes.datasets import CLASSES, PHRASE_CLASSES, class_labels, phrase_labels
-from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
-from ovseg.scenes.draw import Picture, draw, whole
-from ovseg.scenes.instances import coco_annotation, coco_file, visible_objects
-from ovseg.scenes.world import CANVAS, Scene, sample_scene
+
+# Words are read, and refused, before torch is imported: the functions import what they need.
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ovseg.scenes.draw import Picture
+    from ovseg.scenes.world import Scene
 
 SETTINGS = 'settings.json'
 # folder -> split
@@ -46,16 +46,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--training', type=int, default=2000, help='default: %(default)s scenes')
     for folder in list(FOLDERS)[1:]:
         parser.add_argument(f'--{folder}', type=int, default=200, help='default: %(default)s')
-    parser.add_argument(
-        '--size', type=int, nargs=2, default=(CANVAS, CANVAS), metavar=('HEIGHT', 'WIDTH')
-    )
+    parser.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'))
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--instances', action='store_true', help='write COCO files of the objects')
     parser.add_argument('--demo', type=Path, metavar='FILE', help='write the demo picture')
     args = parser.parse_args(argv)
     if args.out is None and args.demo is None:
         parser.error('nothing to do: give a folder OUT or --demo FILE')
-    if min(args.size) < 1 or args.seed < 0 or min(vars(args)[name] for name in FOLDERS) < 0:
+    if min(args.size or (1,)) < 1 or args.seed < 0 or min(vars(args)[name] for name in FOLDERS) < 0:
         parser.error('--size must be positive, the numbers of scenes and --seed not negative')
     return args
 
@@ -66,6 +64,9 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     Raises:
         UserError: the folder cannot be written to.
     """
+    import cv2
+    import numpy as np
+
     with written_whole(path) as temporary:
         stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
         if not cv2.imwrite(str(temporary), stored):
@@ -112,6 +113,12 @@ def write_split(
     Returns:
         The caption of each image, by its path below `out`.
     """
+    from ovseg.scenes.captions import describe
+    from ovseg.scenes.datasets import class_labels, phrase_labels
+    from ovseg.scenes.draw import draw, whole
+    from ovseg.scenes.instances import coco_annotation, coco_file, visible_objects
+    from ovseg.scenes.world import sample_scene
+
     split = FOLDERS[folder]
     label: Callable[[Scene, Picture], np.ndarray] = (
         phrase_labels if split == 'phrases' else class_labels
@@ -141,18 +148,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.demo is not None:
         check_folder(args.demo.parent)
+        from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
+        from ovseg.scenes.draw import draw, whole
+
         scene = demo_scene()
         write_png(args.demo, draw(scene, whole(scene, DEMO_ZOOM)).image)
         print(f'wrote {args.demo}')
     if args.out is not None:
         check_folder(args.out)
-        claim(args.out, args.size, args.seed)
+        from ovseg.scenes.datasets import CLASSES, PHRASE_CLASSES
+        from ovseg.scenes.world import CANVAS
+
+        size = args.size or (CANVAS, CANVAS)
+        claim(args.out, size, args.seed)
         captions: dict[str, str] = {}
         for folder in FOLDERS:
             count = vars(args)[folder]
-            captions.update(
-                write_split(args.out, folder, count, args.size, args.seed, args.instances)
-            )
+            captions.update(write_split(args.out, folder, count, size, args.seed, args.instances))
         write_json(args.out / 'captions.json', captions)
         write_json(args.out / 'classes.json', {'classes': CLASSES, 'phrases': PHRASE_CLASSES})
         print(f'{len(captions)} scenes in {args.out}')

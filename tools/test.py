@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_main_process
-
-from ovseg.apis.building import model_kind
-from ovseg.engine.explain import explained
-from ovseg.engine.launch import (
-    add_common_arguments,
-    build_runner,
-    leave,
-    load_config,
-    need_gpu_for_amp,
-    need_parts,
-)
-from ovseg.engine.runner import OVRunner
-from ovseg.engine.tta import RATIOS, augmented_pipeline
 from ovseg.errors import UserError, run_cli
-from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol, IoUReport
-from ovseg.evaluation.protocol import resize_of
 from ovseg.files import written_whole
-from ovseg.images import give_resize_rule
-from ovseg.segmentors import Segmentor
+from ovseg.run_arguments import add_common_arguments, place_of_run
+
+# Words are read, and refused, before torch is imported: the functions import what they need.
+if TYPE_CHECKING:
+    from mmengine.config import Config, ConfigDict
+
+    from ovseg.engine.runner import OVRunner
+    from ovseg.evaluation import IoUReport
 
 # What a test does without; a config with one half of such a group is an error for mmengine.
 _NOT_FOR_TESTING = (
@@ -72,6 +62,9 @@ def check_weights(config: Config) -> None:
     Raises:
         UserError: the model would be tested with random weights.
     """
+    from ovseg.apis.building import model_kind
+    from ovseg.segmentors import Segmentor
+
     kind = model_kind(config.model)
     if kind is None:
         return  # the Runner tells that there is no such model
@@ -95,6 +88,11 @@ def set_tta(config: Config) -> dict[str, str]:
         UserError: ``tta_ratios`` of the config are no sizes, or a detector has no settings for how
             its predictions are merged.
     """
+    from mmengine.config import ConfigDict
+
+    from ovseg.engine.tta import RATIOS, augmented_pipeline
+    from ovseg.evaluation.protocol import resize_of
+
     dataset = config.test_dataloader.dataset
     if _detects(config) and not (config.get('tta_pipeline') and config.get('tta_model')):
         raise UserError(
@@ -186,6 +184,8 @@ def report_result(
         args: the command line.
         facts: arguments of :meth:`EvaluationProtocol.describe` that only the command line knows.
     """
+    from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol
+
     used = runner.test_evaluator.metrics
     reports = [getattr(metric, 'report', None) for metric in used]
     compared = [kind for metric in used for kind in getattr(metric, 'metrics', ())]
@@ -225,6 +225,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: see :func:`parse_args`.
     """
     args = parse_args(argv)
+    place_of_run(args.config, args.on)
+    from mmengine.dist import is_main_process
+
+    from ovseg.engine.explain import explained
+    from ovseg.engine.launch import build_runner, load_config, need_gpu_for_amp, need_parts
+    from ovseg.images import give_resize_rule
+
     config = load_config(args)
     need_parts(config, ('model', 'test_dataloader', 'test_evaluator'), 'evaluate')
     give_resize_rule(config)
@@ -253,4 +260,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    leave(run_cli(main))
+    ended = run_cli(main)
+    if 'torch' not in sys.modules:
+        sys.exit(ended)
+    from ovseg.engine.launch import leave
+
+    leave(ended)

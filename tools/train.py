@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-
-from ovseg.engine.explain import explained, types_of
-from ovseg.engine.launch import (
-    add_common_arguments,
-    build_runner,
-    leave,
-    load_config,
-    need_gpu_for_amp,
-    need_parts,
-)
-from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
-from ovseg.engine.schedule import check_schedule
-from ovseg.engine.stopping import TrainingStopped
-from ovseg.engine.work_folder import held_folder
 from ovseg.errors import UserError, nearest, run_cli
-from ovseg.registry import OPTIMIZERS
+from ovseg.run_arguments import add_common_arguments, place_of_run
+
+# Words are read, and refused, before torch is imported: the functions import what they need.
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,6 +45,8 @@ def set_amp(config: Config) -> None:
     Raises:
         UserError: no GPU, or an optimizer wrapper of another kind.
     """
+    from ovseg.engine.launch import need_gpu_for_amp
+
     need_gpu_for_amp()
     kind = config.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
@@ -74,6 +66,11 @@ def check_optimizer(config: Config) -> None:
     Raises:
         UserError: names the nearest one.
     """
+    from mmengine.registry import DefaultScope
+
+    from ovseg.engine.explain import types_of
+    from ovseg.registry import OPTIMIZERS
+
     kind = (config.optim_wrapper.get('optimizer') or {}).get('type')
     if isinstance(kind, str):
         with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
@@ -96,6 +93,8 @@ def set_resume(config: Config, resume: str | None) -> None:
     Raises:
         UserError: there are checkpoints, but none is intact.
     """
+    from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
+
     if resume is None and config.get('resume') and not config.get('load_from'):
         resume = 'auto'
     if resume is None:
@@ -116,6 +115,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: see :func:`parse_args`.
     """
     args = parse_args(argv)
+    place_of_run(args.config, args.on)
+    from ovseg.engine.explain import explained
+    from ovseg.engine.launch import build_runner, load_config, need_parts
+    from ovseg.engine.schedule import check_schedule
+    from ovseg.engine.stopping import TrainingStopped
+    from ovseg.engine.work_folder import held_folder
+
     config = load_config(args)
     need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
     if args.amp:
@@ -135,4 +141,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    leave(run_cli(main))
+    ended = run_cli(main)
+    if 'torch' not in sys.modules:
+        sys.exit(ended)
+    from ovseg.engine.launch import leave
+
+    leave(ended)

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from ovseg.apis.results import ClassArea, SegmentationResult
-from ovseg.apis.segmenter import EncodedImage, OpenVocabSegmenter
-from ovseg.apis.segments_result import SegmentsResult
-from ovseg.images.reading import find_images, load_rgb
-from ovseg.zoo import ModelEntry, list_models
+from typing import TYPE_CHECKING
+
+from ovseg.lazy import lazy_names
+
+if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
+    from ovseg.apis.results import ClassArea, SegmentationResult
+    from ovseg.apis.segmenter import EncodedImage, OpenVocabSegmenter
+    from ovseg.apis.segments_result import SegmentsResult
+    from ovseg.images.reading import find_images, load_rgb
+    from ovseg.zoo import ModelEntry, list_models
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        'ovseg.apis.results': ['ClassArea', 'SegmentationResult'],
+        'ovseg.apis.segmenter': ['EncodedImage', 'OpenVocabSegmenter'],
+        'ovseg.apis.segments_result': ['SegmentsResult'],
+        'ovseg.images.reading': ['find_images', 'load_rgb'],
+        'ovseg.zoo': ['ModelEntry', 'list_models'],
+    },
+)
 
 __all__ = [
     'ClassArea',

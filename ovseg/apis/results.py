@@ -11,22 +11,14 @@ import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
+from ovseg.apis.kinds import ENDS
 from ovseg.apis.shown import ShownAsPicture
-from ovseg.apis.tables import text_table
 from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError, nearest
 from ovseg.files import written_whole
+from ovseg.tables import text_table
 from ovseg.visualization import class_shares, draw_overlay, save_label_png
 from ovseg.visualization.legend import format_share
-
-_ENDS = {
-    'labels': '_labels.png',
-    'overlay': '_overlay.png',
-    'scores': '_scores.npz',
-    'json': '.json',
-    'coco': '_coco.json',
-}
-KINDS_OF_FILES = tuple(_ENDS)
 
 
 @dataclass(frozen=True)
@@ -229,7 +221,7 @@ class SegmentationResult(ShownAsPicture):
             UserError: a kind is unknown, scores are wanted but were not asked for when segmenting,
                 or the folder cannot be written to.
         """
-        paths = file_paths(folder, stem or stem_of(self.source), _ENDS, what)
+        paths = file_paths(folder, stem or stem_of(self.source), ENDS, what)
         if 'scores' in what and self.scores is None:
             raise UserError(
                 'The scores of this result were not kept: segment with scores=True to save them.'

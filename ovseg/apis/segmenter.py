@@ -16,7 +16,7 @@ from ovseg.apis.devices import choose_device
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
-from ovseg.apis.tasks import check_segment_task, stuff_labels
+from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
 from ovseg.config_files import read_config
 from ovseg.errors import UserError
 from ovseg.images import Images, resize_rule_of, to_batch
@@ -362,9 +362,7 @@ class OpenVocabSegmenter:
         background = self._background if background is None else background
         vocabulary = self._vocabulary if words is None else build_vocabulary(words)
         if vocabulary is None:
-            raise UserError(
-                "No words were given: say what to look for, such as 'cat, kitten; sofa; wall'."
-            )
+            raise no_words()
         return _with_rejection(vocabulary, background, threshold)
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:

@@ -11,23 +11,15 @@ import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
+from ovseg.apis.kinds import KINDS_OF_SEGMENT_FILES, SEGMENT_ENDS
 from ovseg.apis.shown import ShownAsPicture
-from ovseg.apis.tables import text_table
 from ovseg.apis.tasks import check_segment_task
 from ovseg.coco_masks import mask_record
 from ovseg.regions.mask_segments import Segment
+from ovseg.tables import text_table
 from ovseg.visualization import draw_segments, save_panoptic_png
 from ovseg.visualization.legend import format_share
 
-KINDS_OF_SEGMENT_FILES = {
-    'panoptic': ('overlay', 'panoptic', 'instances'),
-    'instance': ('overlay', 'instances'),
-}
-_ENDS = {
-    'overlay': '_overlay.png',
-    'panoptic': '_panoptic.json',
-    'instances': '_instances.json',
-}
 _PANOPTIC_PNG = '_panoptic.png'
 
 
@@ -209,7 +201,7 @@ class SegmentsResult(ShownAsPicture):
         """
         stem = stem or stem_of(self.source)
         kinds = KINDS_OF_SEGMENT_FILES[self.task]
-        ends = {kind: _ENDS[kind] for kind in kinds}
+        ends = {kind: SEGMENT_ENDS[kind] for kind in kinds}
         paths = file_paths(folder, stem, ends, kinds[:2] if what is None else what)
         for kind, path in paths.items():
             if kind == 'overlay':

@@ -24,6 +24,13 @@ def check_segment_task(task: str) -> None:
         )
 
 
+def no_words() -> UserError:
+    """The error where a model is asked for nothing."""
+    return UserError(
+        "No words were given: say what to look for, such as 'cat, kitten; sofa; wall'."
+    )
+
+
 def stuff_labels(stuff: Any, vocabulary: Vocabulary) -> frozenset[int]:
     """Labels of the classes that are stuff, such as the sky: no things that one can count.
 

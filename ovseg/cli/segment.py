@@ -16,12 +16,19 @@ import argparse
 from collections.abc import Sequence
 
 from ovseg.apis.files import check_kinds
-from ovseg.apis.results import KINDS_OF_FILES
-from ovseg.apis.segments_result import KINDS_OF_SEGMENT_FILES
-from ovseg.apis.tasks import TASKS
-from ovseg.cli.segment_files import segment_images
+from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES
+from ovseg.apis.tasks import TASKS, no_words, stuff_labels
+from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
-from ovseg.zoo import DEFAULT_MODEL
+from ovseg.files import check_folder
+from ovseg.vocabulary import (
+    TEMPLATE_SETS,
+    Rejection,
+    Vocabulary,
+    build_vocabulary,
+    get_templates,
+)
+from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
 
 KINDS = {'semantic': KINDS_OF_FILES, **KINDS_OF_SEGMENT_FILES}
 SAVED = {
@@ -148,14 +155,50 @@ def explain_other_forms(args: argparse.Namespace) -> None:
         )
 
 
+def checked_words(args: argparse.Namespace) -> Vocabulary | None:
+    """The words, and what else can be refused before torch is imported, which takes seconds.
+
+    Args:
+        args: see :func:`parse_args`.
+
+    Returns:
+        The vocabulary; None for a model with classes of its own.
+
+    Raises:
+        UserError: words, a model, templates or an output folder that are none.
+        FileNotFoundError: an image, or a file of words or templates, that is not there.
+    """
+    from ovseg.images.reading import find_images
+
+    check_folder(args.out_dir)
+    find_images(args.image)
+    _, place = resolve_model(args.model, args.on)
+    check_weights(place.path, args.checkpoint)
+    if args.template_set not in (None, *TEMPLATE_SETS):
+        get_templates(args.template_set)
+    if args.threshold is not None and args.task == 'semantic':
+        Rejection('threshold', args.threshold)
+    if args.words is not None:
+        vocabulary = build_vocabulary(args.words)
+        stuff_labels(args.stuff, vocabulary)
+        return vocabulary
+    model = read_config(place.path, place.on).model
+    if 'clip' in model and model.get('vocabulary') is None:
+        raise no_words()
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; returns 0 (all done), 1 (some of many images failed) or 2 (nothing done)."""
-    args = parse_args(argv)
-    return run_cli(lambda: _checked(args))
+    return run_cli(lambda: _segment(parse_args(argv)))
 
 
-def _checked(args: argparse.Namespace) -> int:
+def _segment(args: argparse.Namespace) -> int:
     explain_other_forms(args)
     explain_other_tasks(args)
     save = SAVED[args.task] if args.save is None else args.save
-    return segment_images(args, chosen_kinds(save, args.task))
+    kinds = chosen_kinds(save, args.task)
+    vocabulary = checked_words(args)
+    from ovseg.cli.segment_files import segment_images
+
+    return segment_images(args, kinds, vocabulary)

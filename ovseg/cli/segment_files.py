@@ -14,13 +14,13 @@ from tqdm import tqdm
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
-from ovseg.apis.tables import text_table
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import check_folder
 from ovseg.images.reading import find_images
 from ovseg.regions.mask_segments import SegmentSettings
+from ovseg.tables import text_table
 from ovseg.visualization.legend import format_share
-from ovseg.vocabulary import Vocabulary, build_vocabulary
+from ovseg.vocabulary import Vocabulary
 
 NO_SEGMENT = 'no segment found: a smaller --threshold lets more masks compete'
 
@@ -78,12 +78,15 @@ class FolderSummary:
         return text_table(header, rows)
 
 
-def segment_images(args: argparse.Namespace, kinds: Sequence[str]) -> int:
+def segment_images(
+    args: argparse.Namespace, kinds: Sequence[str], vocabulary: Vocabulary | None
+) -> int:
     """Segment what the command line names, and print what was found.
 
     Args:
         args: see ``ovseg.cli.segment.parse_args``.
         kinds: the kinds of files to save.
+        vocabulary: what to look for; None for a model with classes of its own.
 
     Returns:
         The exit code.
@@ -93,7 +96,6 @@ def segment_images(args: argparse.Namespace, kinds: Sequence[str]) -> int:
     """
     check_folder(args.out_dir)
     images = find_images(args.image)
-    vocabulary = None if args.words is None else build_vocabulary(args.words)
     segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mmseg.datasets import ADE20KDataset
-
+from ovseg.compat.mmseg_datasets import ADE20KDataset
 from ovseg.datasets.base import LabelMapDataset
 from ovseg.registry import DATASETS
 from ovseg.vocabulary import make_palette

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
-from mmseg.datasets import BaseSegDataset
 
+from ovseg.compat.mmseg_datasets import BaseSegDataset
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
 from ovseg.images.pipeline import LOADERS, Step, name_of_step, pipeline_with_resize

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mmseg.datasets import CityscapesDataset
-
+from ovseg.compat.mmseg_datasets import CityscapesDataset
 from ovseg.datasets.base import LabelMapDataset
 from ovseg.registry import DATASETS
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from mmseg.datasets import COCOStuffDataset
-
+from ovseg.compat.mmseg_datasets import COCOStuffDataset
 from ovseg.datasets.base import LabelMapDataset
 from ovseg.registry import DATASETS
 from ovseg.vocabulary import make_palette
 from ovseg.vocabulary.palette import BACKGROUND_COLOR
 from ovseg.vocabulary.protocols import METAINFO, protocol_words
-
-# COCO-Stuff's pixel maps hold category id - 1. Of the ids 1 to 182 these were never annotated.
-# Source: Caesar et al., "COCO-Stuff", labels.txt of nightrome/cocostuff.
-_UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
-UNLABELLED = 255
-PIXEL_VALUES = tuple(number - 1 for number in range(1, 183) if number not in _UNUSED_IDS)
-NUM_THINGS = 80
 
 
 @DATASETS.register_module()

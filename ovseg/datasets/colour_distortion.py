@@ -5,8 +5,8 @@ from __future__ import annotations
 import mmcv
 import numpy as np
 import numpy.typing as npt
-from mmseg.datasets.transforms import PhotoMetricDistortion
 
+from ovseg.compat.mmseg_datasets import PhotoMetricDistortion
 from ovseg.registry import TRANSFORMS
 
 # OpenCV's hue of 8 bits: half degrees.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mmseg.datasets import PascalContextDataset, PascalContextDataset59
-
+from ovseg.compat.mmseg_datasets import PascalContextDataset, PascalContextDataset59
 from ovseg.datasets.base import LabelMapDataset
 from ovseg.registry import DATASETS
 from ovseg.vocabulary import make_palette

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg.datasets import BaseSegDataset
-
+from ovseg.compat.mmseg_datasets import BaseSegDataset
 from ovseg.datasets.base import pipeline_with_suppression
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmseg.datasets.transforms import PackSegInputs
 
+from ovseg.compat.mmseg_datasets import PackSegInputs
 from ovseg.errors import UserError
 from ovseg.registry import TRANSFORMS
 

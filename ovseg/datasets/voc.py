@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mmseg.datasets import PascalVOCDataset
-
+from ovseg.compat.mmseg_datasets import PascalVOCDataset
 from ovseg.datasets.base import LabelMapDataset
 from ovseg.registry import DATASETS
 

@@ -1,9 +1,8 @@
-"""What tools/train.py and tools/test.py share: arguments, configs, the Runner."""
+"""What tools/train.py and tools/test.py share: configs and the Runner."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import atexit
 import inspect
 import os
@@ -14,77 +13,28 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 import ovseg.registry as registries
-from ovseg.config_files import ConfigPlace, place_of_config, read_config
+from ovseg.config_files import ConfigPlace, read_config
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.runner import OVRunner
 from ovseg.errors import EXIT_OK, UserError, nearest
 from ovseg.images import follow_overrides
-from ovseg.zoo import list_models
+from ovseg.run_arguments import LAUNCHERS, OptionsAction, add_common_arguments, place_of_run
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
-
-class OptionsAction(DictAction):
-    """``--cfg-options key=value ...``; a word without ``=`` is a usage error.
-
-    A value with braces is read as a Python literal, so that a list of dicts can be given.
-    """
-
-    @staticmethod
-    def _parse_iterable(val: str) -> Any:
-        if '{' not in val:
-            return DictAction._parse_iterable(val)
-        try:
-            return ast.literal_eval(val)
-        except (ValueError, SyntaxError) as error:
-            raise UserError(
-                f'--cfg-options cannot read {val!r}: write a Python literal, such as '
-                "\"[{'type': 'KeySmoothing', 'threshold': 1.0}]\""
-            ) from error
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Parses the words and checks their form first."""
-        for word in values:
-            if '=' not in word:
-                parser.error(f"--cfg-options takes KEY=VALUE, got '{word}'")
-        super().__call__(parser, namespace, values, option_string)
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that training and testing share, with mmsegmentation's names.
-
-    Args:
-        parser: receives them.
-    """
-    parser.add_argument(
-        '--on',
-        metavar='DATA',
-        help='which of its data sets a config is read for, with the published settings for it '
-        '(default: the first one)',
-    )
-    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config, such as model.test_cfg.mode=slide '
-        'test_dataloader.batch_size=4 or key="[(1,2),(3,4)]" (quoted, without blanks)',
-    )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='started by')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+__all__ = [
+    'LAUNCHERS',
+    'OptionsAction',
+    'add_common_arguments',
+    'build_runner',
+    'leave',
+    'load_config',
+    'need_gpu_for_amp',
+    'need_parts',
+]
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -101,7 +51,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     check_launcher(args.launcher)
-    place = _place_of(args.config, args.on)
+    place = place_of_run(args.config, args.on)
     config = read_config(place.path, place.on)
     options = args.cfg_options or {}
     _check_options(config, options)
@@ -117,17 +67,6 @@ def load_config(args: argparse.Namespace) -> Config:
         on = config.get('on') if config.get('on_choices') else None
         config.work_dir = str(Path('work_dirs') / ConfigPlace(place.path, on).stem)
     return config
-
-
-def _place_of(name: str, on: str | None) -> ConfigPlace:
-    """The config of a path, of a name below ``configs/``, or of a model of the zoo."""
-    try:
-        return place_of_config(name, on)
-    except FileNotFoundError:
-        entries = {entry.name: entry for entry in list_models()}
-        if name not in entries:
-            raise
-        return ConfigPlace(entries[name].config_path, on)
 
 
 def _check_options(config: Config, options: Mapping[str, Any]) -> None:

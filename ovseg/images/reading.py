@@ -6,14 +6,16 @@ import os
 import warnings
 from glob import glob
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ovseg.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import torch
 
 ImageSource: TypeAlias = 'str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor'
 
@@ -48,14 +50,16 @@ def load_rgb(source: ImageSource) -> np.ndarray:
         return _load_file(Path(source))
     if isinstance(source, Image.Image):
         return _from_pil(source, _IN_MEMORY)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, _IN_MEMORY)
+    import torch  # finding files takes a moment, and torch seconds
+
     if isinstance(source, torch.Tensor):
         tensor = source.detach().cpu()
         if tensor.is_floating_point():
             tensor = tensor.float()
         array = tensor.numpy()
         return _from_array(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, _IN_MEMORY)
-    if isinstance(source, np.ndarray):
-        return _from_array(source, _IN_MEMORY)
     raise TypeError(
         'An image is a path, a PIL image, a NumPy array or a torch tensor, '
         f'not {type(source).__name__}.'

@@ -1,6 +1,5 @@
 """The small world that ships with ovseg: its data sets, and how its tiny models are trained."""
 
-from ovseg.compat import mmseg_datasets as _quietly_imported  # noqa: F401
 from ovseg.scenes.clip_contrast import CLIPContrast
 from ovseg.scenes.crops import SceneCropsDataset
 from ovseg.scenes.datasets import (

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from mmcv.transforms import BaseTransform
-from mmseg.datasets import BaseSegDataset
 
+from ovseg.compat.mmseg_datasets import BaseSegDataset
 from ovseg.datasets.base import LabelMapDataset
 from ovseg.datasets.loading import renumber
 from ovseg.datasets.originals import pipeline_with_original

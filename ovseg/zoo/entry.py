@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mmengine.fileio import load
-
 from ovseg.config_files import find_config
 
 # What metafiles, which other tools read too, call our data sets.
@@ -75,6 +73,8 @@ class ModelEntry:
 @cache
 def _published(config: Path) -> Mapping[str, float]:
     """Published mIoU of a config by data set, from the metafile beside it."""
+    from mmengine.fileio import load  # names alone are answered without it
+
     models = {entry['Name']: entry for entry in load(config.parent / 'metafile.yaml')['Models']}
     return {
         DATA_SETS[result['Dataset']]: value

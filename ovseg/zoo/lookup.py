@@ -9,16 +9,17 @@ from ovseg.config_files import ConfigPlace, place_of_config
 from ovseg.errors import UserError, nearest
 from ovseg.zoo.entries import ENTRIES
 from ovseg.zoo.entry import ModelEntry
+from ovseg.zoo.listing import ModelList
 
 
-def list_models() -> list[ModelEntry]:
-    """All models that can be called by name, the default first.
+def list_models() -> ModelList:
+    """All models that can be called by name, the default first: a list that prints a table.
 
     Example:
         >>> [entry.name for entry in list_models()][:2]
         ['maskclip-tiny', 'maskclip-vit-b16']
     """
-    return list(ENTRIES)
+    return ModelList(ENTRIES)
 
 
 def find_model(name: str) -> ModelEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovseg.apis.tables import text_table
+from ovseg.tables import text_table
 
 
 def test_columns_are_aligned_by_terminal_cells():

@@ -15,6 +15,7 @@ from PIL import Image
 from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis.profiling import MemoryPeak, StageClock
+from ovseg.cli import benchmark_models
 from ovseg.images import Images
 from ovseg.stages import stage
 
@@ -78,9 +79,9 @@ def test_refiners_are_timed_as_a_stage_of_their_own(tmp_path, capsys):
 
 def test_two_configs_run_in_turn_and_are_compared(capsys, monkeypatch):
     order = []
-    measure = benchmark.Subject.measure
+    measure = benchmark_models.Subject.measure
     monkeypatch.setattr(
-        benchmark.Subject, 'measure', lambda self: (order.append(id(self)), measure(self))
+        benchmark_models.Subject, 'measure', lambda self: (order.append(id(self)), measure(self))
     )
     assert benchmark.main([str(CONFIG), str(CONFIG), *QUICK]) == 0
     assert len(order) == 4
@@ -91,9 +92,11 @@ def test_two_configs_run_in_turn_and_are_compared(capsys, monkeypatch):
 def test_ratio_is_that_of_neighbouring_runs():
     common = dict(image=(1, 1), input=(1, 1), classes=1, batch_size=1, device='')
     common.update(text_seconds=0, model_megabytes=0)
-    slow = benchmark.Figures('slow', seconds=[2.0, 4.0, 6.0], **common)
-    fast = benchmark.Figures('fast', seconds=[1.0, 1.0, 3.0], **common)
-    assert 'slow takes 2.00 times the time of fast (2.00 to 4.00' in benchmark.compare(slow, fast)
+    slow = benchmark_models.Figures('slow', seconds=[2.0, 4.0, 6.0], **common)
+    fast = benchmark_models.Figures('fast', seconds=[1.0, 1.0, 3.0], **common)
+    assert 'slow takes 2.00 times the time of fast (2.00 to 4.00' in benchmark_models.compare(
+        slow, fast
+    )
 
 
 def test_a_picture_and_a_batch(tmp_path, capsys):

@@ -164,7 +164,7 @@ def test_every_context_category_id_gets_the_label_of_its_name():
     )
     ids += ' 187 189 207 220 232 258 259 260 284 295 296 308 324 326 347 349 354 355 360 366 368'
     ids += ' 397 415 416 420 424 427 440 445 454 458'
-    labels = context.LABELS
+    labels = context.labels_of_categories()
     assert labels == {int(number): label for label, number in enumerate(ids.split(), start=1)}
     assert len(labels) == len(PascalContextDataset.METAINFO['classes']) - 1
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ovseg.datasets import ADE20K150Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import pair_items
 
@@ -18,6 +17,8 @@ FOLDERS = {'val': 'validation', 'train': 'training'}
 
 def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
     """The recipe and the images of each split."""
+    from ovseg.datasets import ADE20K150Dataset
+
     for split in splits:
         folder = FOLDERS[split]
         items = pair_items(

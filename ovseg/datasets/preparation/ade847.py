@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ovseg.datasets import ADE847Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import find_images, require_file
 from ovseg.errors import UserError
@@ -27,12 +26,20 @@ from ovseg.files import written_whole
 IMAGES = {'val': 2000, 'train': 25574}
 FOLDERS = {'val': 'validation', 'train': 'training'}
 SHORTER_SIDE = 512
-NO_LABEL = ADE847Dataset.METAINFO['ignore_index']
 # Object ids of the release in label order; the names are those of ADE847Dataset.
 OBJECT_IDS = json.loads(Path(__file__).with_name('ade847_object_ids.json').read_text('utf-8'))
-# The largest id that the red and green channels of *_seg.png can code.
-_LABEL_OF_ID = np.full(26 * 256, NO_LABEL, np.uint16)
-_LABEL_OF_ID[OBJECT_IDS] = np.arange(len(OBJECT_IDS))
+# One more than the largest id that the red and green channels of *_seg.png can code.
+_IDS = 26 * 256
+
+
+@cache
+def label_of_id() -> npt.NDArray[np.uint16]:
+    """Label by object id."""
+    from ovseg.datasets import ADE847Dataset
+
+    labels = np.full(_IDS, ADE847Dataset.METAINFO['ignore_index'], np.uint16)
+    labels[OBJECT_IDS] = np.arange(len(OBJECT_IDS))
+    return labels
 
 
 def object_ids(path: Path) -> npt.NDArray[np.int32]:
@@ -63,6 +70,8 @@ def convert(item: Item) -> npt.NDArray[np.uint16]:
     Raises:
         UserError: an image that is not in colour, or of another size than its labels.
     """
+    import cv2
+
     source: Path = item.source
     ids = object_ids(
         require_file(source.with_name(f'{source.stem}_seg.png'), 'the objects of an image')
@@ -79,11 +88,13 @@ def convert(item: Item) -> npt.NDArray[np.uint16]:
         ids = shrunk.astype(np.int32, copy=False)
     with written_whole(item.image) as temporary:
         Image.fromarray(image).save(temporary)
-    return _LABEL_OF_ID[ids]
+    return label_of_id()[ids]
 
 
 def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
     """The recipe and the images of each split."""
+    from ovseg.datasets import ADE847Dataset
+
     for split in splits:
         folder = FOLDERS[split]
         sources = find_images(

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from ovseg.datasets import CityscapesSegDataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.renumbering import renumber
 from ovseg.datasets.preparation.sources import pair_items
@@ -27,6 +26,8 @@ TRAIN_IDS = {label: IGNORED for label in (*range(34), IGNORED)} | {
 
 def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
     """The recipe and the images of each split."""
+    from ovseg.datasets import CityscapesSegDataset
+
     convert = partial(renumber, table=TRAIN_IDS, content='a label map of gtFine')
     for split in splits:
         title = f'Cityscapes {split}'

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from ovseg.datasets import COCOObjectDataset
-from ovseg.datasets.coco import NUM_THINGS, PIXEL_VALUES, UNLABELLED
 from ovseg.datasets.preparation import coco_maps
+from ovseg.datasets.preparation.coco_values import NUM_THINGS, PIXEL_VALUES, UNLABELLED
 from ovseg.datasets.preparation.recipe import Preparation
 
 BACKGROUND = 0
@@ -26,5 +25,7 @@ PREPARATION = Preparation(
     root=coco_maps.ROOT,
     datasets=('coco_object',),
     splits=tuple(coco_maps.IMAGES),
-    recipes=partial(coco_maps.recipes, title='COCO-Object', dataset=COCOObjectDataset, table=TABLE),
+    recipes=partial(
+        coco_maps.recipes, title='COCO-Object', dataset='COCOObjectDataset', table=TABLE
+    ),
 )

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from ovseg.datasets import COCOStuff164kDataset
-from ovseg.datasets.coco import PIXEL_VALUES, UNLABELLED
 from ovseg.datasets.preparation import coco_maps
+from ovseg.datasets.preparation.coco_values import PIXEL_VALUES, UNLABELLED
 from ovseg.datasets.preparation.recipe import Preparation
 
 TABLE = {value: label for label, value in enumerate(PIXEL_VALUES)} | {UNLABELLED: UNLABELLED}
@@ -21,6 +20,6 @@ PREPARATION = Preparation(
     datasets=('coco_stuff164k',),
     splits=tuple(coco_maps.IMAGES),
     recipes=partial(
-        coco_maps.recipes, title='COCO-Stuff 164k', dataset=COCOStuff164kDataset, table=TABLE
+        coco_maps.recipes, title='COCO-Stuff 164k', dataset='COCOStuff164kDataset', table=TABLE
     ),
 )

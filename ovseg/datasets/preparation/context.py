@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as run_lengths
 
-from ovseg.datasets import Context60Dataset, Context459Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import read_names, require_folder
 from ovseg.errors import UserError
@@ -26,24 +25,33 @@ from ovseg.files import written_whole
 
 IMAGES = {'val': 5104, 'train': 4996}
 ANNOTATIONS = 'trainval_merged.json'
-# A category's id is the place of its name, from 1, among all 459 names of Pascal Context.
-LABELS = {
-    Context459Dataset.METAINFO['classes'].index(name) + 1: label
-    for label, name in enumerate(Context60Dataset.METAINFO['classes'])
-    if label > 0
-}
+
+
+@cache
+def labels_of_categories() -> Mapping[int, int]:
+    """Label by category: its id is the place of its name, from 1, among the 459 of the data set."""
+    from ovseg.datasets import Context60Dataset, Context459Dataset
+
+    return {
+        Context459Dataset.METAINFO['classes'].index(name) + 1: label
+        for label, name in enumerate(Context60Dataset.METAINFO['classes'])
+        if label > 0
+    }
 
 
 def convert(item: Item) -> npt.NDArray[np.uint8]:
     """Labels 0 to 59 (H, W): masks are painted in the file's order, later ones over earlier."""
+    from pycocotools import mask as run_lengths
+
+    numbers = labels_of_categories()
     height, width, masks = item.source
     labels = np.zeros((height, width), np.uint8)
     for category, segmentation in masks:
-        if category not in LABELS:
+        if category not in numbers:
             raise UserError(f'{ANNOTATIONS} has the category {category}, not one of the 59')
         if isinstance(segmentation['counts'], list):
             segmentation = run_lengths.frPyObjects(segmentation, height, width)
-        labels[run_lengths.decode(segmentation).astype(bool)] = LABELS[category]
+        labels[run_lengths.decode(segmentation).astype(bool)] = numbers[category]
     return labels
 
 
@@ -75,6 +83,8 @@ def read_annotations(path: Path, splits: Sequence[str]) -> dict[str, list[tuple[
 
 def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
     """The recipe and the images of each split."""
+    from ovseg.datasets import Context60Dataset
+
     images = require_folder(root / 'JPEGImages', 'the images of VOC 2010')
     labels = root / 'SegmentationClassContext'
     lists = root / 'ImageSets' / 'SegmentationContext'

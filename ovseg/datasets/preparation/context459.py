@@ -13,27 +13,29 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat
 
-from ovseg.datasets import Context459Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import read_names, require_file, require_folder
 from ovseg.errors import UserError
 from ovseg.files import written_whole
+from ovseg.vocabulary.protocols import METAINFO, protocol_words
 
 IMAGES = {'val': 5104}
-CLASSES = Context459Dataset.METAINFO['classes']
-NO_LABEL = Context459Dataset.METAINFO['ignore_index']
+CLASSES, _, _ = protocol_words('context459', METAINFO)
 
 
 def convert(item: Item) -> npt.NDArray[np.uint16]:
     """Labels 0 to 458 (H, W); what is not 1 to 459 in the MATLAB file is not labelled."""
+    from scipy.io import loadmat
+
+    from ovseg.datasets import Context459Dataset
+
     content = loadmat(require_file(item.source, 'a label map of Pascal Context'))
     if 'LabelMap' not in content:
         raise UserError(f'{item.source} has no LabelMap, it is not of the Pascal Context release')
     raw = content['LabelMap'].astype(np.int64)
     labelled = (raw >= 1) & (raw <= len(CLASSES))
-    return np.where(labelled, raw - 1, NO_LABEL).astype(np.uint16)
+    return np.where(labelled, raw - 1, Context459Dataset.METAINFO['ignore_index']).astype(np.uint16)
 
 
 def check_names(path: Path) -> None:
@@ -56,6 +58,8 @@ def check_names(path: Path) -> None:
 
 def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
     """The recipe and the images of each split."""
+    from ovseg.datasets import Context459Dataset
+
     images = require_folder(root / 'JPEGImages', 'the images of VOC 2010')
     matlab = require_folder(root / 'trainval', 'the *.mat files of Pascal Context')
     check_names(root / 'labels.txt')

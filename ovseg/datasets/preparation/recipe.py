@@ -13,17 +13,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from ovseg.datasets.base import LabelMapDataset
-from ovseg.datasets.loading import decode_labels
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import written_whole
+
+if TYPE_CHECKING:
+    from ovseg.datasets.base import LabelMapDataset
 
 Labels = npt.NDArray[np.integer]
 _SHOWN_FAILURES = 20
@@ -173,6 +174,8 @@ def _check(item: Item, recipe: Recipe) -> frozenset[int]:
         FileNotFoundError: no image or no labels.
         UserError: unreadable, of another size than the image, or with values of no class.
     """
+    from ovseg.datasets.loading import decode_labels
+
     for path in (item.image, item.labels):
         if not path.is_file():
             raise FileNotFoundError(f'no file {path}')

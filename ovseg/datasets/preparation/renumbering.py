@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ovseg.datasets.loading import decode_labels
 from ovseg.datasets.preparation.recipe import Item, Labels
 from ovseg.datasets.preparation.sources import require_file
 from ovseg.errors import UserError
@@ -26,6 +25,8 @@ def renumber(item: Item, table: Mapping[int, int], content: str) -> npt.NDArray[
         FileNotFoundError: no such file.
         UserError: a value that is not in the table, which means a wrong source file.
     """
+    from ovseg.datasets.loading import decode_labels
+
     source = require_file(item.source, content)
     return apply_table(decode_labels(source.read_bytes(), source), table, source)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ovseg.datasets.base import LabelMapDataset
 from ovseg.datasets.preparation.recipe import Item
 from ovseg.errors import UserError
+
+if TYPE_CHECKING:
+    from ovseg.datasets.base import LabelMapDataset
 
 
 def require_folder(path: Path, content: str) -> Path:

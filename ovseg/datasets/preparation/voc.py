@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ovseg.datasets import VOC21Dataset
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import read_names, require_folder
 
@@ -20,6 +19,8 @@ LABELS = {'trainaug': 'SegmentationClassAug'}
 
 def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[Item]]]:
     """The recipe and the images of each split."""
+    from ovseg.datasets import VOC21Dataset
+
     images = require_folder(root / 'JPEGImages', 'the images of VOC 2012')
     lists = root / 'ImageSets' / 'Segmentation'
     for split in splits:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ovseg.datasets.coco import PIXEL_VALUES
 from ovseg.datasets.preparation.ade847 import OBJECT_IDS
+from ovseg.datasets.preparation.coco_values import PIXEL_VALUES
 from ovseg.text import TextEncoder, build_classifier
 from ovseg.text.cosine import LOGIT_SCALE, with_no_object
 from ovseg.vocabulary import Vocabulary

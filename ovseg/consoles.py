@@ -1,0 +1,85 @@
+"""Standard streams that never end a run: letters that they lack, and readers that went away."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+
+class _Stream(io.RawIOBase):
+    """A file descriptor; what cannot be written to it any more is dropped.
+
+    Attributes:
+        lost: what the system said when something was lost; None: nothing was, or its reader went
+            away, who knows.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._ended = False
+        self.lost: OSError | None = None
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int | None:  # type: ignore[override]
+        part = memoryview(data)  # type: ignore[arg-type]  # bytes-like, as io hands it on
+        if self._ended:
+            return len(part)
+        try:
+            return os.write(self._descriptor, part)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._ended = True
+            if not isinstance(error, BrokenPipeError):
+                self.lost = error
+            return len(part)
+
+
+def make_patient() -> None:
+    """Let the process's standard streams take what they cannot show, or what nobody reads.
+
+    Letters that the console's encoding lacks become ``?``. Where a reader goes away
+    (``| head -1``), the run goes on and its files are written. Streams that somebody put in the
+    place of the process's own stay as they are; a second call changes nothing.
+    """
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _patient(sys.stdout, 'replace')
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _patient(sys.stderr, 'backslashreplace')
+
+
+def _patient(stream: object, errors: str) -> io.TextIOWrapper:
+    """The stream over a file descriptor of which losses are known; other streams as they are."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream  # type: ignore[return-value]  # None, where the descriptor is closed
+    try:
+        stream.flush()
+        raw = _Stream(stream.fileno())
+    except (OSError, ValueError):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        stream.encoding,
+        errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def lost_output() -> OSError | None:
+    """Why something of the standard output is lost (a full disk, say); None: nothing is."""
+    stream = sys.stdout
+    if stream is None or stream.closed:
+        return None
+    stream.flush()
+    raw = getattr(getattr(stream, 'buffer', None), 'raw', None)
+    return raw.lost if isinstance(raw, _Stream) else None

@@ -1,0 +1,147 @@
+"""Help, argument errors and refused words are answered before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from scripts import ROOT, run_python
+
+# Importing any of these takes seconds; the process stops where somebody tries.
+GUARD = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name in ('torch', 'mmseg', 'open_clip', 'matplotlib', 'scipy'):
+            raise AssertionError(f'{name} is imported')
+
+sys.meta_path.insert(0, Refuse())
+"""
+RUN = """
+import runpy
+for words in {tries!r}:
+    sys.argv = [{script!r}, *words]
+    try:
+        runpy.run_path({script!r}, run_name='__main__')
+    except SystemExit as end:
+        print('ended with', end.code)
+"""
+SCRIPTS = sorted(
+    str(path.relative_to(ROOT)) for path in [*ROOT.glob('tools/*.py'), *ROOT.glob('demo/*.py')]
+)
+# Words that are refused, and a part of the answer; a name of a file stands for one that is made.
+REFUSED = {
+    'demo/image_demo.py': [
+        (['scene.png'], 'No words were given'),
+        (['scene.png', ' '], 'error: '),
+        (['scene.png', ';'], 'empty'),
+        (['scene.png', 'words.txt'], 'words.txt'),
+        (['scene.png', 'damaged.json'], 'damaged.json'),
+        (['scen.png', 'sky'], "Did you mean 'scene.png'?"),
+        (['scene.png', 'sky', '--model', 'maskclip-tny'], "Did you mean 'maskclip-tiny'?"),
+        (['scene.png', 'sky', '--task', 'panoptc'], "invalid choice: 'panoptc'"),
+        (['scene.png', 'sky', '--save', 'lables'], "Did you mean 'labels'?"),
+        (['scene.png', 'sky', '--template-set', 'maskclip-58'], "'maskclip-85'"),
+        (['scene.png', 'sky', '--threshold', '2'], 'threshold'),
+        (['scene.png', 'sky', '--task', 'panoptic', '--stuff', 'gras'], "stuff 'gras'"),
+        (['scene.png', 'sky', '--out-dir', 'scene.png/below'], 'is a file'),
+    ],
+    'tools/test.py': [
+        ([], 'the following arguments are required: config'),
+        (['maskclip_tny'], 'maskclip_tiny.py'),
+        (['maskclip_tiny', '--launcher', 'pytorc'], "invalid choice: 'pytorc'"),
+        (['maskclip_tiny', '--cfg-options', 'work_dir'], "takes KEY=VALUE, got 'work_dir'"),
+    ],
+    'tools/train.py': [
+        ([], 'the following arguments are required: config'),
+        (['denseclip_fpn_tny_scenes'], 'denseclip_fpn_tiny_scenes.py'),
+    ],
+    'tools/benchmark.py': [
+        (['maskclip-tny'], "Did you mean 'maskclip-tiny'?"),
+        (['maskclip-tiny', '--classes', '0'], '--classes must be at least 1'),
+        (['maskclip-tiny', '--image', 'scen.png'], "Did you mean 'scene.png'?"),
+    ],
+    'tools/check_parity.py': [([], 'give golden folders')],
+    'tools/convert_detectron2_backbone.py': [(['a.pkl'], 'required: out')],
+    'tools/export.py': [
+        (['denseclp', 'a', 'b', 'c'], "invalid choice: 'denseclp'"),
+        (['denseclip', 'denseclip_fpn_tny_scenes', 'a.pth', 'b'], 'denseclip_fpn_tiny_scenes'),
+        (['weights', 'a.pth', 'b.safetensors'], 'There is no checkpoint a.pth'),
+    ],
+    'tools/make_mask_caption_pairs.py': [
+        (['.', 'captions.json', 'out', '--regions', '.', '--words', ';'], 'is empty'),
+        (['.', 'captions.json', 'out', '--regions', '.'], 'captions.json'),
+    ],
+    'tools/make_scenes.py': [([], 'nothing to do'), (['out', '--size', '0', '5'], 'positive')],
+    'tools/prepare_data.py': [
+        (['ade20'], "invalid choice: 'ade20'"),
+        (['ade20k', 'nowhere'], 'no folder'),
+    ],
+    'tools/release.py': [(['--constraint', 'a'], 'error')],
+}
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """A folder with a picture and a file of words that is damaged."""
+    folder = tmp_path_factory.mktemp('place')
+    (folder / 'scene.png').write_bytes((ROOT / 'demo' / 'scene.png').read_bytes())
+    (folder / 'damaged.json').write_text('{"classes": [')
+    return folder
+
+
+def run(script, tries, folder):
+    """What a process that must not import torch says; all tries one after the other."""
+    code = GUARD + RUN.format(tries=tries, script=str(ROOT / script))
+    done = run_python(f'import os; os.chdir({str(folder)!r})\n{code}')
+    assert 'AssertionError' not in done.stderr, done.stderr[-1500:]
+    assert done.returncode == 0, done.stderr[-1500:]
+    return done
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_help_and_argument_errors_import_no_torch(script, place):
+    done = run(script, [['--help'], ['--no-such-option', 'x']], place)
+    assert done.stdout.startswith('usage: ')
+    assert done.stdout.count('ended with') == 2
+    assert done.stdout.endswith('ended with 2\n') and 'error: ' in done.stderr
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_refused_words_import_no_torch(script, place):
+    tries, parts = zip(*REFUSED[script], strict=True)
+    done = run(script, list(tries), place)
+    assert done.stdout.splitlines()[-len(tries) :] == ['ended with 2'] * len(tries)
+    for part in parts:
+        assert part in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('kind', ['ade847', 'context459', 'coco_object'])
+def test_help_of_a_data_set_imports_no_torch(kind, place):
+    assert 'DATA_ROOT' in run('tools/prepare_data.py', [[kind, '--help']], place).stdout
+
+
+def test_ovseg_alone_lists_its_models_and_reads_words_without_torch():
+    code = (
+        'import ovseg\n'
+        "assert not {'numpy', 'mmengine'} & set(sys.modules)\n"
+        'print(len(ovseg.list_models()))\n'
+        "print(ovseg.Vocabulary.parse('cat, kitten; sofa').names)\n"
+    )
+    done = run_python(GUARD + code)
+    assert done.stdout.endswith("('cat', 'sofa')\n"), done.stderr
+
+
+@pytest.mark.parametrize('script', sorted(ROOT.glob('tools/*.sh')), ids=lambda path: path.name)
+def test_shell_scripts_say_how_they_are_used(script):
+    done = subprocess.run(
+        ['bash', str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={'PATH': '/usr/bin:/bin', 'PYTHON': sys.executable},
+    )
+    assert done.returncode == 2 and done.stderr.startswith('usage: ')
