@@ -1,12 +1,22 @@
-"""Errors that are meant for the person at the keyboard, and how scripts report them."""
+"""Errors and notices that are meant for the person at the keyboard, and how scripts report them."""
 
 from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from ovseg.consoles import lost_output, make_patient
+
+_PACKAGE = str(Path(__file__).resolve().parent)
+# Joiners inside words and emoji; of all letters that show nothing these alone change what is seen.
+_JOINERS = '\u200c\u200d'
+_UNPRINTABLE = ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
 
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
@@ -15,6 +25,43 @@ EXIT_NOTHING_DONE = 2
 
 class UserError(ValueError):
     """Bad input: the message is one sentence that says what, where and what to do."""
+
+
+class Notice(UserWarning):
+    """A result that may not be what was wanted: one sentence on why, and on what to do."""
+
+
+def notify(message: str) -> None:
+    """Warns whoever called ovseg, at the line of the call.
+
+    Python shows one text from one line once (see ``warnings``); scripts of ovseg print it as a line
+    of its own (:func:`notices_as_lines`).
+
+    Args:
+        message: one sentence, shown as :func:`printable` makes it.
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(printable(message), Notice, stacklevel=level)
+
+
+def printable(text: object) -> str:
+    r"""A text that a terminal may be given: what would steer it is escaped, line ends stay.
+
+    Args:
+        text: words, the name of a file, a message that quotes them.
+
+    Example:
+        >>> print(printable('sky\x1b[2J'))
+        sky\x1b[2J
+    """
+    return ''.join(
+        letter
+        if letter == '\n' or letter in _JOINERS or unicodedata.category(letter) not in _UNPRINTABLE
+        else letter.encode('unicode_escape').decode('ascii')
+        for letter in str(text)
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -58,10 +105,29 @@ def run_cli(main: Callable[[], int | None]) -> int:
 
 def _run(main: Callable[[], int | None]) -> int:
     try:
-        return main() or EXIT_OK
+        with notices_as_lines():
+            return main() or EXIT_OK
     except (UserError, FileNotFoundError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {printable(error)}', file=sys.stderr)
         return EXIT_NOTHING_DONE
     except KeyboardInterrupt:
         print('error: interrupted', file=sys.stderr)
         return 130
+
+
+@contextmanager
+def notices_as_lines() -> Iterator[None]:
+    """Prints each notice as one line, ``warning: ...``, once; other warnings look as ever."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        otherwise = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, Notice):
+                otherwise(message, category, *place, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f'warning: {message}', file=sys.stderr)
+
+        warnings.showwarning = show
+        yield

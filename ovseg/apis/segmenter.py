@@ -14,8 +14,10 @@ import torch
 from ovseg.apis.building import build_model
 from ovseg.apis.devices import choose_device
 from ovseg.apis.memory import BoundedMemory
+from ovseg.apis.one_class import beside_one_class, usual_background
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.apis.small_world import prompts_of, small_world
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
 from ovseg.config_files import read_config
 from ovseg.errors import UserError
@@ -26,6 +28,7 @@ from ovseg.scores.decide import Decision
 from ovseg.segmentors.base import Segmentor
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+from ovseg.vocabulary.word_lists import plain_separators
 from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
 
 _CLASSIFIERS_KEPT = 16
@@ -108,13 +111,14 @@ class OpenVocabSegmenter:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
         config = read_config(place.path, place.on)
         self.resize = resize_rule_of(config)
+        self._world = small_world(config, checkpoint, self.name)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
         self._vocabulary = self.model.vocabulary
         if vocabulary is not None:
-            self._vocabulary = _with_rejection(build_vocabulary(vocabulary), background, None)
+            self._vocabulary = self._read_words(vocabulary, background, None)
             self._classifier(self._vocabulary)
 
     @property
@@ -179,7 +183,8 @@ class OpenVocabSegmenter:
             words: what to look for: ``'cat, kitten; sofa'`` (classes by ``;``, synonyms by ``,``),
                 a list, the path of a ``.txt`` or ``.json`` file, a data set's METAINFO, or a
                 :class:`~ovseg.vocabulary.Vocabulary`. None for the words given at the start, or
-                else for the model's own: those of its training or of its config.
+                else for the model's own: those of its training or of its config. One class alone
+                gets a background, which is said.
             background: words for "none of these"; pixels that they win are background.
             threshold: pixels whose best class has a smaller probability, in [0, 1], are background.
             scores: keep the probabilities of all classes; memory grows with their number.
@@ -191,6 +196,10 @@ class OpenVocabSegmenter:
             UserError: the image or the words cannot be read, no words were given, or memory does
                 not suffice.
             FileNotFoundError: there is no such image.
+
+        Warns:
+            Notice: a model of a small world is asked for words or an image that it cannot know; one
+                class alone was given.
         """
         vocabulary = self._read_words(words, background, threshold)
         classifier = self._classifier(vocabulary)
@@ -363,7 +372,21 @@ class OpenVocabSegmenter:
         vocabulary = self._vocabulary if words is None else build_vocabulary(words)
         if vocabulary is None:
             raise no_words()
-        return _with_rejection(vocabulary, background, threshold)
+        vocabulary = _with_rejection(vocabulary, background, threshold)
+        if words is not None:  # a config's one class may be meant as it is
+            vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
+        if self._world is not None:
+            self._world.doubt_words(vocabulary)
+        return vocabulary
+
+    def _other_words(self, vocabulary: Vocabulary) -> list[str] | None:
+        """Words for all that is not asked for; None where the model takes no words."""
+        if not self.model.takes_templates:
+            return None
+        prompts = prompts_of(vocabulary)
+        return (
+            usual_background(prompts) if self._world is None else self._world.other_words(prompts)
+        )
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
         key = (tuple(vocabulary), vocabulary.rejection)
@@ -403,6 +426,8 @@ class OpenVocabSegmenter:
                 encoded[index] = image
                 continue
             pixels[index] = load_rgb(image)
+            if self._world is not None:
+                self._world.doubt_picture(pixels[index])
             size = self.resize.size_for(pixels[index].shape[:2])
             by_size.setdefault(size, []).append(index)
         for indices in by_size.values():
@@ -459,6 +484,7 @@ def _with_rejection(
     rule = vocabulary.rejection
     if background is not None:
         text = background if isinstance(background, str) else ';'.join(background)
+        text = plain_separators(text)
         words = tuple(word.strip() for word in text.replace(';', ',').split(',') if word.strip())
         rule = Rejection('background', threshold or 0.0, words)
     elif threshold is not None and rule.kind == 'none':

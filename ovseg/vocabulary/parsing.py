@@ -12,6 +12,14 @@ from typing import Any
 from ovseg.errors import UserError, nearest
 from ovseg.vocabulary.palette import Color
 from ovseg.vocabulary.rejection import BACKGROUND, Rejection, RejectionKind
+from ovseg.vocabulary.word_lists import (
+    LONGEST_WORD,
+    check_number,
+    numbers_left_out,
+    plain_separators,
+    read_text,
+    without_numbers,
+)
 
 FILE_SUFFIXES = ('.txt', '.json')
 
@@ -24,8 +32,12 @@ _TEMPLATE_WORDS = _ARTICLES | frozenset(
 
 _RECORD_KEYS = ('name', 'prompts', 'description', 'color')
 _DOCUMENT_KEYS = ('classes', 'palette', 'rejection', 'background', 'threshold')
-# What else an mmseg data set's metainfo carries; nothing in it concerns words.
-_METAINFO_KEYS = ('label_map', 'reduce_zero_label', 'dataset_type', 'task_name')
+# What else the metainfo of data sets of ours, mmseg and mmdet carries; none of it concerns words.
+_METAINFO_KEYS = (
+    *('ignore_index', 'label_map', 'reduce_zero_label', 'dataset_type', 'task_name'),
+    *('img_suffix', 'seg_map_suffix'),
+    *('thing_classes', 'stuff_classes', 'thing_palette', 'stuff_palette'),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class VocabularyClass:
         where = f'class {self.name!r}'
         for field in ('prompts', 'descriptions'):
             words = as_words(getattr(self, field), f'{field} of {where}')
+            check_number(len(words))
             object.__setattr__(self, field, words)
         seen: set[str] = set()
         for prompt in self.prompts + self.descriptions:
@@ -66,10 +79,11 @@ class VocabularyClass:
 
 @dataclass(frozen=True)
 class ParsedWords:
-    """Classes as given, and the rejection rule if the source states one."""
+    """Classes as given, the rejection rule if the source states one, and a note for its author."""
 
     classes: tuple[VocabularyClass, ...]
     rejection: Rejection | None = None
+    note: str = ''
 
 
 def folded(text: str) -> str:
@@ -99,13 +113,17 @@ def check_words(text: Any, where: str, name: bool = False) -> None:
     """
     if not isinstance(text, str):
         raise UserError(f'{where} must be a string, got {text!r}')
+    if len(text) > LONGEST_WORD:
+        raise UserError(
+            f'{where} {text[:20]!r}... has {len(text)} letters, write at most {LONGEST_WORD}'
+        )
     if not text.strip():
         raise UserError(f'{where} is empty, write a word or remove it')
     if '{}' in text:
         raise UserError(f'{where} {text!r} is a template, write the word itself without {{}}')
     if any(0xD800 <= ord(letter) <= 0xDFFF for letter in text):
         raise UserError(f'{where} {text!r} is not valid Unicode text')
-    words = re.findall(r'\w+', text.casefold())
+    words = re.findall(r'[^\W_]+', text.casefold())
     # Emoji and other symbols mean something to CLIP's byte tokenizer, ASCII punctuation does not.
     if not words and text.isascii():
         raise UserError(f'{where} {text!r} is nothing but punctuation, write a word')
@@ -116,27 +134,30 @@ def check_words(text: Any, where: str, name: bool = False) -> None:
 def parse_string(text: str) -> ParsedWords:
     """Classes by ``;`` or newline, synonyms by ``,``: ``"cat, kitten; sofa"``.
 
-    Blank lines are skipped. Every other entry must hold a word.
+    Separators of other scripts count as these (``；``, ``，``, ``、``, ``،``), blank lines and
+    numbers before all entries do not count, and ``traffic_light`` is asked for as "traffic light".
+    Every other entry must hold a word.
 
     Raises:
-        UserError: an empty entry (which one), a word that stands in two classes.
+        UserError: an empty entry (which one), a word that stands in two classes, too many words.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in plain_separators(text).splitlines() if line.strip()]
     if not lines:
         raise UserError('the vocabulary is empty, write for example "cat, kitten; sofa"')
     entries = [entry for line in lines for entry in line.split(';')]
-    classes = []
     for number, entry in enumerate(entries, 1):
-        where = f'class {number}'
         if not entry.strip():
             before = f' (after {entries[number - 2].strip()!r})' if number > 1 else ''
-            raise UserError(f"{where}{before} is empty, remove the extra ';' or write a word")
-        classes.append(_split_synonyms(entry, where))
-    return ParsedWords(_without_shared_words(classes))
+            raise UserError(
+                f"class {number}{before} is empty, remove the extra ';' or write a word"
+            )
+    return _listed_classes(entries, [f'class {number + 1}' for number in range(len(entries))])
 
 
 def read_file(path: Path) -> ParsedWords:
     """The words of a ``.txt`` file (one class a line) or a ``.json`` file.
+
+    A ``.txt`` file of one line may separate its classes as a string does.
 
     Raises:
         FileNotFoundError: no such file.
@@ -148,10 +169,7 @@ def read_file(path: Path) -> ParsedWords:
         raise FileNotFoundError(
             f'vocabulary file {path} not found; for plain words write them without .txt or .json'
         )
-    try:
-        text = path.read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise UserError(f'vocabulary file {path} is not UTF-8 text, save it as UTF-8') from error
+    text = read_text(path, 'vocabulary file')
     if path.suffix.lower() == '.txt':
         return _parse_lines(text, path)
     try:
@@ -178,8 +196,9 @@ def parse_document(document: Any) -> ParsedWords:
     """
     if isinstance(document, Mapping):
         if 'classes' not in document:
+            document, note = _by_number(document)
             items = [{'name': name, 'prompts': words} for name, words in document.items()]
-            return ParsedWords(_explicit_classes(items))
+            return ParsedWords(_explicit_classes(items), note=note)
         known = (*_DOCUMENT_KEYS, *_METAINFO_KEYS)
         for key in document:
             if key not in known:
@@ -189,13 +208,13 @@ def parse_document(document: Any) -> ParsedWords:
                 )
         given = document['classes']
         if isinstance(given, str):
-            classes = parse_string(given).classes
+            words = parse_string(given)
         elif isinstance(given, Mapping):
-            classes = parse_document(dict(given)).classes
+            words = parse_document(dict(given))
         else:
-            classes = _explicit_classes(given)
-        classes = _with_palette(classes, document.get('palette'))
-        return ParsedWords(classes, _stated_rejection(document))
+            words = ParsedWords(_explicit_classes(given))
+        classes = _with_palette(words.classes, document.get('palette'))
+        return ParsedWords(classes, _stated_rejection(document), words.note)
     return ParsedWords(_explicit_classes(document))
 
 
@@ -204,7 +223,20 @@ def _explicit_classes(entries: Any) -> tuple[VocabularyClass, ...]:
         raise UserError(f'classes must be a list, got {entries!r}')
     if not entries:
         raise UserError('the vocabulary is empty, give at least one class')
+    check_number(len(entries))
     return tuple(_explicit_class(entry, number) for number, entry in enumerate(entries, 1))
+
+
+def _by_number(document: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], str]:
+    """A map of labels to names, ``{0: 'sky', 1: 'sea'}``, as one of names, and what to say."""
+    numbered = all(isinstance(key, (int, str)) and str(key).isdecimal() for key in document)
+    if not document or not numbered or not all(isinstance(v, str) for v in document.values()):
+        return document, ''
+    keys = sorted(document, key=int)
+    names = [document[key] for key in keys]
+    if len(set(names)) < len(names):
+        raise UserError(f'two numbers of the map have one name: {", ".join(names[:8])}')
+    return {name: [name] for name in names}, numbers_left_out(keys[0], keys[-1])
 
 
 def _explicit_class(entry: Any, number: int) -> VocabularyClass:
@@ -245,6 +277,7 @@ def _with_palette(
 ) -> tuple[VocabularyClass, ...]:
     if palette is None:
         return classes
+    palette = palette.tolist() if hasattr(palette, 'tolist') else palette
     if not isinstance(palette, Sequence) or len(palette) != len(classes):
         size = len(palette) if isinstance(palette, Sequence) else palette
         raise UserError(f'palette must hold one colour a class, got {size} for {len(classes)}')
@@ -269,30 +302,52 @@ def _stated_rejection(document: Mapping[str, Any]) -> Rejection | None:
 
 
 def _parse_lines(text: str, path: Path) -> ParsedWords:
-    classes = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = re.split(r'(?:^|\s)#', line, maxsplit=1)[0]
-        if not words.strip():
-            continue
-        where = f'{path}, line {number}'
+    lines = [
+        (re.split(r'(?:^|\s)#', line, maxsplit=1)[0], number)
+        for number, line in enumerate(plain_separators(text).splitlines(), 1)
+    ]
+    kept = [(words, f'{path}, line {number}') for words, number in lines if words.strip()]
+    if not kept:
+        raise UserError(f'vocabulary file {path} is empty, write one class a line')
+    if len(kept) == 1 and ';' in kept[0][0]:
+        try:
+            return parse_string(kept[0][0])
+        except UserError as error:
+            raise UserError(f'{kept[0][1]}: {error}') from error
+    for words, where in kept:
         if ';' in words:
             raise UserError(f"{where} has a ';': one class a line, synonyms by commas")
-        classes.append(_split_synonyms(words, where))
-    if not classes:
-        raise UserError(f'vocabulary file {path} is empty, write one class a line')
-    return ParsedWords(_without_shared_words(classes))
+    try:
+        return _listed_classes([words for words, _ in kept], [where for _, where in kept])
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f'{path}: {error}') from error
+
+
+def _listed_classes(entries: Sequence[str], places: Sequence[str]) -> ParsedWords:
+    """Classes of a list that people write; `places` tells messages where each entry stands."""
+    words, note = without_numbers(entries)
+    classes = [_split_synonyms(*entry) for entry in zip(words, places, strict=True)]
+    return ParsedWords(_without_shared_words(classes), note=note)
 
 
 def _split_synonyms(entry: str, where: str) -> VocabularyClass:
-    words = [' '.join(word.split()) for word in entry.split(',')]
-    for number, word in enumerate(words, 1):
-        if not word:
+    names, prompts = [], []
+    for number, word in enumerate(entry.split(','), 1):
+        name = ' '.join(word.split())
+        if not name:
             raise UserError(
                 f'word {number} of {where} ({entry.strip()!r}) is empty, '
                 "remove the extra ',' or write a word"
             )
-        check_words(word, f'word {number} of {where}')
-    return VocabularyClass(words[0], tuple(words))
+        if '\t' in word.strip():
+            raise UserError(
+                f"word {number} of {where} ({word.strip()!r}) has a tab in it: ',' separates "
+                'synonyms, and a table has to be cut to its column of words'
+            )
+        names.append(name)
+        prompts.append(' '.join(name.replace('_', ' ').split()) or name)
+        check_words(prompts[-1], f'word {number} of {where}')
+    return VocabularyClass(names[0], tuple(prompts))
 
 
 def _without_shared_words(classes: list[VocabularyClass]) -> tuple[VocabularyClass, ...]:
@@ -329,8 +384,9 @@ def _checked_color(color: Any, where: str) -> Color:
         given = tuple(color)
         values = tuple(int(value) for value in given)
         exact = values == given
-    except (TypeError, ValueError):
-        values, exact = (), False
+    except (TypeError, ValueError, OverflowError):
+        values, given, exact = (), (), False
+    exact = exact and not any(isinstance(value, (bool, str)) for value in given)
     if not exact or len(values) != 3 or not all(0 <= value <= 255 for value in values):
         raise UserError(f'color of {where} must be three integers from 0 to 255, got {color!r}')
     red, green, blue = values

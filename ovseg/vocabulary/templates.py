@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ovseg.errors import UserError, nearest
+from ovseg.vocabulary.word_lists import read_text
 
 # MaskCLIP appends these to the 80 of OpenAI (tools/maskclip_utils/prompt_engineering.py).
 _MASKCLIP_EXTRA = (
@@ -136,12 +137,8 @@ def _openai_templates() -> tuple[str, ...]:
 def _read_file(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise FileNotFoundError(f'template file {path} not found; give one template a line')
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f'template file {path} is not UTF-8 text') from error
-    kept = [line.strip() for line in lines]
-    return _checked([line for line in kept if line and not line.startswith('#')], str(path))
+    lines = [line.strip() for line in read_text(path, 'template file').splitlines()]
+    return _checked([line for line in lines if line and not line.startswith('#')], str(path))
 
 
 def _checked(templates: Sequence[str], where: str) -> tuple[str, ...]:

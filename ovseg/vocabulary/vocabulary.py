@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError, nearest, notify
 from ovseg.vocabulary.class_colors import class_colors
 from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color
 from ovseg.vocabulary.parsing import (
@@ -24,6 +24,7 @@ from ovseg.vocabulary.parsing import (
 )
 from ovseg.vocabulary.protocols import by_label, protocol_words
 from ovseg.vocabulary.rejection import BACKGROUND, Rejection
+from ovseg.vocabulary.word_lists import SEMICOLONS, check_number
 
 # What words are written down as, see Vocabulary.parse and build_vocabulary.
 VocabularySource: TypeAlias = 'Vocabulary | Mapping[str, Any] | Sequence[Any] | str | Path'
@@ -45,6 +46,7 @@ class Vocabulary:
     Attributes:
         classes: all classes, index = label.
         rejection: the rule.
+        has_own_rule: whether a rule was stated, be it that nothing is rejected.
 
     Raises:
         UserError: no classes, two classes of one name, a rule that does not fit.
@@ -61,9 +63,11 @@ class Vocabulary:
         self, classes: Sequence[VocabularyClass], rejection: Rejection | None = None
     ) -> None:
         self._given = tuple(classes)
+        self.has_own_rule = rejection is not None
         self.rejection = rejection or Rejection()
         if not self._given:
             raise UserError('the vocabulary is empty, give at least one class')
+        check_number(sum(len(item.prompts) + len(item.descriptions) for item in self._given))
         self.classes = self._with_background()
         check_unique_names(self.classes)
         self._palette = class_colors(self.classes)
@@ -89,6 +93,8 @@ class Vocabulary:
         if isinstance(source, Vocabulary):
             return source if rule is None else source.with_rejection(rule)
         words = _read(source)
+        if words.note:
+            notify(words.note)
         return cls(words.classes, words.rejection if rule is None else rule)
 
     @classmethod
@@ -132,6 +138,11 @@ class Vocabulary:
         return list(self._palette)
 
     @property
+    def asked(self) -> tuple[VocabularyClass, ...]:
+        """The classes as asked for, without a background of the rule's making."""
+        return self._given
+
+    @property
     def background_index(self) -> int | None:
         """Label of rejected pixels, or None without a rejection rule."""
         return 0 if self.rejection.rejects else None
@@ -155,15 +166,14 @@ class Vocabulary:
         """
         entries = []
         for item in self._given:
-            entry = ', '.join(item.prompts)
-            try:
-                read_back = parse_string(entry).classes
-            except UserError:
-                read_back = ()
-            if read_back != (VocabularyClass(item.name, item.prompts),) or item.descriptions:
+            entry = ', '.join((item.name, *item.prompts[1:]))
+            if not _says(entry, [item]):
                 raise ValueError(f'class {item.name!r} does not fit "a, b; c", use to_json')
             entries.append(entry)
-        return '; '.join(entries)
+        text = '; '.join(entries)
+        if not _says(text, self._given):
+            raise ValueError('the list as a whole does not fit "a, b; c", use to_json')
+        return text
 
     def save(self, path: str | Path) -> None:
         """Write ``to_json`` to ``path``, at once or not at all."""
@@ -267,10 +277,20 @@ def _read(source: Any) -> ParsedWords:
     )
 
 
+def _says(text: str, classes: Sequence[VocabularyClass]) -> bool:
+    """Whether a string stands for these classes, whose colours it cannot say."""
+    try:
+        read_back = parse_string(text).classes
+    except UserError:
+        return False
+    plain = tuple(VocabularyClass(item.name, item.prompts) for item in classes)
+    return read_back == plain and not any(item.descriptions for item in classes)
+
+
 def _names_a_file(text: str) -> bool:
     """Whether a string is a path: by its suffix, or as a file with any suffix lies there."""
     text = text.strip()
-    if set(text) & set(';\n\r\0'):
+    if set(text) & {*SEMICOLONS, *'\n\r\0'}:
         return False
     if text.lower().endswith(FILE_SUFFIXES):
         return True

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from ovseg.config_files import find_config
+from ovseg.zoo.worlds import SCENES
 
 # What metafiles, which other tools read too, call our data sets.
 DATA_SETS = {
@@ -59,6 +60,14 @@ class ModelEntry:
     def needs_download(self) -> bool:
         """Whether ovseg fetches weights at first use (others ship with it, or users give them)."""
         return not self.file and not self.weights.startswith('shipped')
+
+    @property
+    def world(self) -> str | None:
+        """The small world whose words and pictures alone it knows; None for models of photographs.
+
+        Whatever ships with ovseg was trained on Scenes.
+        """
+        return SCENES if self.weights.startswith('shipped') else None
 
     @property
     def config_path(self) -> Path:
