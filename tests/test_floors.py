@@ -14,6 +14,7 @@ FLOORS = [
         'errors',
         'compat',
         'files',
+        'locks',
         'settings',
         'sizes',
         'budget',
@@ -22,7 +23,7 @@ FLOORS = [
         'coco_masks',
     ),
     *('registry', 'config_files', 'zoo', 'downloads', 'weight_files'),
-    *('vocabulary', 'text', 'images', 'affinity'),
+    *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli'),
 ]

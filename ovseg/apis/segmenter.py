@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from ovseg.apis.building import build_model
+from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.apis.devices import choose_device
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.results import SegmentationResult
@@ -86,6 +86,7 @@ class OpenVocabSegmenter:
         result.save('outputs')
 
         image = segment.encode('photo.jpg')              # slow, once
+        segment(image, 'red sofa; wooden floor')         # words are encoded, once
         segment(image, 'red sofa; wooden floor')         # milliseconds
     """
 
@@ -109,7 +110,7 @@ class OpenVocabSegmenter:
         config = read_config(place.path, place.on)
         self.resize = resize_rule_of(config)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
-        self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
+        self._classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
         self._vocabulary = self.model.vocabulary
@@ -368,13 +369,10 @@ class OpenVocabSegmenter:
         return _with_rejection(vocabulary, background, threshold)
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
-        key = (tuple(vocabulary), vocabulary.rejection)
-        if key not in self._classifiers:
-            self._classifiers[key] = self.model.build_classifier(vocabulary).to(self.device)
-            while len(self._classifiers) > _CLASSIFIERS_KEPT:
-                self._classifiers.popitem(last=False)
-        self._classifiers.move_to_end(key)
-        return self._classifiers[key]
+        return self._classifiers.get(vocabulary)
+
+    def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
+        return self.model.build_classifier(vocabulary).to(self.device)
 
     # Images ----------------------------------------------------------------------------------
 
