@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovseg.errors import UserError
@@ -63,7 +63,30 @@ def check_folder(folder: str | Path) -> None:
 
 
 def _umask() -> int:
-    """The process's umask: mkstemp makes files that only the owner can read."""
-    mask = os.umask(0)
+    """The process's umask: mkstemp makes files that only the owner can read.
+
+    It is not set to be read: all threads share it, and what they make meanwhile would be open to
+    everybody.
+    """
+    told = _told_umask()
+    return _UMASK_AT_START if told is None else told
+
+
+def _told_umask() -> int | None:
+    """The umask as the kernel tells it, None where it does not (before Linux 4.7, elsewhere)."""
+    with suppress(OSError, ValueError), open('/proc/self/status', encoding='utf-8') as status:
+        for line in status:
+            if line.startswith('Umask:'):
+                return int(line.split()[1], 8)
+    return None
+
+
+def _exchanged_umask() -> int:
+    """The umask, read in the way of all systems; for a moment it is the strictest there is."""
+    mask = os.umask(0o777)
     os.umask(mask)
     return mask
+
+
+# Read before there are threads, for where the kernel does not tell it.
+_UMASK_AT_START = 0o077 if _told_umask() is not None else _exchanged_umask()

@@ -16,6 +16,7 @@ FLOORS = [
         'errors',
         'compat',
         'files',
+        'locks',
         'settings',
         'sizes',
         'budget',
@@ -33,7 +34,7 @@ FLOORS = [
         'downloads',
         'weight_files',
     ),
-    *('vocabulary', 'text', 'images', 'affinity'),
+    *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli'),
 ]

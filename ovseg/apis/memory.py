@@ -12,6 +12,7 @@ from ovseg.apis.devices import is_out_of_memory
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.locks import Lock
 from ovseg.segmentors.base import Segmentor
 
 _SMALLEST_STRIP_MEGABYTES = 1.0
@@ -21,6 +22,9 @@ _Answer = TypeVar('_Answer')
 
 class BoundedMemory:
     """Runs a model's encoder and what follows it, in parts as small as memory asks for.
+
+    Threads may share it: where memory runs out for several at once, the parts shrink once for all
+    that tried the same size.
 
     Args:
         model: any segmentor with a vocabulary.
@@ -40,6 +44,7 @@ class BoundedMemory:
         self.window_batch = model.inference_settings.window_batch
         self.budget = model.budget
         self._notices: set[str] = set()
+        self._lock = Lock()
 
     def encode(self, images: Images) -> list[Any]:
         """Encodings of images.
@@ -50,13 +55,14 @@ class BoundedMemory:
         Raises:
             UserError: memory does not suffice for one image, or features are not finite.
         """
+        window_batch = self.window_batch
         try:
             with torch.inference_mode():
-                encodings = self._model.encode(images, self.window_batch)
+                encodings = self._model.encode(images, window_batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            return self._encode_in_less_memory(images, error)
+            return self._encode_in_less_memory(images, window_batch, error)
         if not all(encoding.is_finite for encoding in encodings):
             raise UserError(
                 f'The model {self._name} gave features that are not numbers: its weights hold '
@@ -64,16 +70,20 @@ class BoundedMemory:
             )
         return encodings
 
-    def _encode_in_less_memory(self, images: Images, error: BaseException) -> list[Any]:
+    def _encode_in_less_memory(
+        self, images: Images, window_batch: int, error: BaseException
+    ) -> list[Any]:
         _free(self._device)
         if len(images) > 1:
             half = len(images) // 2
             self._say_once('Memory ran out: images go through the encoder in smaller batches.')
-            self.batch_size = half
+            with self._lock:
+                self.batch_size = min(self.batch_size, half)
             return self.encode(images[:half]) + self.encode(images[half:])
-        if self._model.inference_settings.mode != 'whole' and self.window_batch > 1:
+        if self._model.inference_settings.mode != 'whole' and window_batch > 1:
             self._say_once('Memory ran out: windows go through the encoder in smaller batches.')
-            self.window_batch //= 2
+            with self._lock:
+                self.window_batch = min(self.window_batch, window_batch // 2)
             return self.encode(images)
         height, width = images.size
         raise UserError(
@@ -100,30 +110,41 @@ class BoundedMemory:
             UserError: memory does not suffice for the smallest strips.
         """
         while True:
+            budget = self.budget
             try:
                 with torch.inference_mode():
-                    return run(self.budget)
+                    return run(budget)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._shrink_strips(size, classes, scores, error)
+                self._shrink_strips(budget, size, classes, scores, error)
 
     def _shrink_strips(
-        self, size: tuple[int, int], classes: int, scores: bool, error: BaseException
+        self,
+        tried: MemoryBudget,
+        size: tuple[int, int],
+        classes: int,
+        scores: bool,
+        error: BaseException,
     ) -> None:
         _free(self._device)
-        if self.budget.megabytes / 4 < _SMALLEST_STRIP_MEGABYTES:
+        if tried.megabytes / 4 < _SMALLEST_STRIP_MEGABYTES:
             advice = 'do not ask for scores' if scores else 'use a smaller image or another device'
             raise UserError(
                 f'The memory of {self._device} does not suffice for {classes} classes on '
                 f'{size[0]} x {size[1]} pixels: {advice}.'
             ) from error
-        self.budget = self.budget.share(1 / 4)
+        with self._lock:
+            smaller = tried.share(1 / 4)
+            if smaller.megabytes < self.budget.megabytes:
+                self.budget = smaller
         self._say_once('Memory ran out: the image is labelled in smaller strips.')
 
     def _say_once(self, notice: str) -> None:
-        if notice not in self._notices:
+        with self._lock:
+            is_new = notice not in self._notices
             self._notices.add(notice)
+        if is_new:
             _logger.warning(notice)
 
 

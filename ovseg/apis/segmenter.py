@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from ovseg.apis.building import build_model
+from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.apis.devices import choose_device
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.one_class import beside_one_class, usual_background
@@ -89,6 +89,7 @@ class OpenVocabSegmenter:
         result.save('outputs')
 
         image = segment.encode('photo.jpg')              # slow, once
+        segment(image, 'red sofa; wooden floor')         # words are encoded, once
         segment(image, 'red sofa; wooden floor')         # milliseconds
     """
 
@@ -113,7 +114,7 @@ class OpenVocabSegmenter:
         self.resize = resize_rule_of(config)
         self._world = small_world(config, checkpoint, self.name)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
-        self._classifiers: OrderedDict[Any, Classifier] = OrderedDict()
+        self._classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
         self._vocabulary = self.model.vocabulary
@@ -389,13 +390,10 @@ class OpenVocabSegmenter:
         )
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
-        key = (tuple(vocabulary), vocabulary.rejection)
-        if key not in self._classifiers:
-            self._classifiers[key] = self.model.build_classifier(vocabulary).to(self.device)
-            while len(self._classifiers) > _CLASSIFIERS_KEPT:
-                self._classifiers.popitem(last=False)
-        self._classifiers.move_to_end(key)
-        return self._classifiers[key]
+        return self._classifiers.get(vocabulary)
+
+    def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
+        return self.model.build_classifier(vocabulary).to(self.device)
 
     # Images ----------------------------------------------------------------------------------
 

@@ -94,10 +94,16 @@ class ContextTextEncoder(TextTransformer):
             published positions, and no position sees a later one: these are computed once a set.
         """
         names, sets, first = len(tokens), len(contexts), 1 + contexts.shape[1]
+        # Behind the longest name's end there is nothing that any end would see.
+        tokens = tokens[:, : int(tokens.argmax(1).max()) + 1]
         words = self.token_embedding(tokens)
         positions = self.positional_embedding
         shared = torch.cat([words[:1, :1].expand(sets, -1, -1), contexts], 1) + positions[:first]
-        own = (words[:, 1:] + positions[first:]).expand(sets, -1, -1, -1).flatten(0, 1)
+        own = (
+            (words[:, 1:] + positions[first : first + tokens.shape[1] - 1])
+            .expand(sets, -1, -1, -1)
+            .flatten(0, 1)
+        )
         for block in self.transformer.resblocks:
             shared, own = _run_block(block, shared, own)
         end = tokens.argmax(1).repeat(sets) - 1

@@ -57,7 +57,8 @@ class OVRunner(Runner):
     of a data set that are none are told in a sentence; a training that starts from a checkpoint
     does not initialise its weights first, so the files that initialisation would read are not
     needed; a model without anything to train is not wrapped for data-parallel training, which
-    would refuse it; and processes started by a launcher on a machine without GPU talk over gloo.
+    would refuse it; data are looked for before the model is built; and processes started by a
+    launcher on a machine without GPU talk over gloo.
     """
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -82,6 +83,24 @@ class OVRunner(Runner):
             if isinstance(handler, logging.FileHandler):
                 handler.handleError = partial(_stop_logging, handler)  # type: ignore[method-assign]
         return logger
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Builds the model, after the data that it is for.
+
+        Data that are not there are told before weights are loaded and words encoded, which may take
+        minutes.
+
+        Args:
+            model: as in mmengine.
+        """
+        parts = ('test',) if self._train_loop is None else ('train', 'val')
+        for part in parts:
+            settings = getattr(self, f'_{part}_dataloader')
+            if isinstance(settings, dict):
+                different = self._randomness_cfg.get('diff_rank_seed', False)
+                loader = self.build_dataloader(settings, self.seed, different)
+                setattr(self, f'_{part}_dataloader', loader)
+        return super().build_model(model)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Moves the model to its device and wraps it for data-parallel training if it trains.

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from ovseg.errors import UserError
+from ovseg.locks import Lock
 from ovseg.text import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
@@ -44,6 +45,8 @@ class Words:
         self._model, self._keeps = model, keeps
         self._classifier: Classifier | None = None
         self._rows: str | None = None
+        # Words may change while another thread asks for their classifier.
+        self._lock = Lock()
         self.vocabulary: Vocabulary | None = None
         self.source = 'none'
         self.wait = False
@@ -66,9 +69,10 @@ class Words:
         classifier = None
         if vocabulary is not None and (rows is not None or not self.wait):
             classifier = self._model.build_classifier(vocabulary, rows)
-        self.vocabulary, self._rows = vocabulary, rows
-        self._classifier = classifier if self._keeps else None
-        self.source = _said(source, vocabulary)
+        with self._lock:
+            self.vocabulary, self._rows = vocabulary, rows
+            self._classifier = classifier if self._keeps else None
+            self.source = _said(source, vocabulary)
 
     @property
     def classifier(self) -> Classifier:
@@ -77,6 +81,10 @@ class Words:
         Raises:
             UserError: no vocabulary was set.
         """
+        with self._lock:
+            return self._present_classifier()
+
+    def _present_classifier(self) -> Classifier:
         if self.vocabulary is None:
             raise UserError(
                 'the model has no vocabulary; set model.vocabulary in the config or call '
@@ -86,9 +94,10 @@ class Words:
             return self._model.build_classifier(self.vocabulary, self._rows).to(self._model.device)
         # What is kept from a prediction must also serve a loss, which inference tensors cannot.
         with torch.inference_mode(False):
-            if self._classifier is None:
-                self._classifier = self._model.build_classifier(self.vocabulary, self._rows)
-            self._classifier = self._classifier.to(self._model.device)
+            classifier = self._classifier
+            if classifier is None:
+                classifier = self._model.build_classifier(self.vocabulary, self._rows)
+            self._classifier = classifier.to(self._model.device)
         return self._classifier
 
     @property
@@ -99,11 +108,13 @@ class Words:
     @property
     def logit_scale(self) -> float | None:
         """Of the classifier, to four digits; None where there is none yet."""
-        return None if self._classifier is None else round(self._classifier.logit_scale, 4)
+        classifier = self._classifier
+        return None if classifier is None else round(classifier.logit_scale, 4)
 
     def forget(self) -> None:
         """Has the words encoded anew when they are next asked for: the weights have changed."""
-        self._classifier = None
+        with self._lock:
+            self._classifier = None
 
 
 def _said(source: Any, vocabulary: Vocabulary | None) -> str:

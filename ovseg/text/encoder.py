@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from ovseg.errors import UserError
-from ovseg.text.cache import EncodingCache, default_cache_dir
-from ovseg.text.fingerprint import tokenizer_fingerprint, weights_fingerprint, weights_stamp
+from ovseg.locks import Lock
+from ovseg.text.cache import CACHE_FORMAT, EncodingCache, default_cache_dir
+from ovseg.text.fingerprint import (
+    WeightsIdentity,
+    tokenizer_fingerprint,
+    weights_identity,
+    weights_stamp,
+)
 
 if TYPE_CHECKING:
     from open_clip import CLIP, CustomTextCLIP
+
+    from ovseg.text.causal_tower import CausalTower
 
 _DEFAULT_CONTEXT_LENGTH = 77
 _BATCH_SIZE = 256
 # An interrupted run of many prompts loses at most this many batches.
 _BATCHES_PER_SAVE = 16
 _QUOTED_PROMPTS = 3
+# A progress line appears where encoding takes longer.
+_QUIET_SECONDS = 1.0
 
 
 class SentenceEncoder(Protocol):
@@ -52,8 +64,13 @@ class SentenceEncoder(Protocol):
 class TextEncoder:
     """Raw text embeddings of a CLIP model, computed once per sentence and model.
 
-    Only ``clip.encode_text(tokens, normalize=False)`` is called, so open_clip's CLIP,
-    CustomTextCLIP and CoCa all serve. The model is neither copied nor changed nor moved.
+    They are those of ``clip.encode_text(tokens, normalize=False)``, so open_clip's CLIP,
+    CustomTextCLIP and CoCa all serve. Where the text tower is causal, what follows a sentence's end
+    is left out, and what sentences begin with alike is computed once (``text/causal_tower.py``);
+    other towers are called as they are. The model is neither copied nor changed nor moved.
+
+    Threads may share an encoder: one of them encodes, and those that ask for the same sentences
+    meanwhile get what it found, if there is a cache.
 
     Args:
         clip: the model; its text weights decide device and precision of the computation.
@@ -82,13 +99,15 @@ class TextEncoder:
         self._cache_dir = default_cache_dir() if cache_dir == 'default' else cache_dir
         self._cache: EncodingCache | None = None
         self._stamp: tuple[tuple[int, int], ...] | None = None
-        self._weights_fingerprint = ''
+        self._identity: WeightsIdentity | None = None
         self._warned_of: set[str] = set()
+        # Of what is remembered here, and of the model while it encodes.
+        self._memory_lock, self._model_lock = Lock(), Lock()
 
     @property
     def fingerprint(self) -> str:
         """Identity of the text model: its name, and a hash of its text weights."""
-        return f'{self.name}:{self._current_weights()}'
+        return f'{self.name}:{self._current_weights().fingerprint}'
 
     @property
     def logit_scale(self) -> float:
@@ -118,34 +137,67 @@ class TextEncoder:
         self._warn_of_truncation(unique)
         cache = self._open_cache()
         known = cache.get(unique) if cache is not None else {}
-        new = [prompt for prompt in unique if prompt not in known]
-        chunk = _BATCH_SIZE * _BATCHES_PER_SAVE
-        for start in range(0, len(new), chunk):
-            if len(new) > chunk:
-                print_log(f'encoding text: {start} of {len(new)} prompts', logger='current')
-            part = new[start : start + chunk]
-            encoded = dict(zip(part, self._compute(part), strict=True))
-            known.update(encoded)
-            if cache is not None:
-                cache.put(encoded)
+        if len(known) < len(unique):
+            with self._model_lock:
+                # Another thread may have encoded them while this one waited.
+                if cache is not None:
+                    known.update(cache.get([prompt for prompt in unique if prompt not in known]))
+                known.update(self._encode_new([p for p in unique if p not in known], cache))
         return torch.from_numpy(np.stack([known[prompt] for prompt in prompts]))
 
-    def _compute(self, prompts: Sequence[str]) -> np.ndarray:
-        """Embeddings (P, D), float32, through the model in batches."""
+    def _encode_new(self, new: list[str], cache: EncodingCache | None) -> dict[str, np.ndarray]:
+        """Embeddings of sentences that no cache knows; finished parts are kept at once."""
+        found = {}
+        chunk = _BATCH_SIZE * _BATCHES_PER_SAVE
+        # On a terminal only, and only if it takes long enough to wonder.
+        with tqdm(
+            total=len(new), desc='encoding words', unit='sentence', leave=False, disable=None,
+            delay=_QUIET_SECONDS,
+        ) as progress:  # fmt: skip
+            for start in range(0, len(new), chunk):
+                if len(new) > chunk and progress.disable:
+                    print_log(f'encoding text: {start} of {len(new)} prompts', logger='current')
+                part = new[start : start + chunk]
+                encoded = dict(zip(part, self._compute(part, progress.update), strict=True))
+                found.update(encoded)
+                if cache is not None:
+                    cache.put(encoded)
+        return found
+
+    def _compute(self, prompts: Sequence[str], advance: Callable[[int], Any]) -> np.ndarray:
+        """Embeddings (P, D), float32, through the model in batches.
+
+        Args:
+            prompts: sentences.
+            advance: told the size of each batch that is finished.
+        """
         device = next(self._text_parameters()).device
-        modes = {module: module.training for module in self._clip.modules()}
-        self._clip.eval()
-        try:
-            batches = []
-            with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-                for start in range(0, len(prompts), _BATCH_SIZE):
-                    tokens = self._tokenize(prompts[start : start + _BATCH_SIZE]).to(device)
-                    encoded = self._clip.encode_text(tokens, normalize=False)
-                    batches.append(encoded.float().cpu().numpy())
-        finally:
-            for module, was_training in modes.items():
-                module.training = was_training
-        vectors = np.concatenate(batches)
+        tokens = self._tokenize(prompts)
+        tower = _causal_tower(self._clip)
+        order = list(range(len(prompts))) if tower is None else tower.order(tokens)
+        rows: list[np.ndarray | None] = [None] * len(prompts)
+        with (
+            _evaluating(self._clip),
+            torch.inference_mode(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            for start in range(0, len(order), _BATCH_SIZE):
+                batch = order[start : start + _BATCH_SIZE]
+                asked = tokens[batch].to(device)
+                encoded = (
+                    self._clip.encode_text(asked, normalize=False)
+                    if tower is None
+                    else tower.encode(asked)
+                )
+                if encoded.ndim != 2:
+                    raise UserError(
+                        f'the text model gives {tuple(encoded.shape)} for {len(batch)} sentences, '
+                        'not one vector a sentence: set another pool_type in clip.model.text_cfg'
+                    )
+                for index, vector in zip(batch, encoded.float().cpu().numpy(), strict=True):
+                    rows[index] = vector
+                advance(len(batch))
+        vectors = np.stack(rows)  # type: ignore[arg-type]  # each is in one batch
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             raise UserError(
@@ -167,22 +219,26 @@ class TextEncoder:
         except TypeError:
             return self._tokenizer(list(prompts))
 
-    def _current_weights(self) -> str:
-        stamp = weights_stamp(self._clip)
-        if stamp != self._stamp:
-            self._weights_fingerprint = weights_fingerprint(self._clip)
-            self._stamp = stamp
-            self._cache = None
-        return self._weights_fingerprint
+    def _current_weights(self) -> WeightsIdentity:
+        with self._memory_lock:
+            stamp = weights_stamp(self._clip)
+            if self._identity is None or stamp != self._stamp:
+                self._identity = weights_identity(self._clip)
+                self._stamp = stamp
+                self._cache = None
+            return self._identity
 
     def _open_cache(self) -> EncodingCache | None:
         if self._cache_dir is None:
             return None
-        weights = self._current_weights()
-        if self._cache is None:
-            tokens = tokenizer_fingerprint(self._tokenize, self.context_length)
-            self._cache = EncodingCache(Path(self._cache_dir).expanduser() / f'{weights}-{tokens}')
-        return self._cache
+        with self._memory_lock:
+            weights = self._current_weights()
+            if self._cache is None:
+                tokens = tokenizer_fingerprint(self._tokenize, self.context_length)
+                name = f'{weights.fingerprint}-{tokens}-{CACHE_FORMAT}'
+                folder = Path(self._cache_dir).expanduser() / name
+                self._cache = EncodingCache(folder, weights.secret, _width(self._clip))
+            return self._cache
 
     def _warn_of_truncation(self, prompts: Sequence[str]) -> None:
         """Warn once of each sentence that is longer than the context."""
@@ -191,11 +247,12 @@ class TextEncoder:
             prompt
             for prompt in prompts
             if len(prompt.encode('utf-8', 'replace')) > self.context_length - 3
-            and prompt not in self._warned_of
         ]
         cut = self._truncated(suspects) if suspects else []
-        if cut:
+        with self._memory_lock:
+            cut = [prompt for prompt in cut if prompt not in self._warned_of]
             self._warned_of.update(cut)
+        if cut:
             quoted = ', '.join(repr(prompt) for prompt in cut[:_QUOTED_PROMPTS])
             more = f' and {len(cut) - _QUOTED_PROMPTS} more' if len(cut) > _QUOTED_PROMPTS else ''
             warnings.warn(
@@ -230,3 +287,34 @@ def _context_length(clip: CLIP | CustomTextCLIP, tokenizer: Any) -> int:
         if isinstance(length, int) and length > 0:
             return length
     return _DEFAULT_CONTEXT_LENGTH
+
+
+def _width(clip: nn.Module) -> int | None:
+    """D of the text space, where the model has a projection to it."""
+    for owner in (clip, getattr(clip, 'text', None)):
+        projection = getattr(owner, 'text_projection', None)
+        if isinstance(projection, nn.Linear):
+            return projection.out_features
+        if isinstance(projection, Tensor) and projection.ndim == 2:
+            return projection.shape[1]
+    return None
+
+
+def _causal_tower(clip: nn.Module) -> CausalTower | None:
+    """See :func:`~ovseg.text.causal_tower.find_causal_tower`, whose file loads open_clip."""
+    from ovseg.text.causal_tower import find_causal_tower
+
+    return find_causal_tower(clip)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """All modules in eval mode for a while; nothing is touched where they are already."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from typing import Any
@@ -30,17 +31,32 @@ def text_state(clip: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, value.detach()
 
 
+@dataclass(frozen=True)
+class WeightsIdentity:
+    """What identifies a text tower's weights and structure.
+
+    Attributes:
+        fingerprint: 32 hexadecimal digits, for everyone to read.
+        secret: 16 bytes that only who has the weights can know; the fingerprint does not tell them.
+    """
+
+    fingerprint: str
+    secret: bytes
+
+
 def weights_fingerprint(clip: nn.Module) -> str:
-    """Hash of the text tower's weights and structure, the same on every device.
+    """The fingerprint of :func:`weights_identity`."""
+    return weights_identity(clip).fingerprint
+
+
+def weights_identity(clip: nn.Module) -> WeightsIdentity:
+    """Hashes of the text tower's weights and structure, the same on every device.
 
     The vision tower does not enter. The activation does (it is in the modules' names), as
     QuickGELU and GELU give one set of weights two meanings.
 
     Args:
         clip: an open_clip CLIP, CustomTextCLIP or anything with ``encode_text``.
-
-    Returns:
-        32 hexadecimal digits.
     """
     digest = blake2b(digest_size=16)
     for name, module in clip.named_modules():
@@ -52,7 +68,9 @@ def weights_fingerprint(clip: nn.Module) -> str:
     for name, value in text_state(clip):
         digest.update(f'{name}:{tuple(value.shape)}:{value.dtype}'.encode())
         digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    secret = digest.copy()
+    secret.update(b'secret of text encodings')
+    return WeightsIdentity(digest.hexdigest(), secret.digest())
 
 
 def weights_stamp(clip: nn.Module) -> tuple[tuple[int, int], ...]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import pickle
+import sys
+import threading
 import warnings
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 
 from ovseg.errors import UserError
-from ovseg.text import TextEncoder
+from ovseg.text import EncodingCache, TextEncoder
 from ovseg.text import encoder as encoder_module
 
 PROMPTS = ['a photo of a cat.', 'a photo of a dog.', 'bed ']
@@ -242,3 +248,144 @@ def test_wrong_arguments_are_named(counting_clip, byte_tokenizer):
         encoder.encode('cat')
     with pytest.raises(ValueError, match='at least one sentence'):
         encoder.encode([])
+
+
+# The cache is another model's, or nobody's ----------------------------------------------------
+
+
+def test_entries_of_another_model_are_told_and_computed_anew(
+    make_counting_clip, byte_tokenizer, tmp_path
+):
+    words = ['cat', 'dog']
+    expected = TextEncoder(make_counting_clip(seed=0), byte_tokenizer, tmp_path).encode(words)
+    TextEncoder(make_counting_clip(seed=1), byte_tokenizer, tmp_path).encode(words)
+    one, other = sorted(tmp_path.rglob('*.npy'))
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    with pytest.warns(UserWarning, match='of other words or weights') as told:
+        again = TextEncoder(make_counting_clip(seed=0), byte_tokenizer, tmp_path).encode(words)
+    assert len(told) == 1
+    assert torch.equal(again, expected)
+
+
+def test_vectors_of_another_length_are_computed_anew(make_clip, tmp_path):
+    encoder = TextEncoder(make_clip(), open_clip.SimpleTokenizer(), tmp_path)
+    expected = encoder.encode(PROMPTS)
+    folder = encoder._open_cache().directory
+    for file in folder.iterdir():
+        file.unlink()
+    # Written by someone who has the weights, too.
+    EncodingCache(folder, encoder._current_weights().secret).put(
+        {prompt: np.ones(5, np.float32) for prompt in PROMPTS}
+    )
+    again = TextEncoder(make_clip(), open_clip.SimpleTokenizer(), tmp_path)
+    with pytest.warns(UserWarning, match='unusable'):
+        torch.testing.assert_close(again.encode(PROMPTS), expected)
+
+
+def test_a_cache_of_an_earlier_version_is_passed_over(counting_clip, byte_tokenizer, tmp_path):
+    encoder = TextEncoder(counting_clip, byte_tokenizer, tmp_path)
+    expected = encoder.encode(['cat'])
+    directory = encoder._open_cache().directory
+    earlier = directory.with_name(directory.name.rsplit('-', 1)[0])
+    directory.rename(earlier)
+    kept = [file.read_bytes() for file in earlier.iterdir()]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert torch.equal(encoder.encode(['dog', 'cat'])[1:], expected)
+    assert [file.read_bytes() for file in earlier.iterdir()] == kept
+
+
+# Threads ---------------------------------------------------------------------------------------
+
+
+def in_threads(count, work):
+    """Results of ``work(number)``, all threads started at once."""
+    results, errors, start = [None] * count, [], threading.Barrier(count)
+
+    def run(number):
+        start.wait()
+        try:
+            results[number] = work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors
+    return results
+
+
+def test_threads_that_ask_the_same_encode_it_once(counting_clip, byte_tokenizer, tmp_path):
+    encoder = TextEncoder(counting_clip, byte_tokenizer, tmp_path)
+    words = [f'word {number}' for number in range(20)]
+    results = in_threads(8, lambda number: encoder.encode(words))
+    assert counting_clip.encoded == 20
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_so_do_threads_without_a_folder_to_write_to(counting_clip, byte_tokenizer, tmp_path):
+    (tmp_path / 'file').write_text('')
+    encoder = TextEncoder(counting_clip, byte_tokenizer, tmp_path / 'file')
+    with pytest.warns(UserWarning, match='cannot be written') as told:
+        in_threads(8, lambda number: encoder.encode(['cat', 'dog']))
+    assert len(told) == 1
+    assert counting_clip.encoded == 2
+
+
+def test_threads_that_ask_different_words_get_what_one_would(make_clip, tmp_path):
+    serial = TextEncoder(make_clip(), open_clip.SimpleTokenizer(), None)
+    shared = TextEncoder(make_clip(), open_clip.SimpleTokenizer(), tmp_path)
+
+    def words(number):
+        return [f'thing {(7 * number + step) % 23} of {number % 3}' for step in range(12)]
+
+    results = in_threads(8, lambda number: [shared.encode(words(number + i)) for i in range(4)])
+    for number, of_thread in enumerate(results):
+        for step, result in enumerate(of_thread):
+            expected = serial.encode(words(number + step))
+            torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+
+
+def test_a_model_in_training_mode_stays_there_under_threads(make_clip, tmp_path):
+    clip = make_clip().train()
+    encoder = TextEncoder(clip, open_clip.SimpleTokenizer(), tmp_path)
+    in_threads(4, lambda number: encoder.encode([f'word {number}']))
+    assert all(module.training for module in clip.modules())
+
+
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_has_locks_of_its_own(clip, tmp_path, duplicate):
+    encoder = TextEncoder(clip, open_clip.SimpleTokenizer(), tmp_path)
+    expected = encoder.encode(PROMPTS)
+    with encoder._model_lock, encoder._memory_lock:
+        twin = duplicate(encoder)
+        [encoded] = in_threads(1, lambda number: twin.encode([*PROMPTS, 'wolf']))
+    torch.testing.assert_close(encoded[:3], expected)
+
+
+# Progress --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('on_terminal', 'is_slow'), [(True, True), (True, False), (False, True)])
+def test_a_line_of_progress_only_on_a_terminal_and_if_it_takes_long(
+    counting_clip, byte_tokenizer, monkeypatch, on_terminal, is_slow
+):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return on_terminal
+
+    monkeypatch.setattr(encoder_module, '_BATCH_SIZE', 2)
+    monkeypatch.setattr(encoder_module, '_QUIET_SECONDS', 0.0 if is_slow else 600.0)
+    monkeypatch.setattr(sys, 'stderr', Terminal())
+    TextEncoder(counting_clip, byte_tokenizer, None).encode([f'w{n}' for n in range(9)])
+    assert ('encoding words' in sys.stderr.getvalue()) == (on_terminal and is_slow)

@@ -14,6 +14,7 @@ from tiny_world import CLASSES, COLORS, RESIZE, write_config, write_data
 from tool_runs import read_result, run_script, run_tool
 
 import ovseg
+from ovseg.text import TextEncoder
 
 
 @pytest.fixture(scope='module')
@@ -194,6 +195,29 @@ def test_a_missing_image_folder(config, tmp_path, capsys):
     options = ('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path / "gone"}')
     assert run_tool('test', config, *options) == 2
     assert 'gone/images' in capsys.readouterr().err
+
+
+def test_data_are_looked_for_before_words_are_encoded(data, tmp_path, capsys, monkeypatch):
+    encoded = []
+    encode = TextEncoder.encode
+
+    def watched(self, prompts):
+        encoded.extend(prompts)
+        return encode(self, prompts)
+
+    monkeypatch.setattr(TextEncoder, 'encode', watched)
+    config = write_config(tmp_path / 'words.py', data, tmp_path / 'work')
+    model = (
+        "dict(type='TrainingFreeSegmentor', vocabulary='red; green; blue', "
+        "clip=dict(model='tiny_clip_scenes', pretrained='embedded'))"
+    )
+    config.write_text(config.read_text() + f'\nmodel = {model}\n')
+    gone = f'test_dataloader.dataset.data_root={tmp_path / "gone"}'
+    assert run_tool('test', config, '--cfg-options', gone) == 2
+    assert 'gone/images' in capsys.readouterr().err
+    assert not encoded
+    assert run_tool('test', config) == 0
+    assert encoded
 
 
 @pytest.mark.parametrize('workers', [0, 1])
