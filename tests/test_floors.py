@@ -13,7 +13,10 @@ FLOORS = [
     *(
         'errors',
         'compat',
+        'file_names',
         'files',
+        'folders',
+        'result_files',
         'settings',
         'sizes',
         'budget',

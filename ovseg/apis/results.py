@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, image_record
-from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
+from ovseg.apis.files import file_paths, longest_end, stem_of, write_json, write_picture
+from ovseg.apis.output_plan import check_targets
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
 from ovseg.coco_masks import mask_record
@@ -27,6 +28,16 @@ _ENDS = {
     'coco': '_coco.json',
 }
 KINDS_OF_FILES = tuple(_ENDS)
+LONGEST_END = longest_end(_ENDS.values())
+
+
+def ends_of(kinds: Collection[str]) -> list[str]:
+    """How the names of the files of some kinds end.
+
+    Args:
+        kinds: of :data:`KINDS_OF_FILES`.
+    """
+    return [_ENDS[kind] for kind in kinds]
 
 
 @dataclass(frozen=True)
@@ -227,13 +238,15 @@ class SegmentationResult(ShownAsPicture):
 
         Raises:
             UserError: a kind is unknown, scores are wanted but were not asked for when segmenting,
-                or the folder cannot be written to.
+                a file would replace the image or a file beside it that ovseg did not write, or
+                the folder cannot be written to.
         """
         paths = file_paths(folder, stem or stem_of(self.source), _ENDS, what)
         if 'scores' in what and self.scores is None:
             raise UserError(
                 'The scores of this result were not kept: segment with scores=True to save them.'
             )
+        check_targets(paths.values(), self.source)
         for kind, path in paths.items():
             self._write(kind, path)
         return paths
@@ -242,7 +255,7 @@ class SegmentationResult(ShownAsPicture):
         if kind == 'labels':
             save_label_png(self.labels, self.palette, path)
         elif kind == 'overlay':
-            write_picture(self.overlay(), path)
+            write_picture(self.overlay(), path, kind)
         elif kind == 'scores':
             assert self.scores is not None  # checked by `save`
             with written_whole(path) as temporary, temporary.open('wb') as file:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, image_record
-from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
+from ovseg.apis.files import file_paths, longest_end, stem_of, write_json, write_picture
+from ovseg.apis.output_plan import check_targets
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
 from ovseg.apis.tasks import check_segment_task
@@ -29,6 +30,17 @@ _ENDS = {
     'instances': '_instances.json',
 }
 _PANOPTIC_PNG = '_panoptic.png'
+LONGEST_SEGMENT_END = longest_end(_ENDS.values())
+
+
+def segment_ends_of(kinds: Collection[str]) -> list[str]:
+    """How the names of the files of some kinds end; ``panoptic`` has two files.
+
+    Args:
+        kinds: of :data:`KINDS_OF_SEGMENT_FILES`.
+    """
+    ends = [_ENDS[kind] for kind in kinds]
+    return [*ends, _PANOPTIC_PNG] if 'panoptic' in kinds else ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,15 +217,18 @@ class SegmentsResult(ShownAsPicture):
             The paths written, by kind; of ``panoptic`` that of the JSON file.
 
         Raises:
-            UserError: the task has no such kind, or the folder cannot be written to.
+            UserError: the task has no such kind, a file would replace the image or a file beside
+                it that ovseg did not write, or the folder cannot be written to.
         """
         stem = stem or stem_of(self.source)
         kinds = KINDS_OF_SEGMENT_FILES[self.task]
         ends = {kind: _ENDS[kind] for kind in kinds}
         paths = file_paths(folder, stem, ends, kinds[:2] if what is None else what)
+        extra = [path.with_suffix('.png') for kind, path in paths.items() if kind == 'panoptic']
+        check_targets([*paths.values(), *extra], self.source)
         for kind, path in paths.items():
             if kind == 'overlay':
-                write_picture(self.overlay(), path)
+                write_picture(self.overlay(), path, kind)
             elif kind == 'instances':
                 write_json(self.to_coco_instances(), path)
             else:

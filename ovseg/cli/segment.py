@@ -19,6 +19,7 @@ from ovseg.apis.files import check_kinds
 from ovseg.apis.results import KINDS_OF_FILES
 from ovseg.apis.segments_result import KINDS_OF_SEGMENT_FILES
 from ovseg.apis.tasks import TASKS
+from ovseg.cli.image_arguments import take_more_images
 from ovseg.cli.segment_files import segment_images
 from ovseg.errors import UserError, run_cli
 from ovseg.zoo import DEFAULT_MODEL
@@ -36,7 +37,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('image', metavar='IMAGE|FOLDER|GLOB', help='what to segment')
+    parser.add_argument(
+        'image', metavar='IMAGE|FOLDER|GLOB', help='what to segment; several images may follow'
+    )
     parser.add_argument(
         'words',
         nargs='?',
@@ -155,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _checked(args: argparse.Namespace) -> int:
+    take_more_images(args)
     explain_other_forms(args)
     explain_other_tasks(args)
     save = SAVED[args.task] if args.save is None else args.save
