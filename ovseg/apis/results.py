@@ -11,12 +11,12 @@ import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, image_record
 from ovseg.apis.files import file_paths, longest_end, stem_of, write_json, write_picture
-from ovseg.apis.output_plan import check_targets
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
 from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError, nearest
 from ovseg.files import written_whole
+from ovseg.images.output_plan import check_targets
 from ovseg.visualization import class_shares, draw_overlay, save_label_png
 from ovseg.visualization.legend import format_share
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, image_record
 from ovseg.apis.files import file_paths, longest_end, stem_of, write_json, write_picture
-from ovseg.apis.output_plan import check_targets
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
 from ovseg.apis.tasks import check_segment_task
 from ovseg.coco_masks import mask_record
+from ovseg.images.output_plan import check_targets
 from ovseg.regions.mask_segments import Segment
 from ovseg.visualization import draw_segments, save_panoptic_png
 from ovseg.visualization.legend import format_share

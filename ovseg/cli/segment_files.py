@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from tqdm import tqdm
 
-from ovseg.apis.output_plan import PlannedOutput, plan_outputs
 from ovseg.apis.results import LONGEST_END, SegmentationResult, ends_of
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import LONGEST_SEGMENT_END, SegmentsResult, segment_ends_of
@@ -21,6 +20,7 @@ from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.file_names import shown_path
 from ovseg.files import CannotWrite, check_folder, remove_dead_temporaries
 from ovseg.images.finding import FoundImages, find_all_images
+from ovseg.images.output_plan import PlannedOutput, plan_outputs
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.visualization.legend import format_share
 from ovseg.vocabulary import Vocabulary, build_vocabulary

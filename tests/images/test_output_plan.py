@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovseg.apis.output_plan import plan_outputs
 from ovseg.apis.results import LONGEST_END, SegmentationResult, ends_of
 from ovseg.errors import UserError
 from ovseg.images.finding import FoundImage, find_all_images
+from ovseg.images.output_plan import plan_outputs
 
 ENDS = ends_of(('labels', 'overlay', 'json'))
 
