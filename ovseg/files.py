@@ -124,6 +124,29 @@ def write_beside(path: str | Path, text: str) -> Path:
     return place
 
 
+def claim_folder(parent: str | Path, name: str) -> str:
+    """Make a new folder, and return its name: ``name``, or ``name_2``, ... where that is taken.
+
+    Args:
+        parent: where; made if missing.
+        name: the name wanted.
+
+    Raises:
+        CannotWrite: it cannot be made.
+    """
+    number, chosen = 1, name
+    while True:
+        try:
+            os.makedirs(Path(parent) / chosen)
+        except FileExistsError:
+            number += 1
+            chosen = f'{name}_{number}'
+        except OSError as error:
+            raise cannot_write(Path(parent) / chosen, error) from error
+        else:
+            return chosen
+
+
 def _placed(temporary: Path, place: Path) -> bool:
     """Give a file the name ``place``, or False if that is taken."""
     try:
