@@ -21,7 +21,7 @@ _TEMPORARY = re.compile(r'\.writing-[a-z0-9_]{8}(?:\..*)?')
 _YOUNG = 60
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What a file system says to a writer; a network or a reader says other things.
-_OF_WRITING = (
+ERRORS_OF_WRITING = (
     *_FULL,
     *(errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.ENAMETOOLONG, errno.EILSEQ),
@@ -45,6 +45,10 @@ class CannotWrite(UserError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[type[CannotWrite], tuple[str, OSError]]:
+        # Worker processes send it to their parent.
+        return CannotWrite, (str(self), OSError(self.errno, self.strerror))
 
 
 def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
@@ -191,13 +195,13 @@ def _fault_of_writing(error: Exception, temporary: Path) -> OSError | None:
     if isinstance(error, UserError):
         return None
     if isinstance(error, OSError) and error.errno is not None:
-        return error if error.errno in _OF_WRITING else None
+        return error if error.errno in ERRORS_OF_WRITING else None
     # Not all writers hand on what the system said: ask it again.
     try:
         with temporary.open('ab') as file:
             file.write(_PROBE)
     except OSError as found:
-        return found if found.errno in _OF_WRITING else None
+        return found if found.errno in ERRORS_OF_WRITING else None
     return None
 
 

@@ -57,19 +57,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('nothing to do: give a folder OUT or --demo FILE')
     if min(args.size) < 1 or args.seed < 0 or min(vars(args)[name] for name in FOLDERS) < 0:
         parser.error('--size must be positive, the numbers of scenes and --seed not negative')
+    if args.demo is not None and not _is_picture(args.demo):
+        parser.error(f'--demo {args.demo}: use a name that ends in .png')
     return args
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether OpenCV knows the format that a name ends in."""
+    return bool(path.suffix) and cv2.haveImageWriter(str(path.name))
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Writes an image (RGB) or a label map, whole or not at all.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the file cannot be written.
     """
+    stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
+    # Encoded apart: OpenCV does not tell why it did not write.
+    encoded = cv2.imencode(path.suffix, stored)[1]
     with written_whole(path) as temporary:
-        stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
-        if not cv2.imwrite(str(temporary), stored):
-            raise UserError(f'cannot write {path}; use a name that ends in .png')
+        temporary.write_bytes(encoded.tobytes())
 
 
 def claim(out: Path, size: Sequence[int], seed: int) -> None:
