@@ -62,6 +62,9 @@ class OVRunner(Runner):
     each run has a folder of its own for logs and results, however many start in one second.
     """
 
+    _timestamp: str
+    _test_loop: Any
+
     def setup_env(self, env_cfg: dict) -> None:
         """Sets up processes, seeds and limits as mmengine does.
 
