@@ -53,8 +53,8 @@ def shown_path(path: str | Path) -> str:
     r"""A path for people: what no console can print is escaped.
 
     Example:
-        >>> print(shown_path('photos/caf\xe9\x1b.png'))
-        photos/café\x1b.png
+        >>> print(shown_path('photos/é\x1b.png'))
+        photos/é\x1b.png
     """
     return ''.join(
         letter if letter.isprintable() else letter.encode('unicode_escape').decode()

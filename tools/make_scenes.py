@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ovseg.errors import UserError, run_cli
-from ovseg.files import check_folder, written_whole
+from ovseg.files import check_folder, remove_dead_temporaries, written_whole
 from ovseg.scenes.captions import describe
 from ovseg.scenes.datasets import CLASSES, PHRASE_CLASSES, class_labels, phrase_labels
 from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
@@ -126,6 +126,8 @@ def write_split(
     )
     captions = {}
     pictures = []
+    for kind in ('images', 'annotations'):
+        remove_dead_temporaries(out / kind / folder)
     for index in tqdm(range(count), desc=folder, disable=count == 0):
         name = f'{folder}/{index:08d}.png'
         scene = sample_scene(split, index, seed, (size[0], size[1]))

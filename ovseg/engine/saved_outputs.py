@@ -32,7 +32,7 @@ def name_test_outputs(runner: Runner) -> None:
         if isinstance(saver, OVIoUMetric | OverlayHook):
             saver.name_outputs(dataset)
         else:
-            check_flat_names(dataset, folder, option)
+            check_flat_names(dataset, folder, option, with_ending=option == '--show-dir')
         real = os.path.realpath(folder)
         if folders.setdefault(real, option) != option:
             raise UserError(

@@ -46,13 +46,16 @@ def names_of_outputs(dataset: Any, folder: str | Path, option: str) -> dict[str,
     return {str(output.image): output.folder / f'{output.stem}{_PNG}' for output in outputs}
 
 
-def check_flat_names(dataset: Any, folder: str | Path, option: str) -> None:
+def check_flat_names(
+    dataset: Any, folder: str | Path, option: str, with_ending: bool = False
+) -> None:
     """Stop where pictures that go by their images' file names alone would replace each other.
 
     Args:
         dataset: see :func:`names_of_outputs`.
         folder: of the files.
         option: what asked for them.
+        with_ending: whether ``a.jpg`` and ``a.png`` have two names.
 
     Raises:
         UserError: two images have one name.
@@ -60,11 +63,11 @@ def check_flat_names(dataset: Any, folder: str | Path, option: str) -> None:
     seen: dict[str, str] = {}
     for info in _infos(dataset):
         path = str(info.get('img_path', ''))
-        name = Path(path).stem.casefold()
+        name = (Path(path).name if with_ending else Path(path).stem).casefold()
         if path and seen.setdefault(name, path) != path:
             raise UserError(
                 f'{option} {folder}: {seen[name]} and {path} would be saved under one name, and '
-                'this evaluator keeps no folders: test them apart'
+                'what saves them keeps no folders: test them apart'
             )
 
 

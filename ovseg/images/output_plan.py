@@ -120,6 +120,12 @@ class _Plan:
         self._stay = _ToStay(image.path for image in images)
         self._folders = [out_dir / image.place.parent for image in images]
         self._keys = [_folded(str(folder)) for folder in self._folders]
+        # A folder may be called as a file: photos/a_labels.png/b.png beside photos/a.png.
+        self._folder_names = {
+            (_folded(str(above.parent)), _folded(above.name))
+            for folder in set(self._folders)
+            for above in (folder, *folder.parents)
+        }
         self._room = longest_name(out_dir) - longest
         self._stems = [self._fitting(image.path.stem) for image in images]
 
@@ -136,7 +142,7 @@ class _Plan:
         return [
             index
             for index in self._all()
-            if any(owners[name] > 1 for name in self._names(index))
+            if any(owners[name] > 1 or name in self._folder_names for name in self._names(index))
             or self._in_the_way(index, self._stems[index])
         ]
 
@@ -150,7 +156,7 @@ class _Plan:
         clashing = set(indices)
         taken = {
             name for index in self._all() if index not in clashing for name in self._names(index)
-        }
+        } | self._folder_names
         # From where to go on counting, so that many equal names take no longer than others.
         next_number: dict[tuple[str, str], int] = defaultdict(lambda: 1)
         for index in indices:

@@ -47,6 +47,7 @@ def result_of(path):
         (['A.jpg', 'a.jpg'], ['A_jpg', 'a_jpg_2']),
         (['é.jpg', 'é.jpg'], ['é_jpg', 'é_jpg_2']),
         (['X/a.jpg', 'x/a.jpg'], ['X/a_jpg', 'x/a_jpg_2']),
+        (['a.png', 'a_labels.png/b.png'], ['a_png', 'a_labels.png/b']),
     ],
 )
 def test_names_are_mirrored_and_kept_apart(names, stems):

@@ -78,7 +78,7 @@ def test_mmsegs_metric_keeps_no_folders_and_says_so_first(config, tmp_path, caps
     options = ('--cfg-options', 'test_evaluator.type=IoUMetric')
     assert run_tool('test', config, '--out', tmp_path / 'out', *options) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert 'would be saved under one name, and this evaluator keeps no folders' in error
+    assert 'would be saved under one name, and what saves them keeps no folders' in error
 
 
 def test_tests_of_one_second_keep_all_their_results(config, tmp_path, monkeypatch):
