@@ -18,7 +18,7 @@ import torch
 from open_clip import pretrained as open_clip_weights
 
 from ovseg.errors import UserError
-from ovseg.files import written_whole
+from ovseg.files import CannotWrite, cannot_write, written_whole
 
 # Seconds that a server may say nothing; and what it must send in such a time, in bytes.
 _SILENCE = 30.0
@@ -113,6 +113,9 @@ def _fetched(url: str, path: Path, digest: str | None = None) -> Path:
     try:
         # Also where the sentence says that the file may be put by hand.
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
         request = urllib.request.Request(url, headers={'User-Agent': 'ovseg'})
         with (
             urllib.request.urlopen(request, timeout=_SILENCE) as answer,
@@ -127,7 +130,7 @@ def _fetched(url: str, path: Path, digest: str | None = None) -> Path:
                 raise _Unfetched(f'the server sent {got} of {length} bytes')
             if digest is not None and not _has_digest(temporary, digest):
                 raise _Unfetched(f'the file has another {digest.replace(":", " than ")}...')
-    except _Unfetched:
+    except (_Unfetched, CannotWrite):
         raise
     except (OSError, HTTPException, ValueError) as error:
         raise _Unfetched(str(error) or type(error).__name__) from error

@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovseg.errors import UserError
+from ovseg.file_names import existing_part
+
+_PREFIX = '.writing-'
+_TEMPORARY = re.compile(r'\.writing-[a-z0-9_]{8}(?:\..*)?')
+# Seconds: a temporary file that is younger may not have been locked by its writer yet.
+_YOUNG = 60
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What a file system says to a writer; a network or a reader says other things.
+ERRORS_OF_WRITING = (
+    *_FULL,
+    *(errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENAMETOOLONG, errno.EILSEQ),
+)
+# Writers that lose the system's error raise one of their own after about so many bytes.
+_PROBE = b'\0' * 65536
+
+
+class CannotWrite(UserError, OSError):
+    """A file could not be written; nothing of it stays, and an older one is as it was.
+
+    Attributes:
+        ends_run: whether other files will not be written either: the disk is full, or read-only.
+    """
+
+    def __init__(self, message: str, cause: OSError) -> None:
+        super().__init__(message)
+        self.errno = cause.errno
+        self.strerror = cause.strerror
+        self.ends_run = cause.errno in (*_FULL, errno.EROFS)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[type[CannotWrite], tuple[str, OSError]]:
+        # Worker processes send it to their parent.
+        return CannotWrite, (str(self), OSError(self.errno, self.strerror))
+
+
+def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
+    """The error for a file that could not be written, in a sentence that says what to do.
+
+    Args:
+        path: the file wanted.
+        error: what the system said.
+    """
+    path = Path(path)
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        remedy = f'make room, or choose another folder than {path.parent}'
+    elif error.errno == errno.EFBIG:
+        remedy = 'raise the limit on file sizes (ulimit -f), or choose another disk'
+    elif error.errno == errno.ENAMETOOLONG:
+        remedy = 'choose a shorter name'
+    elif error.errno == errno.EILSEQ:
+        remedy = 'this disk does not take such a name, choose another one'
+    elif path.is_dir():
+        reason, remedy = 'there is a folder of this name', 'move it away, or choose another name'
+    else:
+        return CannotWrite(
+            f'Cannot write to the folder {path.parent} ({reason}): choose another one.', error
+        )
+    return CannotWrite(f'Cannot write {path} ({reason}): {remedy}.', error)
 
 
 @contextmanager
@@ -22,24 +88,154 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         path: the file wanted; missing folders above it are made.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        CannotWrite: the folder cannot be made or written to, or the disk or a limit of the system
+            does not take the file; also where the writer in the block raised an error of its own
+            for this.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix='.writing-', suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise UserError(
-            f'Cannot write to the folder {path.parent} ({error.strerror}): choose another one.'
-        ) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _temporary_for(path) as temporary:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def write_beside(path: str | Path, text: str) -> Path:
+    """Write a text file and leave one that is there: the new one is ``name_2.suffix`` then, or _3.
+
+    Several processes may write at the same moment; each gets a file of its own.
+
+    Args:
+        path: the file wanted.
+        text: its content.
+
+    Returns:
+        The path written.
+
+    Raises:
+        CannotWrite: see :func:`written_whole`.
+    """
+    path = Path(path)
+    with _temporary_for(path) as temporary:
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
+        temporary.chmod(0o666 & ~_umask())
+        number, place = 1, path
+        while not _placed(temporary, place):
+            number += 1
+            place = path.with_name(f'{path.stem}_{number}{path.suffix}')
+    return place
+
+
+def claim_folder(parent: str | Path, name: str) -> str:
+    """Make a new folder, and return its name: ``name``, or ``name_2``, ... where that is taken.
+
+    Args:
+        parent: where; made if missing.
+        name: the name wanted.
+
+    Raises:
+        CannotWrite: it cannot be made.
+    """
+    number, chosen = 1, name
+    while True:
+        try:
+            os.makedirs(Path(parent) / chosen)
+        except FileExistsError:
+            number += 1
+            chosen = f'{name}_{number}'
+        except OSError as error:
+            raise cannot_write(Path(parent) / chosen, error) from error
+        else:
+            return chosen
+
+
+def _placed(temporary: Path, place: Path) -> bool:
+    """Give a file the name ``place``, or False if that is taken."""
+    try:
+        os.link(temporary, place)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        try:
+            os.close(os.open(place, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        os.replace(temporary, place)
+    return True
+
+
+@contextmanager
+def _temporary_for(path: Path) -> Iterator[Path]:
+    """A new temporary file for ``path``, locked as long as its writer lives, removed at the end."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    temporary = Path(name)
+    try:
+        with suppress(OSError):  # where locks do not work, the file's age must do
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield temporary
+    except Exception as error:
+        fault = _fault_of_writing(error, temporary)
+        if fault is None:
+            raise
+        raise cannot_write(path, fault) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _fault_of_writing(error: Exception, temporary: Path) -> OSError | None:
+    """What the system has against writing a file, if that is why a writer failed."""
+    if isinstance(error, UserError):
+        return None
+    if isinstance(error, OSError) and error.errno is not None:
+        return error if error.errno in ERRORS_OF_WRITING else None
+    # Not all writers hand on what the system said: ask it again.
+    try:
+        with temporary.open('ab') as file:
+            file.write(_PROBE)
+    except OSError as found:
+        return found if found.errno in ERRORS_OF_WRITING else None
+    return None
+
+
+def remove_dead_temporaries(folder: str | Path) -> int:
+    """Remove what writers that were killed left half written; returns how many files it were.
+
+    Files whose writer lives are locked by it and stay.
+
+    Args:
+        folder: of the files wanted; it need not exist.
+    """
+    removed = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                removed += _removed_if_dead(entry.path)
+    return removed
+
+
+def _removed_if_dead(path: str) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if time.time() - os.fstat(handle).st_mtime < _YOUNG:
+            return False
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def check_folder(folder: str | Path) -> None:
@@ -51,9 +247,7 @@ def check_folder(folder: str | Path) -> None:
     Raises:
         UserError: it, or a folder above it, is a file or may not be written to.
     """
-    existing = Path(folder).absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    existing = existing_part(folder)
     if not existing.is_dir():
         raise UserError(
             f'Cannot write to the folder {folder} ({existing.name} is a file): choose another one.'

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
-from ovseg.files import check_folder, written_whole
+from ovseg.files import cannot_write, check_folder, written_whole
 from ovseg.vocabulary import Vocabulary
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -162,8 +162,6 @@ class PairFolder:
         self._path = out / PROGRESS
         self.done: dict[str, list[Pair]] = {}
         if not self._path.is_file():
-            for folder in ('images', 'masks'):
-                (out / folder).mkdir(parents=True, exist_ok=True)
             with written_whole(self._path) as temporary:
                 temporary.write_text(json.dumps(settings) + '\n', encoding='utf-8')
             return
@@ -188,14 +186,16 @@ class PairFolder:
         pairs = []
         for number, region in enumerate(regions):
             pair = Pair(f'images/{stem}-{number}.png', region.noun, f'masks/{stem}-{number}.png')
-            Image.fromarray(region.image.permute(1, 2, 0).numpy()).save(self.out / pair.filepath)
-            mask = region.mask.numpy().astype(np.uint8) * 255
-            Image.fromarray(mask).save(self.out / pair.mask)
+            _save(region.image.permute(1, 2, 0).numpy(), self.out / pair.filepath)
+            _save(region.mask.numpy().astype(np.uint8) * 255, self.out / pair.mask)
             pairs.append(pair)
         self.done[name] = pairs
         rows = [[pair.filepath, pair.title, pair.mask] for pair in pairs]
-        with self._path.open('a', encoding='utf-8') as progress:
-            progress.write(json.dumps([name, rows]) + '\n')
+        try:
+            with self._path.open('a', encoding='utf-8') as progress:
+                progress.write(json.dumps([name, rows]) + '\n')
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
 
     def finish(self) -> int:
         """Writes the table and returns the number of its rows.
@@ -225,6 +225,11 @@ def pair_image(
     image = load_rgb(path)
     masks = torch.from_numpy(find.proposals(image, str(path)))
     yield from namer.name(torch.from_numpy(image).permute(2, 0, 1), masks, said)
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    with written_whole(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format='PNG')
 
 
 def main(argv: Sequence[str] | None = None, report: Callable[[str], None] = print) -> int:

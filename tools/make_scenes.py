@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from ovseg.errors import UserError, run_cli
-from ovseg.files import check_folder, written_whole
+from ovseg.files import check_folder, remove_dead_temporaries, written_whole
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
 if TYPE_CHECKING:
@@ -55,22 +55,32 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('nothing to do: give a folder OUT or --demo FILE')
     if min(args.size or (1,)) < 1 or args.seed < 0 or min(vars(args)[name] for name in FOLDERS) < 0:
         parser.error('--size must be positive, the numbers of scenes and --seed not negative')
+    if args.demo is not None and not _is_picture(args.demo):
+        parser.error(f'--demo {args.demo}: use a name that ends in .png')
     return args
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether OpenCV knows the format that a name ends in."""
+    import cv2
+
+    return bool(path.suffix) and cv2.haveImageWriter(str(path.name))
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Writes an image (RGB) or a label map, whole or not at all.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the file cannot be written.
     """
     import cv2
     import numpy as np
 
+    stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
+    # Encoded apart: OpenCV does not tell why it did not write.
+    encoded = cv2.imencode(path.suffix, stored)[1]
     with written_whole(path) as temporary:
-        stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
-        if not cv2.imwrite(str(temporary), stored):
-            raise UserError(f'cannot write {path}; use a name that ends in .png')
+        temporary.write_bytes(encoded.tobytes())
 
 
 def claim(out: Path, size: Sequence[int], seed: int) -> None:
@@ -125,6 +135,8 @@ def write_split(
     )
     captions = {}
     pictures = []
+    for kind in ('images', 'annotations'):
+        remove_dead_temporaries(out / kind / folder)
     for index in tqdm(range(count), desc=folder, disable=count == 0):
         name = f'{folder}/{index:08d}.png'
         scene = sample_scene(split, index, seed, (size[0], size[1]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg.errors import UserError, run_cli
-from ovseg.files import written_whole
+from ovseg.files import check_folder, write_beside
 from ovseg.run_arguments import add_common_arguments, place_of_run
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -205,10 +205,8 @@ def report_result(
         'protocol': protocol.to_dict(),
         **(report.to_dict() if report else {'metrics': metrics}),
     }
-    path = Path(runner.log_dir) / 'result.json'
-    with written_whole(path) as temporary:
-        text = json.dumps(result, indent=2, ensure_ascii=False, default=str)
-        temporary.write_text(text + '\n', encoding='utf-8')
+    text = json.dumps(result, indent=2, ensure_ascii=False, default=str)
+    path = write_beside(Path(runner.log_dir) / 'result.json', text + '\n')
     print(protocol.table())
     if isinstance(report, AveragePrecisionReport):
         print(report.text())
@@ -247,6 +245,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         need_gpu_for_amp()
         config.test_cfg.fp16 = True
         facts['precision'] = 'float16 (autocast)'
+    for folder in (config.work_dir, args.out, args.show_dir):
+        if folder is not None:
+            check_folder(folder)
     with explained(config):
         check_weights(config)
         set_outputs(config, args)

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ovseg.apis.kinds import longest_end
 from ovseg.errors import UserError, nearest
+from ovseg.file_names import fitting_stem, longest_name
 from ovseg.files import written_whole
+from ovseg.result_files import marked_json, png_mark
 
 
 def check_kinds(kinds: Collection[str], known: Sequence[str]) -> list[str]:
@@ -44,7 +47,7 @@ def file_paths(
 
     Args:
         folder: of the files.
-        stem: how they begin.
+        stem: how they begin; shortened if a name would be longer than the disk takes.
         ends: how they end, by kind.
         what: the kinds wanted.
 
@@ -52,17 +55,25 @@ def file_paths(
         UserError: a kind that has no end.
     """
     kinds = check_kinds(what, tuple(ends))
+    stem = fitting_stem(stem, longest_name(folder) - longest_end(ends.values()))
     return {kind: Path(folder) / f'{stem}{ends[kind]}' for kind in kinds}
 
 
-def write_picture(picture: np.ndarray, path: Path) -> None:
-    """Write (H, W, 3) uint8 RGB as a PNG file."""
+def write_picture(picture: np.ndarray, path: Path, kind: str) -> None:
+    """Write (H, W, 3) uint8 RGB as a PNG file with the mark of results.
+
+    Args:
+        picture: the pixels.
+        path: the file to write.
+        kind: what it shows, for the mark.
+    """
     with written_whole(path) as temporary:
-        Image.fromarray(picture).save(temporary, format='PNG')
+        Image.fromarray(picture).save(temporary, format='PNG', pnginfo=png_mark(kind))
 
 
-def write_json(content: Any, path: Path) -> None:
-    """Write plain values as a JSON file that people can read."""
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write plain values as a JSON file that people can read, with the mark of results."""
+    # Bytes of a file's name that are no Unicode become escapes that any JSON reader knows.
+    text = json.dumps(marked_json(content), ensure_ascii=False, indent=2)
     with written_whole(path) as temporary:
-        text = json.dumps(content, ensure_ascii=False, indent=2)
-        temporary.write_text(text + '\n', encoding='utf-8')
+        temporary.write_text(text + '\n', encoding='utf-8', errors='backslashreplace')

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection, Iterable
+
 ENDS = {
     'labels': '_labels.png',
     'overlay': '_overlay.png',
@@ -20,3 +23,32 @@ SEGMENT_ENDS = {
     'panoptic': '_panoptic.json',
     'instances': '_instances.json',
 }
+PANOPTIC_PNG = '_panoptic.png'
+
+
+def ends_of(kinds: Collection[str]) -> list[str]:
+    """How the names of the files of some kinds end.
+
+    Args:
+        kinds: of :data:`KINDS_OF_FILES`.
+    """
+    return [ENDS[kind] for kind in kinds]
+
+
+def segment_ends_of(kinds: Collection[str]) -> list[str]:
+    """How the names of the files of some kinds end; ``panoptic`` has two files.
+
+    Args:
+        kinds: of :data:`KINDS_OF_SEGMENT_FILES`.
+    """
+    ends = [SEGMENT_ENDS[kind] for kind in kinds]
+    return [*ends, PANOPTIC_PNG] if 'panoptic' in kinds else ends
+
+
+def longest_end(ends: Iterable[str]) -> int:
+    """Bytes of the longest of some ends of names."""
+    return max(len(os.fsencode(end)) for end in ends)
+
+
+LONGEST_END = longest_end(ENDS.values())
+LONGEST_SEGMENT_END = longest_end(SEGMENT_ENDS.values())

@@ -16,6 +16,7 @@ from ovseg.apis.shown import ShownAsPicture
 from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError, nearest
 from ovseg.files import written_whole
+from ovseg.images.output_plan import check_targets
 from ovseg.tables import text_table
 from ovseg.visualization import class_shares, draw_overlay, save_label_png
 from ovseg.visualization.legend import format_share
@@ -219,13 +220,15 @@ class SegmentationResult(ShownAsPicture):
 
         Raises:
             UserError: a kind is unknown, scores are wanted but were not asked for when segmenting,
-                or the folder cannot be written to.
+                a file would replace the image or a file beside it that ovseg did not write, or
+                the folder cannot be written to.
         """
         paths = file_paths(folder, stem or stem_of(self.source), ENDS, what)
         if 'scores' in what and self.scores is None:
             raise UserError(
                 'The scores of this result were not kept: segment with scores=True to save them.'
             )
+        check_targets(paths.values(), self.source)
         for kind, path in paths.items():
             self._write(kind, path)
         return paths
@@ -234,7 +237,7 @@ class SegmentationResult(ShownAsPicture):
         if kind == 'labels':
             save_label_png(self.labels, self.palette, path)
         elif kind == 'overlay':
-            write_picture(self.overlay(), path)
+            write_picture(self.overlay(), path, kind)
         elif kind == 'scores':
             assert self.scores is not None  # checked by `save`
             with written_whole(path) as temporary, temporary.open('wb') as file:

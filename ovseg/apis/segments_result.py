@@ -11,16 +11,15 @@ import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
-from ovseg.apis.kinds import KINDS_OF_SEGMENT_FILES, SEGMENT_ENDS
+from ovseg.apis.kinds import KINDS_OF_SEGMENT_FILES, PANOPTIC_PNG, SEGMENT_ENDS
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tasks import check_segment_task
 from ovseg.coco_masks import mask_record
+from ovseg.images.output_plan import check_targets
 from ovseg.regions.mask_segments import Segment
 from ovseg.tables import text_table
 from ovseg.visualization import draw_segments, save_panoptic_png
 from ovseg.visualization.legend import format_share
-
-_PANOPTIC_PNG = '_panoptic.png'
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +119,7 @@ class SegmentsResult(ShownAsPicture):
             'annotations': [
                 {
                     'image_id': IMAGE_ID,
-                    'file_name': file_name or stem_of(self.source) + _PANOPTIC_PNG,
+                    'file_name': file_name or stem_of(self.source) + PANOPTIC_PNG,
                     'segments_info': [
                         {
                             'id': segment.id,
@@ -197,15 +196,18 @@ class SegmentsResult(ShownAsPicture):
             The paths written, by kind; of ``panoptic`` that of the JSON file.
 
         Raises:
-            UserError: the task has no such kind, or the folder cannot be written to.
+            UserError: the task has no such kind, a file would replace the image or a file beside
+                it that ovseg did not write, or the folder cannot be written to.
         """
         stem = stem or stem_of(self.source)
         kinds = KINDS_OF_SEGMENT_FILES[self.task]
         ends = {kind: SEGMENT_ENDS[kind] for kind in kinds}
         paths = file_paths(folder, stem, ends, kinds[:2] if what is None else what)
+        extra = [path.with_suffix('.png') for kind, path in paths.items() if kind == 'panoptic']
+        check_targets([*paths.values(), *extra], self.source)
         for kind, path in paths.items():
             if kind == 'overlay':
-                write_picture(self.overlay(), path)
+                write_picture(self.overlay(), path, kind)
             elif kind == 'instances':
                 write_json(self.to_coco_instances(), path)
             else:

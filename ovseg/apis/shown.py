@@ -8,6 +8,8 @@ from abc import abstractmethod
 import numpy as np
 from PIL import Image
 
+from ovseg.result_files import png_mark
+
 
 class ShownAsPicture:
     """Mixin: as the last line of a notebook cell the object is its overlay picture."""
@@ -32,5 +34,5 @@ class ShownAsPicture:
     def _repr_png_(self) -> bytes:
         """How notebooks show the object."""
         buffer = io.BytesIO()
-        Image.fromarray(self.overlay()).save(buffer, format='PNG')
+        Image.fromarray(self.overlay()).save(buffer, format='PNG', pnginfo=png_mark('overlay'))
         return buffer.getvalue()

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from ovseg.apis.files import check_kinds
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
+from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder
@@ -43,7 +44,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('image', metavar='IMAGE|FOLDER|GLOB', help='what to segment')
+    parser.add_argument(
+        'image', metavar='IMAGE|FOLDER|GLOB', help='what to segment; several images may follow'
+    )
     parser.add_argument(
         'words',
         nargs='?',
@@ -165,13 +168,9 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
         The vocabulary; None for a model with classes of its own.
 
     Raises:
-        UserError: words, a model, templates or an output folder that are none.
-        FileNotFoundError: an image, or a file of words or templates, that is not there.
+        UserError: words, a model or templates that are none.
+        FileNotFoundError: a file of words or templates that is not there.
     """
-    from ovseg.images.reading import find_images
-
-    check_folder(args.out_dir)
-    find_images(args.image)
     _, place = resolve_model(args.model, args.on)
     check_weights(place.path, args.checkpoint)
     if args.template_set not in (None, *TEMPLATE_SETS):
@@ -194,11 +193,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _segment(args: argparse.Namespace) -> int:
+    take_more_images(args)
     explain_other_forms(args)
     explain_other_tasks(args)
     save = SAVED[args.task] if args.save is None else args.save
     kinds = chosen_kinds(save, args.task)
+    check_folder(args.out_dir)
+    found = found_images(args)
     vocabulary = checked_words(args)
     from ovseg.cli.segment_files import segment_images
 
-    return segment_images(args, kinds, vocabulary)
+    return segment_images(args, kinds, found, vocabulary)

@@ -8,19 +8,25 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from tqdm import tqdm
 
+from ovseg.apis.kinds import LONGEST_END, LONGEST_SEGMENT_END, ends_of, segment_ends_of
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError
-from ovseg.files import check_folder
-from ovseg.images.reading import find_images
+from ovseg.file_names import shown_path
+from ovseg.files import CannotWrite, remove_dead_temporaries
+from ovseg.images.finding import FoundImages
+from ovseg.images.output_plan import PlannedOutput, plan_outputs
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.tables import text_table
 from ovseg.visualization.legend import format_share
 from ovseg.vocabulary import Vocabulary
+
+Result: TypeAlias = SegmentationResult | SegmentsResult
 
 NO_SEGMENT = 'no segment found: a smaller --threshold lets more masks compete'
 
@@ -36,6 +42,7 @@ class FolderSummary:
         segments: per class name, how many segments it has in all.
         areas: per class name, the sum of its area shares.
         failures: one line for each image that could not be segmented.
+        untried: how many images were left when the disk took no more.
     """
 
     task: str = 'semantic'
@@ -44,8 +51,9 @@ class FolderSummary:
     segments: Counter[str] = field(default_factory=Counter)
     areas: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     failures: list[str] = field(default_factory=list)
+    untried: int = 0
 
-    def add(self, result: SegmentationResult | SegmentsResult) -> None:
+    def add(self, result: Result) -> None:
         """Count one image."""
         self.images += 1
         shares: defaultdict[str, float] = defaultdict(float)
@@ -79,13 +87,17 @@ class FolderSummary:
 
 
 def segment_images(
-    args: argparse.Namespace, kinds: Sequence[str], vocabulary: Vocabulary | None
+    args: argparse.Namespace,
+    kinds: Sequence[str],
+    found: FoundImages,
+    vocabulary: Vocabulary | None,
 ) -> int:
     """Segment what the command line names, and print what was found.
 
     Args:
         args: see ``ovseg.cli.segment.parse_args``.
         kinds: the kinds of files to save.
+        found: the images.
         vocabulary: what to look for; None for a model with classes of its own.
 
     Returns:
@@ -94,8 +106,8 @@ def segment_images(
     Raises:
         UserError: nothing could be done.
     """
-    check_folder(args.out_dir)
-    images = find_images(args.image)
+    plan = plan_of(found, args.out_dir, args.task, kinds)
+    _tell_about(found, plan)
     segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,
@@ -104,27 +116,82 @@ def segment_images(
         on=args.on,
     )
     ask = asking(segmenter, vocabulary, args, kinds)
-    stems = unique_stems(images)
-    if len(images) == 1:
-        result = ask(images[0])
-        paths = result.save(args.out_dir, stems[0], kinds)
-        found_nothing = isinstance(result, SegmentsResult) and not result.segments
-        table = NO_SEGMENT if found_nothing else result.table()
-        print(f'{images[0]}: {segmenter.name} on {segmenter.device}\n\n{table}\n')
-        width = max(8, *(len(kind) + 1 for kind in paths))
-        print('\n'.join(f'{kind:{width}s}{path}' for kind, path in paths.items()))
-        return EXIT_OK
-    summary = FolderSummary(args.task)
-    for path, stem in tqdm(list(zip(images, stems, strict=True)), unit='image'):
+    for folder in {output.folder for output in plan}:
+        remove_dead_temporaries(folder)
+    if len(plan) == 1:
+        return _segment_one(ask, segmenter, plan[0], kinds)
+    return report(_segment_all(ask, args.task, plan, kinds), segmenter, args.out_dir, len(plan))
+
+
+def plan_of(
+    found: FoundImages, out_dir: str, task: str, kinds: Sequence[str]
+) -> list[PlannedOutput]:
+    """Where the files of each image go.
+
+    Args:
+        found: the images.
+        out_dir: the folder that mirrors theirs.
+        task: what is asked.
+        kinds: the kinds of files.
+    """
+    if task == 'semantic':
+        return plan_outputs(found.images, out_dir, ends_of(kinds), LONGEST_END)
+    return plan_outputs(found.images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END)
+
+
+def _tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:
+    """Say what a person would not expect: files left out, other names."""
+    notes = []
+    if found.left_out:
+        notes.append(
+            f'{len(found.left_out)} pictures that ovseg made itself are left out, the first is '
+            f'{shown_path(found.left_out[0])}'
+        )
+    renamed = [output for output in plan if not output.has_own_name]
+    if renamed:
+        first = renamed[0]
+        notes.append(
+            f'the files of {len(renamed)} of {len(plan)} images have longer or shortened names, '
+            f'because others would be in their way or disks do not take them; those of '
+            f'{shown_path(first.image)} begin with {shown_path(first.stem)}'
+        )
+    for note in notes:
+        print(f'note: {note}', file=sys.stderr)
+
+
+def _segment_one(
+    ask: Callable[[Path], Result],
+    segmenter: OpenVocabSegmenter,
+    output: PlannedOutput,
+    kinds: Sequence[str],
+) -> int:
+    result = ask(output.image)
+    paths = result.save(output.folder, output.stem, kinds)
+    found_nothing = isinstance(result, SegmentsResult) and not result.segments
+    table = NO_SEGMENT if found_nothing else result.table()
+    print(f'{shown_path(output.image)}: {segmenter.name} on {segmenter.device}\n\n{table}\n')
+    width = max(8, *(len(kind) + 1 for kind in paths))
+    print('\n'.join(f'{kind:{width}s}{shown_path(path)}' for kind, path in paths.items()))
+    return EXIT_OK
+
+
+def _segment_all(
+    ask: Callable[[Path], Result], task: str, plan: Sequence[PlannedOutput], kinds: Sequence[str]
+) -> FolderSummary:
+    summary = FolderSummary(task)
+    for tried, output in enumerate(tqdm(plan, unit='image'), start=1):
         try:
-            result = ask(path)
-            result.save(args.out_dir, stem, kinds)
+            result = ask(output.image)
+            result.save(output.folder, output.stem, kinds)
         except Exception as error:  # One bad file must not end a long run.
             reason = str(error) if isinstance(error, (UserError, OSError)) else repr(error)
-            summary.failures.append(f'{path}: {reason}')
+            summary.failures.append(shown_path(f'{output.image}: {reason}'))
+            if isinstance(error, CannotWrite) and error.ends_run:
+                summary.untried = len(plan) - tried
+                break
         else:
             summary.add(result)
-    return report(summary, segmenter, args.out_dir, len(images))
+    return summary
 
 
 def asking(
@@ -132,7 +199,7 @@ def asking(
     vocabulary: Vocabulary | None,
     args: argparse.Namespace,
     kinds: Sequence[str],
-) -> Callable[[Path], SegmentationResult | SegmentsResult]:
+) -> Callable[[Path], Result]:
     """The question to each image; what cannot be asked at all is said at once."""
     if args.task == 'semantic':
         segmenter.prepare(vocabulary, args.background, args.threshold)
@@ -159,27 +226,16 @@ def asking(
 def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, out_dir: str, asked: int) -> int:
     """Print what was found in many images, and what failed; returns the exit code."""
     failed = ''.join(f'\n  {line}' for line in summary.failures)
+    if summary.untried:
+        failed += f'\n  {summary.untried} more were not tried, because no file can be written'
     if not summary.images:
         raise UserError(f'None of the {asked} images could be segmented:{failed}')
     print(
         f'{summary.images} of {asked} images: {segmenter.name} on {segmenter.device}\n\n'
-        f'{summary.table()}\n\nresults in {Path(out_dir)}/'
+        f'{summary.table()}\n\nresults in {shown_path(Path(out_dir))}/'
     )
-    if not summary.failures:
+    missing = len(summary.failures) + summary.untried
+    if not missing:
         return EXIT_OK
-    print(f'error: {len(summary.failures)} of {asked} images failed:{failed}', file=sys.stderr)
+    print(f'error: {missing} of {asked} images failed:{failed}', file=sys.stderr)
     return EXIT_SOME_FAILED
-
-
-def unique_stems(paths: Sequence[Path]) -> list[str]:
-    """One name for the outputs of each image: a.jpg -> a, and a.png beside it -> a_png."""
-    shared = Counter(path.stem for path in paths)
-    stems: list[str] = []
-    for path in paths:
-        stem = path.stem if shared[path.stem] == 1 else path.name.replace('.', '_')
-        number = 2
-        candidate = stem
-        while candidate in stems:
-            candidate, number = f'{stem}_{number}', number + 1
-        stems.append(candidate)
-    return stems

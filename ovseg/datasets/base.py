@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
@@ -12,6 +11,7 @@ import cv2
 from ovseg.compat.mmseg_datasets import BaseSegDataset
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
+from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, name_of_step, pipeline_with_resize
 
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
@@ -109,7 +109,8 @@ class LabelMapDataset(BaseSegDataset):
         on_disk = not self.backend_args
         if on_disk:
             self._check_folders()
-        samples = super().load_data_list()
+        in_folder = on_disk and not self.ann_file
+        samples = self._samples_of_folder() if in_folder else super().load_data_list()
         if on_disk:
             self._check_files(samples)
         count = len(self.METAINFO['classes']) + bool(self.reduce_zero_label)
@@ -168,8 +169,25 @@ class LabelMapDataset(BaseSegDataset):
                 raise self._missing(f'no folder of {content}', folder)
         if self.ann_file and not os.path.isfile(self.ann_file):
             raise self._missing('no list of images', self.ann_file)
-        if not self.ann_file and not any(Path(image_folder).rglob(f'*{self.img_suffix}')):
-            raise self._missing(f'no image *{self.img_suffix}', image_folder)
+
+    def _samples_of_folder(self) -> list[dict[str, Any]]:
+        """What mmseg lists, by our rule for folders: links to a parent would never end in mmseg."""
+        images, labels = self.data_prefix['img_path'], self.data_prefix.get('seg_map_path')
+        samples: list[dict[str, Any]] = []
+        for path in sorted(map(str, walk_files(images))):
+            if not path.endswith(self.img_suffix):
+                continue
+            sample: dict[str, Any] = {'img_path': path}
+            if labels is not None:
+                place = os.path.relpath(path, images).removesuffix(self.img_suffix)
+                sample['seg_map_path'] = os.path.join(labels, place + self.seg_map_suffix)
+            sample.update(
+                label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[]
+            )
+            samples.append(sample)
+        if not samples:
+            raise self._missing(f'no image *{self.img_suffix}', images)
+        return samples
 
     def _check_files(self, samples: Sequence[dict[str, Any]]) -> None:
         if not samples:
@@ -193,8 +211,11 @@ class LabelMapDataset(BaseSegDataset):
 
 
 def _is_listed(path: str, listing: dict[str, set[str]]) -> bool:
-    """Whether the file exists; each folder is read once, which is quick for thousands of files."""
+    """Whether the regular file exists; each folder is read once, which is quick for thousands."""
     folder, name = os.path.split(path)
     if folder not in listing:
-        listing[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        listing[folder] = set()
+        if os.path.isdir(folder):
+            with os.scandir(folder) as entries:
+                listing[folder] = {entry.name for entry in entries if entry.is_file()}
     return name in listing[folder]

@@ -11,6 +11,7 @@ from ovseg.compat.mmseg_datasets import BaseSegDataset
 from ovseg.datasets.base import pipeline_with_suppression
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
+from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, pipeline_with_resize
 from ovseg.registry import DATASETS
 
@@ -102,14 +103,9 @@ class ImageFolderDataset(BaseSegDataset):
                 f'{type(self).__name__}: there is no folder {os.path.abspath(folder)}; set '
                 'data_root to the folder of your images'
             )
-        found = []
-        for place, folders, names in os.walk(folder, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith('.')]
-            found += [
-                os.path.join(place, name)
-                for name in names
-                if not name.startswith('.') and name.lower().endswith(self.suffixes)
-            ]
+        found = [
+            str(path) for path in walk_files(folder) if path.name.lower().endswith(self.suffixes)
+        ]
         if not found:
             raise FileNotFoundError(
                 f'{type(self).__name__}: the folder {os.path.abspath(folder)} has no images in it '

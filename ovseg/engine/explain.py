@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import os
 import re
@@ -15,18 +14,8 @@ from mmengine.registry import Registry
 
 import ovseg.registry as registries
 from ovseg.errors import UserError, nearest
+from ovseg.files import ERRORS_OF_WRITING
 
-# A full, broken or read-only disk, a quota, a limit of size, a name too long, no permission.
-_OF_A_DISK = {
-    errno.ENOSPC,
-    errno.EIO,
-    errno.EROFS,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.ENAMETOOLONG,
-    errno.EACCES,
-    errno.EPERM,
-}
 # mmcv's words when OpenCV decodes nothing.
 _UNREADABLE = re.compile(r'failed to load image: (.+)')
 _UNKNOWN_TYPE = re.compile(r"^['\"]?(\S+) is not in the (\S+) registry")
@@ -61,7 +50,7 @@ def explained(config: Config) -> Iterator[None]:
             f'the image {unreadable[-1]} cannot be decoded: it is cut off or no image; get it again'
         ) from error
     except OSError as error:
-        if error.errno not in _OF_A_DISK:
+        if error.errno not in ERRORS_OF_WRITING:
             raise
         where = f' ({error.filename})' if error.filename else ''
         raise UserError(

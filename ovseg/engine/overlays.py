@@ -10,11 +10,14 @@ import cv2
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from PIL import Image
 
 from ovseg.engine.checkpoint import unwrap
 from ovseg.errors import UserError
+from ovseg.evaluation.output_names import names_of_outputs
 from ovseg.files import written_whole
 from ovseg.registry import HOOKS
+from ovseg.result_files import png_mark
 from ovseg.visualization.comparison import draw_comparison
 from ovseg.visualization.draw import draw_overlay
 
@@ -27,7 +30,7 @@ class OverlayHook(Hook):
     come from the model's vocabulary, else from the data set.
 
     Args:
-        folder: where ``<image name>.png`` go; None to keep none.
+        folder: where ``<image name>.png`` go, in folders as the images; None to keep none.
         show: open a window for each.
         wait_time: seconds that a window stays.
         opacity: of the paint, in [0, 1].
@@ -46,9 +49,22 @@ class OverlayHook(Hook):
         if show:
             _check_display()
         self.folder = None if folder is None else Path(folder)
+        self._names: dict[str, Path] = {}
         self.show = show
         self.wait_time = wait_time
         self.opacity = opacity
+
+    def name_outputs(self, dataset: Any) -> None:
+        """Decide where pictures go, before the first image.
+
+        Args:
+            dataset: what will be tested.
+
+        Raises:
+            UserError: ``folder`` is one of the data set.
+        """
+        if self.folder is not None:
+            self._names = names_of_outputs(dataset, self.folder, '--show-dir')
 
     def after_test_iter(
         self,
@@ -71,8 +87,8 @@ class OverlayHook(Hook):
                 else draw_comparison(image, labels, truth, *style)
             )
             if self.folder is not None:
-                with written_whole(self.folder / f'{Path(sample.img_path).stem}.png') as path:
-                    cv2.imwrite(str(path), picture[..., ::-1])
+                flat = self.folder / f'{Path(sample.img_path).stem}.png'
+                _save(picture, self._names.get(str(sample.img_path), flat))
             if self.show:
                 _show(picture, Path(sample.img_path).name, self.wait_time)
 
@@ -82,6 +98,13 @@ class OverlayHook(Hook):
             return list(vocabulary.names), list(vocabulary.palette), vocabulary.background_index
         meta = runner.test_dataloader.dataset.metainfo
         return list(meta['classes']), list(meta['palette']), None
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    with written_whole(path) as temporary:
+        # Fast rather than small: there is one for each image of a data set.
+        settings: dict[str, Any] = {'pnginfo': png_mark('overlay'), 'compress_level': 1}
+        Image.fromarray(picture).save(temporary, format='PNG', **settings)
 
 
 def _truth_of(sample: Any, size: tuple[int, int]) -> np.ndarray | None:
@@ -97,7 +120,7 @@ def _truth_of(sample: Any, size: tuple[int, int]) -> np.ndarray | None:
 
 def _image_of(path: str, data_batch: Any, position: int, size: tuple[int, int]) -> np.ndarray:
     """The sample's image (H, W, 3) uint8 RGB; generated data have it in the batch only."""
-    image = cv2.imread(path, cv2.IMREAD_COLOR) if Path(path).is_file() else None
+    image = _decoded(path) if Path(path).is_file() else None
     if image is None:
         inputs = data_batch['inputs']
         # Test-time augmentation: the first version of each image.
@@ -106,6 +129,12 @@ def _image_of(path: str, data_batch: Any, position: int, size: tuple[int, int]) 
     if image.shape[:2] != size:
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def _decoded(path: str) -> np.ndarray | None:
+    """(H, W, 3) uint8 BGR of a file; OpenCV itself does not open names that are no Unicode."""
+    data = np.fromfile(path, np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
 
 
 def _check_display() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import master_only
+from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
@@ -22,9 +22,10 @@ from ovseg.engine.checkpoint import load_state_strict, unwrap
 from ovseg.engine.distributed import init_cpu_group
 from ovseg.engine.guarded_samples import guard_samples
 from ovseg.engine.resuming import latest_checkpoint
+from ovseg.engine.saved_outputs import name_test_outputs
 from ovseg.engine.stopping import StopSignals, keep_workers
 from ovseg.errors import UserError
-from ovseg.files import written_whole
+from ovseg.files import claim_folder, written_whole
 from ovseg.registry import RUNNERS
 from ovseg.weight_files import read_checkpoint, state_of
 from ovseg.weight_files.reading import MapLocation
@@ -57,9 +58,13 @@ class OVRunner(Runner):
     of a data set that are none are told in a sentence; a training that starts from a checkpoint
     does not initialise its weights first, so the files that initialisation would read are not
     needed; a model without anything to train is not wrapped for data-parallel training, which
-    would refuse it; data are looked for before the model is built; and processes started by a
-    launcher on a machine without GPU talk over gloo.
+    would refuse it; data are looked for before the model is built; processes started by a
+    launcher on a machine without GPU talk over gloo; and each run has a folder of its own for
+    logs and results, however many start in one second.
     """
+
+    _timestamp: str
+    _test_loop: Any
 
     def setup_env(self, env_cfg: dict) -> None:
         """Sets up processes, seeds and limits as mmengine does.
@@ -70,6 +75,10 @@ class OVRunner(Runner):
         if self.distributed:
             init_cpu_group(self.launcher, env_cfg.get('dist_cfg'))
         super().setup_env(env_cfg)
+        # Runs that start in one second have logs and results of their own.
+        names = [claim_folder(self.work_dir, self._timestamp) if is_main_process() else '']
+        broadcast_object_list(names)
+        self._timestamp = names[0]
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """The logger of mmengine; a log that cannot be written ends the run in one sentence.
@@ -174,6 +183,12 @@ class OVRunner(Runner):
         self.stop_signals = StopSignals()
         with self.stop_signals:
             return super().train()
+
+    def test(self) -> dict:
+        """Tests; where files are saved, their names are decided first."""
+        self._test_loop = self.build_test_loop(self._test_loop)
+        name_test_outputs(self)
+        return super().test()
 
     def _init_model_weights(self) -> None:
         """Initialises the weights, unless a checkpoint brings all of them."""

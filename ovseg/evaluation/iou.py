@@ -23,6 +23,7 @@ from ovseg.evaluation.areas import (
     count_areas,
     summarise,
 )
+from ovseg.evaluation.output_names import names_of_outputs
 from ovseg.files import written_whole
 from ovseg.registry import METRICS
 from ovseg.visualization.label_png import save_label_png
@@ -92,7 +93,8 @@ class OVIoUMetric(BaseMetric):
         headline: the mean that the protocol reports; stands first in tables and files.
         groups: class names by group; each group gets a ``mIoU_<group>``.
         output_dir: save predicted label maps here as PNG, 8-bit or, if there are more than 255
-            values, 16-bit. Where labels on disk start at 1 (``reduce_zero_label``), so do these.
+            values, 16-bit, in folders as the images (:meth:`name_outputs`). Where labels on disk
+            start at 1 (``reduce_zero_label``), so do these.
         format_only: only save; labels are not needed and no scores computed.
         confusion_file: ``.npy`` file for the confusion matrix (K, K + 1), int64, see
             :func:`~ovseg.evaluation.areas.confusion_matrix`.
@@ -136,7 +138,20 @@ class OVIoUMetric(BaseMetric):
         self.format_only = format_only
         self.confusion_file = confusion_file
         self.report: IoUReport | None = None
+        self._names: dict[str, Path] = {}
         self._restart()
+
+    def name_outputs(self, dataset: Any) -> None:
+        """Decide where label maps go, before the first image; folders of the images are kept.
+
+        Args:
+            dataset: what will be evaluated.
+
+        Raises:
+            UserError: ``output_dir`` is a folder of the data set.
+        """
+        if self.output_dir is not None:
+            self._names = names_of_outputs(dataset, self.output_dir, '--out')
 
     # Counting --------------------------------------------------------------------------------
 
@@ -285,21 +300,27 @@ class OVIoUMetric(BaseMetric):
     # Saving ----------------------------------------------------------------------------------
 
     def _save(self, prediction: Tensor, sample: Mapping[str, Any]) -> None:
-        assert self.output_dir is not None  # else nothing is saved
-        source = str(sample['img_path'])
-        stem = Path(source).stem
-        if self._saved.setdefault(stem, source) != source:
-            raise UserError(
-                f'{source} and {self._saved[stem]} would both be saved as {stem}.png in '
-                f'{self.output_dir}; evaluate the folders apart'
-            )
+        path = self._place_of(str(sample['img_path']))
         labels, palette = prediction.cpu().numpy(), list(self.dataset_meta.get('palette') or [])
         if sample.get('reduce_zero_label', False):
             labels, palette = labels + 1, [(0, 0, 0), *palette]
         if self._num_classes > 255:
             # One depth for the whole set, also where an image shows low labels only.
             palette = [(0, 0, 0)] * 257
-        save_label_png(labels, palette, Path(self.output_dir) / f'{stem}.png')
+        save_label_png(labels, palette, path)
+
+    def _place_of(self, source: str) -> Path:
+        """Where the label map of an image goes: as planned, else by its name alone."""
+        if source in self._names:
+            return self._names[source]
+        assert self.output_dir is not None  # else nothing is saved
+        stem = Path(source).stem
+        if self._saved.setdefault(stem, source) != source:
+            raise UserError(
+                f'{source} and {self._saved[stem]} would both be saved as {stem}.png in '
+                f'{self.output_dir}; evaluate the folders apart'
+            )
+        return Path(self.output_dir) / f'{stem}.png'
 
 
 def _name(sample: Mapping[str, Any]) -> str:

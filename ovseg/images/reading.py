@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,17 +11,18 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
+from ovseg.folders import IMAGE_SUFFIXES
+from ovseg.images.finding import beside, find_images
 
 if TYPE_CHECKING:
     import torch
 
 ImageSource: TypeAlias = 'str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor'
 
-IMAGE_SUFFIXES = (
-    *('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm'),
-    *('.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff', '.webp'),
-)
+# For callers of before.
+__all__ = ['IMAGE_SUFFIXES', 'ImageSource', 'find_images', 'load_rgb', 'name_of']
+
 _IN_MEMORY = 'the image in memory'
 
 
@@ -71,52 +71,14 @@ def name_of(source: ImageSource) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else _IN_MEMORY
 
 
-def find_images(pattern: str) -> list[Path]:
-    """The image files that a path, a folder or a glob pattern names, sorted.
-
-    A folder gives the files in it that have an image's suffix (not those in folders below it: use a
-    pattern with ``**`` for these). A pattern gives every file that it matches, whatever its suffix.
-
-    Args:
-        pattern: as typed by a person; ``~`` is the home folder.
-
-    Raises:
-        FileNotFoundError: nothing is there, or a folder has no images.
-    """
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        found = [entry for entry in path.iterdir() if _is_image_name(entry) and entry.is_file()]
-        if not found:
-            raise FileNotFoundError(
-                f'The folder {pattern} has no images in it (looked for {" ".join(IMAGE_SUFFIXES)}).'
-            )
-        return sorted(found)
-    if path.exists() or not any(letter in pattern for letter in '*?['):
-        if not path.exists():
-            raise FileNotFoundError(f'There is no image {pattern}.{_beside(path)}')
-        return [path]
-    found = [Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file()]
-    if not found:
-        raise FileNotFoundError(f'No file matches {pattern}.')
-    return sorted(found)
-
-
-def _is_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
-
-
-def _beside(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f' There is no folder {path.parent} either.'
-    return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
-
-
 def _load_file(path: Path) -> np.ndarray:
     path = path.expanduser()
     if not path.exists():
-        raise FileNotFoundError(f'There is no image {path}.{_beside(path)}')
+        raise FileNotFoundError(f'There is no image {path}.{beside(path)}')
     if path.is_dir():
         raise UserError(f'{path} is a folder, not an image: name a file in it.')
+    if not path.is_file():
+        raise UserError(f'{path} is no image but a pipe or a device: name a regular file.')
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -14,6 +14,8 @@ from PIL import ImageFont
 
 FONT_VARIABLE = 'OVSEG_FONT'
 _DEFAULT = str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf')
+# What was said already: once a font, not once a word of a vocabulary.
+_said: set[str] = set()
 _EAST_ASIAN = ('CJK', 'HIRAGANA', 'KATAKANA', 'HANGUL', 'BOPOMOFO')
 
 
@@ -47,24 +49,24 @@ def drawable(text: str, instead: str) -> str:
     named = _named_font()
     if _path_for(_letters(text), named) is not None:
         return text
-    _say_once(text, instead, named)
+    remedy = _remedy(text, named)
+    if remedy not in _said:
+        _said.add(remedy)
+        warnings.warn(
+            f'no font here has the letters of {text!r}, the picture says {instead!r} (and so on '
+            f'for other words in such letters): {remedy} ${FONT_VARIABLE}',
+            stacklevel=2,
+        )
     return instead
 
 
-@lru_cache(maxsize=1024)
-def _say_once(text: str, instead: str, named: str | None) -> None:
+def _remedy(text: str, named: str | None) -> str:
     letters = sorted(_letters(text) - _letters_of(_DEFAULT))
     if named is None:
-        what = f'install a font such as {_font_with(chr(letters[0]))}, or name its file in'
-    elif not _letters_of(named):
-        what = f'{named} cannot be read as a font, name another file in'
-    else:
-        what = f'{named} lacks them too, name the file of {_font_with(chr(letters[0]))} in'
-    warnings.warn(
-        f'no font here has the letters of {text!r}, the picture says {instead!r}: '
-        f'{what} ${FONT_VARIABLE}',
-        stacklevel=3,
-    )
+        return f'install a font such as {_font_with(chr(letters[0]))}, or name its file in'
+    if not _letters_of(named):
+        return f'{named} cannot be read as a font, name another file in'
+    return f'{named} lacks them too, name the file of {_font_with(chr(letters[0]))} in'
 
 
 def _font_with(letter: str) -> str:

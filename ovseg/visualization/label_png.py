@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ovseg.files import written_whole
+from ovseg.result_files import png_mark
 
 MAX_LABEL = 65535
 _UNKNOWN_COLOR = (224, 224, 224)
@@ -49,5 +50,5 @@ def save_label_png(labels: np.ndarray, palette: Sequence[Sequence[int]], path: s
     else:
         picture = Image.fromarray(labels.astype(np.uint16))
     with written_whole(path) as temporary:
-        picture.save(temporary, format='PNG')
+        picture.save(temporary, format='PNG', pnginfo=png_mark('labels'))
     return path

@@ -17,6 +17,7 @@ _PANEL = (255, 255, 255)
 _INK = (32, 33, 36)
 _FAINT = (110, 114, 120)
 _LONGEST_NAME_EM = 16
+_SHORTEST_NAME_EM = 5
 # A panel below the picture has room for so many lines at least, however flat the picture is.
 _FEWEST_LINES = 8
 
@@ -32,6 +33,7 @@ class LegendEntry:
         share: part of the picture's area, in [0, 1].
         outline: RGB of the swatch's border; by default darker than the swatch.
         shades: RGB of stripes instead of one colour, if there are any.
+        ids: what stands behind the name in brackets; a long name is cut, this is not.
     """
 
     name: str
@@ -39,6 +41,12 @@ class LegendEntry:
     share: float
     outline: Color | None = None
     shades: tuple[Color, ...] = ()
+    ids: str = ''
+
+    @property
+    def text(self) -> str:
+        """What is written: the name, and the ids behind it."""
+        return f'{self.name} ({self.ids})' if self.ids else self.name
 
 
 @dataclass(frozen=True)
@@ -121,13 +129,10 @@ def _fill(entries: Sequence[LegendEntry], rows: int, room: float, size: int) -> 
 
 
 def _measure(entries: Sequence[LegendEntry], size: int) -> _Column:
-    short = tuple(
-        replace(entry, name=_shorten(entry.name, _LONGEST_NAME_EM * size, size))
-        for entry in entries
-    )
+    short = tuple(_shortened(entry, size) for entry in entries)
     return _Column(
         short,
-        max(text_width(entry.name, size) for entry in short),
+        max(text_width(entry.text, size) for entry in short),
         max(text_width(format_share(entry.share), size) for entry in short),
     )
 
@@ -135,6 +140,13 @@ def _measure(entries: Sequence[LegendEntry], size: int) -> _Column:
 def _column_width(column: _Column, size: int) -> int:
     swatch_and_gaps = 3 * size
     return swatch_and_gaps + column.name_width + column.share_width + size
+
+
+def _shortened(entry: LegendEntry, size: int) -> LegendEntry:
+    """The entry with a name that has room beside its ids, at least a few letters of it."""
+    ids = text_width(f' ({entry.ids})', size) if entry.ids else 0
+    room = max(_LONGEST_NAME_EM * size - ids, _SHORTEST_NAME_EM * size)
+    return replace(entry, name=_shorten(entry.name, room, size))
 
 
 def _shorten(text: str, room: int, size: int) -> str:
@@ -164,8 +176,8 @@ def _draw(
         for line, entry in enumerate(column.entries):
             middle = size // 2 + line * row + row // 2
             _draw_swatch(pen, left, middle, size, entry)
-            font = font_for(entry.name, size)
-            pen.text((name_left, middle), entry.name, fill=_INK, font=font, anchor='lm')
+            font = font_for(entry.text, size)
+            pen.text((name_left, middle), entry.text, fill=_INK, font=font, anchor='lm')
             share = format_share(entry.share)
             font = font_for(share, size)
             pen.text((share_right, middle), share, fill=_FAINT, font=font, anchor='rm')

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ovseg.files import written_whole
+from ovseg.result_files import png_mark
 
 _LARGEST = 256**3 - 1
 
@@ -34,5 +35,7 @@ def save_panoptic_png(ids: np.ndarray, path: str | Path) -> Path:
         raise ValueError(f'ids must lie in [0, {_LARGEST}], got {ids.min()} to {ids.max()}.')
     channels = [(ids // 256**power % 256).astype(np.uint8) for power in range(3)]
     with written_whole(path) as temporary:
-        Image.fromarray(np.stack(channels, axis=-1)).save(temporary, format='PNG')
+        Image.fromarray(np.stack(channels, axis=-1)).save(
+            temporary, format='PNG', pnginfo=png_mark('panoptic')
+        )
     return path

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _SHADES = (0.0, 0.4, -0.35, 0.2, -0.2)
 # Letters in segments, by the size of the legend's letters.
 _SMALLEST_NUMBER, _LARGEST_NUMBER = 0.85, 1.5
-# The legend lists so many ids of a class.
-_MOST_IDS = 6
+# The legend lists so many ids of a class, or ranges of them.
+_MOST_IDS = 5
 # Room for letters is looked for at this size of the picture.
 _SEARCHED = 800
 
@@ -98,11 +98,12 @@ def _entries(
         red, green, blue = (int(channel) for channel in palette[label])
         entries.append(
             LegendEntry(
-                f'{names[label]} ({_id_list(members[label])})',
+                names[label],
                 fills[members[label][0]],
                 areas[label] / ids.size,
                 outline=(red, green, blue),
                 shades=tuple(fills[number] for number in members[label][: len(_SHADES)]),
+                ids=_id_list(members[label]),
             )
         )
     rest = int(pixels[0])
@@ -110,10 +111,24 @@ def _entries(
 
 
 def _id_list(numbers: Sequence[int]) -> str:
-    """'1, 4, 7', or '1, 4, 7, 8, 9 … 12 in all'."""
-    if len(numbers) <= _MOST_IDS:
-        return ', '.join(map(str, numbers))
-    return ', '.join(map(str, numbers[: _MOST_IDS - 1])) + f' … {len(numbers)} in all'
+    """Ids for a legend, those that follow each other as a range.
+
+    Example:
+        >>> _id_list([1, 4, 5, 6, 9]), _id_list(range(1, 40, 2))
+        ('1, 4-6, 9', '1, 3, 5, 7 … 20 in all')
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts: list[str] = []
+    for run in runs:
+        parts += map(str, run) if len(run) < 3 else [f'{run[0]}-{run[-1]}']
+    if len(parts) <= _MOST_IDS:
+        return ', '.join(parts)
+    return ', '.join(parts[: _MOST_IDS - 1]) + f' … {len(numbers)} in all'
 
 
 def _shades(segments: Sequence[Segment], palette: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

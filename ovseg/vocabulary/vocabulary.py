@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 from ovseg.errors import UserError, nearest, notify
+from ovseg.files import written_whole
 from ovseg.vocabulary.class_colors import class_colors
 from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color
 from ovseg.vocabulary.parsing import (
@@ -177,15 +176,8 @@ class Vocabulary:
 
     def save(self, path: str | Path) -> None:
         """Write ``to_json`` to ``path``, at once or not at all."""
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.tmp')
-        try:
-            with os.fdopen(handle, 'w', encoding='utf-8') as file:
-                file.write(self.to_json())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with written_whole(path) as temporary:
+            temporary.write_text(self.to_json(), encoding='utf-8')
 
     def __len__(self) -> int:
         return len(self.classes)

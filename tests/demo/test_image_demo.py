@@ -153,14 +153,14 @@ def test_a_pattern_finds_images_in_folders_and_keeps_equal_names_apart(demo, tmp
     assert code == 0
     assert '4 of 4' in out
     sources = {
-        name: json.loads((tmp_path / 'outputs' / name).read_text())['image']
-        for name in written(tmp_path / 'outputs')
+        path.relative_to(tmp_path / 'outputs').as_posix(): json.loads(path.read_text())['image']
+        for path in (tmp_path / 'outputs').rglob('*.json')
     }
     assert sources == {
-        'photo_png.json': 'a/photo.png',
-        'other.json': 'b/other.png',
-        'photo_jpg.json': 'b/photo.jpg',
-        'photo_png_2.json': 'b/photo.png',
+        'a/photo.json': 'a/photo.png',
+        'b/other.json': 'b/other.png',
+        'b/photo_jpg.json': 'b/photo.jpg',
+        'b/photo_png.json': 'b/photo.png',
     }
 
 

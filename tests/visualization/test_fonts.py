@@ -19,11 +19,13 @@ STIX = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'STIXSizFourSymReg.t
 def only_the_shipped_font(monkeypatch):
     monkeypatch.setattr('matplotlib.font_manager.findSystemFonts', lambda: [])
     monkeypatch.delenv(fonts.FONT_VARIABLE, raising=False)
-    for cached in (fonts._path_for, fonts._say_once, fonts.font_for):
+    for cached in (fonts._path_for, fonts.font_for):
         cached.cache_clear()
+    fonts._said.clear()
     yield
-    for cached in (fonts._path_for, fonts._say_once, fonts.font_for):
+    for cached in (fonts._path_for, fonts.font_for):
         cached.cache_clear()
+    fonts._said.clear()
 
 
 @pytest.mark.parametrize('name', ['кошка', 'γάτα', 'Straße', 'قطة'])
@@ -52,6 +54,17 @@ def test_a_script_without_a_font_is_said_once_with_the_font_to_take(name, font):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert fonts.drawable(name, 'class 7') == 'class 7'
+
+
+def test_many_words_of_a_script_are_said_once():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        for number, name in enumerate(['天空', '草地', '水', 'बिल्ली']):
+            assert fonts.drawable(name, f'class {number}') == f'class {number}'
+    assert [str(each.message).partition('such as ')[2].partition(',')[0] for each in said] == [
+        'Noto Sans CJK',
+        'Noto Sans Devanagari',
+    ]
 
 
 def test_the_picture_shows_the_number_instead_of_boxes():

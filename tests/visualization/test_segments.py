@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ovseg.regions.mask_segments import Segment
-from ovseg.visualization import draw_segments, lettering
+from ovseg.visualization import draw_segments, legend, lettering
 from ovseg.visualization import segments as module
 
 NAMES = ('sky', 'star')
@@ -71,7 +71,7 @@ def test_the_legend_lists_ids_and_shades_and_names_what_is_left(monkeypatch):
     )
     image, ids, found = two_stars()
     draw_segments(image, ids, found, NAMES, PALETTE)
-    assert [(entry.name, entry.outline) for entry in listed] == [
+    assert [(entry.text, entry.outline) for entry in listed] == [
         ('star (2, 3)', (200, 100, 0)),
         ('sky (1)', (0, 0, 255)),
         ('no segment', None),
@@ -84,8 +84,8 @@ def test_the_legend_lists_ids_and_shades_and_names_what_is_left(monkeypatch):
 
 
 def test_many_ids_are_summed_up():
-    assert module._id_list([1, 2, 3, 4, 5, 6]) == '1, 2, 3, 4, 5, 6'
-    assert module._id_list(range(1, 13)) == '1, 2, 3, 4, 5 … 12 in all'
+    assert module._id_list([1, 2, 4, 6, 7, 8]) == '1, 2, 4, 6-8'
+    assert module._id_list(range(1, 24, 2)) == '1, 3, 5, 7 … 12 in all'
 
 
 def test_names_stand_beside_the_ids_where_both_have_room(monkeypatch):
@@ -128,3 +128,16 @@ def test_arguments_that_do_not_fit_are_named(changed, message):
     arguments = {'image': image, 'ids': ids, 'segments': found}
     with pytest.raises(ValueError, match=message):
         draw_segments(**{**arguments, **changed}, names=NAMES, palette=PALETTE)
+
+
+def test_the_legend_keeps_all_ids_of_a_class_with_a_long_name(monkeypatch):
+    """A long name is cut, the ids behind it are not."""
+    seen = []
+    monkeypatch.setattr(module, 'attach_legend', lambda picture, entries: seen.extend(entries))
+    ids = np.repeat(np.arange(1, 9, dtype=np.int32), 80)[None].repeat(480, 0)
+    found = [Segment(i, int(i == 5), 0.9, 80 * 480, True, (0, 0, 1, 1)) for i in range(1, 9)]
+    image = np.zeros((480, 640, 3), np.uint8)
+    draw_segments(image, ids, found, ['wall of old red bricks' * 3, 'cat'], [(200, 0, 0)] * 2)
+    assert [entry.ids for entry in seen] == ['1-4, 6-8', '5']
+    column = legend._measure(seen, 20)
+    assert column.entries[0].text.endswith('… (1-4, 6-8)') and column.name_width <= 16 * 20

@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
-from ovseg.files import written_whole
+from ovseg.files import CannotWrite, written_whole
 
 if TYPE_CHECKING:
     from ovseg.datasets.base import LabelMapDataset
@@ -107,7 +107,8 @@ def prepare(
         0 if all labels are good, 1 if some images failed (listed on stderr), 2 if all did.
 
     Raises:
-        UserError: another number of images than the split has, and that is not allowed.
+        UserError: another number of images than the split has, and that is not allowed; or the
+            disk is full, what was written stays.
     """
     _check_count(recipe, len(items), allow_partial)
     failures: list[str] = []
@@ -156,6 +157,8 @@ def _process(item: Item, recipe: Recipe) -> _Outcome:
         write_labels(item.labels, recipe.convert(item))
         return _Outcome(written=True, values=_check(item, recipe))
     except Exception as error:  # whatever a reader raises: one bad file of thousands is reported
+        if isinstance(error, CannotWrite) and error.ends_run:
+            raise
         reason = str(error) or type(error).__name__
         named = str(item.labels) in reason or str(item.image) in reason
         return _Outcome(written=False, failure=reason if named else f'{item.labels}: {reason}')

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ovseg.datasets.preparation.recipe import Item
 from ovseg.errors import UserError
+from ovseg.folders import walk_files
 
 if TYPE_CHECKING:
     from ovseg.datasets.base import LabelMapDataset
@@ -53,7 +54,8 @@ def find_images(folder: Path, suffix: str, content: str) -> list[Path]:
     Raises:
         FileNotFoundError: no such folder, or no such file in it.
     """
-    found = sorted(require_folder(folder, content).rglob(f'[!.]*{suffix}'))
+    require_folder(folder, content)
+    found = sorted(path for path in walk_files(folder) if path.name.endswith(suffix))
     if not found:
         raise FileNotFoundError(f'no *{suffix} in {folder}: it should be {content} (docs/data.md)')
     return found

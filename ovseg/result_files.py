@@ -1,0 +1,85 @@
+"""The mark in every file of results, by which ovseg knows its own work again.
+
+A picture that ovseg painted must not be segmented with a folder's photographs, and a file that a
+user made must not be replaced by one of ovseg's. Names tell neither: ``a_overlay.png`` may be
+anybody's.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from PIL.PngImagePlugin import PngInfo
+
+_KEYWORD = 'ovseg-result'
+_MADE_BY = ('made_by', 'ovseg')
+_SCORE_ARRAYS = {'scores.npy', 'names.npy'}
+_PNG_START = b'\x89PNG\r\n\x1a\n'
+# Chunks before the pixels: a handful in any file.
+_MOST_CHUNKS = 64
+_JSON_START = 200
+
+
+def png_mark(kind: str) -> PngInfo:
+    """What Pillow's ``save(..., pnginfo=...)`` writes into a PNG file of results.
+
+    Args:
+        kind: what the picture is, such as 'overlay'.
+    """
+    info = PngInfo()
+    info.add_text(_KEYWORD, kind)
+    return info
+
+
+def marked_json(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a JSON file of results, with the mark as its first key."""
+    return {_MADE_BY[0]: _MADE_BY[1], **content}
+
+
+def is_result(path: str | os.PathLike[str]) -> bool:
+    """Whether a file was written by ovseg as a result: a PNG, JSON or NPZ file with its mark.
+
+    Files that cannot be read, and files of versions that wrote no mark, are none.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            return False
+        with path.open('rb') as file:
+            start = file.read(len(_PNG_START))
+            if start == _PNG_START:
+                return _has_png_mark(file)
+            if start.startswith(b'{'):
+                key, value = _MADE_BY
+                head = (start + file.read(_JSON_START)).lstrip(b'{').lstrip()
+                return head.startswith(f'"{key}": "{value}"'.encode())
+            if start.startswith(b'PK'):
+                with zipfile.ZipFile(file) as archive:
+                    return set(archive.namelist()) == _SCORE_ARRAYS
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+    return False
+
+
+def _has_png_mark(file: Any) -> bool:
+    """Whether one of the chunks before the pixels is the mark."""
+    for _ in range(_MOST_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            return False
+        length, kind = struct.unpack('>I4s', head)
+        if kind == b'tEXt':
+            # The keyword ends with a zero byte.
+            keyword = file.read(min(length, len(_KEYWORD) + 1))
+            if keyword == _KEYWORD.encode() + b'\0':
+                return True
+            file.seek(length - len(keyword) + 4, os.SEEK_CUR)
+        elif kind in (b'IDAT', b'IEND'):
+            return False
+        else:
+            file.seek(length + 4, os.SEEK_CUR)
+    return False
