@@ -14,6 +14,8 @@ FLOORS = [
         'errors',
         'compat',
         'files',
+        'line_lists',
+        'option_values',
         'settings',
         'sizes',
         'budget',

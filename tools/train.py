@@ -10,7 +10,8 @@ from contextlib import nullcontext
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ovseg.engine.explain import explained, types_of
+from ovseg.engine.config_parts import types_of
+from ovseg.engine.explain import explained
 from ovseg.engine.launch import (
     add_common_arguments,
     build_runner,

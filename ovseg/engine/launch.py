@@ -3,62 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import atexit
-import inspect
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.config import Config
 
 import ovseg.registry as registries
 from ovseg.config_files import ConfigPlace, place_of_config, read_config
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
+from ovseg.engine.options import apply_options
 from ovseg.engine.runner import OVRunner
-from ovseg.errors import EXIT_OK, UserError, nearest
+from ovseg.errors import EXIT_OK, UserError
 from ovseg.images import follow_overrides
+from ovseg.option_values import OptionsAction
 from ovseg.zoo import list_models
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
-
-class OptionsAction(DictAction):
-    """``--cfg-options key=value ...``; a word without ``=`` is a usage error.
-
-    A value with braces is read as a Python literal, so that a list of dicts can be given.
-    """
-
-    @staticmethod
-    def _parse_iterable(val: str) -> Any:
-        if '{' not in val:
-            return DictAction._parse_iterable(val)
-        try:
-            return ast.literal_eval(val)
-        except (ValueError, SyntaxError) as error:
-            raise UserError(
-                f'--cfg-options cannot read {val!r}: write a Python literal, such as '
-                "\"[{'type': 'KeySmoothing', 'threshold': 1.0}]\""
-            ) from error
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Parses the words and checks their form first."""
-        for word in values:
-            if '=' not in word:
-                parser.error(f"--cfg-options takes KEY=VALUE, got '{word}'")
-        super().__call__(parser, namespace, values, option_string)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +48,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         action=OptionsAction,
         metavar='KEY=VALUE',
         help='settings that replace those of the config, such as model.test_cfg.mode=slide '
-        'test_dataloader.batch_size=4 or key="[(1,2),(3,4)]" (quoted, without blanks)',
+        'test_dataloader.batch_size=4 or key="[(1, 2), (3, 4)]"',
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='started by')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -103,13 +70,7 @@ def load_config(args: argparse.Namespace) -> Config:
     check_launcher(args.launcher)
     place = _place_of(args.config, args.on)
     config = read_config(place.path, place.on)
-    options = args.cfg_options or {}
-    _check_options(config, options)
-    try:
-        config.merge_from_dict(options)
-    except (KeyError, TypeError, AssertionError) as error:
-        raise UserError(f'--cfg-options do not fit {place.path}: {error}') from error
-    follow_overrides(config, options)
+    follow_overrides(config, apply_options(config, args.cfg_options or {}))
     config.launcher = args.launcher
     if args.work_dir is not None:
         config.work_dir = args.work_dir
@@ -128,30 +89,6 @@ def _place_of(name: str, on: str | None) -> ConfigPlace:
         if name not in entries:
             raise
         return ConfigPlace(entries[name].config_path, on)
-
-
-def _check_options(config: Config, options: Mapping[str, Any]) -> None:
-    """Stops at a key that nothing reads: mmengine takes any, and a typing error would be silent."""
-    known = {*config.keys(), *inspect.signature(Runner.__init__).parameters, 'tta_model'}
-    known |= {
-        'resize',
-        'tta_pipeline',
-        'tta_ratios',
-        'tta_flip',
-        'runner_type',
-        'compile',
-        'sync_bn',
-        'find_unused_parameters',
-    }
-    known |= {'activation_checkpointing', 'efficient_conv_bn_eval', 'model_wrapper_cfg'}
-    known -= {'self', 'cfg'}
-    for key in options:
-        first = key.split('.')[0]
-        if first not in known:
-            raise UserError(
-                f"--cfg-options names '{key}', but the config has no '{first}'."
-                + nearest(first, known)
-            )
 
 
 def build_runner(config: Config) -> OVRunner:
