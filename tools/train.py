@@ -68,7 +68,7 @@ def check_optimizer(config: Config) -> None:
     """
     from mmengine.registry import DefaultScope
 
-    from ovseg.engine.explain import types_of
+    from ovseg.engine.config_parts import types_of
     from ovseg.registry import OPTIMIZERS
 
     kind = (config.optim_wrapper.get('optimizer') or {}).get('type')

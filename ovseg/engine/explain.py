@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import Registry
+from mmengine.config import Config
 
-import ovseg.registry as registries
+from ovseg.engine.config_parts import (
+    ALWAYS,
+    name_of_type,
+    parts_of,
+    parts_of_type,
+    settings_of,
+    types_of_kind,
+)
 from ovseg.errors import UserError, nearest
 from ovseg.files import ERRORS_OF_WRITING
 
@@ -20,8 +26,9 @@ from ovseg.files import ERRORS_OF_WRITING
 _UNREADABLE = re.compile(r'failed to load image: (.+)')
 _UNKNOWN_TYPE = re.compile(r"^['\"]?(\S+) is not in the (\S+) registry")
 _UNKNOWN_ARGUMENT = re.compile(
-    r"^(?:\w+\.)*?(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'"
+    r"^(?:\w+\.)*?(\w+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
 )
+_NO_ARGUMENTS = re.compile(r'^(?:\w+\.)*?(\w+)\(\) takes no arguments')
 _MISSING_ARGUMENT = re.compile(r'^(?:\w+\.)*?(\w+)\.__init__\(\) missing \d+ required .*?: (.+)$')
 
 
@@ -58,7 +65,7 @@ def explained(config: Config) -> Iterator[None]:
             'make room or choose another --work-dir; what is there already is whole'
         ) from error
     except (KeyError, TypeError) as error:
-        text = _explain(str(error.args[0]) if error.args else '', config)
+        text = _explain(str(error.args[0]) if error.args else '', config, error.__traceback__)
         if text is None:
             raise
         raise UserError(text) from error
@@ -87,96 +94,44 @@ def _missing_annotations(error: Exception, config: Config) -> str | None:
     return None
 
 
-def _explain(text: str, config: Config) -> str | None:
+def _explain(text: str, config: Config, trace: TracebackType | None) -> str | None:
     match = _UNKNOWN_TYPE.match(text)
     if match:
         name, registry = match.groups()
         return (
             f"the config names the type '{name}', which is not among the types of {registry}."
-            + nearest(name, _types_of_kind(registry))
+            + nearest(name, types_of_kind(registry))
         )
     match = _UNKNOWN_ARGUMENT.match(text)
     if match:
-        kind, argument = match.groups()
-        for part in _parts_of_type(config, kind):
+        kind, of_class, argument = match.groups()
+        for part in parts_of_type(config, kind) if of_class else ():
             if argument in part:
-                given = _name_of_type(part)
+                given = name_of_type(part)
                 return (
                     f"the config gives {given} a setting '{argument}' that it does not have."
-                    + nearest(argument, _settings_of(part['type']))
+                    + nearest(argument, settings_of(part['type']))
                 )
+        if any(argument in part for part in parts_of(config)):
+            return (
+                f"the config gives {kind} a setting '{argument}' that it does not have."
+                + nearest(argument, settings_of(_last_known(kind, trace)))
+            )
+    match = _NO_ARGUMENTS.match(text)
+    for part in parts_of_type(config, match[1]) if match else ():
+        given = [name for name in part if name not in ALWAYS]
+        if given:
+            return f"the config gives {match[1]} a setting '{given[0]}', but it has none"
     match = _MISSING_ARGUMENT.match(text)
-    if match and any(True for _ in _parts_of_type(config, match[1])):
+    if match and any(True for _ in parts_of_type(config, match[1])):
         return f'the config gives {match[1]} no {match[2]}, which it needs'
     return None
 
 
-def types_of(registry: Registry | None) -> set[str]:
-    """The names that a config may use without a scope: the registry's own and its parents'.
-
-    Args:
-        registry: one of ``ovseg.registry``.
-    """
-    names: set[str] = set()
-    while registry is not None:
-        names |= set(registry.module_dict)
-        registry = registry.parent
-    return names
-
-
-def _types_of_kind(registry_name: str) -> set[str]:
-    wanted = registry_name.rpartition('::')[2]
-    found = [getattr(registries, attribute) for attribute in registries.__all__]
-    return set().union(*(types_of(registry) for registry in found if registry.name == wanted))
-
-
-def _class_of(kind: Any) -> Any:
-    """What a ``type`` of a config names, None if it is not registered."""
-    if not isinstance(kind, str):
-        return kind
-    name = kind.rpartition('.')[2]
-    found = (getattr(registries, attribute).get(name) for attribute in registries.__all__)
-    return next((item for item in found if item is not None), None)
-
-
-def _settings_of(kind: Any) -> list[str]:
-    """The settings of a type, those that it hands on to the classes it extends among them."""
-    kind = _class_of(kind)
-    if not inspect.isclass(kind):
-        return list(inspect.signature(kind).parameters) if callable(kind) else []
-    makers = [vars(one)['__init__'] for one in kind.__mro__ if '__init__' in vars(one)][:-1]
-    return list(dict.fromkeys(name for one in makers for name in _named_by(one)))
-
-
-def _named_by(function: Any) -> list[str]:
-    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = list(inspect.signature(function).parameters.values())[1:]  # without self
-    return [one.name for one in parameters if one.kind not in open_ended]
-
-
-def _name_of_type(part: Mapping[str, Any]) -> str:
-    named = part.get('type')
-    name = named if isinstance(named, str) else getattr(named, '__name__', '')
-    return name.rpartition('.')[2]
-
-
-def _is_type(part: Mapping[str, Any], kind: str) -> bool:
-    """Whether a part of a config is of a class, or of one that extends it and hands settings on."""
-    name = _name_of_type(part)
-    found = _class_of(part['type']) if name else None
-    names = [one.__name__ for one in found.__mro__] if inspect.isclass(found) else [name]
-    return kind in names
-
-
-def _parts_of_type(config: Any, kind: str) -> Iterator[Mapping[str, Any]]:
-    """All dicts of a config whose ``type`` is this class or extends it."""
-    if isinstance(config, (Mapping, ConfigDict, Config)):
-        if _is_type(config, kind):
-            yield config
-        values = config.values()
-    elif isinstance(config, (list, tuple)):
-        values = config
-    else:
-        return
-    for value in values:
-        yield from _parts_of_type(value, kind)
+def _last_known(name: str, trace: TracebackType | None) -> Any:
+    """What a name stood for where an error was raised, None if for nothing."""
+    found = None
+    while trace is not None:
+        found = trace.tb_frame.f_globals.get(name, found)
+        trace = trace.tb_next
+    return found

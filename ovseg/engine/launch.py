@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import inspect
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 import ovseg.registry as registries
 from ovseg.config_files import ConfigPlace, read_config
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
+from ovseg.engine.options import apply_options
 from ovseg.engine.runner import OVRunner
-from ovseg.errors import EXIT_OK, UserError, nearest
+from ovseg.errors import EXIT_OK, UserError
 from ovseg.images import follow_overrides
 from ovseg.run_arguments import LAUNCHERS, OptionsAction, add_common_arguments, place_of_run
 
@@ -53,13 +52,7 @@ def load_config(args: argparse.Namespace) -> Config:
     check_launcher(args.launcher)
     place = place_of_run(args.config, args.on)
     config = read_config(place.path, place.on)
-    options = args.cfg_options or {}
-    _check_options(config, options)
-    try:
-        config.merge_from_dict(options)
-    except (KeyError, TypeError, AssertionError) as error:
-        raise UserError(f'--cfg-options do not fit {place.path}: {error}') from error
-    follow_overrides(config, options)
+    follow_overrides(config, apply_options(config, args.cfg_options or {}))
     config.launcher = args.launcher
     if args.work_dir is not None:
         config.work_dir = args.work_dir
@@ -67,30 +60,6 @@ def load_config(args: argparse.Namespace) -> Config:
         on = config.get('on') if config.get('on_choices') else None
         config.work_dir = str(Path('work_dirs') / ConfigPlace(place.path, on).stem)
     return config
-
-
-def _check_options(config: Config, options: Mapping[str, Any]) -> None:
-    """Stops at a key that nothing reads: mmengine takes any, and a typing error would be silent."""
-    known = {*config.keys(), *inspect.signature(Runner.__init__).parameters, 'tta_model'}
-    known |= {
-        'resize',
-        'tta_pipeline',
-        'tta_ratios',
-        'tta_flip',
-        'runner_type',
-        'compile',
-        'sync_bn',
-        'find_unused_parameters',
-    }
-    known |= {'activation_checkpointing', 'efficient_conv_bn_eval', 'model_wrapper_cfg'}
-    known -= {'self', 'cfg'}
-    for key in options:
-        first = key.split('.')[0]
-        if first not in known:
-            raise UserError(
-                f"--cfg-options names '{key}', but the config has no '{first}'."
-                + nearest(first, known)
-            )
 
 
 def build_runner(config: Config) -> OVRunner:
