@@ -20,6 +20,8 @@ FLOORS = [
         'stages',
         'row_resize',
         'coco_masks',
+        'devices',
+        'torch_modes',
     ),
     *('registry', 'config_files', 'zoo', 'downloads', 'weight_files'),
     *('vocabulary', 'text', 'images', 'affinity'),

@@ -28,7 +28,7 @@ import torch
 
 import ovseg
 from ovseg.apis.building import build_model
-from ovseg.apis.devices import choose_device
+from ovseg.devices import choose_device
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
 from ovseg.config_files import read_config

@@ -23,7 +23,7 @@ from mmengine.config import Config
 from PIL import Image
 from tqdm import tqdm
 
-from ovseg.apis.devices import choose_device
+from ovseg.devices import choose_device
 from ovseg.apis.proposals import ModelProposals
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs

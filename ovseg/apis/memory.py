@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ovseg.apis.devices import is_out_of_memory
+from ovseg.devices import is_out_of_memory
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images

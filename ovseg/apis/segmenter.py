@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ovseg.apis.building import build_model
-from ovseg.apis.devices import choose_device
+from ovseg.devices import choose_device
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult

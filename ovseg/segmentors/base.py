@@ -11,7 +11,7 @@ mmseg's ``predict``, and what tools ask about a model before it is built.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from torch import Tensor
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import casts, exact_parts_kept
 from ovseg.regions.mask_segments import Segments, SegmentSettings
 from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
@@ -136,6 +137,18 @@ class Segmentor(BaseSegmentor):
             encoding: from :meth:`encode`.
         """
         return decision
+
+    # Weights --------------------------------------------------------------------------------
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Segmentor:
+        """What ``to``, ``half``, ``cuda`` and their like do; constants keep their precision."""
+        text = getattr(self, 'text', None)
+        space = text.space if text is not None and casts(self, fn) else None
+        with exact_parts_kept(self):
+            super()._apply(fn, recurse)
+        if text is not None and space is not None:
+            text.stay_in(space)
+        return self
 
     # Words ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.encoders import VisionLanguageModel, build_vision_language
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import dtype_of
 from ovseg.regions.mask_classifier import MaskClassifier, MaskFeatures, MaskView
 from ovseg.regions.mask_maps import WeighedMasks, mask_maps, masks_at, select_queries
 from ovseg.regions.mask_proposals import ImageProposals, ProposalStage, pad_to_divisor
@@ -194,7 +195,7 @@ class MaskSegmentor(Segmentor):
     def encode(self, images: Images, window_batch: int | None = None) -> list[ProposalEncoding]:
         """Proposes masks and has each looked at by the mask classifier."""
         found, levels = self._propose(images)
-        space = self.text.encoder.fingerprint
+        space = self.text.space
         pixels = self.pixels(images.inputs)
         encodings = []
         for number, proposals in enumerate(found):
@@ -217,12 +218,14 @@ class MaskSegmentor(Segmentor):
         padded = pad_to_divisor(images.inputs)
         padded_size = (padded.shape[2], padded.shape[3])
         with stage('backbone'):
-            levels = self.backbone(padded)
+            levels = self.backbone(padded.to(dtype_of(self.backbone)))
         with stage('proposals'):
             found = self.proposals(levels, padded_size)
         proposals = [
             ImageProposals(mask_maps(logits, padded_size, images.size), embeddings)
-            for logits, embeddings in zip(found.mask_logits, found.embeddings, strict=True)
+            for logits, embeddings in zip(
+                found.mask_logits.float(), found.embeddings.float(), strict=True
+            )
         ]
         return proposals, levels
 

@@ -17,6 +17,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.encoders.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import dtype_of
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
@@ -198,7 +199,7 @@ class MaskCLIPPlusSegmentor(Segmentor):
 
     def _features(self, inputs: Tensor) -> Tensor:
         """Of the student, in the text space, (B, D, h, w)."""
-        return self.decode_head.features(self.extract_feat(inputs))
+        return self.decode_head.features(self.extract_feat(inputs.to(dtype_of(self.backbone))))
 
     @override
     def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:

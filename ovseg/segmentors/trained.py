@@ -14,6 +14,7 @@ from typing_extensions import override
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import dtype_of
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
@@ -109,7 +110,8 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
     @override
     def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
         """A classifier whose rows pick the scores of trained classes, in any order."""
-        identity = torch.eye(len(self.trained_vocabulary), device=self.device)
+        count = len(self.trained_vocabulary)
+        identity = torch.eye(count, device=self.device, dtype=torch.float32)
         return trained_classifier(
             vocabulary, list(self.trained_vocabulary), identity, None, self._refuse_words
         )
@@ -162,7 +164,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
         return encode_images(encoder, images.inputs, settings)
 
     def _decoded(self, inputs: Tensor) -> Tensor:
-        return self.decode_head.forward(self.extract_feat(inputs))
+        return self.decode_head.forward(self.extract_feat(inputs.to(dtype_of(self.backbone))))
 
     @override
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:

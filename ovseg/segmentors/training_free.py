@@ -174,7 +174,7 @@ class TrainingFreeSegmentor(Segmentor):
 
     def in_text_space(self, encodings: list[ImageEncoding]) -> list[ImageEncoding]:
         """The same, saying in whose text space their features are."""
-        space = self.text.encoder.fingerprint
+        space = self.text.space
         return [replace(encoding, text_space=space) for encoding in encodings]
 
     def _guide(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:
