@@ -75,5 +75,5 @@ def _absent(device: object, hint: str = '') -> UserError:
     has = 'the CPU alone' if present == ['cpu'] else ', '.join(present)
     return UserError(
         f'There is no device {str(device)!r}: torch can use {has} here, so say '
-        f"{' or '.join(map(repr, present))}, or leave the device out.{hint}"
+        f'{" or ".join(map(repr, present))}, or leave the device out.{hint}'
     )

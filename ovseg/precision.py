@@ -62,4 +62,3 @@ def casts(model: nn.Module, fn: object) -> bool:
     if weight is None or not callable(fn):
         return False
     return bool(fn(weight.detach().new_empty(0)).dtype != weight.dtype)
-

@@ -28,10 +28,10 @@ import torch
 
 import ovseg
 from ovseg.apis.building import build_model
-from ovseg.devices import choose_device
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.apis.tables import text_table
 from ovseg.config_files import read_config
+from ovseg.devices import choose_device
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
 from ovseg.images import Images, resize_rule_of, to_batch

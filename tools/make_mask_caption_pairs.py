@@ -23,10 +23,10 @@ from mmengine.config import Config
 from PIL import Image
 from tqdm import tqdm
 
-from ovseg.devices import choose_device
 from ovseg.apis.proposals import ModelProposals
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
+from ovseg.devices import choose_device
 from ovseg.encoders.adapted_clip import AdaptedCLIP
 from ovseg.encoders.clip import EMBEDDED_MODELS, load_clip
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from ovseg.devices import is_out_of_memory
 from ovseg.budget import MemoryBudget
+from ovseg.devices import is_out_of_memory
 from ovseg.errors import UserError
 from ovseg.images import Images
-from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.base import Segmentor, check_encodings
+from ovseg.torch_modes import evaluating, plain_torch
 
 _SMALLEST_STRIP_MEGABYTES = 1.0
 _logger = logging.getLogger('ovseg')
@@ -51,17 +52,13 @@ class BoundedMemory:
             UserError: memory does not suffice for one image, or features are not finite.
         """
         try:
-            with torch.inference_mode():
+            with plain_torch(), evaluating(self._model):
                 encodings = self._model.encode(images, self.window_batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return self._encode_in_less_memory(images, error)
-        if not all(encoding.is_finite for encoding in encodings):
-            raise UserError(
-                f'The model {self._name} gave features that are not numbers: its weights hold '
-                'NaN or infinity; load an intact file.'
-            )
+        check_encodings(encodings, self._name)
         return encodings
 
     def _encode_in_less_memory(self, images: Images, error: BaseException) -> list[Any]:
@@ -101,7 +98,7 @@ class BoundedMemory:
         """
         while True:
             try:
-                with torch.inference_mode():
+                with plain_torch(), evaluating(self._model):
                     return run(self.budget)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):

@@ -27,9 +27,11 @@ from ovseg.regions.region_scores import (
     proposal_probabilities,
 )
 from ovseg.registry import MODELS, build_part
+from ovseg.scores.decide import check_scores
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
@@ -85,6 +87,8 @@ class MaskSegmentor(Segmentor):
         init_cfg: as in mmseg.
         words_wait: words are encoded when they are first asked for: a checkpoint brings the weights
             of the text tower.
+        pretrained: None, which mmseg's interfaces set.
+        train_cfg: unused, likewise.
 
     Raises:
         UserError: settings that do not fit each other, with the config key.
@@ -107,7 +111,10 @@ class MaskSegmentor(Segmentor):
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
         words_wait: bool = False,
+        pretrained: None = None,
+        train_cfg: Any = None,
     ) -> None:
+        refuse_pretrained(pretrained)
         preprocessor = None if data_preprocessor is None else build_part(data_preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         loaded = build_vision_language(clip) if isinstance(clip, Mapping) else clip
@@ -273,7 +280,9 @@ class MaskSegmentor(Segmentor):
         is_seen = None
         if classifier.seen is not None:
             is_seen = torch.tensor(classifier.seen, device=rows.device)[classifier.class_index]
-        return fuse(of_proposals, of_regions, features.valid, self.ensemble, is_seen)
+        found = fuse(of_proposals, of_regions, features.valid, self.ensemble, is_seen)
+        check_scores(found.scores)
+        return found
 
     @override
     def scores(

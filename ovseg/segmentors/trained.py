@@ -20,7 +20,8 @@ from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap, resized
 from ovseg.segmentors.base import Segmentor
-from ovseg.segmentors.trained_encoder import TrainedEncoder
+from ovseg.segmentors.mmseg_doors import refuse_pretrained
+from ovseg.segmentors.trained_encoder import LEAST_SIDE, TrainedEncoder
 from ovseg.segmentors.trained_words import trained_classifier
 from ovseg.segmentors.words import Words
 from ovseg.text import Classifier
@@ -28,9 +29,6 @@ from ovseg.training.heads.decode_loss import decode_loss
 from ovseg.vocabulary import Rejection, Vocabulary, VocabularySource, build_vocabulary
 
 Heads = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
-# A cell of the coarsest level: the poolings reduce what is smaller to nothing.
-_LEAST_SIDE = 32
 
 
 @MODELS.register_module()
@@ -52,6 +50,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
         test_cfg: fields of :class:`InferenceSettings`.
         data_preprocessor: as in mmseg.
         init_cfg: as in mmseg.
+        pretrained: None, which mmseg's interfaces set.
 
     Raises:
         UserError: settings that do not fit each other, with the config key.
@@ -72,7 +71,9 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
+        pretrained: None = None,
     ) -> None:
+        refuse_pretrained(pretrained)
         if vocabulary is None:
             raise UserError(
                 'a trained segmentor has fixed classes; set model.vocabulary to their names in '
@@ -159,7 +160,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
     @override
     def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         """Runs the network; the features are the scores of the trained classes."""
-        encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary), _LEAST_SIDE)
+        encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary), LEAST_SIDE)
         settings = self.inference_settings.with_window_batch(window_batch)
         return encode_images(encoder, images.inputs, settings)
 
