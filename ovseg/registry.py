@@ -52,7 +52,23 @@ _LOCATIONS = {
 
 def _child(name: str) -> Registry:
     parent = getattr(_mmseg, name)
-    return Registry(parent.name, parent=parent, scope='ovseg', locations=_LOCATIONS.get(name, []))
+    child = Registry(parent.name, parent=parent, scope='ovseg', locations=_LOCATIONS.get(name, []))
+    _answer_for(parent, child)
+    return child
+
+
+def _answer_for(parent: Registry, child: Registry) -> None:
+    """Lets mmseg's tools, which look names up in mmseg's scope, find ours after their own."""
+    own = parent.get
+
+    def get(key: str) -> Any:
+        found = own(key)
+        if found is None and isinstance(key, str) and '.' not in key:
+            child.import_from_location()
+            found = child.module_dict.get(key)
+        return found
+
+    parent.get = get  # type: ignore[method-assign]
 
 
 HOOKS = _child('HOOKS')

@@ -29,6 +29,8 @@ FLOORS = [
         'row_resize',
         'coco_masks',
         'tables',
+        'devices',
+        'torch_modes',
     ),
     *(
         'registry',

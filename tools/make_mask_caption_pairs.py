@@ -96,8 +96,8 @@ def proposal_source(args: argparse.Namespace) -> ProposalSource:
     """
     from mmengine.config import Config
 
-    from ovseg.apis.devices import choose_device
     from ovseg.apis.proposals import ModelProposals
+    from ovseg.devices import choose_device
     from ovseg.regions.region_maps import RegionFolder
     from ovseg.regions.region_proposals import MapProposals
     from ovseg.registry import build_part
@@ -129,7 +129,7 @@ def noun_source(words: str | None) -> NounSource:
 
 def region_namer(args: argparse.Namespace) -> RegionNamer:
     """Returns what names regions, with CLIP on its device."""
-    from ovseg.apis.devices import choose_device
+    from ovseg.devices import choose_device
     from ovseg.encoders.adapted_clip import AdaptedCLIP
     from ovseg.encoders.clip import EMBEDDED_MODELS, load_clip
     from ovseg.training.region_nouns import RegionNamer

@@ -2,7 +2,7 @@
 # schedule, because a Runner wants all of a kind or none.
 default_scope = 'ovseg'
 # Read with the config, before anything imports mmcv's ops (see ovseg/compat).
-custom_imports = dict(imports=['ovseg'], allow_failed_imports=False)
+custom_imports = dict(imports=['ovseg', 'ovseg.registry'], allow_failed_imports=False)
 
 env_cfg = dict(
     cudnn_benchmark=False,  # images of many sizes would measure kernels again and again

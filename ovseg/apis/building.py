@@ -9,11 +9,13 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from ovseg.apis.encoded_image import settings_of_features
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.text_rows import set_templates
+from ovseg.torch_modes import plain_torch
 
 RANDOM = 'random'
 
@@ -63,10 +65,12 @@ def build_model(
         kind.randomise(settings)
     elif checkpoint is not None:
         file = kind.place_checkpoint(settings, checkpoint)
-    with DefaultScope.overwrite_default_scope('ovseg'):
+    built_from = settings_of_features(settings)
+    with plain_torch(gradients=True), DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(settings)
-    if file is not None:
-        load_checkpoint_strict(model, file)
+        if file is not None:
+            load_checkpoint_strict(model, file)
+    model.built_from = built_from
     return model
 
 

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from ovseg.apis.devices import is_out_of_memory
 from ovseg.budget import MemoryBudget
+from ovseg.devices import is_out_of_memory
 from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.locks import Lock
-from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.base import Segmentor, check_encodings
+from ovseg.torch_modes import evaluating, plain_torch
 
 _SMALLEST_STRIP_MEGABYTES = 1.0
 _logger = logging.getLogger('ovseg')
@@ -57,17 +58,13 @@ class BoundedMemory:
         """
         window_batch = self.window_batch
         try:
-            with torch.inference_mode():
+            with plain_torch(), evaluating(self._model):
                 encodings = self._model.encode(images, window_batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return self._encode_in_less_memory(images, window_batch, error)
-        if not all(encoding.is_finite for encoding in encodings):
-            raise UserError(
-                f'The model {self._name} gave features that are not numbers: its weights hold '
-                'NaN or infinity; load an intact file.'
-            )
+        check_encodings(encodings, self._name)
         return encodings
 
     def _encode_in_less_memory(
@@ -112,7 +109,7 @@ class BoundedMemory:
         while True:
             budget = self.budget
             try:
-                with torch.inference_mode():
+                with plain_torch(), evaluating(self._model):
                     return run(budget)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):

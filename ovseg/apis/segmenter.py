@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
@@ -12,7 +12,7 @@ import torch
 
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
-from ovseg.apis.devices import choose_device
+from ovseg.apis.encoded_image import EncodedImage
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.one_class import beside_one_class, usual_background
 from ovseg.apis.results import SegmentationResult
@@ -20,13 +20,14 @@ from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.small_world import prompts_of, small_world
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
 from ovseg.config_files import read_config
+from ovseg.devices import choose_device
 from ovseg.errors import UserError
 from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.images.reading import ImageSource, load_rgb, name_of
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scores.decide import Decision
-from ovseg.segmentors.base import Segmentor
 from ovseg.text import Classifier
+from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 from ovseg.vocabulary.word_lists import plain_separators
 from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
@@ -34,27 +35,6 @@ from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
 _CLASSIFIERS_KEPT = 16
 _Item = TypeVar('_Item')
 _Answer = TypeVar('_Answer')
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedImage:
-    """An image after the model's encoder: ask it about as many words as you like.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        encoding: the model's features.
-        source: what the image is called.
-        model: the segmentor that made the features; no other one can read them.
-    """
-
-    image: np.ndarray
-    encoding: Any
-    source: str
-    model: Segmentor
-
-    def __repr__(self) -> str:
-        height, width = self.image.shape[:2]
-        return f'EncodedImage({self.source or "image"}, {height} x {width})'
 
 
 _One: TypeAlias = 'ImageSource | EncodedImage'
@@ -393,7 +373,8 @@ class OpenVocabSegmenter:
         return self._classifiers.get(vocabulary)
 
     def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
-        return self.model.build_classifier(vocabulary).to(self.device)
+        with plain_torch():
+            return self.model.build_classifier(vocabulary).to(self.device)
 
     # Images ----------------------------------------------------------------------------------
 
@@ -401,13 +382,14 @@ class OpenVocabSegmenter:
         self, image: _One | _Many, ask: Callable[[EncodedImage], _Answer]
     ) -> _Answer | list[_Answer]:
         """What ``ask`` says of an image, or of each of a list."""
-        if not isinstance(image, (list, tuple)):
-            return ask(self._encode_chunk([cast('_One', image)])[0])  # other sequences are none
-        return [
-            ask(encoded)
-            for chunk in _chunks(image, self.batch_size)
-            for encoded in self._encode_chunk(chunk)
-        ]
+        with plain_torch():
+            if not isinstance(image, (list, tuple)):
+                return ask(self._encode_chunk([cast('_One', image)])[0])  # other sequences are none
+            return [
+                ask(encoded)
+                for chunk in _chunks(image, self.batch_size)
+                for encoded in self._encode_chunk(chunk)
+            ]
 
     def _encode_chunk(self, images: Sequence[ImageSource | EncodedImage]) -> list[EncodedImage]:
         """Encoded images in order; those of one size after resizing in one batch."""
@@ -416,12 +398,7 @@ class OpenVocabSegmenter:
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, image in enumerate(images):
             if isinstance(image, EncodedImage):
-                if image.model is not self.model:
-                    raise UserError(
-                        f'{image} was encoded by another model than {self.name}: '
-                        'encode it with this one.'
-                    )
-                encoded[index] = image
+                encoded[index] = image.of_model(self.model, self.name)
                 continue
             pixels[index] = load_rgb(image)
             if self._world is not None:

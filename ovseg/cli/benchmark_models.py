@@ -16,9 +16,9 @@ import torch
 
 import ovseg
 from ovseg.apis.building import build_model
-from ovseg.apis.devices import choose_device
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
 from ovseg.config_files import read_config
+from ovseg.devices import choose_device
 from ovseg.files import written_whole
 from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.images.reading import load_rgb

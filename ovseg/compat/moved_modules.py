@@ -19,6 +19,7 @@ _PACKAGE = 'ovseg.'
 # Old name -> new name, both below ovseg.
 MOVED = {
     'apis.zoo': 'zoo',
+    'apis.devices': 'devices',
     'apis.images': 'images.reading',
     'apis.preprocess': 'images',
     'datasets.antialiased_resize': 'images',

@@ -55,8 +55,8 @@ class CLIPResNetEncoder(nn.Module):
 
         Source: MaskCLIP (arXiv 2112.01071) section 3.2.
         """
-        image = self.pad(image)
         visual, pool = self.visual, self.visual.attnpool
+        image = self.pad(image).to(visual.conv1.weight.dtype)
         dense = visual.stem(image)
         stages = {}
         for layer, stage in enumerate(

@@ -27,6 +27,8 @@ from ovseg.affinity.variants import QueriesKeys
 from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.encoders.position import RESIZE_RULES, ResizeRule, resize_position_embedding
 from ovseg.errors import UserError
+from ovseg.text.fingerprint import version_of
+from ovseg.torch_modes import plain_torch
 
 # Grids seen lately whose position embeddings are kept; folders of photographs have few shapes.
 _CACHED_GRIDS = 16
@@ -288,7 +290,7 @@ class CLIPViTEncoder(nn.Module):
             image: (B, 3, H, W), normalised.
         """
         visual = self.visual
-        patches = visual.conv1(self.pad(image))
+        patches = visual.conv1(self.pad(image).to(visual.conv1.weight.dtype))
         grid = (patches.shape[2], patches.shape[3])
         patches = patches.flatten(2).transpose(1, 2)
         class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
@@ -348,21 +350,20 @@ class CLIPViTEncoder(nn.Module):
             return None
         key = (grid, std, tokens.device)
         if self._bias is None or self._bias[0] != key:
-            self._bias = key, neighbour_bias(grid, std, tokens.device)
+            with plain_torch():  # what is kept must serve a training, too
+                self._bias = key, neighbour_bias(grid, std, tokens.device)
         return self._bias[1]
 
     def _position(self, grid: tuple[int, int], tokens: Tensor) -> Tensor:
         source = self.visual.positional_embedding
         # The version counts in-place writes, so that loading other weights renews the cache.
-        key = (grid, tokens.dtype, tokens.device, source.data_ptr(), source._version)
+        key = (grid, tokens.dtype, tokens.device, source.data_ptr(), version_of(source))
         if key not in self._positions:
-            self._positions[key] = (
-                resize_position_embedding(
+            with plain_torch():  # what is kept must serve a training, too
+                table = resize_position_embedding(
                     source.detach(), tuple(self.visual.grid_size), grid, self.position_resize
                 )
-                .to(tokens)
-                .clone()
-            )
+                self._positions[key] = table.to(tokens).clone()
             while len(self._positions) > _CACHED_GRIDS:
                 self._positions.popitem(last=False)
         self._positions.move_to_end(key)

@@ -159,4 +159,4 @@ class SAMCompanion(nn.Module):
         side = self.encoder.img_size
         image = (image - self.mean) / self.std
         image = F.interpolate(image, size=(side, side), mode='bilinear', align_corners=False)
-        return self.encoder(image)
+        return self.encoder(image.to(self.encoder.patch_embed.proj.weight.dtype))

@@ -182,7 +182,8 @@ class DINOEncoder(nn.Module):
         vit = self.vit
         bottom, right = (-image.shape[-2] % self.stride[0], -image.shape[-1] % self.stride[1])
         image = F.pad(image, (0, right, 0, bottom))
-        patches = vit.patch_embed.proj((image - self.mean) / self.std)
+        image = (image - self.mean) / self.std
+        patches = vit.patch_embed.proj(image.to(vit.patch_embed.proj.weight.dtype))
         grid = (patches.shape[2], patches.shape[3])
         patches = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
         position = self._position(grid)

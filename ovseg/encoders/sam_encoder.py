@@ -7,7 +7,7 @@ it is there: a guide reads it, and the encoder goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +18,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
 from ovseg.encoders.sam import LoadedSAM
+from ovseg.precision import dtype_of, exact_parts_kept, keep_precision
 
 # On the CPU and elsewhere.
 _BLOCK_MEGABYTES = (6.0, 256.0)
@@ -133,6 +134,13 @@ class SAMEncoder(nn.Module):
         encoder = self.sam.image_encoder
         self.frame = encoder.img_size
         self.patch = encoder.patch_embed.proj.kernel_size[0]
+        # Coordinates and logits want float32, as upstream runs these two small parts.
+        keep_precision(self.sam.prompt_encoder)
+        keep_precision(self.sam.mask_decoder)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SAMEncoder:
+        with exact_parts_kept(self):
+            return super()._apply(fn, recurse)
 
     def queries_at_once(self, dtype_bytes: int = 4) -> int:
         """How many rows of attention weights fit into ``block_megabytes``; at least one."""
@@ -149,7 +157,8 @@ class SAMEncoder(nn.Module):
         """
         resized = ResizeLongestSide(self.frame).apply_image(image)
         pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(self.sam.device)
-        return SAMFrame(self.sam.preprocess(pixels), resized.shape[:2], image.shape[:2])
+        pixels = self.sam.preprocess(pixels).to(dtype_of(self.sam.image_encoder))
+        return SAMFrame(pixels, resized.shape[:2], image.shape[:2])
 
     def trunk(self, frame: SAMFrame) -> Tensor:
         """Tokens that enter the last block, (1, g, g, C)."""

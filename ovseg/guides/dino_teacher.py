@@ -87,7 +87,7 @@ class DINOTeacher(nn.Module):
         """
         if self.scale != 1:
             image = F.interpolate(image, scale_factor=self.scale, mode='bilinear')
-        patches = self.dino(image, self.quantity)
+        patches = self.dino(image, self.quantity).float()
         if tuple(patches.shape[2:]) != grid:
             patches = _resize(patches / patches.norm(dim=1, keepdim=True), grid)
         foreground = None

@@ -85,7 +85,7 @@ class DINOiserGuide(BaseModule):
                 f"as '{self.reads}'"
             )
         projected, foreground = self.predict(read)
-        return Guidance(patch_correlation(projected, self.gamma), foreground.sigmoid())
+        return Guidance(patch_correlation(projected.float(), self.gamma), foreground.sigmoid())
 
     def predict(self, read: Tensor) -> tuple[Tensor, Tensor]:
         """The two layers' own outputs, for training.
@@ -98,6 +98,7 @@ class DINOiserGuide(BaseModule):
             (B, 1, h, w).
         """
         # The projection reads the features as they are, the decoder unit vectors.
+        read = read.to(self.obj_proj.weight.dtype)
         unit = read / read.norm(dim=1, keepdim=True)
         return self.obj_proj(read), self.bkg_decoder(unit)
 

@@ -94,7 +94,7 @@ class MixedCLIPEncoder(nn.Module):
         Args:
             image: (B, 3, H, W), normalised, from :meth:`pad`.
         """
-        return Look(self.companion(image * self.std + self.mean))
+        return Look(self.companion(image * self.std + self.mean).float())
 
     def forward(
         self,

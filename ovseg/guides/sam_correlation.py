@@ -109,12 +109,13 @@ def correlation_rows(
         correlation matrix, and the attention (heads, m, N) over the whole frame behind them.
     """
     places = inside.nonzero()[:, 0]
-    units = F.normalize(attention.values[:, places], dim=-1)
+    units = F.normalize(attention.values[:, places].float(), dim=-1)
     thresholds = settings.thresholds(units)
     for start in range(0, len(places), queries_at_once):
         queries = slice(start, min(start + queries_at_once, len(places)))
         weights = attention.weights(places[queries])
-        yield queries, settings.rows(weights[..., places], units, thresholds, queries), weights
+        rows = settings.rows(weights[..., places].float(), units, thresholds, queries)
+        yield queries, rows, weights
 
 
 def aggregate(

@@ -21,6 +21,7 @@ from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks
 from ovseg.registry import MODELS
 from ovseg.scores.coarse_map import STRIPS, at_half_size, coarse_map, half_size
+from ovseg.scores.decide import check_scores
 from ovseg.scores.row_map import RowMap, resized
 
 _FLOAT_BYTES = 4
@@ -138,6 +139,7 @@ class SAMPrompts:
             return _unrefined(labels, shares, with_scores)
         regions = self.regions(labels, shares)
         decoded = decode(sam, image, self.prompts(sam, regions, shares), self.prompt_batch)
+        check_scores(decoded.iou)
         good = decoded.iou > self.iou_threshold
         if not good.any():
             return _unrefined(labels, shares, with_scores)

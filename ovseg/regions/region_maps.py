@@ -14,6 +14,7 @@ from torch import nn
 
 from ovseg.encoders.sam import load_sam
 from ovseg.errors import UserError
+from ovseg.precision import keep_precision
 from ovseg.registry import MODELS
 from ovseg.weight_files import read_array
 
@@ -70,6 +71,8 @@ class SAMRegions(nn.Module):
         super().__init__()
         loaded = load_sam(**(sam or {'model': 'vit_h'}))
         self.sam, self.weights = loaded.model, loaded.weights
+        # The generator, which is segment-anything's own, takes no other precision.
+        keep_precision(self.sam)
         self.settings = dict(generator or {})
         try:
             self._generator = SamAutomaticMaskGenerator(self.sam, **self.settings)

@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from ovseg.budget import MemoryBudget
+from ovseg.errors import UserError
 from ovseg.scores.row_map import ALL, Channels, RowMap
 from ovseg.text.decision_rule import DecisionRule
 
@@ -139,12 +140,30 @@ def decide(
     for start, stop in scores.strips(budget):
         rows = scores.rows(start, stop)[None]
         verdict = rule.judge(rows, with_shares=measure)
+        assert verdict.best is not None  # of `judge`
+        check_scores(verdict.best)
         labels[start:stop] = verdict.labels[0]
         if own is not None and verdict.shares is not None:
             own[start:stop] = verdict.shares[0]
         if kept is not None:
             kept[:, start:stop] = rule.probabilities(rows)[0]
     return Decision(labels, ClassShares(scores, rule), own, kept, rule.wordless)
+
+
+def check_scores(best: Tensor) -> None:
+    """Stops at scores that are not numbers, which would be labels of class 0.
+
+    Args:
+        best: the largest scores, which are NaN where any was.
+
+    Raises:
+        UserError: one is NaN.
+    """
+    if bool(best.isnan().any()):
+        raise UserError(
+            'the scores are not numbers: weights of the model hold NaN or infinity, or are too '
+            'large for their precision; load an intact file'
+        )
 
 
 def _takes_the_largest(rule: DecisionRule) -> bool:
@@ -160,6 +179,7 @@ def _by_the_largest(
     own = torch.empty(scores.size, device=labels.device) if measure else None
     for start, stop in scores.strips_of_largest(budget):
         values, labels[start:stop] = scores.largest(start, stop)
+        check_scores(values)
         if own is not None:
             own[start:stop] = rule.share_of_total(values, scores.total(start, stop))
     return Decision(labels, ClassShares(scores, rule), own)

@@ -11,7 +11,7 @@ mmseg's ``predict``, and what tools ask about a model before it is built.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,23 +24,26 @@ from torch import Tensor
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import casts, exact_parts_kept
 from ovseg.regions.mask_segments import Segments, SegmentSettings
 from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
+from ovseg.segmentors.mmseg_doors import MMSegDoors
 from ovseg.segmentors.samples import batches_of, flipped_axes
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.text.decision_rule import DecisionRule
+from ovseg.torch_modes import evaluating, plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary
 
 # Below any real log-probability; keeps classes that no row stands for finite.
 _SMALLEST_PROBABILITY = 1e-12
 
 
-class Segmentor(BaseSegmentor):
+class Segmentor(MMSegDoors, BaseSegmentor):
     """Base of all segmentors; before an mmseg class, if any, in the list of bases.
 
     Attributes:
@@ -136,6 +139,27 @@ class Segmentor(BaseSegmentor):
             encoding: from :meth:`encode`.
         """
         return decision
+
+    # Weights --------------------------------------------------------------------------------
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Segmentor:
+        """What ``to``, ``half``, ``cuda`` and their like do; constants keep their precision."""
+        text = getattr(self, 'text', None)
+        space = text.space if text is not None and casts(self, fn) else None
+        with exact_parts_kept(self):
+            super()._apply(fn, recurse)
+        if text is not None and space is not None:
+            text.stay_in(space)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # torch comes here after a property that raised: its own words are the better ones.
+            if isinstance(getattr(type(self), name, None), property):
+                return object.__getattribute__(self, name)
+            raise
 
     # Words ----------------------------------------------------------------------------------
 
@@ -268,7 +292,6 @@ class Segmentor(BaseSegmentor):
 
     # mmseg ----------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def predict(
         self,
         inputs: Tensor,
@@ -282,7 +305,17 @@ class Segmentor(BaseSegmentor):
             data_samples: with ``ori_shape``, and ``img_padding_size`` and ``flip`` where they
                 apply; None means that the input size is the original size.
             keep_scores: whether log-probabilities are filled in; None as ``test_cfg`` says.
+
+        Raises:
+            UserError: features or scores that are not numbers, or weights that were never given.
         """
+        self.check_weights_were_given()
+        with plain_torch(), evaluating(self):
+            return self._predict(inputs, data_samples, keep_scores)
+
+    def _predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None, keep_scores: bool | None
+    ) -> list[SegDataSample]:
         keep = self.inference_settings.save_logits if keep_scores is None else keep_scores
         samples = data_samples or [
             SegDataSample(metainfo={'ori_shape': tuple(inputs.shape[-2:])}) for _ in inputs
@@ -291,6 +324,7 @@ class Segmentor(BaseSegmentor):
         for images in batches_of(inputs, samples, self.reads):
             with stage('encode'):
                 encodings += self.encode(images)
+        check_encodings(encodings, type(self).__name__)
         for encoding, sample in zip(encodings, samples, strict=True):
             axes = flipped_axes(sample)
             decision = self.segment(encoding, sample.ori_shape[:2], keep_scores=keep)
@@ -318,3 +352,20 @@ class Segmentor(BaseSegmentor):
     @abstractmethod
     def protocol(self) -> dict[str, Any]:
         """The facts that give a number its meaning, as plain data."""
+
+
+def check_encodings(encodings: Sequence[Any], name: str) -> None:
+    """Stops at features that are not numbers: all labels would be class 0.
+
+    Args:
+        encodings: of images.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: NaN or infinity in an encoding.
+    """
+    if not all(getattr(encoding, 'is_finite', True) for encoding in encodings):
+        raise UserError(
+            f'The model {name} gave features that are not numbers: its weights hold NaN or '
+            'infinity, or are too large for their precision; load an intact file.'
+        )

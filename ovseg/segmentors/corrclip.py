@@ -243,7 +243,7 @@ class CorrCLIP(TrainingFreeSegmentor):
             sides = zip(pixels.shape[-2:], stride, strict=True)
             whole = [max(1, round(side / patch)) * patch for side, patch in sides]
             pixels = F.interpolate(pixels, size=whole, mode='bilinear', align_corners=False)
-        return SampledFeatures(self.encoder.companion(pixels)[0], size)
+        return SampledFeatures(self.encoder.companion(pixels)[0].float(), size)
 
     # Labels ----------------------------------------------------------------------------------
 

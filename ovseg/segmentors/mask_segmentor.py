@@ -15,6 +15,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.encoders import VisionLanguageModel, build_vision_language
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import dtype_of
 from ovseg.regions.mask_classifier import MaskClassifier, MaskFeatures, MaskView
 from ovseg.regions.mask_maps import WeighedMasks, mask_maps, masks_at, select_queries
 from ovseg.regions.mask_proposals import ImageProposals, ProposalStage, pad_to_divisor
@@ -26,9 +27,11 @@ from ovseg.regions.region_scores import (
     proposal_probabilities,
 )
 from ovseg.registry import MODELS, build_part
+from ovseg.scores.decide import check_scores
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
@@ -84,6 +87,8 @@ class MaskSegmentor(Segmentor):
         init_cfg: as in mmseg.
         words_wait: words are encoded when they are first asked for: a checkpoint brings the weights
             of the text tower.
+        pretrained: None, which mmseg's interfaces set.
+        train_cfg: unused, likewise.
 
     Raises:
         UserError: settings that do not fit each other, with the config key.
@@ -106,7 +111,10 @@ class MaskSegmentor(Segmentor):
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
         words_wait: bool = False,
+        pretrained: None = None,
+        train_cfg: Any = None,
     ) -> None:
+        refuse_pretrained(pretrained)
         preprocessor = None if data_preprocessor is None else build_part(data_preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         loaded = build_vision_language(clip) if isinstance(clip, Mapping) else clip
@@ -194,7 +202,7 @@ class MaskSegmentor(Segmentor):
     def encode(self, images: Images, window_batch: int | None = None) -> list[ProposalEncoding]:
         """Proposes masks and has each looked at by the mask classifier."""
         found, levels = self._propose(images)
-        space = self.text.encoder.fingerprint
+        space = self.text.space
         pixels = self.pixels(images.inputs)
         encodings = []
         for number, proposals in enumerate(found):
@@ -217,12 +225,14 @@ class MaskSegmentor(Segmentor):
         padded = pad_to_divisor(images.inputs)
         padded_size = (padded.shape[2], padded.shape[3])
         with stage('backbone'):
-            levels = self.backbone(padded)
+            levels = self.backbone(padded.to(dtype_of(self.backbone)))
         with stage('proposals'):
             found = self.proposals(levels, padded_size)
         proposals = [
             ImageProposals(mask_maps(logits, padded_size, images.size), embeddings)
-            for logits, embeddings in zip(found.mask_logits, found.embeddings, strict=True)
+            for logits, embeddings in zip(
+                found.mask_logits.float(), found.embeddings.float(), strict=True
+            )
         ]
         return proposals, levels
 
@@ -270,7 +280,9 @@ class MaskSegmentor(Segmentor):
         is_seen = None
         if classifier.seen is not None:
             is_seen = torch.tensor(classifier.seen, device=rows.device)[classifier.class_index]
-        return fuse(of_proposals, of_regions, features.valid, self.ensemble, is_seen)
+        found = fuse(of_proposals, of_regions, features.valid, self.ensemble, is_seen)
+        check_scores(found.scores)
+        return found
 
     @override
     def scores(

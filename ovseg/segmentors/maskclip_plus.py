@@ -17,12 +17,14 @@ from ovseg.budget import MemoryBudget
 from ovseg.encoders.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import dtype_of
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap, WindowMaps, resized
 from ovseg.segmentors.base import Segmentor
-from ovseg.segmentors.trained_encoder import TrainedEncoder
+from ovseg.segmentors.mmseg_doors import refuse_pretrained
+from ovseg.segmentors.trained_encoder import LEAST_SIDE, TrainedEncoder
 from ovseg.segmentors.trained_words import (
     has_words,
     trained_classifier,
@@ -64,6 +66,8 @@ class MaskCLIPPlusSegmentor(Segmentor):
         test_cfg: fields of :class:`InferenceSettings`.
         data_preprocessor: as in mmseg; labels must be padded with 255.
         init_cfg: as in mmseg.
+        pretrained: None, which mmseg's interfaces set.
+        train_cfg: unused, likewise.
 
     Attributes:
         iterations: int64 scalar, training iterations so far: saved, so a resumed training goes on
@@ -89,7 +93,10 @@ class MaskCLIPPlusSegmentor(Segmentor):
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
+        pretrained: None = None,
+        train_cfg: Any = None,
     ) -> None:
+        refuse_pretrained(pretrained)
         preprocessor = None if data_preprocessor is None else build_part(data_preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.pseudo_labels = PseudoLabelSettings.from_config(pseudo_labels)
@@ -191,6 +198,11 @@ class MaskCLIPPlusSegmentor(Segmentor):
 
     # Images ----------------------------------------------------------------------------------
 
+    @property
+    def _least_side(self) -> int:
+        # Networks of mmseg round up, and their published numbers include it; ours round down.
+        return LEAST_SIDE if type(self.backbone).__module__.startswith('ovseg.') else 1
+
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """The backbone's maps, after the neck if there is one."""
         maps = self.backbone(inputs)
@@ -198,12 +210,12 @@ class MaskCLIPPlusSegmentor(Segmentor):
 
     def _features(self, inputs: Tensor) -> Tensor:
         """Of the student, in the text space, (B, D, h, w)."""
-        return self.decode_head.features(self.extract_feat(inputs))
+        return self.decode_head.features(self.extract_feat(inputs.to(dtype_of(self.backbone))))
 
     @override
     def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         """Runs the student."""
-        encoder = TrainedEncoder(self._features, self.decode_head.channels)
+        encoder = TrainedEncoder(self._features, self.decode_head.channels, self._least_side)
         settings = self.inference_settings.with_window_batch(window_batch)
         return encode_images(encoder, images.inputs, settings)
 

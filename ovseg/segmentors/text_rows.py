@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,21 @@ class TextRows:
         self.settings = dict(settings or {})
         self.ready: str | None = self.settings.pop('embeddings', None)
         self.encoder = model.text_encoder(self.settings.pop('cache_dir', 'default'))
+        self._casted: tuple[str, str] | None = None
+
+    @property
+    def space(self) -> str:
+        """Identity of the text space; the same for the same weights in another precision."""
+        present = self.encoder.fingerprint
+        return self._casted[1] if self._casted and self._casted[0] == present else present
+
+    def stay_in(self, space: str) -> None:
+        """Has rows and features of the weights as they are now count as of a space.
+
+        Args:
+            space: what :attr:`space` was before the weights took another precision.
+        """
+        self._casted = (self.encoder.fingerprint, space)
 
     def classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
         """The classifier of a vocabulary.
@@ -45,7 +61,8 @@ class TextRows:
             return classifier_from_rows(
                 vocabulary, read_text_embeddings(rows), self.encoder.logit_scale, str(rows)
             )
-        return build_classifier(vocabulary, self.encoder, **self.settings)
+        classifier = build_classifier(vocabulary, self.encoder, **self.settings)
+        return replace(classifier, fingerprint=self.space) if self._casted else classifier
 
     def protocol(self, source: str, rejection: Rejection | None) -> dict[str, Any]:
         """What the words contribute to a number's protocol.

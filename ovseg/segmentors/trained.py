@@ -14,12 +14,14 @@ from typing_extensions import override
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
+from ovseg.precision import dtype_of
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap, resized
 from ovseg.segmentors.base import Segmentor
-from ovseg.segmentors.trained_encoder import TrainedEncoder
+from ovseg.segmentors.mmseg_doors import refuse_pretrained
+from ovseg.segmentors.trained_encoder import LEAST_SIDE, TrainedEncoder
 from ovseg.segmentors.trained_words import trained_classifier
 from ovseg.segmentors.words import Words
 from ovseg.text import Classifier
@@ -27,9 +29,6 @@ from ovseg.training.heads.decode_loss import decode_loss
 from ovseg.vocabulary import Rejection, Vocabulary, VocabularySource, build_vocabulary
 
 Heads = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
-# A cell of the coarsest level: the poolings reduce what is smaller to nothing.
-_LEAST_SIDE = 32
 
 
 @MODELS.register_module()
@@ -51,6 +50,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
         test_cfg: fields of :class:`InferenceSettings`.
         data_preprocessor: as in mmseg.
         init_cfg: as in mmseg.
+        pretrained: None, which mmseg's interfaces set.
 
     Raises:
         UserError: settings that do not fit each other, with the config key.
@@ -71,7 +71,9 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
+        pretrained: None = None,
     ) -> None:
+        refuse_pretrained(pretrained)
         if vocabulary is None:
             raise UserError(
                 'a trained segmentor has fixed classes; set model.vocabulary to their names in '
@@ -109,7 +111,8 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
     @override
     def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
         """A classifier whose rows pick the scores of trained classes, in any order."""
-        identity = torch.eye(len(self.trained_vocabulary), device=self.device)
+        count = len(self.trained_vocabulary)
+        identity = torch.eye(count, device=self.device, dtype=torch.float32)
         return trained_classifier(
             vocabulary, list(self.trained_vocabulary), identity, None, self._refuse_words
         )
@@ -157,12 +160,12 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
     @override
     def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         """Runs the network; the features are the scores of the trained classes."""
-        encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary), _LEAST_SIDE)
+        encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary), LEAST_SIDE)
         settings = self.inference_settings.with_window_batch(window_batch)
         return encode_images(encoder, images.inputs, settings)
 
     def _decoded(self, inputs: Tensor) -> Tensor:
-        return self.decode_head.forward(self.extract_feat(inputs))
+        return self.decode_head.forward(self.extract_feat(inputs.to(dtype_of(self.backbone))))
 
     @override
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:

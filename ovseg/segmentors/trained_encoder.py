@@ -10,6 +10,9 @@ from torch.nn import functional as F
 from ovseg.encoders import DenseFeatures
 from ovseg.encoders.dense import NO_MARGINS, Margins
 
+# A cell of the coarsest level: the poolings of some backbones reduce what is smaller to nothing.
+LEAST_SIDE = 32
+
 
 class TrainedEncoder:
     """Gives what ``encode_images`` asks of an encoder; its map is stretched over the image.

@@ -69,7 +69,7 @@ def trained_classifier(
     if not new:
         weight = rows[[known[item.prompts] for item in words]]
         index = torch.tensor(labels, device=rows.device)
-        share = torch.ones(len(weight), device=rows.device)
+        share = torch.ones(len(weight), device=rows.device, dtype=torch.float32)
     elif encode is None:
         names = [item.name for item in trained]
         raise UserError(
@@ -85,7 +85,7 @@ def trained_classifier(
         index = F.pad(index, (1, 0), value=0)
         share = F.pad(share, (1, 0), value=1.0)
     return Classifier(
-        weight=weight.detach(),
+        weight=weight.detach().float(),
         class_index=index,
         num_classes=len(vocabulary),
         logit_scale=1.0,  # training had no temperature

@@ -24,6 +24,7 @@ from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.pixel_refiner import PixelRefiner, RefinedPixels
 from ovseg.scores.row_map import RowMap, resized
 from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
@@ -55,6 +56,8 @@ class TrainingFreeSegmentor(Segmentor):
         test_cfg: fields of :class:`InferenceSettings`.
         data_preprocessor: as in mmseg; None normalises with the statistics of the weights.
         init_cfg: unused, for mmseg's builders.
+        pretrained: None, likewise.
+        train_cfg: unused, likewise.
 
     Raises:
         UserError: settings that do not fit each other, with the config key.
@@ -75,7 +78,10 @@ class TrainingFreeSegmentor(Segmentor):
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
         pixel_refiner: Mapping[str, Any] | None = None,
+        pretrained: None = None,
+        train_cfg: Any = None,
     ) -> None:
+        refuse_pretrained(pretrained)
         clip = dict(clip)
         maskclip_files = clip.pop('maskclip_files', ())
         loaded = build_vision_language(clip)
@@ -174,7 +180,7 @@ class TrainingFreeSegmentor(Segmentor):
 
     def in_text_space(self, encodings: list[ImageEncoding]) -> list[ImageEncoding]:
         """The same, saying in whose text space their features are."""
-        space = self.text.encoder.fingerprint
+        space = self.text.space
         return [replace(encoding, text_space=space) for encoding in encodings]
 
     def _guide(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:

@@ -188,7 +188,8 @@ class Trident(TrainingFreeSegmentor):
             windows: (n, 3, H, W), normalised as CLIP wants them.
             at_once: how many of them go through it together.
         """
-        return torch.cat([self.companion(self.pixels(part)) for part in windows.split(at_once)])
+        parts = [self.companion(self.pixels(part)) for part in windows.split(at_once)]
+        return torch.cat(parts).float()
 
     def mixed_windows(self, windows: Tensor, companions: Tensor, at_once: int) -> Tensor:
         """CLIP's values mixed by DINO's similarities and projected, (n, C, h', w').

@@ -10,7 +10,12 @@ import torch
 from ovseg.errors import UserError
 from ovseg.locks import Lock
 from ovseg.text import Classifier
+from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
+
+
+class NoWords(UserError, AttributeError):
+    """A model without words has no classifier; ``hasattr`` and ``inspect`` hear it, too."""
 
 
 class MakesClassifiers(Protocol):
@@ -68,7 +73,8 @@ class Words:
             vocabulary = vocabulary.with_rejection(rejection)
         classifier = None
         if vocabulary is not None and (rows is not None or not self.wait):
-            classifier = self._model.build_classifier(vocabulary, rows)
+            with plain_torch():
+                classifier = self._model.build_classifier(vocabulary, rows)
         with self._lock:
             self.vocabulary, self._rows = vocabulary, rows
             self._classifier = classifier if self._keeps else None
@@ -79,21 +85,21 @@ class Words:
         """The classifier of the present vocabulary, on the model's device.
 
         Raises:
-            UserError: no vocabulary was set.
+            NoWords: no vocabulary was set.
         """
         with self._lock:
             return self._present_classifier()
 
     def _present_classifier(self) -> Classifier:
         if self.vocabulary is None:
-            raise UserError(
+            raise NoWords(
                 'the model has no vocabulary; set model.vocabulary in the config or call '
                 'set_vocabulary("cat; sofa")'
             )
         if not self._keeps:
             return self._model.build_classifier(self.vocabulary, self._rows).to(self._model.device)
         # What is kept from a prediction must also serve a loss, which inference tensors cannot.
-        with torch.inference_mode(False):
+        with plain_torch():
             classifier = self._classifier
             if classifier is None:
                 classifier = self._model.build_classifier(self.vocabulary, self._rows)

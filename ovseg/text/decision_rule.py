@@ -105,10 +105,12 @@ class Verdict:
         labels: (B, ...) int64.
         shares: (B, ...) float32, the probability of each pixel's own label, 0 for a background
             that has no words; None if not asked for.
+        best: (B, ...), the largest score that competed; NaN where any was. None if not known.
     """
 
     labels: Tensor
     shares: Tensor | None = None
+    best: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +201,11 @@ class DecisionRule:
         evidence = Evidence(scores, self._candidates(scores), self.groups, scale)
         labels = self._without_rejected(evidence)
         if not with_shares:
-            return Verdict(labels)
+            return Verdict(labels, None, evidence.best)
         if self.sum_to_one and not self.groups.rows_are_classes:
-            return Verdict(labels, self.probabilities(rows).gather(1, labels[:, None])[:, 0])
-        return Verdict(labels, self._shares(evidence, labels))
+            shares = self.probabilities(rows).gather(1, labels[:, None])[:, 0]
+            return Verdict(labels, shares, evidence.best)
+        return Verdict(labels, self._shares(evidence, labels), evidence.best)
 
     @staticmethod
     def share_of_total(score: Tensor, total: Tensor) -> Tensor:

@@ -1,0 +1,152 @@
+"""An image after a model's encoder: kept, copied, sent elsewhere and asked again."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from hashlib import blake2b
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ovseg.errors import UserError
+from ovseg.segmentors.base import Segmentor
+from ovseg.text.fingerprint import version_of
+
+# Settings of a model on which no feature depends: words, where weights come from, memory.
+_NOT_FEATURES = {
+    *('vocabulary', 'text', 'templates', 'teacher', 'train_cfg', 'init_cfg'),
+    *('pretrained', 'weights', 'adapted', 'cache_dir', 'maskclip_files'),
+    *('window_batch', 'strip_megabytes', 'save_logits', 'block_megabytes', 'batch_megabytes'),
+}
+_KNOWN: WeakKeyDictionary[Segmentor, tuple[Any, str]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """An image after the model's encoder: ask it about as many words as you like.
+
+    A pickle of it holds the features and not the model. Read again, it serves every model of the
+    same settings and weights, in another process and on another device, too.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        encoding: the model's features; plain tensors without gradients.
+        source: what the image is called.
+        model: the segmentor that made the features; None after a pickle was read.
+        identity: of the model, after a pickle was read; see :func:`identity_of`.
+    """
+
+    image: np.ndarray
+    encoding: Any
+    source: str
+    model: Segmentor | None
+    identity: str = ''
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f'EncodedImage({self.source or "image"}, {height} x {width})'
+
+    def of_model(self, model: Segmentor, name: str) -> EncodedImage:
+        """The same, its features on the device of a model that is to read them.
+
+        Args:
+            model: the model.
+            name: what it is called.
+
+        Raises:
+            UserError: another model made the features.
+        """
+        if self.model is model:
+            return self
+        if self._made_by() != identity_of(model):
+            raise UserError(
+                f'{self} was encoded by another model than {name}: encode it with this one.'
+            )
+        encoding = map_tensors(self.encoding, lambda value: value.to(model.device))
+        return replace(self, encoding=encoding, model=model)
+
+    def _made_by(self) -> str:
+        return self.identity if self.model is None else identity_of(self.model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Cloned: a slice of a batch would bring the whole batch along.
+        encoding = map_tensors(self.encoding, lambda value: value.detach().cpu().clone())
+        return {**vars(self), 'encoding': encoding, 'model': None, 'identity': self._made_by()}
+
+    def __copy__(self) -> EncodedImage:
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EncodedImage:
+        image, encoding = copy.deepcopy((self.image, self.encoding), memo)
+        return replace(self, image=image, encoding=encoding)
+
+
+def identity_of(model: Segmentor) -> str:
+    """What two models share whose features are the same: settings and weights, as one hash.
+
+    Words and what is left to memory and devices do not count.
+
+    Args:
+        model: built from a config by :func:`~ovseg.apis.building.build_model`.
+    """
+    weights = [*model.named_parameters(), *model.named_buffers()]
+    weights = [(name, value) for name, value in weights if not name.startswith('teacher.')]
+    stamp = tuple((value.data_ptr(), version_of(value), value.dtype) for _, value in weights)
+    known = _KNOWN.get(model)
+    if known is not None and known[0] == stamp:
+        return known[1]
+    digest = blake2b(digest_size=16)
+    digest.update(f'{type(model).__qualname__}:{getattr(model, "built_from", "")}'.encode())
+    for name, value in sorted(weights, key=lambda item: item[0]):
+        digest.update(f'{name}:{tuple(value.shape)}:{value.dtype}'.encode())
+        plain = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(plain.view(torch.uint8).numpy().data)
+    _KNOWN[model] = stamp, digest.hexdigest()
+    return digest.hexdigest()
+
+
+def settings_of_features(settings: Any) -> str:
+    """The settings of a model on which its features depend, as text.
+
+    Args:
+        settings: of the model, as the config has them.
+    """
+    return json.dumps(_of_features(settings), sort_keys=True, default=repr)
+
+
+def _of_features(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        kept = {key: part for key, part in value.items() if key not in _NOT_FEATURES}
+        return {str(key): _of_features(part) for key, part in kept.items()}
+    if isinstance(value, (list, tuple)):
+        return [_of_features(part) for part in value]
+    return value
+
+
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """A copy of nested dataclasses, lists, tuples and dicts with a function of each tensor.
+
+    Args:
+        value: of which everything else stays what it is.
+        function: of a tensor.
+
+    Example:
+        >>> map_tensors({'a': [torch.ones(2), 'b']}, lambda tensor: 3 * tensor)
+        {'a': [tensor([3., 3.]), 'b']}
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {each.name: getattr(value, each.name) for each in fields(value) if each.init}
+        return replace(value, **{key: map_tensors(one, function) for key, one in parts.items()})
+    if isinstance(value, dict):
+        return {key: map_tensors(one, function) for key, one in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map_tensors(one, function) for one in value)
+    return value
