@@ -14,6 +14,7 @@ FLOORS = [
         'errors',
         'compat',
         'files',
+        'input_files',
         'settings',
         'sizes',
         'budget',

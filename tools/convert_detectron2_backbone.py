@@ -21,8 +21,8 @@ import torch
 from ovseg.encoders.ovseg_format import backbone_from_ovseg
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
+from ovseg.input_files import regular_file
 from ovseg.weight_files.pickles import check_operations
-from ovseg.weight_files.places import regular_file
 
 # The classifier of the pretraining.
 _CLASSIFIER = ('fc.', 'stem.fc.', 'linear.')
@@ -52,7 +52,7 @@ def read_backbone(path: Path) -> dict[str, torch.Tensor]:
         FileNotFoundError: there is no such file.
         UserError: something else than arrays, or names of another backbone.
     """
-    with regular_file(path).open('rb') as file:
+    with regular_file(path, 'weight file').open('rb') as file:
         try:
             check_operations(file)
             file.seek(0)

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder, written_whole
+from ovseg.input_files import read_json
 from ovseg.scenes.captions import describe
 from ovseg.scenes.datasets import CLASSES, PHRASE_CLASSES, class_labels, phrase_labels
 from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
@@ -81,7 +82,7 @@ def claim(out: Path, size: Sequence[int], seed: int) -> None:
     wanted = {'size': list(size), 'seed': seed}
     path = out / SETTINGS
     if path.is_file():
-        found = json.loads(path.read_text(encoding='utf-8'))
+        found = read_json(path, 'file of settings')
         if found != wanted:
             raise UserError(
                 f'{out} holds scenes with {found}, not {wanted}; choose another folder or delete it'

@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 
 import ovseg.registry as registries
+from ovseg.datasets.coco_files import annotations_explained
 from ovseg.errors import UserError, nearest
 
 # A full, broken or read-only disk, a quota, a limit of size, a name too long, no permission.
@@ -46,7 +47,8 @@ def explained(config: Config) -> Iterator[None]:
         config: what is being run.
     """
     try:
-        yield
+        with annotations_explained(config):
+            yield
     except (UserError, FileNotFoundError) as error:
         text = _from_worker(str(error)) or _missing_annotations(error, config)
         if text is None:

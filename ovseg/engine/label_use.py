@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import mmengine.fileio as fileio
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ovseg.datasets.loading import decode_labels
+from ovseg.datasets.loading import read_labels
 from ovseg.engine.guarded_samples import check_files, data_sets_in, passes_over
 from ovseg.errors import UserError
 from ovseg.registry import HOOKS
@@ -132,7 +131,7 @@ def _count(use: LabelUse, part: Any, index: int) -> None:
         labels = step({**sample, 'seg_fields': []})['gt_seg_map']
         if len(use.values) < 256 and use.maps <= _RAW_MAPS:
             path = sample['seg_map_path']
-            raw = decode_labels(fileio.get(path, backend_args=step.backend_args), path)
+            raw = read_labels(path, step.backend_args)
             use.values |= set(np.unique(raw).tolist())
     except (UserError, OSError):
         if not passes_over(part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -78,6 +78,11 @@ def _problem(path: Path) -> str | None:
         absent = [part for part in _OF_A_TRAINING if part not in content]
         if absent:
             return f"has no '{absent[0]}' of a training"
+        meta, hub = (content[part] for part in _OF_A_TRAINING)
+        if not isinstance(meta, Mapping) or type(meta.get('iter')) is not int:
+            return 'does not say in which iteration it was written'
+        if not isinstance(hub, Mapping):
+            return 'has no records of a training'
     except (UserError, FileNotFoundError) as error:
         # Without its advice, which is for somebody who has this file only.
         return str(error).removeprefix(str(path)).strip().partition('; ')[0]

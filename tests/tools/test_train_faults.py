@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,7 @@ from tiny_world import write_config, write_data
 from tool_runs import check_equal, free_port, run_script, run_tool, same
 
 from ovseg.engine import finite, read_checkpoint
+from ovseg.engine.work_folder import held_folder
 
 
 @pytest.fixture(scope='module')
@@ -38,6 +41,24 @@ def validating(tmp_path, data):
 
 def last_line(capsys):
     return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@contextmanager
+def held_elsewhere(folder):
+    """Another thread trains in the folder."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with held_folder(folder):
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(60)
+    yield
+    done.set()
+    thread.join()
 
 
 def names(folder):
@@ -269,9 +290,7 @@ def test_several_processes_go_on_with_their_own_random_states(config, tmp_path):
 
 
 def test_the_second_training_in_a_folder_is_refused(config, tmp_path, capsys):
-    from ovseg.engine.work_folder import held_folder
-
-    with held_folder(tmp_path / 'work'):
+    with held_elsewhere(tmp_path / 'work'):
         assert run_tool('train', config) == 2
     assert f'process {os.getpid()} on ' in last_line(capsys)
     assert run_tool('train', config) == 0

@@ -21,9 +21,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from ovseg.datasets.base import LabelMapDataset
-from ovseg.datasets.loading import decode_labels
+from ovseg.datasets.loading import read_labels
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import written_whole
+from ovseg.images.opening import opened
+from ovseg.input_files import regular_file
 
 Labels = npt.NDArray[np.integer]
 _SHOWN_FAILURES = 20
@@ -174,9 +176,11 @@ def _check(item: Item, recipe: Recipe) -> frozenset[int]:
         UserError: unreadable, of another size than the image, or with values of no class.
     """
     for path in (item.image, item.labels):
-        if not path.is_file():
-            raise FileNotFoundError(f'no file {path}')
-    labels = decode_labels(item.labels.read_bytes(), item.labels)
+        try:
+            regular_file(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(f'no file {path}') from None
+    labels = read_labels(item.labels)
     size = _image_size(item.image, whole=recipe.makes_images)
     if labels.shape != size:
         raise UserError(f'{item.labels} has the size {labels.shape}, {item.image} has {size}')
@@ -193,13 +197,8 @@ def _check(item: Item, recipe: Recipe) -> frozenset[int]:
 
 def _image_size(path: Path, whole: bool) -> tuple[int, int]:
     """(height, width) of an image; ``whole`` decodes all of it to see that it is complete."""
-    try:
-        with Image.open(path) as image:
-            if whole:
-                image.load()
-            return image.height, image.width
-    except (OSError, SyntaxError) as error:
-        raise UserError(f'cannot read the image {path} ({error}), copy it again') from error
+    with opened(path, decode=whole) as image:
+        return image.height, image.width
 
 
 def label_values(dataset: type[LabelMapDataset]) -> int:

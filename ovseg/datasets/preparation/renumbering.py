@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ovseg.datasets.loading import decode_labels
+from ovseg.datasets.loading import read_labels
 from ovseg.datasets.preparation.recipe import Item, Labels
 from ovseg.datasets.preparation.sources import require_file
 from ovseg.errors import UserError
@@ -27,7 +27,7 @@ def renumber(item: Item, table: Mapping[int, int], content: str) -> npt.NDArray[
         UserError: a value that is not in the table, which means a wrong source file.
     """
     source = require_file(item.source, content)
-    return apply_table(decode_labels(source.read_bytes(), source), table, source)
+    return apply_table(read_labels(source), table, source)
 
 
 def apply_table(raw: Labels, table: Mapping[int, int], source: Path) -> npt.NDArray[np.uint8]:
