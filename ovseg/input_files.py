@@ -135,8 +135,7 @@ def cause_of(error: BaseException) -> str:
         error: of the system or of a decoder.
     """
     text = getattr(error, 'strerror', None) or str(error)
-    lines = str(text).strip().splitlines()
-    return lines[0].rstrip('.')[:_LONGEST_CAUSE] if lines else type(error).__name__
+    return ' '.join(str(text).split())[:_LONGEST_CAUSE].rstrip('. ') or type(error).__name__
 
 
 def _refuse(constant: str) -> NoReturn:
