@@ -15,6 +15,7 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.tables import text_table
+from ovseg.engine.file_check import check_image
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import check_folder
 from ovseg.images.reading import find_images
@@ -93,6 +94,8 @@ def segment_images(args: argparse.Namespace, kinds: Sequence[str]) -> int:
     """
     check_folder(args.out_dir)
     images = find_images(args.image)
+    if len(images) == 1:
+        check_image(str(images[0]))  # of many, those that cannot be read are counted
     vocabulary = None if args.words is None else build_vocabulary(args.words)
     segmenter = OpenVocabSegmenter(
         args.model,

@@ -51,6 +51,19 @@ def first_non_finite(content: Any, name: str = '') -> str | None:
     return None
 
 
+# Of a checkpoint: what a training goes on from.
+_OF_A_STATE = ('state_dict', 'ema_state_dict', 'optimizer')
+
+
+def non_finite_state(checkpoint: Mapping[str, Any]) -> str | None:
+    """The name of the first bad tensor in weights, averaged weights and the optimizer's state.
+
+    Args:
+        checkpoint: content of one.
+    """
+    return first_non_finite({part: checkpoint.get(part) for part in _OF_A_STATE})
+
+
 @HOOKS.register_module()
 class FiniteStateHook(Hook):
     """Leaves out steps whose loss or gradients are NaN or infinite, and ends a training of them.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ovseg.engine.finite import first_non_finite
+from ovseg.engine.finite import non_finite_state
 from ovseg.errors import UserError
 from ovseg.weight_files import read_checkpoint
 
@@ -88,7 +88,7 @@ def _problem(path: Path) -> str | None:
         return str(error).removeprefix(str(path)).strip().partition('; ')[0]
     except OSError as error:
         return f'cannot be read ({error.strerror or error})'
-    found = first_non_finite({part: content.get(part) for part in ('state_dict', 'optimizer')})
+    found = non_finite_state(content)
     return f"holds NaN or infinite values in '{found}'" if found else None
 
 

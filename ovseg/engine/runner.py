@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from ovseg.engine.checkpoint import load_state_strict, unwrap
 from ovseg.engine.distributed import any_process, init_cpu_group
+from ovseg.engine.finite import non_finite_state
 from ovseg.engine.guarded_samples import guard_samples
 from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
 from ovseg.engine.stopping import StopSignals, keep_workers
@@ -231,9 +232,14 @@ class OVRunner(Runner):
             UserError: the file is unsafe, damaged or does not fit.
         """
         content = read_checkpoint(filename, map_location)
-        if 'meta' in content:
+        if isinstance(content.get('meta'), dict):
             # mmengine would run this text as a Python config when it resumes.
             content['meta'].pop('config', None)
+        found = non_finite_state(content)
+        if found is not None:
+            raise UserError(
+                f"{filename} holds NaN or infinite values in '{found}'; take an earlier checkpoint"
+            )
         # Before loading: a hook may exchange the weights for averaged ones.
         self.call_hook('after_load_checkpoint', checkpoint=content)
         load_state_strict(self.segmentor, state_of(content, filename), filename)
