@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ _COMPARED = 1000
 _LONGEST_CAUSE = 160
 
 
-def regular_file(path: str | Path, content: str = 'file') -> Path:
+def regular_file(path: str | os.PathLike[str], content: str = 'file') -> Path:
     """The path, if a regular file lies there; nothing is opened, so nothing waits.
 
     Args:
@@ -60,7 +61,7 @@ def similar_file(path: Path) -> str:
         return ''
 
 
-def read_bytes(path: str | Path, content: str = 'file') -> bytes:
+def read_bytes(path: str | os.PathLike[str], content: str = 'file') -> bytes:
     """All of a regular file.
 
     Args:
@@ -81,7 +82,7 @@ def read_bytes(path: str | Path, content: str = 'file') -> bytes:
     return data
 
 
-def read_text(path: str | Path, content: str = 'file') -> str:
+def read_text(path: str | os.PathLike[str], content: str = 'file') -> str:
     """The text of a file in UTF-8, without the mark that some editors put at its start.
 
     Args:
@@ -107,7 +108,7 @@ def read_text(path: str | Path, content: str = 'file') -> str:
         ) from error
 
 
-def read_json(path: str | Path, content: str = 'file') -> Any:
+def read_json(path: str | os.PathLike[str], content: str = 'file') -> Any:
     """What a JSON file holds.
 
     Args:

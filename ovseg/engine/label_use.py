@@ -88,7 +88,7 @@ def look_at_labels(dataset: Any, max_maps: int, seconds: float = 10.0) -> LabelU
     Raises:
         UserError: a map cannot be read, and the data set does not pass over such ones.
     """
-    samples = [
+    samples: list[tuple[Any, int]] = [
         (part, i) for part in data_sets_in(dataset) if _reads(part) for i in range(len(part))
     ]
     if not samples:
@@ -115,7 +115,10 @@ def _in_turn(first: Sequence[int], count: int) -> Iterator[int]:
 
 def _reads(part: Any) -> bool:
     """Whether a data set loads label maps and uses the labels."""
-    steps = {type(step).__name__: step for step in getattr(part.pipeline, 'transforms', [])}
+    steps = {
+        type(step).__name__: step
+        for step in getattr(getattr(part, 'pipeline', None), 'transforms', [])
+    }
     held_back = getattr(steps.get('SuppressLabels'), 'classes', None)
     if not steps.keys() & set(_LOADERS) or held_back == 'all' or not len(part):
         return False

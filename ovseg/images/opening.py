@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,7 +27,7 @@ class UnknownFormat(UserError):
 
 @contextmanager
 def opened(
-    path: str | Path,
+    path: str | os.PathLike[str],
     content: str = 'image',
     data: IO[bytes] | None = None,
     decode: bool = True,
