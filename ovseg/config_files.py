@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 
 import ovseg
 from ovseg.errors import UserError, nearest
+from ovseg.input_files import cause_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 ON = 'OVSEG_ON'
+# What reading a file raises that is cut off, nested without end, or no text.
+_OF_A_FILE = (OSError, ValueError, RecursionError, MemoryError)
 # Two published trainings have one table now, which says the decoder of each data set.
 _RENAMED = re.compile(r'_deeplabv(2|3plus)-r101(?=_zero-shot)')
 
@@ -64,8 +67,15 @@ def read_config(name: str | os.PathLike[str], on: str | None = None) -> Config:
         raise UserError(f'config {place.path} is not valid Python: {error}') from error
     except FileNotFoundError as error:
         raise (_moved_base(place, error) or _not_on(place, wanted) or error) from error
-    except (KeyError, AttributeError, TypeError) as error:
-        raise (_not_on(place, wanted) or error) from error
+    except UserError:
+        raise
+    except Exception as error:
+        other = _not_on(place, wanted)
+        if other is None and place.path.suffix == '.py' and not isinstance(error, _OF_A_FILE):
+            raise  # a fault of the Python in it is told as it is
+        raise other or UserError(
+            f'config {place.path} cannot be read ({cause_of(error)}); mend it or get it again'
+        ) from error
     if place.on and config.get('on') != place.on:
         fixed = f'is for {config.on} alone' if 'on' in config else 'names no data set'
         raise _not_on(place, place.on) or UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import socket
 import time
 import urllib.request
@@ -19,6 +20,7 @@ from open_clip import pretrained as open_clip_weights
 
 from ovseg.errors import UserError
 from ovseg.files import CannotWrite, cannot_write, written_whole
+from ovseg.input_files import cause_of
 
 # Seconds that a server may say nothing; and what it must send in such a time, in bytes.
 _SILENCE = 30.0
@@ -28,6 +30,9 @@ _CHUNK = 1 << 20
 # OpenAI (a folder). Eight figures without a letter are a date.
 _IN_NAME = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$')
 _IN_FOLDER = re.compile(r'/([0-9a-f]{64})/[^/]+$')
+
+_PAGE = 'the server sends a page, not the file'
+_WEB_PAGE = re.compile(rb'\s*<(!doctype|html|\?xml)', re.IGNORECASE)
 
 # The names under which open_clip looks for weights in a repository of the hub, in its order.
 _HUB_FILES = (
@@ -111,6 +116,7 @@ def _fetched(url: str, path: Path, digest: str | None = None) -> Path:
     if path.is_file() and (digest is None or _has_digest(path, digest)):
         return path
     try:
+        _check_address(url)
         # Also where the sentence says that the file may be put by hand.
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -121,20 +127,53 @@ def _fetched(url: str, path: Path, digest: str | None = None) -> Path:
             urllib.request.urlopen(request, timeout=_SILENCE) as answer,
             written_whole(path) as temporary,
         ):
+            _check_address(answer.url)
             if 'html' in (answer.headers.get('Content-Type') or ''):
-                raise _Unfetched('the server sends a page, not the file')
-            length = answer.headers.get('Content-Length')
+                raise _Unfetched(_PAGE)
+            length = _stated_length(answer.headers.get('Content-Length'))
+            if length is not None and length > shutil.disk_usage(path.parent).free:
+                raise _Unfetched(f'its {length} bytes do not fit on the disk of {path.parent}')
             with temporary.open('wb') as file:
                 got = _copy(answer, file)
-            if length is not None and got != int(length):
+            if length is not None and got != length:
                 raise _Unfetched(f'the server sent {got} of {length} bytes')
             if digest is not None and not _has_digest(temporary, digest):
                 raise _Unfetched(f'the file has another {digest.replace(":", " than ")}...')
+            _check_content(temporary)
     except (_Unfetched, CannotWrite):
         raise
     except (OSError, HTTPException, ValueError) as error:
-        raise _Unfetched(str(error) or type(error).__name__) from error
+        raise _Unfetched(cause_of(error)) from error
     return path
+
+
+def _check_address(url: str) -> None:
+    """Stops where a server sends us on to another kind of address, such as a file of this machine.
+
+    Raises:
+        _Unfetched: says which.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in ('http', 'https'):
+        raise _Unfetched(f"'{scheme}' addresses are not fetched")
+
+
+def _stated_length(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.strip().isdecimal():
+        raise _Unfetched(f'the server states the length {text[:40]!r}')
+    return int(text)
+
+
+def _check_content(path: Path) -> None:
+    """Stops at nothing, and at pages of sign-ins and errors under the name of the file."""
+    with path.open('rb') as file:
+        start = file.read(512)
+    if not start:
+        raise _Unfetched('the server sent an empty file')
+    if _WEB_PAGE.match(start):
+        raise _Unfetched(_PAGE)
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> int:

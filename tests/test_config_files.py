@@ -155,3 +155,30 @@ def test_choosing_prints_nothing():
     )
     assert (done.returncode, done.stdout) == (0, ''), done.stderr
     assert 'OVSEG_ON' not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('a.py', b'model = dict('),
+        ('a.py', b'x = "\xff"'),
+        ('a.py', b'x = 1\0'),
+        ('a.py', b'x = ' + b'(' * 5000),
+        ('a.json', b'{"model": '),
+        ('a.json', b'[' * 100_000),
+        ('a.json', b'\xff\xfe{'),
+        ('a.json', b'[1]'),
+        ('a.yaml', b'a: [1, 2'),
+        ('a.yaml', b'a: \xff'),
+        ('a.yaml', b'\x00'),
+        ('a.toml', b'a = 1'),
+        ('a.py', b"_base_ = 'gone.py'"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_sentence(name, content, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises((UserError, FileNotFoundError)) as raised:
+        read_config(path)
+    sentence = str(raised.value)
+    assert '\n' not in sentence and len(sentence) < 700 and str(tmp_path) in sentence

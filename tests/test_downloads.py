@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -96,6 +97,15 @@ def test_a_missing_file_of_the_hub_is_named_with_its_repository(offline):
 
 
 CONTENT = bytes(range(256)) * 4096
+PAGE = b'\n<!doctype html><html>sign in</html>'
+# Where a server sends us on to, by the first folder of the address.
+MOVED = {
+    'round': '{path}',
+    'deeper': '{path}x',
+    'file': 'file:///etc/passwd',
+    'ftp': 'ftp://127.0.0.1/weights.pt',
+}
+LENGTHS = {'odd': 'many', 'negative': '-5', 'nothing': '0', 'huge': str(1 << 60)}
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -109,13 +119,25 @@ class Server(BaseHTTPRequestHandler):
         if how == 'missing':
             self.send_error(404)
             return
+        if how in MOVED:
+            self.send_response(302)
+            self.send_header('Location', MOVED[how].format(path=self.path))
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+            return
         self.send_response(200)
+        if how in LENGTHS:
+            self.send_header('Content-Length', LENGTHS[how])
+            self.end_headers()
+            self.close_connection = True
+            return
+        content = PAGE if how == 'hidden-page' else CONTENT
         if how == 'page':
             self.send_header('Content-Type', 'text/html; charset=utf-8')
         if how == 'unstated':
             self.send_header('Connection', 'close')
         else:
-            self.send_header('Content-Length', str(len(CONTENT)))
+            self.send_header('Content-Length', str(len(content)))
         self.end_headers()
         self.close_connection = True
         if how in ('cut', 'silent'):
@@ -129,7 +151,7 @@ class Server(BaseHTTPRequestHandler):
                     return
                 self.wfile.write(CONTENT[place : place + 1])
         else:
-            self.wfile.write(CONTENT)
+            self.wfile.write(content)
 
     def handle(self) -> None:
         # A reader that gives up closes the connection.
@@ -189,7 +211,16 @@ def test_a_whole_file_is_fetched_once(how, name, digest, server, tmp_path, monke
         ('silent', 'weights.pt', 'timed out'),
         ('slow', 'weights.pt', r'sent \d bytes in 0\.5 seconds'),
         ('page', 'weights.pt', 'sends a page'),
+        ('hidden-page', 'weights.pt', 'sends a page'),
         ('missing', 'weights.pt', '404'),
+        ('round', 'weights.pt', 'would lead to an infinite loop'),
+        ('deeper', 'weights.pt', 'would lead to an infinite loop'),
+        ('file', 'weights.pt', 'not allowed'),
+        ('ftp', 'weights.pt', r'fetched \('),
+        ('odd', 'weights.pt', "states the length 'many'"),
+        ('negative', 'weights.pt', "states the length '-5'"),
+        ('nothing', 'weights.pt', 'sent an empty file'),
+        ('huge', 'weights.pt', 'do not fit on the disk'),
         ('whole', 'weights-abcdef01.pth', 'another sha256 than abcdef01'),
         ('whole', f'{"ab" * 32}/ViT.pt', 'another sha256'),
     ],
@@ -224,3 +255,35 @@ def test_sams_names_carry_their_sums(server, tmp_path, monkeypatch):
     with pytest.raises(UserError, match='another md5 than 01ec64'):
         load_sam('vit_b')
     assert not kept(tmp_path)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(server, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(UserError, match='File too large'):
+            downloads.fetch_url(f'{server}/whole/weights.pt')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not kept(tmp_path)
+
+
+def test_a_cache_that_is_no_folder_is_one_sentence(server, tmp_path):
+    (tmp_path / 'hub').write_text('a file')
+    with pytest.raises(UserError, match='could not be fetched') as caught:
+        downloads.fetch_url(f'{server}/whole/weights.pt')
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_several_at_once_each_get_the_whole_file(server, tmp_path):
+    found = []
+
+    def fetch():
+        found.append(downloads.fetch_url(f'{server}/whole/weights.pt').read_bytes() == CONTENT)
+
+    threads = [threading.Thread(target=fetch) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4 and len(kept(tmp_path)) == 1

@@ -17,6 +17,7 @@ FLOORS = [
         'compat',
         'file_names',
         'files',
+        'input_files',
         'locks',
         'folders',
         'result_files',

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovseg.errors import UserError, run_cli
 from ovseg.files import written_whole
+from ovseg.input_files import regular_file
 
 if TYPE_CHECKING:
     import torch
@@ -54,9 +55,8 @@ def read_backbone(path: Path) -> dict[str, torch.Tensor]:
 
     from ovseg.encoders.ovseg_format import backbone_from_ovseg
     from ovseg.weight_files.pickles import check_operations
-    from ovseg.weight_files.places import regular_file
 
-    with regular_file(path).open('rb') as file:
+    with regular_file(path, 'weight file').open('rb') as file:
         try:
             check_operations(file)
             file.seek(0)

@@ -26,6 +26,7 @@ from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
 from ovseg.files import cannot_write, check_folder, written_whole
+from ovseg.input_files import cause_of, read_text
 from ovseg.vocabulary import Vocabulary
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -137,9 +138,10 @@ def region_namer(args: argparse.Namespace) -> RegionNamer:
     model, pretrained = args.clip
     if model in EMBEDDED_MODELS and pretrained != 'embedded':
         raise UserError(f"--clip {model} goes with 'embedded', got '{pretrained}'")
+    adapted = None if args.adapted is None else AdaptedCLIP.read(args.adapted)
     clip = load_clip(model, pretrained)
-    if args.adapted is not None:
-        AdaptedCLIP.read(args.adapted).put_into(clip.model)
+    if adapted is not None:
+        adapted.put_into(clip.model)
     clip.model.to(choose_device(args.device))
     return RegionNamer(clip, args.templates, args.threshold, args.fill)
 
@@ -166,12 +168,18 @@ class PairFolder:
                 temporary.write_text(json.dumps(settings) + '\n', encoding='utf-8')
             return
         # What follows the last line break was being written when the run was stopped.
-        first, *lines = self._path.read_text(encoding='utf-8').split('\n')[:-1]
-        if json.loads(first) != settings:
+        first, *lines = read_text(self._path, 'record of a run').split('\n')[:-1] or ['']
+        try:
+            begun = json.loads(first)
+            for line in lines:
+                name, rows = json.loads(line)
+                self.done[name] = [Pair(*row) for row in rows]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(
+                f'{self._path} is no record of a run ({cause_of(error)}); use another folder'
+            ) from error
+        if begun != settings:
             raise UserError(f'{out} was begun with other settings ({first}); use another folder')
-        for line in lines:
-            name, rows = json.loads(line)
-            self.done[name] = [Pair(*row) for row in rows]
         with written_whole(self._path) as temporary:
             temporary.write_text('\n'.join([first, *lines, '']), encoding='utf-8')
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder, remove_dead_temporaries, written_whole
+from ovseg.input_files import read_json
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def claim(out: Path, size: Sequence[int], seed: int) -> None:
     wanted = {'size': list(size), 'seed': seed}
     path = out / SETTINGS
     if path.is_file():
-        found = json.loads(path.read_text(encoding='utf-8'))
+        found = read_json(path, 'file of settings')
         if found != wanted:
             raise UserError(
                 f'{out} holds scenes with {found}, not {wanted}; choose another folder or delete it'

@@ -16,6 +16,8 @@ from ovseg.registry import MODELS
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.text_rows import set_templates
 from ovseg.torch_modes import plain_torch
+from ovseg.weight_files import find_weights
+from ovseg.weight_files.places import check_named_files
 
 RANDOM = 'random'
 
@@ -60,11 +62,15 @@ def build_model(
             set_templates(settings, str(templates))
         else:
             set_templates(settings, list(templates))
-    file = None
+    file: str | Path | None = None
     if str(checkpoint) == RANDOM:
         kind.randomise(settings)
     elif checkpoint is not None:
         file = kind.place_checkpoint(settings, checkpoint)
+    if file is None:
+        check_named_files(settings, 'model')
+    else:
+        file = find_weights(file)  # before minutes go into building what it is for
     built_from = settings_of_features(settings)
     with plain_torch(gradients=True), DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(settings)

@@ -16,6 +16,7 @@ from ovseg.apis.kinds import LONGEST_END, LONGEST_SEGMENT_END, ends_of, segment_
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.engine.file_check import check_image
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.file_names import shown_path
 from ovseg.files import CannotWrite, remove_dead_temporaries
@@ -108,6 +109,8 @@ def segment_images(
     """
     plan = plan_of(found, args.out_dir, args.task, kinds)
     _tell_about(found, plan)
+    if len(plan) == 1:
+        check_image(str(plan[0].image))  # of many, those that cannot be read are counted
     segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ovseg.errors import UserError
+from ovseg.input_files import read_json
 
 
 def read_captions(path: str | Path) -> dict[str, list[str]]:
@@ -23,11 +23,8 @@ def read_captions(path: str | Path) -> dict[str, list[str]]:
         FileNotFoundError: there is no such file.
         UserError: neither form, a caption of an image that is not listed, or no caption at all.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'captions {path} do not exist; give a JSON file of captions')
+    content = read_json(path, 'file of captions')
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
         found = _of_coco(content) if _is_coco(content) else _of_table(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -48,6 +45,7 @@ def _of_coco(content: dict[str, Any]) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {name: [] for name in names.values()}
     for annotation in content['annotations']:
         captions[names[annotation['image_id']]].append(annotation['caption'].strip())
+    _check_names(captions)
     return {name: said for name, said in captions.items() if said}
 
 
@@ -58,4 +56,13 @@ def _of_table(content: dict[str, Any]) -> dict[str, list[str]]:
     for name, said in captions.items():
         if not all(isinstance(caption, str) for caption in said):
             raise TypeError(f'the caption of {name} is no text')
+    _check_names(captions)
     return {name: said for name, said in captions.items() if said}
+
+
+def _check_names(captions: dict[str, list[str]]) -> None:
+    for name in captions:
+        if not isinstance(name, str) or not name.strip() or '\0' in name:
+            raise TypeError(f'{name!r} is no path of an image')
+        for text in (name, *captions[name]):
+            text.encode()  # halves of characters, which JSON can name, could not be written

@@ -13,6 +13,7 @@ from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
 from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, pipeline_with_resize
+from ovseg.input_files import read_text
 from ovseg.registry import DATASETS
 
 # What OpenCV reads in every build.
@@ -118,7 +119,7 @@ class ImageFolderDataset(BaseSegDataset):
             return range(count)
         positions = self._chosen
         if isinstance(positions, str | os.PathLike):
-            positions = _read_numbers(Path(positions).expanduser())
+            positions = _read_numbers(Path(positions))
         wrong = [index for index in positions if not 0 <= index < count]
         if wrong or not len(positions):
             what = f'names image {wrong[0]}' if wrong else 'is empty'
@@ -130,10 +131,10 @@ class ImageFolderDataset(BaseSegDataset):
 
 
 def _read_numbers(path: Path) -> list[int]:
-    if not path.is_file():
-        raise FileNotFoundError(f'there is no file {path} of image numbers (indices)')
     numbers = []
-    for line, text in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+    for line, text in enumerate(
+        read_text(path, 'file of image numbers (indices)').splitlines(), start=1
+    ):
         if text.strip():
             try:
                 numbers.append(int(text))

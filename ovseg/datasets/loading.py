@@ -10,13 +10,15 @@ import mmengine.fileio as fileio
 import numpy as np
 import numpy.typing as npt
 from mmcv.transforms import BaseTransform
-from PIL import Image
 
 from ovseg.errors import UserError
+from ovseg.images.opening import opened
+from ovseg.input_files import read_bytes
 from ovseg.registry import TRANSFORMS
 
 # Grey, palette and 16-bit pixels hold one number each; colour images do not.
 _LABEL_MODES = ('L', 'P', '1', 'I', 'I;16', 'I;16L', 'I;16B')
+_LOSSY = ('JPEG', 'MPO')
 
 
 def decode_labels(content: bytes, path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
@@ -27,23 +29,42 @@ def decode_labels(content: bytes, path: str | os.PathLike[str]) -> npt.NDArray[n
         path: named in errors.
 
     Raises:
-        UserError: not an image, cut short, or a colour image.
+        UserError: not an image, cut short, a colour image, fractions, or a format that does not
+            keep numbers exactly.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            mode = image.mode
-            labels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow reports broken PNG chunks as SyntaxError.
-        raise UserError(
-            f'cannot read the labels in {path} ({len(content)} bytes: {error}), '
-            'copy the file again or prepare the data set again'
-        ) from error
+    with opened(path, 'label map', io.BytesIO(content)) as image:
+        mode, stored_as = image.mode, image.format
+        labels = np.asarray(image)
+    if mode == 'F':
+        raise UserError(f'the label map {path} holds fractions; save whole numbers')
     if mode not in _LABEL_MODES:
         raise UserError(
             f'{path} is a colour image (mode {mode}), label maps hold one number a pixel'
         )
+    if stored_as in _LOSSY:
+        raise UserError(
+            f'the label map {path} is a {stored_as}, which changes numbers at every edge; save it '
+            'as PNG from where it was made'
+        )
     return labels.astype(np.int32)
+
+
+def read_labels(
+    path: str | os.PathLike[str], backend_args: dict[str, Any] | None = None
+) -> npt.NDArray[np.int32]:
+    """The pixel values (H, W) of a label file; see :func:`decode_labels`.
+
+    Args:
+        path: on this machine, or where ``backend_args`` say.
+        backend_args: as in mmengine.fileio.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: see :func:`decode_labels`; or no regular file, or one that may not be read.
+    """
+    if backend_args is None and '://' not in str(path):
+        return decode_labels(read_bytes(path, 'label map'), path)
+    return decode_labels(fileio.get(path, backend_args=backend_args), path)
 
 
 @TRANSFORMS.register_module()
@@ -82,9 +103,7 @@ class LoadSegLabels(BaseTransform):
         path = results.get('seg_map_path')
         if path is None:
             return results
-        raw: npt.NDArray[np.integer] = decode_labels(
-            fileio.get(path, backend_args=self.backend_args), path
-        )
+        raw: npt.NDArray[np.integer] = read_labels(path, self.backend_args)
         size = results.get('ori_shape')
         if size is not None and tuple(size[:2]) != raw.shape:
             raise UserError(

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ovseg.datasets.pair_files import Pair, read_pairs
 from ovseg.datasets.region_views import PUBLISHED_BLANK, centred_view, kept_pixels, random_view
 from ovseg.errors import UserError
+from ovseg.images.opening import opened
 from ovseg.registry import DATASETS
 
 # Images looked at for the blank colour before training; a region can fill its whole image.
@@ -50,6 +51,8 @@ class MaskCaptionPairs(Dataset):
     Source: OVSeg (arXiv 2210.04150) section 3.2; scale, interpolation and colour from its
     open_clip_training.
     """
+
+    test_mode = False
 
     def __init__(
         self,
@@ -88,6 +91,33 @@ class MaskCaptionPairs(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        """Returns a view of a region; another one's where a training passes over this one.
+
+        Raises:
+            UserError: see :meth:`prepare_data`.
+        """
+        sample = self.prepare_data(index)
+        for step in range(1, len(self)):
+            if sample is not None:
+                break
+            sample = self.prepare_data((index + step) % len(self))
+        if sample is None:
+            raise UserError(f'none of the {len(self)} pairs can be read')
+        return sample
+
+    def get_data_info(self, index: int) -> dict[str, str]:
+        """The files of a pair, as data sets of mmengine name theirs.
+
+        Args:
+            index: of the pair.
+        """
+        pair = self.pairs[index]
+        files = {'img_path': str(self.root / pair.filepath)}
+        if self.mask_from == 'file':
+            files['mask_path'] = str(self.root / pair.mask)
+        return files
+
+    def prepare_data(self, index: int) -> dict[str, Tensor | str] | None:
         """Returns a view of a region.
 
         ``inputs`` is (3, size, size) uint8 RGB, ``caption`` the noun, and, unless `mask_from` is
@@ -133,12 +163,10 @@ class MaskCaptionPairs(Dataset):
         return mask
 
     def _read(self, name: str, mode: str) -> Image.Image:
-        path = self.root / name
         try:
-            with Image.open(path) as image:
+            with opened(self.root / name) as image:
                 return image.convert(mode)
-        except OSError as error:
+        except (UserError, FileNotFoundError) as error:
             raise UserError(
-                f'{path} cannot be read as an image ({error}); check dataset.data_root, or make '
-                'the pairs anew'
+                f'{str(error).rstrip(".")}; check dataset.data_root, or make the pairs anew'
             ) from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.files import written_whole
+from ovseg.input_files import read_text
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Pair:
 
 COLUMNS = tuple(field.name for field in fields(Pair))
 _NEEDED = ('filepath', 'title')
+_CONTENT = 'table of region-noun pairs'
 
 
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
@@ -54,28 +57,39 @@ def read_pairs(path: str | Path) -> list[Pair]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: a column is missing, a row is incomplete, or there are no rows.
+        UserError: no text in UTF-8, cut off in a line, a column is missing, a row is incomplete,
+            or there are no rows.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        beside = [str(entry) for entry in path.parent.glob('*')]
+    try:
+        text = read_text(path, _CONTENT)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'{path} does not exist; give the table of the region-noun pairs (see '
-            f'tools/make_mask_caption_pairs.py).{nearest(str(path), beside)}'
-        )
-    with path.open(encoding='utf-8', newline='') as file:
-        table = csv.DictReader(file, delimiter='\t')
-        names = table.fieldnames or []
-        if missing := [name for name in _NEEDED if name not in names]:
-            raise UserError(
-                f'{path} has no column {" and no column ".join(missing)}; its first line should '
-                f'read {" <tab> ".join(COLUMNS)}'
-            )
-        pairs = []
-        for row in table:
-            if not row['filepath'] or not (row['title'] or '').strip():
-                raise UserError(f'{path}, line {table.line_num}: an image or a title is missing')
-            pairs.append(Pair(row['filepath'], row['title'], row.get('mask') or ''))
+            f'{error} Make one with tools/make_mask_caption_pairs.py.'
+        ) from error
+    # A title within quotes may hold line breaks, so lines are left to the reader.
+    table = csv.DictReader(io.StringIO(text, newline=''), delimiter='\t', strict=True)
+    try:
+        pairs = list(_rows(table, path))
+    except csv.Error as error:
+        raise UserError(
+            f'the {_CONTENT} {path} cannot be read behind line {table.line_num} ({error}); make '
+            'the pairs anew'
+        ) from error
     if not pairs:
         raise UserError(f'{path} has no rows; make the pairs anew')
     return pairs
+
+
+def _rows(table: csv.DictReader, path: str | Path) -> Iterator[Pair]:
+    names = table.fieldnames or []
+    if missing := [name for name in _NEEDED if name not in names]:
+        raise UserError(
+            f'{path} has no column {" and no column ".join(missing)}; its first line should '
+            f'read {" <tab> ".join(COLUMNS)}'
+        )
+    for row in table:
+        if not row['filepath'] or not (row['title'] or '').strip():
+            raise UserError(f'{path}, line {table.line_num}: an image or a title is missing')
+        if None in row:
+            raise UserError(f'{path}, line {table.line_num}: more entries than columns')
+        yield Pair(row['filepath'], row['title'], row.get('mask') or '')

@@ -7,6 +7,7 @@ from ovseg.engine.checkpoint import (
 )
 from ovseg.engine.checkpoint_hook import CheckpointHook
 from ovseg.engine.epoch_loop import EpochBasedTrainLoop
+from ovseg.engine.file_check import FileCheckHook
 from ovseg.engine.finite import FiniteStateHook
 from ovseg.engine.label_use import LabelUseHook
 from ovseg.engine.logit_scale import LogitScaleHook
@@ -25,6 +26,7 @@ from ovseg.weight_files import read_checkpoint
 __all__ = [
     'CheckpointHook',
     'EpochBasedTrainLoop',
+    'FileCheckHook',
     'FiniteStateHook',
     'LabelUseHook',
     'LogitScaleHook',

@@ -12,7 +12,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
 
 from ovseg.errors import UserError
-from ovseg.weight_files import describe_mismatch, read_checkpoint, state_of
+from ovseg.weight_files import check_finite, describe_mismatch, read_checkpoint, state_of
 from ovseg.weight_files.places import SHIPPED
 from ovseg.weight_files.reading import MapLocation
 
@@ -35,7 +35,12 @@ def install_safe_loading() -> None:
     """
 
     def read(filename: str, map_location: Any = None, *_: Any, **__: Any) -> dict[str, Any]:
-        return read_checkpoint(filename, map_location)
+        content = read_checkpoint(filename, map_location)
+        state = content.get('state_dict', content.get('model', content))
+        if isinstance(state, Mapping):
+            tensors = {name: one for name, one in state.items() if isinstance(one, Tensor)}
+            check_finite(tensors, filename)
+        return content
 
     loader = mmengine_checkpoint.CheckpointLoader
     loader.register_scheme('', read, force=True)

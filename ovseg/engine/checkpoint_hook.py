@@ -14,7 +14,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 from ovseg.engine.distributed import any_process, largest
-from ovseg.engine.finite import first_non_finite
+from ovseg.engine.finite import non_finite_state
 from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.resuming import RECORD
 from ovseg.engine.stopping import TrainingStopped
@@ -110,8 +110,7 @@ class CheckpointHook(MMCheckpointHook):
         Raises:
             UserError: NaN or infinite values.
         """
-        state = {key: checkpoint.get(key) for key in ('state_dict', 'optimizer')}
-        found = first_non_finite(state)
+        found = non_finite_state(checkpoint)
         if found is not None:
             raise UserError(
                 f"the training's state holds NaN or infinite values in '{found}', so it is not "

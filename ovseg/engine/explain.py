@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ovseg.datasets.coco_files import annotations_explained
 from ovseg.engine.config_parts import (
     ALWAYS,
     name_of_type,
@@ -42,7 +43,8 @@ def explained(config: Config) -> Iterator[None]:
         config: what is being run.
     """
     try:
-        yield
+        with annotations_explained(config):
+            yield
     except (UserError, FileNotFoundError) as error:
         text = _from_worker(str(error)) or _missing_annotations(error, config)
         if text is None:

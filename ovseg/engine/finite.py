@@ -9,12 +9,16 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
 from ovseg.engine.distributed import any_process
 from ovseg.errors import UserError
 from ovseg.registry import HOOKS
+
+# Iterations in a row that mixed precision may leave out; it begins by leaving out some.
+_PATIENCE = 100
 
 
 def first_non_finite(content: Any, name: str = '') -> str | None:
@@ -47,14 +51,28 @@ def first_non_finite(content: Any, name: str = '') -> str | None:
     return None
 
 
+# Of a checkpoint: what a training goes on from.
+_OF_A_STATE = ('state_dict', 'ema_state_dict', 'optimizer')
+
+
+def non_finite_state(checkpoint: Mapping[str, Any]) -> str | None:
+    """The name of the first bad tensor in weights, averaged weights and the optimizer's state.
+
+    Args:
+        checkpoint: content of one.
+    """
+    return first_non_finite({part: checkpoint.get(part) for part in _OF_A_STATE})
+
+
 @HOOKS.register_module()
 class FiniteStateHook(Hook):
     """Leaves out steps whose loss or gradients are NaN or infinite, and ends a training of them.
 
     The weights stay as the last good step left them, so one bad batch does no harm; after
     ``max_bad_steps`` in a row the training ends with exit code 2 and keeps its last checkpoint.
-    Mixed precision finds its own steps too large now and then and lowers its loss scale; those do
-    not count.
+    Running statistics of normalisation layers, which such a batch has changed, are put back. Mixed
+    precision finds its own steps too large now and then and lowers its loss scale; those do not
+    count, until no step was taken for 100.
 
     Args:
         max_bad_steps: how many bad steps in a row end the training.
@@ -73,8 +91,10 @@ class FiniteStateHook(Hook):
             )
         self.max_bad_steps = max_bad_steps
         self._in_a_row = 0
+        self._without_step = 0
         self._gradients_are_bad = False
         self._handles: list[Any] = []
+        self._statistics: list[tuple[Tensor, Tensor]] = []
 
     def before_train(self, runner: Runner) -> None:
         """Stops at a state that is bad already; from here on bad gradients take no step."""
@@ -87,6 +107,10 @@ class FiniteStateHook(Hook):
         wrapper = runner.optim_wrapper
         each = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         self._handles = [one.optimizer.register_step_pre_hook(self._before_step) for one in each]
+        # A scale of the loss leaves steps out by itself; micro-batches are no steps.
+        scaled = [one for one in each if hasattr(one, 'loss_scaler')]
+        self._patience = _PATIENCE * max((one._accumulative_counts for one in scaled), default=0)
+        self._without_step = 0
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         parameters = [
@@ -96,10 +120,19 @@ class FiniteStateHook(Hook):
             if parameter.grad is not None
         ]
         if _are_finite([parameter.grad for parameter in parameters]):
+            self._without_step = -1  # after this iteration: 0
             return
         self._gradients_are_bad = True
         for parameter in parameters:
             parameter.grad = None  # optimizers pass over parameters without gradient
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Remembers the running statistics."""
+        live = _running_statistics(runner.model)
+        if [id(one) for one, _ in self._statistics] != [id(one) for one in live]:
+            self._statistics = [(one, one.clone()) for one in live]
+        for one, kept in self._statistics:
+            kept.copy_(one)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -107,13 +140,23 @@ class FiniteStateHook(Hook):
         """Counts the step if it was bad.
 
         Raises:
-            UserError: ``max_bad_steps`` of them followed each other.
+            UserError: ``max_bad_steps`` of them followed each other, or mixed precision takes none.
         """
+        self._without_step += 1
+        if self._patience and any_process(self._without_step >= self._patience):
+            raise UserError(
+                f'the training diverged: mixed precision found NaN or infinite gradients in all of '
+                f'the last {self._without_step} iterations, at iteration {runner.iter + 1}; the '
+                f'weights are as before them and the last checkpoint in {runner.work_dir} is kept; '
+                'lower the learning rate, or train without --amp'
+            )
         losses = {name: value for name, value in (outputs or {}).items() if 'loss' in name}
         where = first_non_finite(losses)
         if not any_process(self._gradients_are_bad or where is not None):
             self._in_a_row = 0
             return
+        for one, kept in self._statistics:
+            one.copy_(kept)
         what = f"'{where}' is" if where else 'the gradients are'
         self._gradients_are_bad = False
         self._in_a_row += 1
@@ -137,6 +180,16 @@ class FiniteStateHook(Hook):
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+
+def _running_statistics(model: nn.Module) -> list[Tensor]:
+    """Buffers that normalisation layers change while they train."""
+    return [
+        buffer
+        for module in model.modules()
+        if isinstance(module, _NormBase) and module.training and module.track_running_stats
+        for buffer in module.buffers(recurse=False)
+    ]
 
 
 def _are_finite(gradients: list[Tensor]) -> bool:

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import stat
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
-from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 from torch.utils.data import Dataset
 
 from ovseg.errors import UserError
+from ovseg.input_files import regular_file
 
-_FILES = {'img_path': 'image', 'seg_map_path': 'label map'}
+_FILES = {'img_path': 'image', 'seg_map_path': 'label map', 'mask_path': 'mask'}
 # What readers raise about a file; anything else is a fault of the program and is not passed over.
 _OF_A_FILE = (OSError, ValueError, AssertionError, EOFError, SyntaxError, cv2.error)
+
+
+@runtime_checkable
+class Guardable(Protocol):
+    """A data set that reads its samples one by one: mmengine's, and ours of their shape.
+
+    Attributes:
+        test_mode: whether every sample counts, so that none is passed over.
+        prepare_data: reads a sample; what gives None is replaced by another sample.
+    """
+
+    test_mode: bool
+    prepare_data: Callable[[int], Any]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def get_data_info(self, index: int) -> Any:
+        """The names of a sample's files."""
+        ...
 
 
 def guard_samples(dataset: Dataset, max_bad_samples: int) -> None:
@@ -35,7 +55,7 @@ def guard_samples(dataset: Dataset, max_bad_samples: int) -> None:
         part.prepare_data = _Guarded(part, part.prepare_data, max_bad_samples, counter, number)
 
 
-def data_sets_in(dataset: Any) -> list[BaseDataset]:
+def data_sets_in(dataset: Any) -> list[Guardable]:
     """A data set of mmengine's kind itself and those inside it, or those inside another kind.
 
     Args:
@@ -43,17 +63,26 @@ def data_sets_in(dataset: Any) -> list[BaseDataset]:
     """
     inner = [getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or [])]
     parts = [part for one in inner if one is not None for part in data_sets_in(one)]
-    return [dataset, *parts] if isinstance(dataset, BaseDataset) else parts
+    return [dataset, *parts] if isinstance(dataset, Guardable) else parts
 
 
-def passes_over(dataset: BaseDataset) -> bool:
+def passes_over(dataset: Guardable) -> bool:
     """Whether samples that cannot be read are passed over in this data set.
 
     Args:
         dataset: one of :func:`data_sets_in`.
     """
+    return samples_passed_over(dataset) > 0
+
+
+def samples_passed_over(dataset: Guardable) -> int:
+    """How many samples that cannot be read are passed over in a data set.
+
+    Args:
+        dataset: one of :func:`data_sets_in`.
+    """
     guard = dataset.prepare_data
-    return isinstance(guard, _Guarded) and guard.limit > 0 and not dataset.test_mode
+    return guard.limit if isinstance(guard, _Guarded) and not dataset.test_mode else 0
 
 
 class _Guarded:
@@ -61,7 +90,7 @@ class _Guarded:
 
     def __init__(
         self,
-        dataset: BaseDataset,
+        dataset: Guardable,
         prepare: Callable[[int], Any],
         limit: int,
         counter: Any,
@@ -116,11 +145,6 @@ def check_files(sample: Mapping[str, Any]) -> None:
         path = sample.get(key)
         if not isinstance(path, str) or '://' in path:
             continue
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f'the {content} {path} is no regular file; replace it or leave it out')
-        if not status.st_size:
-            raise UserError(f'the {content} {path} is an empty file; get it again')
+        with suppress(FileNotFoundError):
+            if not regular_file(path, content).stat().st_size:
+                raise UserError(f'the {content} {path} is an empty file; get it again')

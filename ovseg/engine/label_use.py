@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import mmengine.fileio as fileio
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ovseg.datasets.loading import decode_labels
+from ovseg.datasets.loading import read_labels
 from ovseg.engine.guarded_samples import check_files, data_sets_in, passes_over
 from ovseg.errors import UserError
 from ovseg.registry import HOOKS
@@ -89,7 +88,7 @@ def look_at_labels(dataset: Any, max_maps: int, seconds: float = 10.0) -> LabelU
     Raises:
         UserError: a map cannot be read, and the data set does not pass over such ones.
     """
-    samples = [
+    samples: list[tuple[Any, int]] = [
         (part, i) for part in data_sets_in(dataset) if _reads(part) for i in range(len(part))
     ]
     if not samples:
@@ -116,7 +115,10 @@ def _in_turn(first: Sequence[int], count: int) -> Iterator[int]:
 
 def _reads(part: Any) -> bool:
     """Whether a data set loads label maps and uses the labels."""
-    steps = {type(step).__name__: step for step in getattr(part.pipeline, 'transforms', [])}
+    steps = {
+        type(step).__name__: step
+        for step in getattr(getattr(part, 'pipeline', None), 'transforms', [])
+    }
     held_back = getattr(steps.get('SuppressLabels'), 'classes', None)
     if not steps.keys() & set(_LOADERS) or held_back == 'all' or not len(part):
         return False
@@ -132,7 +134,7 @@ def _count(use: LabelUse, part: Any, index: int) -> None:
         labels = step({**sample, 'seg_fields': []})['gt_seg_map']
         if len(use.values) < 256 and use.maps <= _RAW_MAPS:
             path = sample['seg_map_path']
-            raw = decode_labels(fileio.get(path, backend_args=step.backend_args), path)
+            raw = read_labels(path, step.backend_args)
             use.values |= set(np.unique(raw).tolist())
     except (UserError, OSError):
         if not passes_over(part):

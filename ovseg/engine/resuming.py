@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
 
-from ovseg.engine.finite import first_non_finite
+from ovseg.engine.finite import non_finite_state
 from ovseg.errors import UserError
 from ovseg.weight_files import read_checkpoint
 
@@ -78,12 +78,17 @@ def _problem(path: Path) -> str | None:
         absent = [part for part in _OF_A_TRAINING if part not in content]
         if absent:
             return f"has no '{absent[0]}' of a training"
+        meta, hub = (content[part] for part in _OF_A_TRAINING)
+        if not isinstance(meta, Mapping) or type(meta.get('iter')) is not int:
+            return 'does not say in which iteration it was written'
+        if not isinstance(hub, Mapping):
+            return 'has no records of a training'
     except (UserError, FileNotFoundError) as error:
         # Without its advice, which is for somebody who has this file only.
         return str(error).removeprefix(str(path)).strip().partition('; ')[0]
     except OSError as error:
         return f'cannot be read ({error.strerror or error})'
-    found = first_non_finite({part: content.get(part) for part in ('state_dict', 'optimizer')})
+    found = non_finite_state(content)
     return f"holds NaN or infinite values in '{found}'" if found else None
 
 

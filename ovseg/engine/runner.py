@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
@@ -19,19 +21,27 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ovseg.engine.checkpoint import load_state_strict, unwrap
-from ovseg.engine.distributed import init_cpu_group
+from ovseg.engine.distributed import any_process, init_cpu_group
+from ovseg.engine.finite import non_finite_state
 from ovseg.engine.guarded_samples import guard_samples
-from ovseg.engine.resuming import latest_checkpoint
+from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
 from ovseg.engine.saved_outputs import name_test_outputs
 from ovseg.engine.stopping import StopSignals, keep_workers
+from ovseg.engine.work_folder import held_folder
 from ovseg.errors import UserError
 from ovseg.files import claim_folder, written_whole
+from ovseg.input_files import cause_of
 from ovseg.registry import RUNNERS
-from ovseg.weight_files import read_checkpoint, state_of
+from ovseg.weight_files import find_weights, read_checkpoint, state_of
+from ovseg.weight_files.places import check_named_files
 from ovseg.weight_files.reading import MapLocation
 
 # By their names in default_hooks.
-_OWN_HOOKS = {'finite': {'type': 'FiniteStateHook'}, 'label_use': {'type': 'LabelUseHook'}}
+_OWN_HOOKS = {
+    'files': {'type': 'FileCheckHook'},
+    'finite': {'type': 'FiniteStateHook'},
+    'label_use': {'type': 'LabelUseHook'},
+}
 
 
 def _stop_logging(handler: logging.FileHandler, record: logging.LogRecord) -> None:
@@ -65,6 +75,24 @@ class OVRunner(Runner):
 
     _timestamp: str
     _test_loop: Any
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> Runner:
+        """The Runner of a config, whose weight files are looked for before anything is built.
+
+        Args:
+            cfg: as in mmengine.
+
+        Raises:
+            FileNotFoundError: a weight file is not there.
+            UserError: something else lies there.
+        """
+        named = cfg.get('load_from')
+        if named and '://' not in str(named):
+            find_weights(named)
+        elif not named and not cfg.get('resume'):
+            check_named_files(cfg.get('model'), 'model')
+        return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Sets up processes, seeds and limits as mmengine does.
@@ -179,9 +207,10 @@ class OVRunner(Runner):
 
         Raises:
             TrainingStopped: one was received.
+            UserError: another training runs in the work folder.
         """
         self.stop_signals = StopSignals()
-        with self.stop_signals:
+        with self._held_folders(), self.stop_signals:
             return super().train()
 
     def test(self) -> dict:
@@ -189,6 +218,28 @@ class OVRunner(Runner):
         self._test_loop = self.build_test_loop(self._test_loop)
         name_test_outputs(self)
         return super().test()
+
+    @contextmanager
+    def _held_folders(self) -> Iterator[None]:
+        """Keeps other trainings out of the folders; all processes end if one is taken."""
+        error = None
+        with ExitStack() as held:
+            try:
+                for folder in self._folders() if is_main_process() else ():
+                    held.enter_context(held_folder(folder))
+            except UserError as caught:
+                error = caught
+            if any_process(error is not None):
+                raise error or UserError(f'another training runs in {self.work_dir}')
+            yield
+
+    def _folders(self) -> list[Path]:
+        """The work folder, and where checkpoints go if that is elsewhere on this machine."""
+        folders = [Path(self.work_dir), self._checkpoint_folder()]
+        return [one for one in dict.fromkeys(folders) if '://' not in str(one)]
+
+    def _checkpoint_folder(self) -> Path:
+        return checkpoint_folder(Config({**self.cfg, 'work_dir': self.work_dir}))
 
     def _init_model_weights(self) -> None:
         """Initialises the weights, unless a checkpoint brings all of them."""
@@ -215,9 +266,14 @@ class OVRunner(Runner):
             UserError: the file is unsafe, damaged or does not fit.
         """
         content = read_checkpoint(filename, map_location)
-        if 'meta' in content:
+        if isinstance(content.get('meta'), dict):
             # mmengine would run this text as a Python config when it resumes.
             content['meta'].pop('config', None)
+        found = non_finite_state(content)
+        if found is not None:
+            raise UserError(
+                f"{filename} holds NaN or infinite values in '{found}'; take an earlier checkpoint"
+            )
         # Before loading: a hook may exchange the weights for averaged ones.
         self.call_hook('after_load_checkpoint', checkpoint=content)
         load_state_strict(self.segmentor, state_of(content, filename), filename)
@@ -231,7 +287,12 @@ class OVRunner(Runner):
     def load_or_resume(self) -> None:
         """Loads or resumes; ``resume=True`` alone takes the newest intact checkpoint."""
         if self._resume and self._load_from is None and not self._has_loaded:
-            found = latest_checkpoint(self.work_dir, self.logger.warning)
+            folder = self._checkpoint_folder()
+            found = latest_checkpoint(folder, self.logger.warning)
+            if found is None:
+                self.logger.warning(
+                    f'There is no checkpoint in {folder}: the training starts from the beginning.'
+                )
             self._load_from = None if found is None else str(found)
             self._resume = found is not None
         super().load_or_resume()
@@ -245,7 +306,7 @@ class OVRunner(Runner):
             kwargs: as in mmengine.
 
         Raises:
-            UserError: the file holds weights only.
+            UserError: the file holds weights only, or the state of another optimizer.
         """
         try:
             super().resume(filename, *args, **kwargs)
@@ -256,6 +317,14 @@ class OVRunner(Runner):
                 f"{filename} has weights but no '{error.args[0]}' of a training to go on with; "
                 'give a checkpoint that a training wrote, or start from these weights with '
                 '--cfg-options load_from=FILE'
+            ) from error
+        except (UserError, FileNotFoundError):
+            raise
+        except (ValueError, TypeError, AttributeError, IndexError) as error:
+            raise UserError(
+                f'{filename} does not fit this training ({cause_of(error)}), whose optimizer or '
+                'schedule may have changed since; go on with the config beside it, or start from '
+                'its weights with --cfg-options load_from=FILE'
             ) from error
 
     @master_only

@@ -21,7 +21,8 @@ LOCK = '.training.lock'
 _DEAD = re.compile(r'\.writing-(?:.*\.pth|[a-z0-9_]{8})')
 # Seconds between two signs of life, and how long another machine is watched for one.
 _BEAT, _WATCH = 10.0, 25.0
-_held: set[str] = set()
+# Folders that this process holds, and the threads that do.
+_held: dict[str, int] = {}
 
 
 @contextmanager
@@ -29,8 +30,9 @@ def held_folder(folder: str | Path, watch: float = _WATCH) -> Iterator[None]:
     """Keeps other trainings out of a work folder; removes what a killed one left half written.
 
     The holder's lock file names its machine and process. It is released by the system when the
-    process ends in whatever way. Where a file system does not share locks between machines, a
-    holder on another one is watched for its sign of life, the changing time of the lock file.
+    process ends in whatever way. The thread that holds a folder may hold it once more. Where a file
+    system does not share locks between machines, a holder on another one is watched for its sign
+    of life, the changing time of the lock file.
 
     Args:
         folder: made if it does not exist.
@@ -43,7 +45,10 @@ def held_folder(folder: str | Path, watch: float = _WATCH) -> Iterator[None]:
     path = folder / LOCK
     key = os.path.realpath(folder)
     if key in _held:
-        raise _taken(folder, socket.gethostname(), os.getpid())
+        if _held[key] != threading.get_ident():
+            raise _taken(folder, socket.gethostname(), os.getpid())
+        yield  # a tool holds it from before it looks for a checkpoint, its Runner while it trains
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = _locked(path, folder)
@@ -55,7 +60,7 @@ def held_folder(folder: str | Path, watch: float = _WATCH) -> Iterator[None]:
             f'cannot train in the folder {folder} ({error.strerror or error}); choose another '
             '--work-dir'
         ) from error
-    _held.add(key)
+    _held[key] = threading.get_ident()
     ended = threading.Event()
     thread = threading.Thread(target=_beat, args=(handle, ended), daemon=True)
     thread.start()
@@ -65,7 +70,7 @@ def held_folder(folder: str | Path, watch: float = _WATCH) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        _held.discard(key)
+        _held.pop(key, None)
         # While it is locked, so that nobody else's is removed.
         path.unlink(missing_ok=True)
         os.close(handle)

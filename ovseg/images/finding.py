@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.file_names import shown_path
 from ovseg.folders import (
     IMAGE_SUFFIXES,
@@ -17,6 +17,7 @@ from ovseg.folders import (
     matching_files,
     walk_files,
 )
+from ovseg.input_files import similar_file
 from ovseg.result_files import is_result
 
 Unreadable = Callable[[str, OSError], None]
@@ -98,16 +99,6 @@ def find_all_images(patterns: Sequence[str], unreadable: Unreadable | None = Non
     return FoundImages(tuple(_with_places_apart(images)), tuple(left_out))
 
 
-def beside(path: Path) -> str:
-    """A suffix for messages about a file that is not there: the nearest name, or no folder."""
-    if not os.path.isdir(path.parent):
-        return f' There is no folder {path.parent} either.'
-    try:
-        return nearest(path.name, os.listdir(path.parent))
-    except OSError:
-        return ''
-
-
 def _names_many(pattern: str) -> bool:
     return not os.path.isfile(Path(pattern).expanduser())
 
@@ -128,7 +119,7 @@ def _found_by(pattern: str, unreadable: Unreadable | None) -> list[FoundImage]:
             raise UserError(f'{pattern} is no image but a pipe or a device: name a regular file.')
         return [FoundImage(path, Path(path.name))]
     if not is_pattern(pattern):
-        raise FileNotFoundError(f'There is no image {pattern}.{beside(path)}')
+        raise FileNotFoundError(f'There is no image {pattern}.{similar_file(path)}')
     files = matching_files(str(path), unreadable)
     if not files:
         raise FileNotFoundError(f'No file matches {pattern}.')

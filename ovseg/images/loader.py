@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import Image
 from typing_extensions import override
 
-from ovseg.images.reading import load_rgb
+from ovseg.errors import UserError
+from ovseg.images.opening import UnknownFormat, has_end, opened
+from ovseg.images.reading import TIFF_STARTS, load_rgb
+from ovseg.input_files import cause_of, regular_file
 from ovseg.registry import TRANSFORMS
 
 # In these, OpenCV and Pillow see the same colours, unless a colour means transparent.
@@ -34,6 +35,8 @@ class ImageLoader(LoadImageFromFile):
     Args:
         as those of mmcv's. With a ``color_type`` other than ``'color'`` everything is left to mmcv.
 
+    A file without the end of its format is one that was cut off: OpenCV fills up what is missing.
+
     Raises:
         FileNotFoundError: there is no such file.
         UserError: see :func:`~ovseg.images.reading.load_rgb`.
@@ -44,9 +47,9 @@ class ImageLoader(LoadImageFromFile):
         """Add the image to the sample."""
         name = results['img_path']
         with fileio.get_local_path(name, backend_args=self.backend_args) as path:
+            path = regular_file(path, 'image')
             if self.color_type != 'color' or _decoders_agree(path):
-                loaded: dict[str, Any] | None = super().transform(results)
-                return loaded
+                return self._decoded_by_mmcv(results, path)
             image = np.ascontiguousarray(load_rgb(path)[..., ::-1])
         if self.to_float32:
             image = image.astype(np.float32)
@@ -54,14 +57,28 @@ class ImageLoader(LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
+    def _decoded_by_mmcv(self, results: dict[str, Any], path: Path) -> dict[str, Any] | None:
+        if not has_end(path):
+            load_rgb(path)  # says what is wrong, if more is missing than the mark of the end
+        try:
+            loaded: dict[str, Any] | None = super().transform(results)
+        except Exception as error:
+            if not path.stat().st_size:
+                raise UserError(f'the image {path} is an empty file; get it again') from error
+            raise UserError(
+                f'the image {path} cannot be decoded: it is damaged, cut off or no image '
+                f'({cause_of(error)}); get it again'
+            ) from error
+        return loaded
 
-def _decoders_agree(path: str | os.PathLike[str]) -> bool:
+
+def _decoders_agree(path: Path) -> bool:
     """Whether OpenCV and Pillow give the same colours; by the file's header, nothing is decoded."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # mmcv's decoder or load_rgb say what is wrong
-            with Image.open(path) as picture:
-                plain = picture.mode in _SAME_MODES and 'transparency' not in picture.info
-                return plain and picture.format != 'GIF'
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return True
+        with opened(path, decode=False) as picture:
+            plain = picture.mode in _SAME_MODES and 'transparency' not in picture.info
+            return plain and picture.format != 'GIF'
+    except UnknownFormat:
+        # What Pillow does not know, OpenCV may, but for colours of 16 bits, which it cuts.
+        with path.open('rb') as file:
+            return file.read(4) not in TIFF_STARTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from ovseg.errors import UserError
 from ovseg.folders import IMAGE_SUFFIXES
-from ovseg.images.finding import beside, find_images
+from ovseg.images.finding import find_images
+from ovseg.images.opening import UnknownFormat, opened, too_large
+from ovseg.input_files import cause_of, regular_file, similar_file
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +26,8 @@ ImageSource: TypeAlias = 'str | os.PathLike[str] | Image.Image | np.ndarray | to
 # For callers of before.
 __all__ = ['IMAGE_SUFFIXES', 'ImageSource', 'find_images', 'load_rgb', 'name_of']
 
+# Little and big endian.
+TIFF_STARTS = (b'II*\0', b'MM\0*')
 _IN_MEMORY = 'the image in memory'
 
 
@@ -72,62 +77,67 @@ def name_of(source: ImageSource) -> str:
 
 
 def _load_file(path: Path) -> np.ndarray:
-    path = path.expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f'There is no image {path}.{beside(path)}')
-    if path.is_dir():
-        raise UserError(f'{path} is a folder, not an image: name a file in it.')
-    if not path.is_file():
-        raise UserError(f'{path} is no image but a pipe or a device: name a regular file.')
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f'The image {path} cannot be read ({error.strerror}).') from error
-    if not data:
-        raise UserError(f'The image {path} is an empty file.')
+        path = regular_file(path, 'image')
+    except FileNotFoundError:
+        raise FileNotFoundError(f'There is no image {path}.{similar_file(path)}') from None
     try:
-        with warnings.catch_warnings():
-            # Of damaged metadata that nobody asked for, and of pictures half as large as refused.
-            warnings.simplefilter('ignore')
-            with Image.open(path) as picture:
-                return _from_pil(picture, str(path))
-    except Image.DecompressionBombError as error:
-        assert Image.MAX_IMAGE_PIXELS is not None  # it was exceeded
-        raise UserError(
-            f'The image {path} has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels: '
-            'shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.'
-        ) from error
-    except UnidentifiedImageError as error:
-        decoded = _decode_tiff(data)
+        with opened(path) as picture:
+            return _from_pil(picture, str(path))
+    except UnknownFormat:
+        decoded = _decode_tiff(path)
         if decoded is None:
-            raise UserError(f'The file {path} is not an image that can be read.') from error
-        return _from_array(decoded, str(path))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, UserError):
             raise
-        raise UserError(
-            f'The image {path} is damaged or cut off ({str(error).rstrip(".")}).'
-        ) from error
+        return _from_array(decoded, str(path))
 
 
-def _decode_tiff(data: bytes) -> np.ndarray | None:
+def _decode_tiff(path: Path) -> np.ndarray | None:
     """(H, W[, 3 or 4]) RGB of a TIFF file that Pillow does not know (16-bit colour), else None."""
-    if not data.startswith((b'II*\0', b'MM\0*')):
+    data = path.read_bytes()
+    if not data.startswith(TIFF_STARTS):
         return None
     try:
+        _check_tiff_size(data, path)
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if array is not None and array.ndim == 3:
             order = cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB
             array = cv2.cvtColor(array, order)
-    except cv2.error:
+    except UserError:
+        raise
+    except Exception:
         return None
     return array
 
 
+def _check_tiff_size(data: bytes, path: Path) -> None:
+    """Stops at more pixels than Pillow takes; a few bytes can unfold to any number."""
+    fields = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+    stream = io.BytesIO(data)
+    stream.seek(fields.next)
+    fields.load(stream)
+    pixels = fields[TiffImagePlugin.IMAGEWIDTH] * fields[TiffImagePlugin.IMAGELENGTH]
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        raise too_large(f'image {path}')
+
+
 def _from_pil(picture: Image.Image, name: str) -> np.ndarray:
+    mode = picture.mode
+    try:
+        return _as_rgb(picture, name)
+    except UserError:
+        raise
+    except Exception as error:
+        # One in memory may still have its file to decode.
+        raise UserError(
+            f'{_sentence_start(name)} is damaged, or its mode {mode} cannot become RGB '
+            f'({cause_of(error)}).'
+        ) from error
+
+
+def _as_rgb(picture: Image.Image, name: str) -> np.ndarray:
     if 0 in picture.size:
         raise UserError(f'{_sentence_start(name)} has no pixels ({picture.size}).')
-    picture = ImageOps.exif_transpose(picture)
+    picture = _upright(picture)
     if picture.mode.startswith(('I', 'F')):
         return _from_array(_high_depth(picture, name), name)
     has_alpha = picture.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or (
@@ -141,6 +151,15 @@ def _from_pil(picture: Image.Image, name: str) -> np.ndarray:
         shifted = np.dstack([lab[..., 0], lab[..., 1] + 128, lab[..., 2] + 128]).astype(np.uint8)
         return cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB)
     return np.array(picture.convert('RGB'))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try:
+            return ImageOps.exif_transpose(picture)
+        except Exception:
+            return picture  # metadata that cannot be read ask for nothing
 
 
 def _high_depth(picture: Image.Image, name: str) -> np.ndarray:

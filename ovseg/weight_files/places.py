@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import stat
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
+from ovseg.input_files import regular_file
 
 # The folder of the weights that ship with ovseg.
 WEIGHTS = Path(__file__).resolve().parent.parent / 'weights'
 # How they are named where a file is asked for: ovseg://NAME.
 SHIPPED = 'ovseg://'
 _WEB = ('http://', 'https://')
-# Names of a folder that are compared with a name that it does not have.
-_COMPARED = 1000
+_SUFFIXES = ('.pt', '.pth', '.bin', '.safetensors', '.npz', '.npy')
 
 
 def find_weights(name: str | Path) -> Path:
@@ -38,8 +38,8 @@ def find_weights(name: str | Path) -> Path:
     elif text.startswith(SHIPPED):
         path = WEIGHTS / f'{text.removeprefix(SHIPPED)}.safetensors'
     else:
-        path = Path(text).expanduser()
-    return regular_file(path)
+        path = Path(text)
+    return regular_file(path, 'weight file')
 
 
 def is_there(name: str | Path) -> bool:
@@ -56,36 +56,27 @@ def is_there(name: str | Path) -> bool:
         return True  # no tag is as long, or has such letters; opening it says what is wrong
 
 
-def regular_file(path: Path) -> Path:
-    """The path, if a regular file lies there.
+def check_named_files(settings: Any, where: str) -> None:
+    """Stops where settings name a weight file that is not there, before anything is built.
 
     Args:
-        path: where.
+        settings: of a model; texts in it that end as weight files do and are no address are paths.
+        where: the name of the settings.
 
     Raises:
-        FileNotFoundError: there is nothing.
-        UserError: something else, or a path that the system refuses.
+        FileNotFoundError: there is no such file; says which setting names it.
+        UserError: something else than a file.
     """
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(
-            f'weight file {path} does not exist; check the path.{nearest(str(path), _beside(path))}'
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(
-            f'{str(path)[:200]!r} cannot be opened ({reason}); check the path'
-        ) from error
-    if stat.S_ISDIR(mode):
-        raise UserError(f'{path} is a folder; give a weight file in it')
-    if not stat.S_ISREG(mode):
-        raise UserError(f'{path} is no regular file but a pipe or a device; copy it into a file')
-    return path
-
-
-def _beside(path: Path) -> list[str]:
-    try:
-        return [str(entry) for entry in islice(path.parent.iterdir(), _COMPARED)]
-    except OSError:
-        return []
+    if isinstance(settings, Mapping):
+        for name, part in settings.items():
+            check_named_files(part, f'{where}.{name}')
+    elif isinstance(settings, (list, tuple)):
+        for number, part in enumerate(settings):
+            check_named_files(part, f'{where}[{number}]')
+    elif isinstance(settings, (str, Path)) and str(settings).endswith(_SUFFIXES):
+        if '://' in str(settings):
+            return
+        try:
+            regular_file(settings, 'weight file')
+        except (UserError, FileNotFoundError) as error:
+            raise type(error)(f'{where}: {error}') from error

@@ -60,3 +60,23 @@ def test_layers_of_another_shape_are_named(config, tmp_path):
     torch.save({**layers(), 'obj_proj.bias': torch.zeros(9)}, tmp_path / 'layers.pt')
     with pytest.raises(UserError, match=r'guide.obj_proj.bias is \(9,\), wanted \(8,\)'):
         build_model(config, tmp_path / 'layers.pt')
+
+
+@pytest.mark.parametrize(
+    ('place', 'named'),
+    [(lambda model: model.guide, 'weights'), (lambda model: model.clip, 'pretrained')],
+)
+def test_a_file_that_is_not_there_is_said_before_anything_is_built(
+    config, tmp_path, monkeypatch, place, named
+):
+    monkeypatch.setattr('ovseg.apis.building.MODELS.build', lambda *_: pytest.fail('built'))
+    (tmp_path / 'weight').mkdir()  # a folder is no answer to a file that is missing
+    missing = tmp_path / 'weights.pt'
+    config.model.guide.weights = 'https://nowhere.example/last.pt'
+    place(config.model)[named] = str(missing)
+    with pytest.raises(FileNotFoundError, match=rf'{named}: weight file {missing}') as raised:
+        build_model(config)
+    assert 'Did you mean' not in str(raised.value)
+    (tmp_path / 'weight.pt').touch()
+    with pytest.raises(FileNotFoundError, match=r"Did you mean 'weight\.pt'\?"):
+        build_model(config)

@@ -43,7 +43,7 @@ def test_a_table_gives_one_caption_or_several(tmp_path):
     ],
 )
 def test_other_files_are_refused(tmp_path, content):
-    with pytest.raises(UserError, match='holds no captions'):
+    with pytest.raises(UserError, match='holds no captions|is no valid JSON'):
         read_captions(write(tmp_path, content))
 
 

@@ -68,7 +68,11 @@ def test_images_are_chosen_by_position(folder, as_file):
         (dict(suffixes=['.gif']), FileNotFoundError, r'has no images in it \(looked for .gif\)'),
         (dict(indices=[0, 4]), UserError, 'indices names image 4, but the 4 images'),
         (dict(indices=[]), UserError, 'indices is empty'),
-        (dict(indices='gone.txt'), FileNotFoundError, 'no file gone.txt of image numbers'),
+        (
+            dict(indices='gone.txt'),
+            FileNotFoundError,
+            r'image numbers \(indices\) gone.txt does not exist',
+        ),
         (dict(num_images=5), UserError, 'num_images must be 1 to 4'),
         (dict(num_images=0), UserError, 'num_images must be 1 to 4'),
     ],

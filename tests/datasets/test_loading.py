@@ -91,7 +91,7 @@ def test_a_truncated_file_is_named_in_one_sentence(name, share, tmp_path):
     Image.fromarray(noise).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match=f'cannot read the labels in {path} ') as raised:
+    with pytest.raises(UserError, match=f'label map {path} is ') as raised:
         load(path)
     assert '\n' not in str(raised.value)
 
@@ -99,7 +99,7 @@ def test_a_truncated_file_is_named_in_one_sentence(name, share, tmp_path):
 def test_a_text_file_is_no_label_map(tmp_path):
     path = tmp_path / 'a.png'
     path.write_text('version https://git-lfs.github.com/spec/v1')
-    with pytest.raises(UserError, match='cannot read the labels'):
+    with pytest.raises(UserError, match='label map .* is not an image'):
         load(path)
 
 

@@ -100,5 +100,5 @@ def test_what_does_not_fit_is_explained(tmp_path):
     with pytest.raises(UserError, match='is 20 x 30 pixels, its image 40 x 40'):
         MaskCaptionPairs(table)[0]
     (tmp_path / 'b.png').write_bytes(b'no image')
-    with pytest.raises(UserError, match='b.png cannot be read'):
+    with pytest.raises(UserError, match='b.png is not an image'):
         MaskCaptionPairs(table)[1]

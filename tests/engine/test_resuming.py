@@ -64,9 +64,21 @@ def strip(path):
     torch.save({'state_dict': {'weight': torch.ones(3)}}, path)
 
 
+def garble(**changes):
+    def harm(path):
+        torch.save({**torch.load(path), **changes}, path)
+
+    return harm
+
+
 @pytest.mark.parametrize(
     'harm, reason',
     [
+        (garble(meta=5), 'does not say in which iteration'),
+        (garble(meta={'iter': '10'}), 'does not say in which iteration'),
+        (garble(message_hub=[1]), 'has no records of a training'),
+        (garble(optimizer={'state': {0: torch.tensor(float('inf'))}}), "in 'optimizer.state.0'"),
+        (garble(ema_state_dict={'a': torch.tensor(float('nan'))}), "in 'ema_state_dict.a'"),
         (cut, 'it is damaged'),
         (empty, 'is empty'),
         (flip, 'CRC-32'),

@@ -16,6 +16,7 @@ from tool_runs import run_tool
 
 from ovseg.datasets import MaskCaptionPairs
 from ovseg.datasets.pair_files import read_pairs
+from ovseg.errors import UserError
 from ovseg.training import MaskAdaptation
 
 WORDS = 'star; ball, sphere; sky'
@@ -170,3 +171,11 @@ def test_a_broken_image_is_left_out_and_named(world, capsys):
 def test_wrong_words_are_explained(world, capsys, options, message):
     assert make(world, *options) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('record', [b'', b'\n', b'{"a": 1}\n[3]\n', b'{"a"\n', b'\xff\xfe\n', b'3'])
+def test_a_record_that_no_run_wrote_is_one_sentence(record, tmp_path):
+    script = load_script('make_mask_caption_pairs')
+    (tmp_path / script.PROGRESS).write_bytes(record)
+    with pytest.raises(UserError, match=script.PROGRESS):
+        script.PairFolder(tmp_path, {'a': 1})

@@ -181,7 +181,7 @@ def test_a_cut_context_json_is_one_sentence(tmp_path, capsys):
     path = tmp_path / 'trainval_merged.json'
     path.write_text(path.read_text()[:200])
     assert run_tool('prepare_data', 'context', tmp_path) == 2
-    assert f'{path} is not the annotation file' in capsys.readouterr().err
+    assert f'{path} is no valid JSON' in capsys.readouterr().err
 
 
 def test_context459_takes_the_list_of_context_if_its_own_is_missing(tmp_path):

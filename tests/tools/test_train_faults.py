@@ -8,17 +8,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from scripts import ROOT
 from tiny_world import write_config, write_data
 from tool_runs import check_equal, free_port, run_script, run_tool, same
 
 from ovseg.engine import finite, read_checkpoint
+from ovseg.engine.runner import OVRunner
+from ovseg.engine.work_folder import held_folder
+from ovseg.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -38,6 +45,24 @@ def validating(tmp_path, data):
 
 def last_line(capsys):
     return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@contextmanager
+def held_elsewhere(folder):
+    """Another thread trains in the folder."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with held_folder(folder):
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(60)
+    yield
+    done.set()
+    thread.join()
 
 
 def names(folder):
@@ -224,7 +249,7 @@ def test_bad_pictures_are_told_or_passed_over(config, data, tmp_path, capsys):
     assert ' is an empty file' in last_line(capsys)
     skip = 'train_dataloader.max_bad_samples='
     assert run_tool('train', config, '--cfg-options', root, f'{skip}1') == 2
-    assert '1 samples were passed over and one more cannot be read' in last_line(capsys)
+    assert '2 samples cannot be read, 1 may be passed over' in last_line(capsys)
     assert run_tool('train', config, '--cfg-options', root, f'{skip}2') == 0
     workers = ('train_dataloader.num_workers=1', 'train_dataloader.persistent_workers=True')
     assert run_tool('train', config, '--cfg-options', root, f'{skip}2', *workers) == 0
@@ -269,13 +294,80 @@ def test_several_processes_go_on_with_their_own_random_states(config, tmp_path):
 
 
 def test_the_second_training_in_a_folder_is_refused(config, tmp_path, capsys):
-    from ovseg.engine.work_folder import held_folder
-
-    with held_folder(tmp_path / 'work'):
+    with held_elsewhere(tmp_path / 'work'):
         assert run_tool('train', config) == 2
     assert f'process {os.getpid()} on ' in last_line(capsys)
     assert run_tool('train', config) == 0
     assert not list((tmp_path / 'work').glob('.*'))
+
+
+def test_a_training_in_python_holds_its_folder_too(config, tmp_path):
+    settings = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        runner = OVRunner.from_cfg(settings)
+        with (
+            held_elsewhere(tmp_path / 'work'),
+            pytest.raises(UserError, match='a training runs in'),
+        ):
+            runner.train()
+        elsewhere = tmp_path / 'big' / 'work'
+        settings.default_hooks.checkpoint.out_dir = str(tmp_path / 'big')
+        settings.experiment_name = 'elsewhere'
+        runner = OVRunner.from_cfg(settings)
+        with held_elsewhere(elsewhere), pytest.raises(UserError, match='big/work'):
+            runner.train()
+        runner.train()
+    assert names(elsewhere) and not list(elsewhere.glob('.*'))
+    settings.experiment_name, settings.resume = 'resumed', True
+    settings.train_cfg.max_iters = 7
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        runner = OVRunner.from_cfg(settings)
+        runner.train()
+    assert runner.iter == 7 and runner.model.steps == 1
+
+
+def test_an_optimizer_state_of_nan_is_not_gone_on_with(config, tmp_path, capsys):
+    assert run_tool('train', config, '--cfg-options', 'train_cfg.max_iters=1') == 0
+    path = tmp_path / 'work' / 'iter_1.pth'
+    content = torch.load(path, weights_only=False)
+    content['optimizer']['state'][0]['momentum_buffer'][0] = float('nan')
+    torch.save(content, path)
+    assert run_tool('train', config, '--resume', path) == 2
+    assert "NaN or infinite values in 'optimizer.state.0.momentum_buffer'" in last_line(capsys)
+
+
+def test_the_state_of_another_optimizer_is_one_sentence(config, capsys):
+    assert run_tool('train', config, '--cfg-options', 'train_cfg.max_iters=1') == 0
+    other = 'optim_wrapper.paramwise_cfg.bias_lr_mult=2'
+    assert run_tool('train', config, '--resume', '--cfg-options', other) == 2
+    assert 'does not fit this training' in last_line(capsys)
+
+
+def test_a_weight_file_that_is_not_there_is_said_before_anything_is_built(
+    config, tmp_path, capsys, monkeypatch
+):
+    from tiny_world import LinearSegmentor
+
+    monkeypatch.setattr(LinearSegmentor, '__init__', lambda *_, **__: pytest.fail('it was built'))
+    missing = tmp_path / 'weights.pth'
+    (tmp_path / 'weights.d').mkdir()
+    assert run_tool('train', config, '--cfg-options', f'load_from={missing}') == 2
+    error = last_line(capsys)
+    assert f'weight file {missing} does not exist' in error and 'Did you mean' not in error
+    settings = f'model.init_cfg.checkpoint={missing}'
+    assert run_tool('train', config, '--cfg-options', settings) == 2
+    assert last_line(capsys).startswith(f'error: model.init_cfg.checkpoint: weight file {missing}')
+
+
+def test_a_limit_of_file_sizes_is_one_sentence(config, tmp_path):
+    words = f'ulimit -f 16; exec {sys.executable} {ROOT / "tools" / "train.py"} {config}'
+    script = tmp_path / 'limited.sh'
+    script.write_text(words)
+    done = run_script(script)
+    assert done.returncode == 2, done.stderr[-2000:]
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith('error: ') and 'cannot be written' in error
+    assert not [path for path in (tmp_path / 'work').rglob('.*')]
 
 
 def test_weights_with_a_flipped_bit_are_refused(config, tmp_path, capsys):

@@ -192,3 +192,26 @@ def test_the_pickles_would_have_written(kind, tmp_path):
     (tmp_path / 'canary').mkdir()
     torch.load(MAKERS[kind](tmp_path, tmp_path / 'canary'), weights_only=False)
     assert (tmp_path / 'canary' / 'written').read_text() == 'harm'
+
+
+# Names by which a door knows its own.
+NAMES = {'found': 'decoder.weight'}
+MATRICES = {'text rows', 'bank.keys'}
+# A tool that only changes the form of pickled weights, and what holds whole numbers.
+WITHOUT_FRACTIONS = {
+    'convert_detectron2_backbone',
+    *(f'region map {suffix}' for suffix in ('.npy', '.npz', '.png')),
+}
+
+
+@pytest.mark.parametrize('door', sorted(DOORS.keys() - WITHOUT_FRACTIONS))
+@pytest.mark.parametrize('value', [float('nan'), float('inf')], ids=['nan', 'inf'])
+def test_weights_that_are_no_numbers_are_said_to_be(door, value, tmp_path_factory):
+    path = tmp_path_factory.mktemp('bad') / 'bad.pt'
+    rows = torch.full((3, 2), value)
+    name = NAMES.get(door, 'visual.proj')
+    flat = {name: rows}
+    nested = {'state_dict': flat} if door == 'clip.maskclip_files' else flat
+    torch.save(rows if door in MATRICES else nested, path)
+    with pytest.raises(UserError, match='NaN or infinite'):
+        DOORS[door](path)

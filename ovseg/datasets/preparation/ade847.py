@@ -22,6 +22,7 @@ from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import find_images, require_file
 from ovseg.errors import UserError
 from ovseg.files import written_whole
+from ovseg.images.opening import opened
 
 IMAGES = {'val': 2000, 'train': 25574}
 FOLDERS = {'val': 'validation', 'train': 'training'}
@@ -48,7 +49,7 @@ def object_ids(path: Path) -> npt.NDArray[np.int32]:
     Raises:
         UserError: not a colour image.
     """
-    with Image.open(path) as image:
+    with opened(path) as image:
         if image.mode != 'RGB':
             raise UserError(f'{path} is not a colour image, the release codes objects in colours')
         red, green, _ = np.asarray(image).astype(np.int32).transpose(2, 0, 1)
@@ -76,8 +77,8 @@ def convert(item: Item) -> npt.NDArray[np.uint16]:
     ids = object_ids(
         require_file(source.with_name(f'{source.stem}_seg.png'), 'the objects of an image')
     )
-    with Image.open(source) as opened:
-        image = np.asarray(opened.convert('RGB'))
+    with opened(source) as picture:
+        image = np.asarray(picture.convert('RGB'))
     if image.shape[:2] != ids.shape:
         raise UserError(f'{source} has the size {image.shape[:2]}, its objects have {ids.shape}')
     size = shrunken_size(*ids.shape)

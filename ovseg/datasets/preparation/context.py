@@ -8,7 +8,6 @@ file, labels that another converter made in that layout are checked.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -22,6 +21,7 @@ from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import read_names, require_folder
 from ovseg.errors import UserError
 from ovseg.files import written_whole
+from ovseg.input_files import read_json
 
 IMAGES = {'val': 5104, 'train': 4996}
 ANNOTATIONS = 'trainval_merged.json'
@@ -62,8 +62,8 @@ def read_annotations(path: Path, splits: Sequence[str]) -> dict[str, list[tuple[
         UserError: not the JSON file that it should be.
     """
     print(f'reading {path} ...')
+    content = read_json(path, 'annotation file')
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
         masks = defaultdict(list)
         for annotation in content['annos_segmentation']:
             masks[annotation['image_id']].append(
@@ -74,7 +74,7 @@ def read_annotations(path: Path, splits: Sequence[str]) -> dict[str, list[tuple[
             if image['phase'] in images:
                 source = (image['height'], image['width'], masks[image['image_id']])
                 images[image['phase']].append((Path(image['file_name']).stem, source))
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f'{path} is not the annotation file of PASCAL in Detail ({error!r}), download it again'
         ) from error

@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import CannotWrite, written_whole
+from ovseg.images.opening import opened
+from ovseg.input_files import regular_file
 
 if TYPE_CHECKING:
     from ovseg.datasets.base import LabelMapDataset
@@ -177,12 +179,14 @@ def _check(item: Item, recipe: Recipe) -> frozenset[int]:
         FileNotFoundError: no image or no labels.
         UserError: unreadable, of another size than the image, or with values of no class.
     """
-    from ovseg.datasets.loading import decode_labels
+    from ovseg.datasets.loading import read_labels
 
     for path in (item.image, item.labels):
-        if not path.is_file():
-            raise FileNotFoundError(f'no file {path}')
-    labels = decode_labels(item.labels.read_bytes(), item.labels)
+        try:
+            regular_file(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(f'no file {path}') from None
+    labels = read_labels(item.labels)
     size = _image_size(item.image, whole=recipe.makes_images)
     if labels.shape != size:
         raise UserError(f'{item.labels} has the size {labels.shape}, {item.image} has {size}')
@@ -199,13 +203,8 @@ def _check(item: Item, recipe: Recipe) -> frozenset[int]:
 
 def _image_size(path: Path, whole: bool) -> tuple[int, int]:
     """(height, width) of an image; ``whole`` decodes all of it to see that it is complete."""
-    try:
-        with Image.open(path) as image:
-            if whole:
-                image.load()
-            return image.height, image.width
-    except (OSError, SyntaxError) as error:
-        raise UserError(f'cannot read the image {path} ({error}), copy it again') from error
+    with opened(path, decode=whole) as image:
+        return image.height, image.width
 
 
 def label_values(dataset: type[LabelMapDataset]) -> int:

@@ -25,10 +25,10 @@ def renumber(item: Item, table: Mapping[int, int], content: str) -> npt.NDArray[
         FileNotFoundError: no such file.
         UserError: a value that is not in the table, which means a wrong source file.
     """
-    from ovseg.datasets.loading import decode_labels
+    from ovseg.datasets.loading import read_labels
 
     source = require_file(item.source, content)
-    return apply_table(decode_labels(source.read_bytes(), source), table, source)
+    return apply_table(read_labels(source), table, source)
 
 
 def apply_table(raw: Labels, table: Mapping[int, int], source: Path) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ovseg.datasets.preparation.recipe import Item
 from ovseg.errors import UserError
 from ovseg.folders import walk_files
+from ovseg.input_files import read_text, regular_file
 
 if TYPE_CHECKING:
     from ovseg.datasets.base import LabelMapDataset
@@ -29,10 +30,12 @@ def require_file(path: Path, content: str) -> Path:
 
     Raises:
         FileNotFoundError: it is not; the message names the file and what it should hold.
+        UserError: something else lies there, or the system refuses the path.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'no file {path}: it should be {content} (docs/data.md)')
-    return path
+    try:
+        return regular_file(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'no file {path}: it should be {content} (docs/data.md)') from None
 
 
 def read_names(path: Path, content: str) -> list[str]:
@@ -40,9 +43,9 @@ def read_names(path: Path, content: str) -> list[str]:
 
     Raises:
         FileNotFoundError: no such file.
-        UserError: an empty file.
+        UserError: an empty file, or no text.
     """
-    names = require_file(path, content).read_text(encoding='utf-8').split()
+    names = read_text(require_file(path, content), 'list of images').split()
     if not names:
         raise UserError(f'{path} names no images, copy it again from the data set')
     return names

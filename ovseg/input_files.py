@@ -1,0 +1,143 @@
+"""Files that somebody gave: bytes, text and JSON of regular files; anything else is a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ovseg.errors import UserError, nearest
+
+# Names of a folder that are compared with a name that it does not have.
+_COMPARED = 1000
+_LONGEST_CAUSE = 160
+
+
+def regular_file(path: str | os.PathLike[str], content: str = 'file') -> Path:
+    """The path, if a regular file lies there; nothing is opened, so nothing waits.
+
+    Args:
+        path: where; ``~`` is the home folder.
+        content: what the file should be, for messages, such as ``'weight file'``.
+
+    Raises:
+        FileNotFoundError: there is nothing; names the nearest file beside it.
+        UserError: a folder, a pipe or a device, or a path that the system refuses.
+    """
+    try:
+        path = Path(path).expanduser()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f'{content} {path} does not exist; check the path.{similar_file(Path(path))}'
+        ) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        # RuntimeError: a home folder of a user that does not exist.
+        raise UserError(
+            f'{str(path)[:200]!r} cannot be opened ({cause_of(error)}); check the path'
+        ) from error
+    if stat.S_ISDIR(mode):
+        raise UserError(f'{path} is a folder; give a {content} in it')
+    if not stat.S_ISREG(mode):
+        raise UserError(f'{path} is no regular file but a pipe or a device; copy it into a file')
+    return path
+
+
+def similar_file(path: Path) -> str:
+    """A suffix for messages about a missing file: the nearest file in its folder, if one is near.
+
+    Args:
+        path: of what does not exist.
+    """
+    try:
+        beside = [entry.name for entry in islice(path.parent.iterdir(), _COMPARED)]
+        return nearest(path.name, [name for name in beside if (path.parent / name).is_file()])
+    except FileNotFoundError:
+        return f' There is no folder {path.parent} either.'
+    except OSError:
+        return ''
+
+
+def read_bytes(path: str | os.PathLike[str], content: str = 'file') -> bytes:
+    """All of a regular file.
+
+    Args:
+        path: see :func:`regular_file`.
+        content: see :func:`regular_file`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: see :func:`regular_file`; or it is empty, or may not or cannot be read.
+    """
+    path = regular_file(path, content)
+    try:
+        data = path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise UserError(f'the {content} {path} cannot be read ({cause_of(error)})') from error
+    if not data:
+        raise UserError(f'the {content} {path} is an empty file; get it again')
+    return data
+
+
+def read_text(path: str | os.PathLike[str], content: str = 'file') -> str:
+    """The text of a file in UTF-8, without the mark that some editors put at its start.
+
+    Args:
+        path: see :func:`regular_file`.
+        content: see :func:`regular_file`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: see :func:`read_bytes`; or it is text in another encoding, or no text.
+    """
+    data = read_bytes(path, content)
+    if b'\0' in data:
+        raise UserError(
+            f'the {content} {path} holds zero bytes, as files do that are no text or are text in '
+            'UTF-16; save it as UTF-8'
+        )
+    try:
+        return data.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = data.count(b'\n', 0, error.start) + 1
+        raise UserError(
+            f'the {content} {path} is not text in UTF-8 (line {line}); save it as UTF-8'
+        ) from error
+
+
+def read_json(path: str | os.PathLike[str], content: str = 'file') -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: see :func:`regular_file`.
+        content: see :func:`regular_file`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: see :func:`read_text`; or it is cut off, nested without end, or no JSON, which
+            knows neither NaN nor infinity.
+    """
+    text = read_text(path, content)
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise UserError(
+            f'the {content} {path} is no valid JSON ({cause_of(error)}); mend it or get it again'
+        ) from error
+
+
+def cause_of(error: BaseException) -> str:
+    """What an error says, in a few words on one line.
+
+    Args:
+        error: of the system or of a decoder.
+    """
+    text = getattr(error, 'strerror', None) or str(error)
+    return ' '.join(str(text).split())[:_LONGEST_CAUSE].rstrip('. ') or type(error).__name__
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f'{constant} is no number of JSON')
