@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ovseg.visualization.fonts import drawable
 from ovseg.visualization.legend import LegendEntry, attach_legend
-from ovseg.visualization.lettering import letter_size, write_inside
+from ovseg.visualization.lettering import largest_pieces, letter_size, write_inside
 from ovseg.visualization.paint import check_picture, enlarge, paint, painted_colors
 
 # Names in place, by the size of the legend's letters; a class is named in this many of its pieces.
@@ -141,13 +141,7 @@ def _name_regions(
         if box is None or room * step < sizes[0]:
             continue
         top, left = (side.start for side in box)
-        count, pieces, facts, _ = cv2.connectedComponentsWithStats(
-            (coarse[box] == index).astype(np.uint8), connectivity=4
-        )
-        largest = sorted(range(1, count), key=lambda piece: -facts[piece, cv2.CC_STAT_AREA])
-        for piece in largest[:_PIECES]:
-            x, y, width, height = (int(side) for side in facts[piece, :4])
-            mask = pieces[y : y + height, x : x + width] == piece
+        for mask, (x, y) in largest_pieces(coarse[box] == index, _PIECES):
             corner = ((left + x) * step, (top + y) * step)
             write_inside(pen, mask, corner, [names[index]], sizes, step)
     return np.asarray(canvas)

@@ -100,6 +100,28 @@ def roomiest_place(mask: np.ndarray, aspect: float = 1.0) -> tuple[int, int, flo
     return x, y, room
 
 
+def largest_pieces(mask: np.ndarray, count: int) -> list[tuple[np.ndarray, tuple[int, int]]]:
+    """The largest connected pieces of a region, each in its box, with the (x, y) of the box.
+
+    Args:
+        mask: (H, W) bool.
+        count: how many at most.
+
+    Example:
+        >>> [piece.shape for piece, _ in largest_pieces(np.array([[1, 0, 1, 1]], bool), 2)]
+        [(1, 2), (1, 1)]
+    """
+    number, pieces, facts, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=4
+    )
+    largest = sorted(range(1, number), key=lambda piece: -facts[piece, cv2.CC_STAT_AREA])
+    found = []
+    for piece in largest[:count]:
+        x, y, width, height = (int(side) for side in facts[piece, :4])
+        found.append((pieces[y : y + height, x : x + width] == piece, (x, y)))
+    return found
+
+
 def write_inside(
     pen: ImageDraw.ImageDraw,
     mask: np.ndarray,

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ovseg.visualization.draw import shown_name
 from ovseg.visualization.legend import LegendEntry, attach_legend
-from ovseg.visualization.lettering import letter_size, write_inside, write_on
+from ovseg.visualization.lettering import largest_pieces, letter_size, write_inside, write_on
 from ovseg.visualization.paint import check_picture, enlarge, paint, painted_colors
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _SHADES = (0.0, 0.4, -0.35, 0.2, -0.2)
 _SMALLEST_NUMBER, _LARGEST_NUMBER = 0.85, 1.5
 # The legend lists so many ids of a class, or ranges of them.
 _MOST_IDS = 5
+# A segment is numbered in so many of its pieces.
+_PIECES = 3
 # Room for letters is looked for at this size of the picture.
 _SEARCHED = 800
 
@@ -40,9 +42,10 @@ def draw_segments(
     """Paint segments over an image.
 
     The segments of a class have shades of its colour, over the image's light and dark; outlines are
-    drawn in the pure colour. Each segment's id stands where it is widest, with the name of its
-    class where both have room. The legend lists the classes present, largest first, with the ids of
-    their segments, the shades of these and their share of the area.
+    drawn in the pure colour. Each segment's id stands in its largest piece, and in the next ones
+    where it has room, with the name of its class where both have room. The legend lists the classes
+    present, largest first, with the ids of their segments, the shades of these and their share of
+    the area.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -159,11 +162,13 @@ def _write_ids(
         mask, scale = region[::step, ::step] == number, step
         if not mask.any():
             mask, scale = region == number, 1
-        corner = (columns.start, rows.start)
         name = names.get(segments[number - 1].label)
         texts = [*([] if name is None else [f'{name} {number}']), str(number)]
-        if not write_inside(pen, mask, corner, texts, sizes, scale):
-            write_on(pen, mask, corner, texts[-1], sizes[0], scale)
+        for rank, (piece, (x, y)) in enumerate(largest_pieces(mask, _PIECES)):
+            corner = (columns.start + x * scale, rows.start + y * scale)
+            fits = write_inside(pen, piece, corner, texts, sizes, scale)
+            if not fits and rank == 0:
+                write_on(pen, piece, corner, texts[-1], sizes[0], scale)
     return np.asarray(canvas)
 
 

@@ -141,3 +141,18 @@ def test_the_legend_keeps_all_ids_of_a_class_with_a_long_name(monkeypatch):
     assert [entry.ids for entry in seen] == ['1-4, 6-8', '5']
     column = legend._measure(seen, 20)
     assert column.entries[0].text.endswith('… (1-4, 6-8)') and column.name_width <= 16 * 20
+
+
+def test_a_segment_of_several_pieces_is_numbered_in_each_that_has_room(monkeypatch):
+    written = []
+    monkeypatch.setattr(lettering, 'write', lambda pen, place, text, size: written.append(place))
+    ids = np.ones((600, 600), np.int32)
+    ids[:, 200:260] = 2
+    ids[100:500, 540:] = 2
+    ids[590:, 20:25] = 2
+    image = np.zeros((600, 600, 3), np.uint8)
+    found = [segment(1, 0, 1, (0, 0, 1, 1)), segment(2, 1, 1, (0, 0, 1, 1))]
+    draw_segments(image, ids, found, NAMES, PALETTE, legend=False)
+    numbers = [int(ids[y, x]) for x, y in written]
+    assert sorted(numbers) == [1, 1, 2, 2]
+    assert {x > 400 for x, y in written if ids[y, x] == 2} == {True, False}
