@@ -125,7 +125,7 @@ def test_pairs_are_looked_at_and_passed_over(folder):
     with pytest.raises(UserError, match=r'1\.jpg is an empty file'):
         look(pairs)
     look(pairs, limit=1)
-    assert look_at_labels(pairs) is None
+    assert look_at_labels(pairs, 10) is None
     assert pairs[1]['inputs'].shape == (3, 8, 8)
     cut(folder / 'labels' / '2.png')
     with pytest.raises(UserError, match='1 samples were passed over and one more cannot be read'):
