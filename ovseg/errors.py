@@ -127,7 +127,16 @@ def notices_as_lines() -> Iterator[None]:
                 otherwise(message, category, *place, **more)
             elif str(message) not in said:
                 said.add(str(message))
-                print(f'warning: {message}', file=sys.stderr)
+                _print_beside_progress(f'warning: {message}')
 
         warnings.showwarning = show
         yield
+
+
+def _print_beside_progress(line: str) -> None:
+    """Prints to stderr, above a progress bar if one is drawn there."""
+    progress = sys.modules.get('tqdm')  # without it there is no bar
+    if progress is None:
+        print(line, file=sys.stderr)
+    else:
+        progress.tqdm.write(line, file=sys.stderr)

@@ -13,7 +13,7 @@ from ovseg.vocabulary.protocols import protocol_words
 from ovseg.vocabulary.rejection import BACKGROUND
 
 # What may have been meant to separate classes, within one that has no ``,``.
-_OTHER_SEPARATORS = re.compile(r'\s*[|/+&\\]\s*|\s+[.:\u00b7\u2022-]\s+|\.\s+')
+_OTHER_SEPARATORS = re.compile(r'\s*[|/+&\\]\s*|\s+[.:\u00b7\u2022-]\s+')
 
 
 def beside_one_class(vocabulary: Vocabulary, others: Collection[str] | None) -> Vocabulary:

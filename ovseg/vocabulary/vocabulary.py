@@ -10,16 +10,14 @@ from typing import Any, TypeAlias, overload
 from ovseg.errors import UserError, nearest, notify
 from ovseg.files import written_whole
 from ovseg.vocabulary.class_colors import class_colors
+from ovseg.vocabulary.documents import FILE_SUFFIXES, parse_document, read_file
 from ovseg.vocabulary.palette import BACKGROUND_COLOR, Color
 from ovseg.vocabulary.parsing import (
-    FILE_SUFFIXES,
     ParsedWords,
     VocabularyClass,
     check_unique_names,
     folded,
-    parse_document,
     parse_string,
-    read_file,
 )
 from ovseg.vocabulary.protocols import by_label, protocol_words
 from ovseg.vocabulary.rejection import BACKGROUND, Rejection
@@ -153,7 +151,7 @@ class Vocabulary:
     def to_json(self) -> str:
         """The vocabulary as JSON text; ``parse`` of a file with it gives an equal one."""
         document: dict[str, Any] = {'classes': [_to_record(item) for item in self._given]}
-        if self.rejection.rejects:
+        if self.has_own_rule:
             document['rejection'] = self.rejection.to_dict()
         return json.dumps(document, ensure_ascii=False, indent=1) + '\n'
 
