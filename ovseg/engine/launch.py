@@ -147,6 +147,11 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
     known -= {'self', 'cfg'}
     for key in options:
         first = key.split('.')[0]
+        if first == 'device' and 'device' not in config:
+            raise UserError(
+                f"--cfg-options names '{key}', but a run takes the first GPU that torch sees, else "
+                'the CPU: set CUDA_VISIBLE_DEVICES to choose one, or to nothing for the CPU'
+            )
         if first not in known:
             raise UserError(
                 f"--cfg-options names '{key}', but the config has no '{first}'."
@@ -174,15 +179,18 @@ def build_runner(config: Config) -> OVRunner:
     return kind.from_cfg(config)
 
 
-def need_gpu_for_amp() -> None:
+def need_gpu_for_amp(asked_by: str = '--amp') -> None:
     """Stops where mixed precision was asked for and there is no GPU.
+
+    Args:
+        asked_by: the option or setting, for the message.
 
     Raises:
         UserError: no GPU.
     """
     if not torch.cuda.is_available():
         raise UserError(
-            '--amp needs a GPU and this machine has none that torch can use; leave it out'
+            f'{asked_by} needs a GPU and this machine has none that torch can use; leave it out'
         )
 
 
