@@ -22,6 +22,7 @@ FLOORS = [
         'coco_masks',
         'devices',
         'torch_modes',
+        'precision',
     ),
     *('registry', 'config_files', 'zoo', 'downloads', 'weight_files'),
     *('vocabulary', 'text', 'images', 'affinity'),
