@@ -68,7 +68,7 @@ def _answer_for(parent: Registry, child: Registry) -> None:
             found = child.module_dict.get(key)
         return found
 
-    parent.get = get  # type: ignore[method-assign]
+    parent.get = get
 
 
 HOOKS = _child('HOOKS')

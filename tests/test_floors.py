@@ -32,6 +32,7 @@ FLOORS = [
         'tables',
         'devices',
         'torch_modes',
+        'precision',
     ),
     *(
         'registry',

@@ -126,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
     if args.amp:
         set_amp(config)
+    elif config.optim_wrapper.get('type') == 'AmpOptimWrapper':
+        need_gpu_for_amp("optim_wrapper.type='AmpOptimWrapper'")
     check_optimizer(config)
     notes = check_schedule(config)
     is_main = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0

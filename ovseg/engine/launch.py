@@ -82,15 +82,18 @@ def build_runner(config: Config) -> OVRunner:
     return kind.from_cfg(config)
 
 
-def need_gpu_for_amp() -> None:
+def need_gpu_for_amp(asked_by: str = '--amp') -> None:
     """Stops where mixed precision was asked for and there is no GPU.
+
+    Args:
+        asked_by: the option or setting, for the message.
 
     Raises:
         UserError: no GPU.
     """
     if not torch.cuda.is_available():
         raise UserError(
-            '--amp needs a GPU and this machine has none that torch can use; leave it out'
+            f'{asked_by} needs a GPU and this machine has none that torch can use; leave it out'
         )
 
 

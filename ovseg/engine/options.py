@@ -139,6 +139,11 @@ def _check_key(config: Config, path: Path, key: str, options: Mapping[str, Any])
 
 
 def _refuse_top(config: Config, name: str, key: str, part: Part) -> None:
+    if name == 'device':
+        raise UserError(
+            f"--cfg-options names '{key}', but a run takes the first GPU that torch sees, else "
+            'the CPU: set CUDA_VISIBLE_DEVICES to choose one, or to nothing for the CPU'
+        )
     hint = nearest(name, part.settings)
     deeper = [place for place in _places(config) if place.rpartition('.')[2] == name]
     if deeper:

@@ -16,7 +16,7 @@ from ovseg.devices import choose_device
 from ovseg.errors import UserError
 from ovseg.images.config_rule import resize_rule_of
 from ovseg.images.pipeline import name_of_step, resize_step
-from ovseg.weight_files import read_checkpoint
+from ovseg.weight_files import read_state_dict
 from ovseg.weight_files.places import SHIPPED
 
 # For tools that want the name of a checkpoint where a method has none.
@@ -161,7 +161,8 @@ def give_pipeline(config: Any, keep_original: bool = False) -> None:
 
 
 def _read_shipped(filename: str, *_: Any, **__: Any) -> dict[str, Any]:
-    return {'state_dict': {}} if filename == NO_CHECKPOINT else read_checkpoint(filename)
+    state = {} if filename == NO_CHECKPOINT else read_state_dict(filename)
+    return {'state_dict': state, 'meta': {'dataset_meta': {}}}  # mmseg asks for names of classes
 
 
 # Weights that ship with ovseg are read by mmengine's loaders, too.
