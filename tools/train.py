@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     place_of_run(args.config, args.on)
     from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_parts
+    from ovseg.engine.launch import build_runner, load_config, need_gpu_for_amp, need_parts
     from ovseg.engine.schedule import check_schedule
     from ovseg.engine.stopping import TrainingStopped
     from ovseg.engine.work_folder import held_folder
