@@ -7,10 +7,11 @@ at a registry's first look-up, so importing ovseg itself stays light.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 from mmseg import registry as _mmseg
 
 from ovseg.compat import plain_yaml
@@ -50,6 +51,10 @@ _LOCATIONS = {
 }
 
 
+_Given = ParamSpec('_Given')
+_Made = TypeVar('_Made')
+
+
 def _child(name: str) -> Registry:
     parent = getattr(_mmseg, name)
     return Registry(parent.name, parent=parent, scope='ovseg', locations=_LOCATIONS.get(name, []))
@@ -76,6 +81,25 @@ EVALUATOR = _child('EVALUATOR')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
 INFERENCERS = _child('INFERENCERS')
+
+
+def in_our_scope(function: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """A function in which names of ours and of mmseg's are found, also where nobody chose a scope.
+
+    Data sets take steps by name; so they can be built by a plain call in Python.
+
+    Args:
+        function: builds things by their names; a scope that is chosen already stays.
+    """
+
+    @wraps(function)
+    def build(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        chosen = DefaultScope.get_current_instance()
+        scope = None if chosen is not None else 'ovseg'
+        with DefaultScope.overwrite_default_scope(scope):
+            return function(*args, **kwargs)
+
+    return build
 
 
 def build_part(config: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from ovseg.datasets.base import pipeline_with_suppression
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
 from ovseg.images.pipeline import LOADERS, Step, pipeline_with_resize
-from ovseg.registry import DATASETS
+from ovseg.registry import DATASETS, in_our_scope
 
 # What OpenCV reads in every build.
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
@@ -44,6 +44,7 @@ class ImageFolderDataset(BaseSegDataset):
         UserError: positions that do not exist, or a ``num_images`` that there is no way to give.
     """
 
+    @in_our_scope
     def __init__(
         self,
         data_root: str,

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from ovseg.datasets.pair_files import Pair, read_pairs
 from ovseg.datasets.region_views import PUBLISHED_BLANK, centred_view, kept_pixels, random_view
 from ovseg.errors import UserError
-from ovseg.registry import DATASETS
+from ovseg.registry import DATASETS, in_our_scope
 
 # Images looked at for the blank colour before training; a region can fill its whole image.
 _PROBED = 64
@@ -51,6 +51,7 @@ class MaskCaptionPairs(Dataset):
     open_clip_training.
     """
 
+    @in_our_scope
     def __init__(
         self,
         pairs: str | Path,
