@@ -7,10 +7,11 @@ at a registry's first look-up, so importing ovseg itself stays light.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 from mmseg import registry as _mmseg
 
 from ovseg.compat import plain_yaml
@@ -48,6 +49,10 @@ _LOCATIONS = {
     'PARAM_SCHEDULERS': ['ovseg.engine', 'mmseg.engine'],
     'TASK_UTILS': ['mmseg.models', 'mmseg.structures'],
 }
+
+
+_Given = ParamSpec('_Given')
+_Made = TypeVar('_Made')
 
 
 def _child(name: str) -> Registry:
@@ -92,6 +97,25 @@ EVALUATOR = _child('EVALUATOR')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
 INFERENCERS = _child('INFERENCERS')
+
+
+def in_our_scope(function: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """A function in which names of ours and of mmseg's are found, also where nobody chose a scope.
+
+    Data sets take steps by name; so they can be built by a plain call in Python.
+
+    Args:
+        function: builds things by their names; a scope that is chosen already stays.
+    """
+
+    @wraps(function)
+    def build(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        chosen = DefaultScope.get_current_instance()
+        scope = None if chosen is not None else 'ovseg'
+        with DefaultScope.overwrite_default_scope(scope):
+            return function(*args, **kwargs)
+
+    return build
 
 
 def build_part(config: Mapping[str, Any]) -> Any:

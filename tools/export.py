@@ -390,8 +390,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if hasattr(args, 'config'):
         place_of_config(args.config)
-    if not args.checkpoint.is_file():
-        raise FileNotFoundError(f'There is no checkpoint {args.checkpoint}.')
     print(f'{args.out}: {KINDS[args.kind].export(args)}')
     return 0
 

@@ -203,8 +203,10 @@ def report_result(
     result = {
         'config': str(runner.cfg.filename),
         'protocol': protocol.to_dict(),
-        **(report.to_dict() if report else {'metrics': metrics}),
+        **(report.to_dict() if report else {}),
     }
+    # What other evaluators of the config measured stands beside, such as the IoU of outlines.
+    result['metrics'] = {**metrics, **result.get('metrics', {})}
     text = json.dumps(result, indent=2, ensure_ascii=False, default=str)
     path = write_beside(Path(runner.log_dir) / 'result.json', text + '\n')
     print(protocol.table())

@@ -13,6 +13,7 @@ from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
 from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, name_of_step, pipeline_with_resize
+from ovseg.registry import in_our_scope
 
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
 
@@ -76,6 +77,7 @@ class LabelMapDataset(BaseSegDataset):
     # Name for tools/prepare_data.py; empty where nothing prepares the data.
     PREPARED_BY: ClassVar[str] = ''
 
+    @in_our_scope
     def __init__(
         self,
         ann_file: str = '',

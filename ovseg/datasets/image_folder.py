@@ -14,7 +14,7 @@ from ovseg.errors import UserError
 from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, pipeline_with_resize
 from ovseg.input_files import read_text
-from ovseg.registry import DATASETS
+from ovseg.registry import DATASETS, in_our_scope
 
 # What OpenCV reads in every build.
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
@@ -46,6 +46,7 @@ class ImageFolderDataset(BaseSegDataset):
         UserError: positions that do not exist, or a ``num_images`` that there is no way to give.
     """
 
+    @in_our_scope
     def __init__(
         self,
         data_root: str,

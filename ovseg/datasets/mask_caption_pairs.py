@@ -16,7 +16,7 @@ from ovseg.datasets.pair_files import Pair, read_pairs
 from ovseg.datasets.region_views import PUBLISHED_BLANK, centred_view, kept_pixels, random_view
 from ovseg.errors import UserError
 from ovseg.images.opening import opened
-from ovseg.registry import DATASETS
+from ovseg.registry import DATASETS, in_our_scope
 
 # Images looked at for the blank colour before training; a region can fill its whole image.
 _PROBED = 64
@@ -54,6 +54,7 @@ class MaskCaptionPairs(Dataset):
 
     test_mode = False
 
+    @in_our_scope
     def __init__(
         self,
         pairs: str | Path,

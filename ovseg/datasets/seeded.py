@@ -11,7 +11,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
-from ovseg.registry import DATASETS
+from ovseg.registry import DATASETS, in_our_scope
 
 
 @DATASETS.register_module()
@@ -27,6 +27,7 @@ class SeededSamplesDataset(Dataset):
         seed: number of the whole training.
     """
 
+    @in_our_scope
     def __init__(self, dataset: Mapping[str, Any] | BaseDataset, seed: int = 0) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         self.seed = seed

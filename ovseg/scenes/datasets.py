@@ -16,7 +16,7 @@ from ovseg.datasets.loading import renumber
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError, nearest
 from ovseg.images.pipeline import LOADERS, pipeline_with_resize
-from ovseg.registry import DATASETS, TRANSFORMS
+from ovseg.registry import DATASETS, TRANSFORMS, in_our_scope
 from ovseg.scenes.captions import describe
 from ovseg.scenes.draw import Picture, draw, whole
 from ovseg.scenes.world import (
@@ -166,6 +166,7 @@ class ScenesDataset(BaseSegDataset):
     }
     PHRASES: ClassVar[bool] = False
 
+    @in_our_scope
     def __init__(
         self,
         split: str = 'val',

@@ -21,7 +21,9 @@ METHODS = {
     'denseclip': 'DenseCLIP',
     'ovseg': 'OVSeg',
 }
-_WHENCE = re.compile(r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)')
+_WHENCE = re.compile(
+    r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)| from \w+ authors.*'
+)
 _LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0')
 
 

@@ -32,7 +32,7 @@ SHORTER = [
 
 def follow(command: str) -> None:
     """Runs one command of the page in the current folder."""
-    words = shlex.split(command)
+    words = shlex.split(command, comments=True)
     if words[0] == 'mv':
         subprocess.run(words, check=True)
         return
@@ -100,7 +100,7 @@ def test_its_tensorboard_option_is_read(folder, monkeypatch):
     monkeypatch.chdir(folder)
     command = next(command for command in COMMANDS if 'Tensorboard' in command)
     train = load_script('train')
-    args = train.parse_args(shlex.split(command)[2:])
+    args = train.parse_args(shlex.split(command, comments=True)[2:])
     backends = train.load_config(args).visualizer.vis_backends
     assert [backend['type'] for backend in backends] == ['LocalVisBackend', 'TensorboardVisBackend']
 

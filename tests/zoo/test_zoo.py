@@ -118,3 +118,19 @@ def test_configs_of_an_installed_package_are_found_inside_it(tmp_path, monkeypat
     assert entry.config_path.parent == inside
     with pytest.raises(FileNotFoundError, match='config maskclip/none.py does not exist'):
         find_config('maskclip/none.py')
+
+
+def test_the_list_shows_itself_as_a_table_and_is_a_list():
+    entries = ovseg.list_models()
+    assert entries == list(entries) and isinstance(entries, list)
+    header, _, *rows = str(entries).splitlines()
+    assert repr(entries) == str(entries)
+    assert header.split() == ['model', 'method', 'weights', 'licence', 'what', 'they', 'are']
+    assert [row.split()[0] for row in rows] == [entry.name for entry in entries]
+    by_name = {row.split()[0]: row for row in rows}
+    assert 'in ovseg' in by_name['trident-tiny'] and 'Trident' in by_name['trident-tiny']
+    assert 'SAM ViT-H (2.6 GB)' in by_name['corrclip-vit-b16']
+    assert 'CC-BY-NC 4.0' in by_name['corrclip-vit-b16']
+    for name in BROUGHT:
+        assert 'you bring them' in by_name[name] and 'CC BY-NC 4.0' in by_name[name]
+    assert max(map(len, rows)) < 170
