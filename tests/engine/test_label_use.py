@@ -76,7 +76,7 @@ def test_pipes_and_empty_files_are_told_at_once(tmp_path):
     label = tmp_path / 'labels' / '0.png'
     label.unlink()
     os.mkfifo(label)
-    with pytest.raises(UserError, match='label map .* is no regular file'):
+    with pytest.raises(UserError, match='is no regular file'):
         data[0]
     with pytest.raises(UserError, match='no regular file'):
         look_at_labels(data, 10)
