@@ -84,7 +84,7 @@ class MMSegDoors(nn.Module):
                 'the file of its training'
             )
         self._has_loaded = True
-        super()._load_from_state_dict(state_dict, *args)  # type: ignore[misc]
+        super()._load_from_state_dict(state_dict, *args)
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """As ``torch.nn.Module.to``.
@@ -97,7 +97,7 @@ class MMSegDoors(nn.Module):
             choose_device(device)
         return super().to(*args, **kwargs)
 
-    def cuda(self, device: int | str | torch.device | None = None) -> Any:
+    def cuda(self, device: int | torch.device | None = None) -> Any:
         """As ``torch.nn.Module.cuda``.
 
         Raises:

@@ -19,6 +19,8 @@ _INSIDE = re.compile(
 )
 # DataParallel, DistributedDataParallel and AveragedModel; only in front.
 _IN_FRONT = 'module.'
+# A module of Lightning around the model; only in front of all names.
+_LIGHTNING = 'model.'
 # AveragedModel's count of what it averaged.
 _COUNT = 'n_averaged'
 
@@ -68,21 +70,32 @@ def without_wrappers(state: Mapping[str, _Value], origin: object) -> dict[str, _
     Example:
         >>> without_wrappers({'module._orig_mod.head.weight': 1, 'n_averaged': 5}, 'a file')
         {'head.weight': 1}
+        >>> without_wrappers({'module.model._orig_mod.head.weight': 1}, 'a file')
+        {'head.weight': 1}
     """
     is_averaged = _COUNT in state and all(
         name == _COUNT or name.startswith(_IN_FRONT) for name in state
     )
+    shorts = {name: _without_front(_INSIDE.sub('', name)) for name in state}
+    if is_averaged:
+        del shorts[_COUNT]
+    # All of the names, or it is a part of ours.
+    while shorts and all(short.startswith(_LIGHTNING) for short in shorts.values()):
+        shorts = {
+            name: _without_front(short.removeprefix(_LIGHTNING)) for name, short in shorts.items()
+        }
     plain: dict[str, _Value] = {}
-    for name, value in state.items():
-        if is_averaged and name == _COUNT:
-            continue
-        short = _INSIDE.sub('', name)
-        while short.startswith(_IN_FRONT):
-            short = short.removeprefix(_IN_FRONT)
+    for name, short in shorts.items():
         if short in plain:
             raise UserError(
                 f"{origin} has '{short}' twice, with and without the prefix of a wrapper such as "
                 'DataParallel; give a file of one model'
             )
-        plain[short] = value
+        plain[short] = state[name]
     return plain
+
+
+def _without_front(name: str) -> str:
+    while name.startswith(_IN_FRONT):
+        name = name.removeprefix(_IN_FRONT)
+    return name

@@ -26,7 +26,12 @@ from ovseg.weight_files.torchscript import is_torchscript, read_torchscript
 MapLocation: TypeAlias = str | torch.device | Callable[..., Any] | None
 
 # Under which of its keys a training's checkpoint keeps the weights.
-_KEYS = ('state_dict', 'model_state_dict', 'model')
+_KEYS = (
+    *('state_dict', 'model_state_dict', 'model', 'module', 'net', 'params', 'weights'),
+    *('ema_state_dict', 'model_ema', 'params_ema', 'ema'),  # where a file has averages alone
+)
+# Such keys inside of each other, as in {'model': {'state_dict': ...}}.
+_DEEPEST = 3
 # Scalars that OpenAI stores as tensors beside the weights; they are not parameters.
 _OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
 # Tensors may share memory; in all they may name this many times the file's size, or so many bytes.
@@ -117,18 +122,19 @@ def state_of(content: object, origin: object) -> dict[str, Tensor]:
     are taken.
 
     Args:
-        content: from :func:`read_tensors`; unwraps ``state_dict``, ``model_state_dict`` or
-            detectron2's ``model``, strips the prefixes of torch's wrappers, and leaves out
-            the sizes and the causal mask that archives of CLIP have beside the weights.
+        content: from :func:`read_tensors`; unwraps ``state_dict``, detectron2's ``model`` and
+            their like, inside of each other, too, strips the prefixes of torch's wrappers, and
+            leaves out the sizes and the causal mask that archives of CLIP have beside the weights.
         origin: named in errors.
 
     Raises:
         UserError: there are no weights in it, or NaN or infinite ones.
     """
     state: Any = content
-    if isinstance(content, Mapping):
-        inner = (content.get(name) for name in _KEYS)
-        state = next((value for value in inner if isinstance(value, Mapping)), content)
+    for _ in range(_DEEPEST):
+        if isinstance(state, Mapping) and not _are_named_tensors(state):
+            inner = (state.get(name) for name in _KEYS)
+            state = next((value for value in inner if isinstance(value, Mapping)), state)
     if not isinstance(state, Mapping) or not state or not _are_named_tensors(state):
         raise UserError(
             f'{origin} holds no weights (name -> tensor); give a checkpoint with a state dict'

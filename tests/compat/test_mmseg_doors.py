@@ -169,7 +169,7 @@ def test_browse_dataset_shows_training_pictures_in_files(tmp_path, monkeypatch):
         'train_dataloader = dict(dataset=dict(\n'
         f"    type='LabelledFolderDataset', data_root={str(tmp_path)!r},\n"
         "    data_prefix=dict(img_path='images', seg_map_path='labels'),\n"
-        "    classes='cat; wall',\n"
+        "    metainfo=dict(classes=['cat', 'wall']),\n"
         "    pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),\n"
         "              dict(type='PackSegInputs')]))\n"
     )

@@ -260,3 +260,24 @@ def test_two_models_in_one_state_dict_are_refused():
 def test_of_averaged_weights_those_that_mmengine_tests_with_are_taken():
     content = {'state_dict': PLAIN, 'ema_state_dict': {'module.head.weight': torch.zeros(2)}}
     equal(state_of(content, 'a file'), PLAIN)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        {'model': {'state_dict': {'a.b': torch.ones(2)}}},
+        {'state_dict': {'model.a.b': torch.ones(2)}, 'pytorch-lightning_version': '2'},
+        {'module': {'module.model.a.b': torch.ones(2)}, 'global_step': 3},
+        {'ema': {'a.b': torch.ones(2)}, 'epoch': 1},
+        {'model_ema': {'state_dict': {'module.a.b': torch.ones(2)}}},
+        {'model.module._orig_mod.a.b': torch.ones(2)},
+        {'_fsdp_wrapped_module.a._fsdp_wrapped_module.b': torch.ones(2)},
+    ],
+)
+def test_weights_are_found_in_the_files_of_other_trainers(content):
+    assert list(state_of(content, 'a file')) == ['a.b']
+
+
+def test_a_part_called_model_keeps_its_name():
+    state = {'model.a': torch.ones(2), 'head.b': torch.ones(2)}
+    assert state_of(state, 'a file').keys() == state.keys()

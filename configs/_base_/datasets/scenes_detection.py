@@ -45,10 +45,10 @@ test_dataloader = dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
             # At the size they have; mmdet asks every picture for its factor.
-            dict(type='Resize', scale=(192, 192), keep_ratio=True),
-            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='mmdet.Resize', scale=(192, 192), keep_ratio=True),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True),
             dict(
-                type='PackDetInputs',
+                type='mmdet.PackDetInputs',
                 meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
             ),
         ],
