@@ -48,12 +48,15 @@ class ConfigPlace:
         return f'{self.path.stem}_{self.on}' if self.on else self.path.stem
 
 
-def read_config(name: str | os.PathLike[str], on: str | None = None) -> Config:
+def read_config(
+    name: str | os.PathLike[str], on: str | None = None, import_modules: bool = True
+) -> Config:
     """The complete config of a name on a data set.
 
     Args:
         name: as for :func:`place_of_config`.
         on: the data set; None for what the name says, else the first one.
+        import_modules: import its ``custom_imports``, as everything does that builds from it.
 
     Raises:
         FileNotFoundError: there is no such config; names the nearest one.
@@ -62,7 +65,7 @@ def read_config(name: str | os.PathLike[str], on: str | None = None) -> Config:
     place = place_of_config(name, on)
     wanted = place.on or os.environ.get(ON)
     try:
-        config = _read(place)
+        config = _read(place, import_modules)
     except SyntaxError as error:
         raise UserError(f'config {place.path} is not valid Python: {error}') from error
     except FileNotFoundError as error:
@@ -167,7 +170,7 @@ def _known() -> dict[str, Path]:
     }
 
 
-def _read(place: ConfigPlace) -> Config:
+def _read(place: ConfigPlace, import_modules: bool = True) -> Config:
     # Here, for a name that no config has is answered without mmengine.
     from mmengine.config import Config
 
@@ -175,7 +178,7 @@ def _read(place: ConfigPlace) -> Config:
 
     plain_yaml.install()
     with _on_data_set(place.on):
-        return Config.fromfile(str(place.path))
+        return Config.fromfile(str(place.path), import_custom_modules=import_modules)
 
 
 @contextmanager

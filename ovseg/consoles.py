@@ -29,7 +29,7 @@ class _Stream(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: object) -> int | None:  # type: ignore[override]
+    def write(self, data: object) -> int | None:
         part = memoryview(data)  # type: ignore[arg-type]  # bytes-like, as io hands it on
         if self._ended:
             return len(part)

@@ -181,7 +181,7 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
         vocabulary = build_vocabulary(args.words)
         stuff_labels(args.stuff, vocabulary)
         return vocabulary
-    model = read_config(place.path, place.on).model
+    model = read_config(place.path, place.on, import_modules=False).model
     if 'clip' in model and model.get('vocabulary') is None:
         raise no_words()
     return None

@@ -12,7 +12,7 @@ from ovseg.zoo.entry import ModelEntry
 from ovseg.zoo.listing import ModelList
 
 
-def list_models() -> ModelList:
+def list_models() -> list[ModelEntry]:
     """All models that can be called by name, the default first: a list that prints a table.
 
     Example:

@@ -22,7 +22,7 @@ from ovseg.input_files import read_text
 from ovseg.vocabulary.protocols import METAINFO, protocol_words
 
 IMAGES = {'val': 5104}
-CLASSES, _, _ = protocol_words('context459', METAINFO)
+CLASSES = protocol_words('context459', METAINFO)[0]
 
 
 def convert(item: Item) -> npt.NDArray[np.uint16]:
