@@ -8,6 +8,7 @@ one word, and even more one template around many words.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,12 +49,12 @@ class CausalTower:
     Attributes:
         owner: open_clip's ``CLIP`` or ``TextTransformer``; holds the weights, is never changed.
         pooling: which token is read: ``'argmax'`` (the largest number), ``'eos'``, ``'first'``.
-        eos: the number of the token that ``'eos'`` reads.
+        eos: the number of the token that ``'eos'`` reads; -1 for other poolings without one.
     """
 
     owner: CLIP | TextTransformer
     pooling: str
-    eos: int | None
+    eos: int
 
     def ends(self, tokens: Tensor) -> Tensor:
         """Position (S,) of the token of each sentence that is read.
@@ -64,7 +65,7 @@ class CausalTower:
         if self.pooling == 'first':
             return tokens.new_zeros(len(tokens))
         if self.pooling == 'eos':
-            return (tokens == self.eos).int().argmax(dim=1)
+            return torch.eq(tokens, self.eos).int().argmax(dim=1)
         return tokens.argmax(dim=1)
 
     def order(self, tokens: Tensor) -> list[int]:
@@ -99,7 +100,7 @@ class CausalTower:
         return projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
 
 
-def find_causal_tower(clip: nn.Module) -> CausalTower | None:
+def find_causal_tower(clip: Any) -> CausalTower | None:
     """The text tower of an open_clip model, or None where it must be run as it is.
 
     That is: a tower that is not causal (SigLIP's) or that reads the last token or all of them,
@@ -122,7 +123,7 @@ def find_causal_tower(clip: nn.Module) -> CausalTower | None:
     reads_one_token = pooling in ('argmax', 'first') or (pooling == 'eos' and eos is not None)
     if not reads_one_token or not _is_causal(owner.attn_mask) or not _is_plain(owner):
         return None
-    return CausalTower(owner, pooling, eos)
+    return CausalTower(owner, pooling, -1 if eos is None else eos)
 
 
 def _is_causal(mask: Tensor | None) -> bool:
@@ -133,7 +134,7 @@ def _is_causal(mask: Tensor | None) -> bool:
     return bool(((mask == 0) == before).all() and (mask[~before] == float('-inf')).all())
 
 
-def _is_plain(owner: nn.Module) -> bool:
+def _is_plain(owner: CLIP | TextTransformer) -> bool:
     """Whether the tower computes what its parts say: no other classes, no hooks on the way."""
     if type(owner.transformer) is not Transformer or not len(owner.transformer.resblocks):
         return False
@@ -151,7 +152,10 @@ def _is_plain(owner: nn.Module) -> bool:
     skipped = [owner.transformer, *owner.transformer.resblocks]
     skipped += [block.attn for block in owner.transformer.resblocks]
     skipped += [owner] if isinstance(owner, TextTransformer) else []
-    return not any(module._forward_hooks or module._forward_pre_hooks for module in skipped)
+    return not any(
+        module._forward_hooks or module._forward_pre_hooks or 'forward' in vars(module)
+        for module in skipped
+    )
 
 
 def _beginnings(tokens: Tensor, ends: Tensor) -> _Beginnings:

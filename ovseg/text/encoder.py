@@ -247,9 +247,11 @@ class TextEncoder:
             prompt
             for prompt in prompts
             if len(prompt.encode('utf-8', 'replace')) > self.context_length - 3
+            and prompt not in self._warned_of
         ]
         cut = self._truncated(suspects) if suspects else []
         with self._memory_lock:
+            # Another thread may have warned meanwhile.
             cut = [prompt for prompt in cut if prompt not in self._warned_of]
             self._warned_of.update(cut)
         if cut:

@@ -136,6 +136,11 @@ def test_a_method_or_a_hook_of_somebody_else_is_not_passed_over(make_clip):
     handle.remove()
     assert find_causal_tower(hooked) is not None
 
+    exchanged = make_clip()
+    exchanged.transformer.resblocks[0].forward = lambda q_x, **masks: q_x
+    cut, whole = both(exchanged, SENTENCES)
+    assert torch.equal(cut, whole)
+
     patched = make_clip()
     patched.encode_text = lambda tokens, normalize=False: torch.ones(len(tokens), 8)
     assert (TextEncoder(patched, open_clip.SimpleTokenizer(), None).encode(['cat']) == 1).all()
