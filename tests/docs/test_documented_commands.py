@@ -39,7 +39,7 @@ LISTINGS = {
     'docs/data.md': ['data/'],
     'docs/evaluation.md': ['config      path of the config'],
     'docs/getting_started.md': ['demo/scene.png: maskclip-tiny on cpu'],
-    'docs/the_house.md': ['encode(Images) -> encodings', 'errors files budget'],
+    'docs/the_house.md': ['encode(Images) -> encodings', 'errors '],
     'docs/train_my_data.md': ['data/my_data/'],
 }
 # Parts of files, by their first line: the module that has the names which they use.
