@@ -78,7 +78,7 @@ def test_members_are_listed_with_and_without_words(case):
     assert dict(inspect.getmembers(model))['vocabulary'] is model.vocabulary
     model.words.vocabulary = None
     members = dict(inspect.getmembers(model))
-    assert 'classifier' not in members and members['num_classes'] == 0
+    assert 'classifier' not in members and members['vocabulary'] is None
     assert not hasattr(model, 'classifier') and repr(model)
     with pytest.raises(NoWords, match='the model has no vocabulary; set model.vocabulary'):
         _ = model.classifier
@@ -97,13 +97,12 @@ def test_names_and_colours_are_those_of_the_words(case):
 @every_segmentor
 def test_damaged_weights_are_said(case):
     model = copy.deepcopy(model_of(case))
-    damaged = [
-        part
-        for name, part in model.named_modules()
-        if isinstance(part, (nn.Conv2d, nn.Linear)) and name.split('.')[0] in _LOOKED_AT
-    ]
+    tower = getattr(getattr(model, 'mask_classifier', None), 'tower', None) or (
+        model.decode_head if hasattr(model, 'decode_head') else model.clip.get_submodule('visual')
+    )
+    layers = [part for part in tower.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
     with torch.no_grad():
-        damaged[-1].weight.fill_(float('nan'))
+        layers[0].weight.fill_(float('nan'))
     images = pictures(SIZE)
     samples = None
     if model.reads:
@@ -113,10 +112,6 @@ def test_damaged_weights_are_said(case):
         samples[0].original_image = images.originals[0]
     with pytest.raises(UserError, match='not numbers'):
         model.predict(images.inputs, samples)
-
-
-# The part whose last layer decides, by its first name in the model.
-_LOOKED_AT = {'encoder', 'clip', 'decode_head', 'proposals'}
 
 
 @pytest.mark.parametrize('part', ['clip', 'proposals', 'backbone'])
