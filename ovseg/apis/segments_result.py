@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ovseg.apis.coco import IMAGE_ID, category_of, image_record
+from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tables import text_table
@@ -124,6 +124,7 @@ class SegmentsResult(ShownAsPicture):
             file_name: of the PNG file with the ids; by default as :meth:`save` names it.
         """
         return {
+            'info': file_info(),
             'images': [image_record(self.source, self.ids.shape)],
             'annotations': [
                 {
@@ -159,6 +160,7 @@ class SegmentsResult(ShownAsPicture):
         Category ids are labels + 1, annotation ids those of the segments.
         """
         return {
+            'info': file_info(),
             'images': [image_record(self.source, self.ids.shape)],
             'categories': [
                 {'id': category_of(label), 'name': self.names[label]}

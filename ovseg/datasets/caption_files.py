@@ -27,7 +27,7 @@ def read_captions(path: str | Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f'captions {path} do not exist; give a JSON file of captions')
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
         found = _of_coco(content) if _is_coco(content) else _of_table(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

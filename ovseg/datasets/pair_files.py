@@ -63,7 +63,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
             f'{path} does not exist; give the table of the region-noun pairs (see '
             f'tools/make_mask_caption_pairs.py).{nearest(str(path), beside)}'
         )
-    with path.open(encoding='utf-8', newline='') as file:
+    with path.open(encoding='utf-8-sig', newline='') as file:
         table = csv.DictReader(file, delimiter='\t')
         names = table.fieldnames or []
         if missing := [name for name in _NEEDED if name not in names]:
@@ -73,6 +73,8 @@ def read_pairs(path: str | Path) -> list[Pair]:
             )
         pairs = []
         for row in table:
+            if not any(str(value or '').strip() for value in row.values()):
+                continue  # blanks at the end
             if not row['filepath'] or not (row['title'] or '').strip():
                 raise UserError(f'{path}, line {table.line_num}: an image or a title is missing')
             pairs.append(Pair(row['filepath'], row['title'], row.get('mask') or ''))

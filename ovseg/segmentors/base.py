@@ -29,7 +29,7 @@ from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
-from ovseg.segmentors.samples import batches_of, flipped_axes
+from ovseg.segmentors.samples import batches_of, by_size, flipped_axes
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
@@ -300,6 +300,14 @@ class Segmentor(BaseSegmentor):
                 logits = probabilities.clamp_min(_SMALLEST_PROBABILITY).log()
                 sample.seg_logits = PixelData(data=logits)
         return samples
+
+    def test_step(self, data: Any) -> list[SegDataSample]:
+        """Predictions of a batch of a data loader; its images may differ in size."""
+        return by_size(super().test_step, data)
+
+    def val_step(self, data: Any) -> list[SegDataSample]:
+        """The same while a training is validated."""
+        return by_size(super().val_step, data)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Class scores at the input size, (B, K, H, W): mmseg's name for it."""

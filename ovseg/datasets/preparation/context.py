@@ -55,7 +55,7 @@ def read_annotations(path: Path, splits: Sequence[str]) -> dict[str, list[tuple[
     """
     print(f'reading {path} ...')
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
         masks = defaultdict(list)
         for annotation in content['annos_segmentation']:
             masks[annotation['image_id']].append(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ovseg.datasets.base import LabelMapDataset
+from ovseg.datasets.image_files import files_below
 from ovseg.datasets.preparation.recipe import Item
-from ovseg.errors import UserError
+from ovseg.line_lists import read_lines, without_suffix
 
 
 def require_folder(path: Path, content: str) -> Path:
@@ -31,17 +32,19 @@ def require_file(path: Path, content: str) -> Path:
     return path
 
 
-def read_names(path: Path, content: str) -> list[str]:
-    """The image names in a list, one a line, without suffix.
+def read_names(path: Path, content: str, suffix: str = '.jpg') -> list[str]:
+    """The image names in a list, one a line, without suffix; as the data sets read it.
+
+    Args:
+        path: of the list.
+        content: what it is, for messages.
+        suffix: of the images, which a list may or may not write.
 
     Raises:
         FileNotFoundError: no such file.
-        UserError: an empty file.
+        UserError: an empty file, or no text.
     """
-    names = require_file(path, content).read_text(encoding='utf-8').split()
-    if not names:
-        raise UserError(f'{path} names no images, copy it again from the data set')
-    return names
+    return without_suffix(read_lines(require_file(path, content), 'images'), suffix)
 
 
 def find_images(folder: Path, suffix: str, content: str) -> list[Path]:
@@ -50,7 +53,8 @@ def find_images(folder: Path, suffix: str, content: str) -> list[Path]:
     Raises:
         FileNotFoundError: no such folder, or no such file in it.
     """
-    found = sorted(require_folder(folder, content).rglob(f'[!.]*{suffix}'))
+    files = files_below(require_folder(folder, content))
+    found = sorted(Path(name) for name in files if name.endswith(suffix))
     if not found:
         raise FileNotFoundError(f'no *{suffix} in {folder}: it should be {content} (docs/data.md)')
     return found
