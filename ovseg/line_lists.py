@@ -36,7 +36,8 @@ def read_lines(path: str | Path, content: str) -> list[tuple[int, str]]:
     if not path.exists():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise FileNotFoundError(
-            f'there is no file {path} of {content}; write one, one a line.{nearest(path.name, beside)}'
+            f'there is no file {path} of {content}; write it, with one a line.'
+            + nearest(path.name, beside)
         )
     if not path.is_file():
         raise UserError(f'{path} is no regular file; give a text file that lists the {content}')

@@ -48,7 +48,9 @@ def test_what_is_no_list_is_a_sentence(data, message, tmp_path):
 
 def test_a_missing_list_names_its_neighbour(tmp_path):
     (tmp_path / 'val.txt').write_text('a')
-    with pytest.raises(FileNotFoundError, match="no file .*vall.txt of images.*Did you mean 'val.txt'"):
+    with pytest.raises(
+        FileNotFoundError, match="no file .*vall.txt of images.*Did you mean 'val.txt'"
+    ):
         read_lines(tmp_path / 'vall.txt', 'images')
     with pytest.raises(UserError, match='is no regular file'):
         read_lines(tmp_path, 'images')

@@ -41,6 +41,12 @@ class CheckedDataset(BaseSegDataset):
 
     def __init__(self, pipeline: Sequence[Step] = (), **settings: Any) -> None:
         self._check_settings(settings)
+        facts = self._load_metainfo(settings.get('metainfo'))
+        if settings.get('test_mode') and not facts.get('classes'):
+            raise UserError(
+                f'{type(self).__name__}.test_mode needs the names of the classes; set '
+                'metainfo=dict(classes=[...])'
+            )
         for name in ('ann_file', 'data_root'):
             if isinstance(settings.get(name), os.PathLike):
                 settings[name] = os.fspath(settings[name])

@@ -47,7 +47,9 @@ def root(tmp_path_factory):
             Image.fromarray(pixels).save(folder / 'images' / f'{index}{image}')
             if image == '.jpg':
                 Image.fromarray(pixels).save(folder / 'others' / f'{index}{image}')
-            Image.fromarray(labels).save(folder / 'labels' / f'{index}{label}')
+            beside = (folder / 'labels' / f'{index}{image}').with_suffix('.png')
+            for path in (folder / 'labels' / f'{index}{label}', beside):
+                Image.fromarray(labels).save(path)
     (folder / 'list.txt').write_text('3\n1\n')
     return folder
 
