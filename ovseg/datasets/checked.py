@@ -41,6 +41,12 @@ class CheckedDataset(BaseSegDataset):
 
     def __init__(self, pipeline: Sequence[Step] = (), **settings: Any) -> None:
         self._check_settings(settings)
+        # None stands for the default.
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if value is not None or _BASE[name].default is None
+        }
         facts = self._load_metainfo(settings.get('metainfo'))
         if settings.get('test_mode') and not facts.get('classes'):
             raise UserError(
@@ -67,7 +73,7 @@ class CheckedDataset(BaseSegDataset):
                 raise UserError(
                     f"{cls.__name__} has no use for the setting '{name}': {unread[name]}"
                 )
-            if _BASE[name].default is not None:  # annotated like those that may be None
+            if value is not None and _BASE[name].default is not None:
                 check_value(value, _BASE[name].annotation, f'{cls.__name__}.{name}')
         for key in settings.get('data_prefix') or {}:
             if key not in cls.FOLDERS:

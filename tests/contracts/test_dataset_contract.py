@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 from registered import registered_parts
@@ -153,13 +154,26 @@ def test_other_data_sets_name_all_their_settings(name):
 def test_unknown_settings_are_answered_with_the_nearest(name, root):
     for settings, message in [
         ({'max_refech': 3}, "has no setting 'max_refech'.*mean 'max_refetch'"),
-        ({'data_prefix': {'img_paht': 'images'}}, "no folder 'img_paht'|no use for the setting"),
+        (
+            {'data_prefix': {'img_paht': 'images'}},
+            "no folder 'img_paht'|no use for the setting|set data_prefix.seg_map_path",
+        ),
         ({'metainfo': {'clases': ['a']}}, "no use for 'clases'.*mean 'classes'|no class names"),
         ({'metainfo': ['a']}, 'metainfo must be a dict'),
         ({'max_refetch': 'often'}, 'max_refetch is .often., but takes int'),
     ]:
         with pytest.raises(UserError, match=message):
             build(name, root, **settings)
+
+
+@pytest.mark.parametrize('scope', [None, 'mmseg', 'ovseg'])
+def test_samples_are_read_whatever_the_default_scope_is(scope, root, monkeypatch):
+    monkeypatch.setattr(DefaultScope, '_instance_dict', type(DefaultScope._instance_dict)())
+    if scope is not None:
+        DefaultScope.get_instance('test', scope_name=scope)
+    steps = [dict(type=kind) for kind in ('LoadImageFromFile', 'LoadSegLabels', 'PackSegInputs')]
+    for name, settings in (('ScenesDataset', {}), ('LabelledFolderDataset', {'pipeline': steps})):
+        assert 'gt_sem_seg' in build(name, root, **settings)[0]['data_samples']
 
 
 def test_a_list_that_does_not_exist_is_refused_everywhere(root):
