@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from ovseg.datasets import ADE20K150Dataset, ImageFolderDataset, LabelledFolderDataset, VOC21Dataset
@@ -29,7 +30,7 @@ def names(dataset, key='img_path'):
 
 @contextmanager
 def warned(caplog):
-    logger = logging.getLogger('mmengine')
+    logger = MMLogger.get_current_instance()
     with caplog.at_level(logging.WARNING):
         logger.addHandler(caplog.handler)
         yield

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from PIL import Image, ImageOps
 
 import ovseg.datasets.label_orientation as rule
@@ -72,7 +73,7 @@ def test_upright_is_what_pillow_makes(orientation):
 
 def test_labels_of_either_kind_are_noticed_once(tmp_path, caplog):
     data = build(folder(tmp_path, 3, LABELS))
-    logger = logging.getLogger('mmengine')
+    logger = MMLogger.get_current_instance()
     with caplog.at_level(logging.WARNING):
         logger.addHandler(caplog.handler)
         data[0], data[0]
