@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +16,7 @@ from ovseg.settings import annotation_text, check_value, takes_text
 
 # How near to a known key an unknown one must be where nobody says which there are.
 _TYPING_ERROR = 0.8
+_MAY_BE_TEXT = re.compile(r'str|Any|Literal|Path|object')
 Path = tuple[str, ...]
 
 
@@ -218,7 +220,8 @@ def _check_kind(config: Config, path: Path, value: Any, options: Mapping[str, An
     where = '--cfg-options: ' + '.'.join(path)
     check_value(value, annotation, where)
     is_number = isinstance(present, (int, float)) and not isinstance(present, bool)
-    if is_number and isinstance(value, str) and not _is_said(annotation):
+    may_be_text = _MAY_BE_TEXT.search(annotation_text(annotation))
+    if is_number and isinstance(value, str) and not may_be_text:
         raise UserError(f'{where} is {value!r}, but the config has a number ({present}) there')
 
 
