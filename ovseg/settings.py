@@ -82,8 +82,11 @@ def check_value(value: Any, annotation: Any, where: str) -> None:
 def _fits(value: Any, text: str, words: set[str]) -> bool:
     outer = _outer(text)
     if not isinstance(value, (list, tuple)):
-        # A list written without its elements' kind, such as tuple, may hold anything.
-        return _is_one_of(value, outer)
+        # One number often stands for a pair of them: a side for a square.
+        stands_for_pair = outer & {'tuple', 'Tuple'} and value is not None
+        return _is_one_of(value, outer) or bool(
+            stands_for_pair and _is_one_of(value, words & _NUMBERS)
+        )
     if not outer & _ROWS:
         return False
     inner = words - _ROWS

@@ -20,19 +20,50 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
     Args:
         gradients: whether they may be recorded, as the caller has it.
     """
-    default = torch.get_default_dtype()
     with ExitStack() as modes:
         if torch.is_inference_mode_enabled():
             modes.enter_context(torch.inference_mode(False))
             modes.enter_context(torch.no_grad())
         elif not gradients and torch.is_grad_enabled():
             modes.enter_context(torch.no_grad())
-        if torch.get_default_device().type != 'cpu':
-            modes.enter_context(torch.device('cpu'))
-        if default != torch.float32:
-            torch.set_default_dtype(torch.float32)
-            modes.callback(torch.set_default_dtype, default)
+        _set_defaults(modes)
         yield
+
+
+@contextmanager
+def quick_torch() -> Iterator[None]:
+    """As :func:`plain_torch`, but in inference mode: for what ends in labels.
+
+    Without a record for gradients each operation is cheaper: for a tiny model, whose operations
+    are short, a tenth of the time.
+    """
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode())
+        _set_defaults(modes)
+        yield
+
+
+def _set_defaults(modes: ExitStack) -> None:
+    if torch.get_default_device().type != 'cpu':
+        modes.enter_context(torch.device('cpu'))
+    default = torch.get_default_dtype()
+    if default != torch.float32:
+        torch.set_default_dtype(torch.float32)
+        modes.callback(torch.set_default_dtype, default)
+
+
+def parts_below(model: nn.Module) -> Iterator[nn.Module]:
+    """A model and all its parts; one in two places comes twice. Quicker than ``modules()``.
+
+    Args:
+        model: where to begin.
+    """
+    waiting: list[nn.Module | None] = [model]
+    while waiting:
+        part = waiting.pop()
+        if part is not None:
+            yield part
+            waiting.extend(part._modules.values())
 
 
 @contextmanager
@@ -42,7 +73,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Args:
         model: whose batch norms and dropouts must not depend on the batch.
     """
-    training = [part for part in model.modules() if part.training]
+    training = [part for part in parts_below(model) if part.training]
     for part in training:
         part.training = False
     try:

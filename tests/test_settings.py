@@ -19,7 +19,7 @@ from ovseg.settings import check_value, parameters_of, read_settings, takes_text
         (bool, [True, 0], ['yes', 3, None]),
         (Optional[str], ['a', None, Path('a')], [1, ['a']]),  # noqa: UP045
         ('Sequence[float]', [[1, 2.5], (3,), []], ['abc', 5, ['a'], None]),
-        ('int | tuple[int, int]', [3, (3, 4)], ['3', (3, 'a')]),
+        ('tuple[int, int] | None', [3, (3, 4), [3, 4], None], ['3', (3, 'a')]),
         (Sequence[str] | str, ['a', ['a', 'b']], [1, [1]]),
         ('tuple', [(1, 'a', None)], ['abc', 3]),
         ('Mapping[str, Any] | None', [1, 'a', {}], []),

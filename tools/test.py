@@ -205,8 +205,7 @@ def report_result(
         'protocol': protocol.to_dict(),
         **(report.to_dict() if report else {}),
     }
-    # What other evaluators of the config measured stands beside, such as the IoU of outlines.
-    result['metrics'] = {**metrics, **result.get('metrics', {})}
+    result['metrics'] = _all_scores(result.get('metrics') or {}, metrics, used)
     text = json.dumps(result, indent=2, ensure_ascii=False, default=str)
     path = write_beside(Path(runner.log_dir) / 'result.json', text + '\n')
     print(protocol.table())
@@ -216,6 +215,18 @@ def report_result(
         order = sorted(metrics, key=lambda name: name != (report.headline if report else ''))
         print('  '.join(f'{name} {metrics[name]:.2f}' for name in order if metrics))
     print(f'written to {path}')
+
+
+def _all_scores(
+    reported: dict[str, Any], metrics: dict[str, Any], used: Sequence[Any]
+) -> dict[str, Any]:
+    """Scores of all evaluators by name, not rounded where an evaluator has them so."""
+    found = dict(reported)
+    for metric in used:
+        found.update(getattr(metric, 'scores', None) or {})
+    known = set(found)
+    others = {k: v for k, v in metrics.items() if k.rpartition('/')[2] not in known}
+    return {**found, **others}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ovseg import __version__
+
 # The one image of a file.
 IMAGE_ID = 1
+
+
+def file_info() -> dict[str, Any]:
+    """The ``info`` of a file, which some versions of COCO's own tools do not do without."""
+    return {'description': f'segmentation by ovseg {__version__}', 'version': '1.0'}
 
 
 def category_of(label: int) -> int:

@@ -14,7 +14,7 @@ from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.locks import Lock
 from ovseg.segmentors.base import Segmentor, check_encodings
-from ovseg.torch_modes import evaluating, plain_torch
+from ovseg.torch_modes import evaluating, plain_torch, quick_torch
 
 _SMALLEST_STRIP_MEGABYTES = 1.0
 _logger = logging.getLogger('ovseg')
@@ -109,7 +109,7 @@ class BoundedMemory:
         while True:
             budget = self.budget
             try:
-                with plain_torch(), evaluating(self._model):
+                with quick_torch(), evaluating(self._model):
                     return run(budget)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):

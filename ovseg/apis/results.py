@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ovseg.apis.coco import IMAGE_ID, category_of, image_record
+from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.kinds import ENDS
 from ovseg.apis.shown import ShownAsPicture
@@ -183,6 +183,7 @@ class SegmentationResult(ShownAsPicture):
                 }
             )
         return {
+            'info': file_info(),
             'images': [image_record(self.source, self.labels.shape)],
             'categories': [
                 {'id': category_of(index), 'name': name}

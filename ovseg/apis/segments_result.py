@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ovseg.apis.coco import IMAGE_ID, category_of, image_record
+from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.kinds import KINDS_OF_SEGMENT_FILES, PANOPTIC_PNG, SEGMENT_ENDS
 from ovseg.apis.shown import ShownAsPicture
@@ -115,6 +115,7 @@ class SegmentsResult(ShownAsPicture):
             file_name: of the PNG file with the ids; by default as :meth:`save` names it.
         """
         return {
+            'info': file_info(),
             'images': [image_record(self.source, self.ids.shape)],
             'annotations': [
                 {
@@ -150,6 +151,7 @@ class SegmentsResult(ShownAsPicture):
         Category ids are labels + 1, annotation ids those of the segments.
         """
         return {
+            'info': file_info(),
             'images': [image_record(self.source, self.ids.shape)],
             'categories': [
                 {'id': category_of(label), 'name': self.names[label]}

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import cv2
+from mmengine import fileio
 
-from ovseg.compat.mmseg_datasets import BaseSegDataset
+from ovseg.datasets.checked import CheckedDataset
+from ovseg.datasets.image_files import files_below
+from ovseg.datasets.label_orientation import DrawnOn, check_drawn_on
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
-from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, name_of_step, pipeline_with_resize
-from ovseg.registry import in_our_scope
+from ovseg.line_lists import EmptyList, lines_of, without_suffix
 
 _LABEL_LOADERS = ('LoadSegLabels', 'LoadAnnotations')
 
@@ -42,7 +44,7 @@ def pipeline_with_suppression(
     )
 
 
-class LabelMapDataset(BaseSegDataset):
+class LabelMapDataset(CheckedDataset):
     """mmseg's ``BaseSegDataset`` for the benchmarks of open-vocabulary segmentation.
 
     Differences: the folders are checked when the data set is built and what is missing is said in
@@ -55,18 +57,26 @@ class LabelMapDataset(BaseSegDataset):
     config's ``resize = dict(scale=(520, 520), keep_ratio=True)`` is all that a protocol has to say.
 
     Args:
-        ann_file: list of image names without suffix; empty for all images of the folder.
+        ann_file: list of image names, with or without their suffix, one a line; empty for all
+            images of the folder and of the folders in it.
         pipeline: steps as in mmseg.
         resize: the resize rule (``ovseg.images.ResizeRule``), or None to keep the images' size.
         suppress_labels: classes whose labels are held back in training (``SuppressLabels``):
             numbers, or 'all'; None for none.
         keep_original: hand the image on at its own size, too; for models with a second encoder
             that wants it (:mod:`ovseg.datasets.originals`).
-        kwargs: as in ``BaseSegDataset``.
+        labels_drawn_on: what the label maps of pictures with an EXIF orientation were drawn on,
+            ``'upright'`` or ``'stored'`` pixels (:mod:`ovseg.datasets.label_orientation`).
+        kwargs: as in ``BaseSegDataset``; ``filter_cfg`` and ``ignore_index`` are refused.
 
     Raises:
         FileNotFoundError: a missing or empty folder, a missing list, images without labels.
+        UserError: see :class:`CheckedDataset`.
     """
+
+    UNREAD: ClassVar[dict[str, str]] = {
+        'ignore_index': "the label that does not count is the class's own, METAINFO['ignore_index']"
+    }
 
     METAINFO: ClassVar[dict[str, Any]] = {}
     IMG_SUFFIX: ClassVar[str] = '.jpg'
@@ -77,7 +87,6 @@ class LabelMapDataset(BaseSegDataset):
     # Name for tools/prepare_data.py; empty where nothing prepares the data.
     PREPARED_BY: ClassVar[str] = ''
 
-    @in_our_scope
     def __init__(
         self,
         ann_file: str = '',
@@ -85,9 +94,12 @@ class LabelMapDataset(BaseSegDataset):
         resize: dict[str, Any] | None = None,
         suppress_labels: Sequence[int] | str | None = None,
         keep_original: bool = False,
+        labels_drawn_on: DrawnOn = 'upright',
         **kwargs: Any,
     ) -> None:
+        check_drawn_on(labels_drawn_on, type(self).__name__)
         self.resize = resize
+        self.labels_drawn_on = labels_drawn_on
         steps = pipeline_with_suppression(pipeline, suppress_labels)
         steps = pipeline_with_resize(steps, resize)
         defaults = {
@@ -96,11 +108,17 @@ class LabelMapDataset(BaseSegDataset):
             'reduce_zero_label': self.REDUCE_ZERO_LABEL,
         }
         super().__init__(
-            ann_file=ann_file,
+            ann_file=ann_file or '',
             pipeline=pipeline_with_original(steps, keep_original, LOADERS),
-            ignore_index=self.METAINFO['ignore_index'],
             **{**defaults, **kwargs},
         )
+
+    def _decided(self) -> dict[str, Any]:
+        if 'ignore_index' not in self.METAINFO:
+            raise UserError(
+                f"{type(self).__name__}.METAINFO has no 'ignore_index'; say which label it is"
+            )
+        return {'ignore_index': self.METAINFO['ignore_index']}
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Samples with the label rule of the data set, after everything they name was found.
@@ -111,8 +129,7 @@ class LabelMapDataset(BaseSegDataset):
         on_disk = not self.backend_args
         if on_disk:
             self._check_folders()
-        in_folder = on_disk and not self.ann_file
-        samples = self._samples_of_folder() if in_folder else super().load_data_list()
+        samples = self._listed() if self.ann_file or on_disk else super().load_data_list()
         if on_disk:
             self._check_files(samples)
         count = len(self.METAINFO['classes']) + bool(self.reduce_zero_label)
@@ -120,6 +137,34 @@ class LabelMapDataset(BaseSegDataset):
             sample['ignore_index'] = self.ignore_index
             sample['ignored_labels'] = self.IGNORED_LABELS
             sample['num_label_values'] = count
+            sample['labels_drawn_on'] = self.labels_drawn_on
+        return samples
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """The samples of the list, or of all images of the folder in the order of their paths."""
+        images = self.data_prefix.get('img_path') or ''
+        labels = self.data_prefix.get('seg_map_path')
+        if self.ann_file:
+            content = fileio.get(self.ann_file, backend_args=self.backend_args)
+            try:
+                lines = lines_of(content, self.ann_file, 'images')
+            except EmptyList as error:
+                raise self._missing('no image names', self.ann_file) from error
+            names = without_suffix(lines, self.img_suffix)
+        else:
+            found = sorted(path for path in files_below(images) if path.endswith(self.img_suffix))
+            names = [os.path.relpath(path, images).removesuffix(self.img_suffix) for path in found]
+        samples = []
+        for name in names:
+            sample = {
+                'img_path': os.path.join(images, name + self.img_suffix),
+                'label_map': self.label_map,
+                'reduce_zero_label': self.reduce_zero_label,
+                'seg_fields': [],
+            }
+            if labels is not None:
+                sample['seg_map_path'] = os.path.join(labels, name + self.seg_map_suffix)
+            samples.append(sample)
         return samples
 
     def prepare_data(self, idx: int) -> Any:
@@ -171,29 +216,16 @@ class LabelMapDataset(BaseSegDataset):
                 raise self._missing(f'no folder of {content}', folder)
         if self.ann_file and not os.path.isfile(self.ann_file):
             raise self._missing('no list of images', self.ann_file)
-
-    def _samples_of_folder(self) -> list[dict[str, Any]]:
-        """What mmseg lists, by our rule for folders: links to a parent would never end in mmseg."""
-        images, labels = self.data_prefix['img_path'], self.data_prefix.get('seg_map_path')
-        samples: list[dict[str, Any]] = []
-        for path in sorted(map(str, walk_files(images))):
-            if not path.endswith(self.img_suffix):
-                continue
-            sample: dict[str, Any] = {'img_path': path}
-            if labels is not None:
-                place = os.path.relpath(path, images).removesuffix(self.img_suffix)
-                sample['seg_map_path'] = os.path.join(labels, place + self.seg_map_suffix)
-            sample.update(
-                label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[]
+        if not image_folder:
+            raise UserError(
+                f'{type(self).__name__} has no folder of images; set data_prefix.img_path'
             )
-            samples.append(sample)
-        if not samples:
-            raise self._missing(f'no image *{self.img_suffix}', images)
-        return samples
+        if not self.ann_file and not any(
+            path.endswith(self.img_suffix) for path in files_below(image_folder)
+        ):
+            raise self._missing(f'no image *{self.img_suffix}', image_folder)
 
     def _check_files(self, samples: Sequence[dict[str, Any]]) -> None:
-        if not samples:
-            raise self._missing('no image names', self.ann_file)
         listing: dict[str, set[str]] = {}
         for key, content in (('img_path', 'image'), ('seg_map_path', 'label file')):
             absent = [s[key] for s in samples if key in s and not _is_listed(s[key], listing)]

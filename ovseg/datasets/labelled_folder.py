@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from mmengine.logging import MMLogger
 
 from ovseg.datasets.image_folder import ImageFolderDataset
+from ovseg.datasets.label_orientation import DrawnOn, check_drawn_on
 from ovseg.errors import UserError
 from ovseg.registry import DATASETS
 
@@ -17,12 +19,18 @@ class LabelledFolderDataset(ImageFolderDataset):
     """All images below one folder, with a label map for each at the same place below another.
 
     The label map of ``a/photo.jpg`` is ``a/photo.png``: one number a pixel, that of the class in
-    ``metainfo``, 255 for pixels without a class.
+    ``metainfo``, 255 for pixels without a class. Where label maps lie in the folder of images or
+    below it, they are no images.
 
     Args:
         data_root: the folder of both folders.
         data_prefix: ``dict(img_path=..., seg_map_path=...)``: the two folders below it.
-        metainfo: ``dict(classes=[...])``: the names in label order; ``palette`` if you like.
+        metainfo: ``dict(classes=[...])``: the names in label order, or a file with one a line;
+            ``palette`` if you like.
+        seg_map_suffix: how the names of label maps end, such as ``'_mask.png'``.
+        ignore_index: label of pixels without a class.
+        labels_drawn_on: what the label maps of pictures with an EXIF orientation were drawn on,
+            ``'upright'`` or ``'stored'`` pixels (:mod:`ovseg.datasets.label_orientation`).
         label_values: which number in the label maps each class has, such as ``[0, 255]`` for masks
             in black and white; None for 0, 1, 2, ... A number that is in the list is a class, 255
             too; any other but 255 is an error.
@@ -33,16 +41,28 @@ class LabelledFolderDataset(ImageFolderDataset):
         UserError: no names, more than label maps of 8 bits can hold, or not a value for each.
     """
 
+    UNREAD: ClassVar[Mapping[str, str]] = {
+        name: instead
+        for name, instead in ImageFolderDataset.UNREAD.items()
+        if name in ('img_suffix', 'backend_args')
+    }
+    FOLDERS: ClassVar[tuple[str, ...]] = ('img_path', 'seg_map_path')
+
     def __init__(
         self,
         data_root: str,
         data_prefix: dict[str, str],
         metainfo: dict[str, Any] | None = None,
         label_values: Sequence[int] | None = None,
+        seg_map_suffix: str = '.png',
+        ignore_index: int = 255,
+        labels_drawn_on: DrawnOn = 'upright',
         **settings: Any,
     ) -> None:
         name = type(self).__name__
-        classes = list((metainfo or {}).get('classes') or [])
+        check_drawn_on(labels_drawn_on, name)
+        self.labels_drawn_on = labels_drawn_on
+        classes = self._load_metainfo(metainfo).get('classes') or []
         if not classes:
             raise UserError(
                 f'{name} has no class names; set metainfo=dict(classes=[...]) in label order'
@@ -60,7 +80,16 @@ class LabelledFolderDataset(ImageFolderDataset):
         if values is not None and settings.get('reduce_zero_label'):
             raise UserError(f'{name} takes label_values or reduce_zero_label, not both')
         self.label_values = values
-        super().__init__(data_root, data_prefix, metainfo=metainfo, **settings)
+        super().__init__(
+            data_root,
+            data_prefix,
+            metainfo={**(metainfo or {}), 'classes': classes},
+            seg_map_suffix=seg_map_suffix,
+            ignore_index=ignore_index,
+            **settings,
+        )
+        # Where the metric looks for it.
+        self._metainfo['ignore_index'] = ignore_index
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One sample an image.
@@ -69,15 +98,15 @@ class LabelledFolderDataset(ImageFolderDataset):
             FileNotFoundError: see the class.
         """
         samples = super().load_data_list()
-        images, labels = self.data_prefix['img_path'], self.data_prefix['seg_map_path']
         count = len(self.metainfo['classes']) + bool(self.reduce_zero_label)
         for sample in samples:
-            place = Path(os.path.relpath(sample['img_path'], images)).with_suffix('.png')
-            sample['seg_map_path'] = str(Path(labels) / place)
+            sample['seg_map_path'] = self._label_map_of(sample['img_path'])
             sample['ignore_index'] = self.ignore_index
             sample['num_label_values'] = count
+            sample['labels_drawn_on'] = self.labels_drawn_on
             if self.label_values is not None:
                 sample['label_values'] = self.label_values
+        self._say_shared(samples)
         absent = [sample for sample in samples if not os.path.isfile(sample['seg_map_path'])]
         if absent:
             image, wanted = absent[0]['img_path'], os.path.abspath(absent[0]['seg_map_path'])
@@ -86,3 +115,40 @@ class LabelledFolderDataset(ImageFolderDataset):
                 f'the first is {image}, which needs {wanted}'
             )
         return samples
+
+    def _label_map_of(self, image: str) -> str:
+        folder = self.data_prefix['img_path'] or self.data_root
+        place = os.path.splitext(os.path.relpath(image, folder))[0]
+        return os.path.join(self.data_prefix['seg_map_path'], place + self.seg_map_suffix)
+
+    def _images_of(self, paths: list[str]) -> list[str]:
+        """Without the label maps, which may lie beside or below the images."""
+        images = os.path.realpath(self.data_prefix['img_path'] or self.data_root)
+        labels = os.path.realpath(self.data_prefix['seg_map_path'])
+        if labels.startswith(os.path.join(images, '')):
+            inside = os.path.join(labels, '')
+            return [path for path in paths if not os.path.realpath(path).startswith(inside)]
+        if labels != images:
+            return paths
+        places = [
+            (os.path.normpath(path), os.path.normpath(self._label_map_of(path))) for path in paths
+        ]
+        maps = {labels for image, labels in places if labels != image}
+        return [path for path in paths if os.path.normpath(path) not in maps]
+
+    def _say_shared(self, samples: list[dict[str, Any]]) -> None:
+        """Says which images take the same label map: equal names with different suffixes."""
+        first: dict[str, str] = {}
+        shared: list[tuple[str, str, str]] = []
+        for sample in samples:
+            image, labels = sample['img_path'], sample['seg_map_path']
+            other = first.setdefault(labels, image)
+            if other != image:
+                shared.append((other, image, labels))
+        if shared:
+            one, other, labels = shared[0]
+            MMLogger.get_current_instance().warning(
+                f'{one} and {other} both take the label map {labels} ({len(shared)} such pairs); '
+                'if it belongs to one of them only, take the other one out, or list the images '
+                '(ann_file)'
+            )

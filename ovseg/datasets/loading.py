@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from mmcv.transforms import BaseTransform
 
+from ovseg.datasets.label_orientation import fit_to_upright, is_ambiguous, say_ambiguous
 from ovseg.errors import UserError
 from ovseg.images.opening import opened
 from ovseg.input_files import read_bytes
@@ -74,17 +75,19 @@ class LoadSegLabels(BaseTransform):
     mmseg's ``LoadAnnotations`` casts to uint8 and fixes 255 as ignore value, which corrupts sets
     of more than 255 classes. The rule here, in this order:
 
-    0. with ``label_values``, the value of a class in the file becomes its number;
-    1. values in ``ignored_labels`` become ``ignore_index``;
-    2. with ``reduce_zero_label``, 0 becomes ``ignore_index`` and every other label falls by one;
-    3. ``label_map`` (a subset or another order of classes) is applied.
+    1. the map is that of the upright picture, or with ``labels_drawn_on='stored'`` becomes that
+       (:mod:`ovseg.datasets.label_orientation`);
+    2. with ``label_values``, the value of a class in the file becomes its number;
+    3. values in ``ignored_labels`` become ``ignore_index``;
+    4. with ``reduce_zero_label``, 0 becomes ``ignore_index`` and every other label falls by one;
+    5. ``label_map`` (a subset or another order of classes) is applied.
 
     All of these come with the sample from ovseg's data sets. A sample of another data set class
     has ``ignore_index`` 255. A sample without ``seg_map_path`` (inference) passes unchanged.
 
     Required keys: ``seg_map_path``, ``reduce_zero_label``, ``label_map`` and ``seg_fields``;
-    with ovseg's data sets also ``ignore_index``, ``ignored_labels``, ``num_label_values`` and
-    ``label_values``.
+    with ovseg's data sets also ``ignore_index``, ``ignored_labels``, ``num_label_values``,
+    ``label_values`` and ``labels_drawn_on``; ``ori_shape`` and ``exif_orientation`` of the image.
     Added key: ``gt_seg_map``.
 
     Args:
@@ -104,12 +107,7 @@ class LoadSegLabels(BaseTransform):
         if path is None:
             return results
         raw: npt.NDArray[np.integer] = read_labels(path, self.backend_args)
-        size = results.get('ori_shape')
-        if size is not None and tuple(size[:2]) != raw.shape:
-            raise UserError(
-                f'{path} has {raw.shape[0]} x {raw.shape[1]} labels but its image is '
-                f'{size[0]} x {size[1]}, prepare the data set again'
-            )
+        raw = self._fitted(raw, results, path)
         ignore_index = results.get('ignore_index', 255)
         ignored = np.isin(raw, results.get('ignored_labels', (ignore_index,)))
         if 'label_values' in results:
@@ -129,6 +127,16 @@ class LoadSegLabels(BaseTransform):
         results['seg_fields'].append('gt_seg_map')
         return results
 
+    def _fitted(
+        self, raw: npt.NDArray[np.integer], sample: dict[str, Any], path: str
+    ) -> npt.NDArray[np.integer]:
+        size, orientation = sample.get('ori_shape'), sample.get('exif_orientation', 1)
+        drawn_on = sample.get('labels_drawn_on', 'upright')
+        if drawn_on == 'upright' and is_ambiguous(raw.shape, orientation):
+            say_ambiguous(str(sample.get('img_path')), orientation)
+        known = None if size is None else (int(size[0]), int(size[1]))
+        return fit_to_upright(raw, known, orientation, drawn_on, path)
+
     def __repr__(self) -> str:
         return f'{type(self).__name__}(backend_args={self.backend_args})'
 
@@ -140,7 +148,8 @@ def _check_values(
     if wrong.any():
         raise UserError(
             f'{path} holds the label {raw[wrong][0]}, this data set has 0 to {count - 1}: '
-            'it is not prepared, or for another data set (docs/data.md)'
+            'it is not prepared, or for another data set (docs/data.md); label_values of '
+            'LabelledFolderDataset says which value each class has'
         )
 
 

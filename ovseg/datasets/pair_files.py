@@ -88,6 +88,8 @@ def _rows(table: csv.DictReader, path: str | Path) -> Iterator[Pair]:
             f'read {" <tab> ".join(COLUMNS)}'
         )
     for row in table:
+        if not any(str(value or '').strip() for value in row.values()):
+            continue  # blanks at the end
         if not row['filepath'] or not (row['title'] or '').strip():
             raise UserError(f'{path}, line {table.line_num}: an image or a title is missing')
         if None in row:

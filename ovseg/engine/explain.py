@@ -120,10 +120,11 @@ def _explain(text: str, config: Config, trace: TracebackType | None) -> str | No
                 + nearest(argument, settings_of(_last_known(kind, trace)))
             )
     match = _NO_ARGUMENTS.match(text)
-    for part in parts_of_type(config, match[1]) if match else ():
-        given = [name for name in part if name not in ALWAYS]
-        if given:
-            return f"the config gives {match[1]} a setting '{given[0]}', but it has none"
+    if match:
+        for part in parts_of_type(config, match[1]):
+            for name in part:
+                if name not in ALWAYS:
+                    return f"the config gives {match[1]} a setting '{name}', but it has none"
     match = _MISSING_ARGUMENT.match(text)
     if match and any(True for _ in parts_of_type(config, match[1])):
         return f'the config gives {match[1]} no {match[2]}, which it needs'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from ovseg.datasets.loading import read_labels
 from ovseg.engine.guarded_samples import check_files, data_sets_in, passes_over
 from ovseg.errors import UserError
+from ovseg.images.orientation import exif_orientation
 from ovseg.registry import HOOKS
 
 _LOADERS = ('LoadSegLabels', 'LoadAnnotations')
@@ -62,9 +65,22 @@ class LabelUse:
         values = ', '.join(str(value) for value in sorted(self.values)[:8])
         return (
             f'{which} pixel in {looked} label maps of {loader}: they hold the values {values}, '
-            'where class i is the value i and 255 is no class; if the values mean something else, '
-            f'say which one each class has: {loader}.dataset.label_values=[0, 255] of '
-            'LabelledFolderDataset, in the order of the classes'
+            f'where class i is the value i and 255 is no class; {self._advice(loader)}'
+        )
+
+    def _advice(self, loader: str) -> str:
+        """Which setting would read the values that were found."""
+        found, count = sorted(self.values), len(self.classes)
+        if [value for value in found if value != 255] == list(range(1, count + 1)):
+            return (
+                f'if 1 is the first class, set {loader}.dataset.reduce_zero_label=True, with which '
+                '0 is no class'
+            )
+        values = found if len(found) == count else [0, 255]
+        return (
+            'if the values mean something else, say which one each class has: '
+            f'{loader}.dataset.label_values={values} of LabelledFolderDataset, in the order of the '
+            'classes'
         )
 
 
@@ -131,7 +147,9 @@ def _count(use: LabelUse, part: Any, index: int) -> None:
     use.maps += 1
     try:
         check_files(sample)
-        labels = step({**sample, 'seg_fields': []})['gt_seg_map']
+        turned = _orientation_of(sample.get('img_path'))
+        seen = {**sample, 'seg_fields': [], 'exif_orientation': turned}
+        labels = step(seen)['gt_seg_map']
         if len(use.values) < 256 and use.maps <= _RAW_MAPS:
             path = sample['seg_map_path']
             raw = read_labels(path, step.backend_args)
@@ -143,6 +161,17 @@ def _count(use: LabelUse, part: Any, index: int) -> None:
     flat = np.asarray(labels).ravel().astype(np.int64)
     known = flat[(flat >= 0) & (flat < len(use.classes)) & (flat != part.ignore_index)]
     use.counts += np.bincount(known, minlength=len(use.classes))
+
+
+def _orientation_of(path: Any) -> int:
+    """The EXIF orientation of an image, 1 where it cannot be read: its loader tells that."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            with Image.open(path) as picture:
+                return exif_orientation(picture)
+    except (OSError, SyntaxError, ValueError, TypeError, AttributeError):
+        return 1
 
 
 @HOOKS.register_module()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -11,10 +12,11 @@ from mmengine.config import Config, ConfigDict
 from ovseg.engine.config_parts import TOP_KEYS, Part, class_of, part_at
 from ovseg.errors import UserError, nearest
 from ovseg.option_values import Options, Wanted
-from ovseg.settings import check_value, takes_text
+from ovseg.settings import annotation_text, check_value, takes_text
 
 # How near to a known key an unknown one must be where nobody says which there are.
 _TYPING_ERROR = 0.8
+_MAY_BE_TEXT = re.compile(r'str|Any|Literal|Path|object')
 Path = tuple[str, ...]
 
 
@@ -213,15 +215,18 @@ def _wanted(config: Config, path: Path, options: Mapping[str, Any]) -> Wanted:
 
 
 def _is_said(annotation: Any) -> bool:
-    return isinstance(annotation, str) and bool(annotation.strip('_')) and annotation != 'Any'
+    return annotation_text(annotation) not in ('', 'Any')
 
 
 def _check_kind(config: Config, path: Path, value: Any, options: Mapping[str, Any]) -> None:
+    if value is None:
+        return  # not set, whatever is taken else
     annotation, present = _annotation(config, path, options)
     where = '--cfg-options: ' + '.'.join(path)
     check_value(value, annotation, where)
     is_number = isinstance(present, (int, float)) and not isinstance(present, bool)
-    if is_number and isinstance(value, str) and not _is_said(annotation):
+    may_be_text = _MAY_BE_TEXT.search(annotation_text(annotation))
+    if is_number and isinstance(value, str) and not may_be_text:
         raise UserError(f'{where} is {value!r}, but the config has a number ({present}) there')
 
 

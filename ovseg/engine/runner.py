@@ -36,6 +36,8 @@ from ovseg.weight_files import find_weights, read_checkpoint, state_of
 from ovseg.weight_files.places import check_named_files
 from ovseg.weight_files.reading import MapLocation
 
+# Settings of a data loader that mean nothing, or are refused, where it has no processes.
+_OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')
 # By their names in default_hooks.
 _OWN_HOOKS = {
     'files': {'type': 'FileCheckHook'},
@@ -181,7 +183,8 @@ class OVRunner(Runner):
         """The loader of a config, with two settings more.
 
         ``max_bad_samples`` lets a training pass over so many samples that cannot be read;
-        ``num_workers=0`` switches off what only worker processes have.
+        ``num_workers=0`` switches off what only worker processes have (``persistent_workers``,
+        ``prefetch_factor``, ``timeout``, ``multiprocessing_context``).
 
         Args:
             dataloader: a loader, which is returned, or its config.
@@ -194,9 +197,13 @@ class OVRunner(Runner):
         limit = settings.pop('max_bad_samples', 0)
         if not isinstance(limit, int) or limit < 0:
             raise UserError(f'max_bad_samples is {limit!r}; give a number from 0')
+        for name, least in (('num_workers', 0), ('batch_size', 1)):
+            value = settings.get(name, least)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f'{name} of a data loader is {value!r}; give a number from {least}')
         if not settings.get('num_workers'):
-            settings['persistent_workers'] = False
-            settings.pop('prefetch_factor', None)
+            for name in _OF_WORKERS:
+                settings.pop(name, None)
         loader = Runner.build_dataloader(settings, seed, diff_rank_seed)
         guard_samples(loader.dataset, limit)
         keep_workers(loader)

@@ -27,11 +27,24 @@ def check_schedule(config: Config) -> list[str]:
     schedulers = config.get('param_scheduler') or []
     if isinstance(schedulers, Mapping):
         schedulers = [schedulers] if 'type' in schedulers else []  # else one list an optimizer
-    notes = []
+    notes = _validation_note(config, lengths)
     for index, scheduler in enumerate(schedulers):
         note = _check(f'param_scheduler.{index}', scheduler, lengths)
         notes.extend([note] if note else [])
     return notes
+
+
+def _validation_note(config: Config, lengths: Mapping[bool, Any]) -> list[str]:
+    train = config.get('train_cfg') or {}
+    by_epoch = bool(lengths[True])
+    length, interval = lengths[by_epoch], train.get('val_interval', 1)
+    if config.get('val_cfg') is None or not isinstance(length, int) or interval <= length:
+        return []
+    unit = 'epochs' if by_epoch else 'iterations'
+    return [
+        f'train_cfg.val_interval is {interval} and the training ends after {length} {unit}, so it '
+        f'is not validated; train_cfg.val_interval={length} validates its end'
+    ]
 
 
 def _check(key: str, scheduler: Any, lengths: Mapping[bool, Any]) -> str | None:

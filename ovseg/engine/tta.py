@@ -48,7 +48,10 @@ class OVSegTTA(BaseTTAModel):
         """
         sums: list[Tensor] = []
         samples: list[SegDataSample] = []
-        versions = len(data['inputs'])
+        versions, images = len(data['inputs']), len(data['inputs'][0])
+        if any(len({image.shape for image in version}) > 1 for version in data['inputs']):
+            # Images of several sizes: their versions do not go through a network together.
+            return [sample for i in range(images) for sample in self.test_step(_one_of(data, i))]
         if versions == 1:
             # Nothing to average: the model's own decision, with all that it does after its scores.
             samples = self.module.test_step({name: values[0] for name, values in data.items()})
@@ -113,6 +116,14 @@ class OVSegTTA(BaseTTAModel):
             return labels
         is_rejected = best < vocabulary.rejection.threshold
         return labels.masked_fill(is_rejected, vocabulary.background_index)
+
+
+def _one_of(data: Mapping[str, Sequence], position: int) -> dict[str, Sequence]:
+    """All versions of one image of a batch."""
+    return {
+        name: [version[position : position + 1] for version in versions]
+        for name, versions in data.items()
+    }
 
 
 def _has_plain_labels(sample: SegDataSample) -> bool:

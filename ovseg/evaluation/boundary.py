@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from ovseg.errors import UserError
+from ovseg.evaluation.iou import no_labels
 from ovseg.registry import METRICS
 
 _CROSS = np.ones((3, 3), dtype=np.uint8)
@@ -51,8 +52,11 @@ class BoundaryIoUMetric(BaseMetric):
         prefix: of the name of the score, as in mmengine.
         collect_device: as in mmengine.
 
+    Attributes:
+        scores: after the evaluation, the score in percent, not rounded.
+
     Raises:
-        UserError: a width that is no share.
+        UserError: a width that is no share; no pixel with a label.
 
     Source: Boundary IoU (arXiv 2103.16562), for semantic masks.
     """
@@ -72,6 +76,7 @@ class BoundaryIoUMetric(BaseMetric):
             raise UserError(f'BoundaryIoUMetric.dilation must lie in (0, 1), got {dilation}')
         self.dilation = dilation
         self.ignore_index = ignore_index
+        self.scores: dict[str, float] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Counts the boundary regions of a batch.
@@ -109,4 +114,7 @@ class BoundaryIoUMetric(BaseMetric):
             results: counts of each image.
         """
         both, either = torch.stack(results).sum(0).double()
-        return {'boundary_mIoU': round(100 * float((both / either).nanmean()), 2)}
+        if not either.sum():
+            raise UserError(no_labels(len(results), self.ignore_index))
+        self.scores = {'boundary_mIoU': 100 * float((both / either).nanmean())}
+        return {name: round(value, 2) for name, value in self.scores.items()}

@@ -103,8 +103,8 @@ class OVIoUMetric(BaseMetric):
         iou_metrics: ``['mIoU']``, for configs that were written for ``IoUMetric``.
 
     Raises:
-        UserError: settings that do not fit the data set; a prediction and its label differ in
-            size; a label that is no class.
+        UserError: settings that do not fit the data set; no pixel with a label; a prediction and
+            its label differ in size; a label that is no class.
     """
 
     # Scores go by their own names; mmengine warns where this is None.
@@ -253,6 +253,8 @@ class OVIoUMetric(BaseMetric):
 
     def _finish(self, counts: Tensor, images: int) -> dict[str, float]:
         areas = Areas.of_matrix(counts) if self._keeps_matrix else Areas(*counts)
+        if images and not areas.label.sum():
+            raise UserError(no_labels(images, self._ignored))
         scores = summarise(areas)
         scores.update(self._group_scores(areas))
         self.report = IoUReport(scores, self._classes, areas, images, self.headline)
@@ -321,6 +323,20 @@ class OVIoUMetric(BaseMetric):
                 f'{self.output_dir}; evaluate the folders apart'
             )
         return Path(self.output_dir) / f'{stem}.png'
+
+
+def no_labels(images: int, ignored: int) -> str:
+    """What to say where there is nothing to compare predictions with.
+
+    Args:
+        images: how many were looked at.
+        ignored: the label that does not count.
+    """
+    return (
+        f'no pixel of the {images} label maps has a class, all are {ignored} (no class), so there '
+        'is no score; check which values the label maps hold, and label_values, reduce_zero_label '
+        'or the classes of the data set'
+    )
 
 
 def _name(sample: Mapping[str, Any]) -> str:

@@ -12,12 +12,17 @@ from typing_extensions import override
 
 from ovseg.errors import UserError
 from ovseg.images.opening import UnknownFormat, has_end, opened
+from ovseg.images.orientation import exif_orientation
 from ovseg.images.reading import TIFF_STARTS, load_rgb
 from ovseg.input_files import cause_of, regular_file
 from ovseg.registry import TRANSFORMS
 
 # In these, OpenCV and Pillow see the same colours, unless a colour means transparent.
 _SAME_MODES = ('1', 'L', 'P', 'RGB')
+# Formats that OpenCV turns upright.
+_TURNED = ('JPEG', 'MPO', 'PNG', 'TIFF')
+# Formats that not every build of OpenCV reads.
+_PILLOW_ONLY = ('GIF', 'TGA', 'AVIF')
 
 
 @TRANSFORMS.register_module(name='LoadImageFromFile')
@@ -29,8 +34,10 @@ class ImageLoader(LoadImageFromFile):
     Pillow here, so that training, testing and the Python interface see one picture. All others are
     decoded by mmcv, whose JPEG decoder is the one of published numbers.
 
-    Required key: ``img_path``. Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and
-    ``ori_shape``.
+    Pictures are turned upright as their EXIF tag says, by whatever decoder.
+
+    Required key: ``img_path``. Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``,
+    ``ori_shape``, and ``exif_orientation``, 1 to 8, by which the picture was turned.
 
     Args:
         as those of mmcv's. With a ``color_type`` other than ``'color'`` everything is left to mmcv.
@@ -48,7 +55,11 @@ class ImageLoader(LoadImageFromFile):
         name = results['img_path']
         with fileio.get_local_path(name, backend_args=self.backend_args) as path:
             path = regular_file(path, 'image')
-            if self.color_type != 'color' or _decoders_agree(path):
+            agree, orientation = _look_at(path)
+            results['exif_orientation'] = (
+                orientation if self.color_type in ('color', 'grayscale') else 1
+            )
+            if self.color_type != 'color' or agree:
                 return self._decoded_by_mmcv(results, path)
             image = np.ascontiguousarray(load_rgb(path)[..., ::-1])
         if self.to_float32:
@@ -72,13 +83,18 @@ class ImageLoader(LoadImageFromFile):
         return loaded
 
 
-def _decoders_agree(path: Path) -> bool:
-    """Whether OpenCV and Pillow give the same colours; by the file's header, nothing is decoded."""
+def _look_at(path: Path) -> tuple[bool, int]:
+    """Whether OpenCV gives the colours and the side up that Pillow gives, and the orientation.
+
+    By the file's header, nothing is decoded.
+    """
     try:
         with opened(path, decode=False) as picture:
+            orientation = exif_orientation(picture)
             plain = picture.mode in _SAME_MODES and 'transparency' not in picture.info
-            return plain and picture.format != 'GIF'
+            turns = orientation == 1 or picture.format in _TURNED
+            return plain and turns and picture.format not in _PILLOW_ONLY, orientation
     except UnknownFormat:
         # What Pillow does not know, OpenCV may, but for colours of 16 bits, which it cuts.
         with path.open('rb') as file:
-            return file.read(4) not in TIFF_STARTS
+            return file.read(4) not in TIFF_STARTS, 1

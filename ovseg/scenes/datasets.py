@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from mmcv.transforms import BaseTransform
 
-from ovseg.compat.mmseg_datasets import BaseSegDataset
 from ovseg.datasets.base import LabelMapDataset
+from ovseg.datasets.checked import CheckedDataset
 from ovseg.datasets.loading import renumber
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError, nearest
 from ovseg.images.pipeline import LOADERS, pipeline_with_resize
-from ovseg.registry import DATASETS, TRANSFORMS, in_our_scope
+from ovseg.registry import DATASETS, TRANSFORMS
 from ovseg.scenes.captions import describe
 from ovseg.scenes.draw import Picture, draw, whole
 from ovseg.scenes.world import (
@@ -134,7 +134,7 @@ class LoadSceneLabels(BaseTransform):
 
 
 @DATASETS.register_module()
-class ScenesDataset(BaseSegDataset):
+class ScenesDataset(CheckedDataset):
     """Procedural labelled scenes: seven materials and ten objects in eight colours, endless.
 
     A scene is a function of (split, number, seed); nothing is read from disk or kept in memory.
@@ -152,7 +152,7 @@ class ScenesDataset(BaseSegDataset):
         without: classes that no scene shows: the numbers of scenes with them are passed over, so a
             model that learns from these scenes never sees them.
         pipeline: as in mmseg; the first step draws.
-        kwargs: as in ``BaseSegDataset``.
+        kwargs: as in ``BaseSegDataset``; what is about files is refused.
 
     Raises:
         UserError: an unknown split or class, a number or size below 1, or no scene without the
@@ -165,8 +165,15 @@ class ScenesDataset(BaseSegDataset):
         'ignore_index': 255,
     }
     PHRASES: ClassVar[bool] = False
+    UNREAD: ClassVar[dict[str, str]] = dict.fromkeys(
+        (
+            *('ann_file', 'data_root', 'data_prefix', 'img_suffix', 'seg_map_suffix'),
+            *('ignore_index', 'reduce_zero_label', 'backend_args'),
+        ),
+        'scenes are drawn and not read from files, and each pixel has a label',
+    )
+    FOLDERS: ClassVar[tuple[str, ...]] = ()
 
-    @in_our_scope
     def __init__(
         self,
         split: str = 'val',
@@ -209,7 +216,7 @@ class ScenesDataset(BaseSegDataset):
         self.resize = resize
         steps = pipeline_with_resize(pipeline, resize)
         steps = pipeline_with_original(steps, keep_original, LOADERS)
-        super().__init__(img_suffix='.png', reduce_zero_label=False, pipeline=steps, **kwargs)
+        super().__init__(pipeline=steps, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Returns one recipe a scene; drawing is left to the pipeline."""

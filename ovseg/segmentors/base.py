@@ -31,12 +31,12 @@ from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.mmseg_doors import MMSegDoors
-from ovseg.segmentors.samples import batches_of, flipped_axes
+from ovseg.segmentors.samples import batches_of, by_size, flipped_axes
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.text.decision_rule import DecisionRule
-from ovseg.torch_modes import evaluating, plain_torch
+from ovseg.torch_modes import evaluating, quick_torch
 from ovseg.vocabulary import Rejection, Vocabulary
 
 # Below any real log-probability; keeps classes that no row stands for finite.
@@ -310,7 +310,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
             UserError: features or scores that are not numbers, or weights that were never given.
         """
         self.check_weights_were_given()
-        with plain_torch(), evaluating(self):
+        with quick_torch(), evaluating(self):
             return self._predict(inputs, data_samples, keep_scores)
 
     def _predict(
@@ -334,6 +334,14 @@ class Segmentor(MMSegDoors, BaseSegmentor):
                 logits = probabilities.clamp_min(_SMALLEST_PROBABILITY).log()
                 sample.seg_logits = PixelData(data=logits)
         return samples
+
+    def test_step(self, data: Any) -> list[SegDataSample]:
+        """Predictions of a batch of a data loader; its images may differ in size."""
+        return by_size(super().test_step, data)
+
+    def val_step(self, data: Any) -> list[SegDataSample]:
+        """The same while a training is validated."""
+        return by_size(super().val_step, data)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Class scores at the input size, (B, K, H, W): mmseg's name for it."""

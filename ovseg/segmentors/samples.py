@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,33 @@ def batches_of(
     for number, image in enumerate(images):
         one = slice(number, number + 1)
         yield Images(image[None], originals and originals[one], names and names[one])
+
+
+def by_size(step: Callable[[Any], list[SegDataSample]], data: Any) -> list[SegDataSample]:
+    """Predictions of a batch whose images may differ in size: those of one size go together.
+
+    Args:
+        step: predicts a batch of images of one size.
+        data: ``inputs``, a list of images (3, H, W), and other lists with an entry an image.
+    """
+    inputs = data.get('inputs') if isinstance(data, Mapping) else None
+    if not isinstance(inputs, (list, tuple)):
+        return step(data)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, image in enumerate(inputs):
+        groups.setdefault(tuple(image.shape), []).append(position)
+    if len(groups) < 2:
+        return step(data)
+    found: dict[int, SegDataSample] = {}
+    for positions in groups.values():
+        part = {key: _chosen(value, positions, len(inputs)) for key, value in data.items()}
+        found.update(zip(positions, step(part), strict=True))
+    return [found[position] for position in range(len(inputs))]
+
+
+def _chosen(value: Any, positions: Sequence[int], count: int) -> Any:
+    is_row = isinstance(value, (list, tuple)) and len(value) == count
+    return [value[position] for position in positions] if is_row else value
 
 
 def flipped_axes(sample: SegDataSample) -> list[int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ovseg.torch_modes import parts_below
 
 # Towers and numbers of a CLIP model that have no part in its raw text encoding.
 _NOT_TEXT = ('visual.', 'text_decoder.', 'logit_scale', 'logit_bias')
@@ -83,11 +84,15 @@ def weights_stamp(clip: nn.Module) -> tuple[tuple[int, int], ...]:
 
 def _text_tensors(clip: nn.Module) -> Iterator[Tensor]:
     """The tensors of :func:`text_state`, and buffers that a ``state_dict`` leaves out."""
-    own = chain(clip.named_parameters(recurse=False), clip.named_buffers(recurse=False))
-    yield from (value for name, value in own if not name.startswith(_NOT_TEXT))
+    own = {**clip._parameters, **clip._buffers}
+    yield from (
+        value for name, value in own.items() if value is not None and not name.startswith(_NOT_TEXT)
+    )
     for name, child in clip.named_children():
         if not f'{name}.'.startswith(_NOT_TEXT):
-            yield from chain(child.parameters(), child.buffers())
+            for part in parts_below(child):
+                yield from (value for value in part._parameters.values() if value is not None)
+                yield from (value for value in part._buffers.values() if value is not None)
 
 
 def tokenizer_fingerprint(tokenizer: Any, context_length: int) -> str:

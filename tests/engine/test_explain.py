@@ -64,3 +64,21 @@ def test_missing_annotations_are_named_with_their_data_set():
         Path('data/mine/objects.json').read_text()
     with pytest.raises(FileNotFoundError), explained(config):
         Path('data/mine/other.json').read_text()
+
+
+@MODELS.register_module()
+class Plain:
+    pass
+
+
+def resized(image, scale=1):
+    return image
+
+
+def test_settings_of_what_has_none_and_of_functions():
+    with pytest.raises(UserError, match="gives Plain a setting 'sigma', but it has none"):
+        explain({'type': 'Plain', 'sigma': 1})
+    config = Config({'model': {'text': {'scal': 2}}})
+    with pytest.raises(UserError, match="resized a setting 'scal' .*Did you mean 'scale'"):  # noqa: SIM117
+        with explained(config):
+            resized(None, **config.model.text)

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 
 from ovseg.datasets import LabelledFolderDataset
 from ovseg.engine.guarded_samples import check_files, guard_samples
-from ovseg.engine.label_use import look_at_labels
+from ovseg.engine.label_use import LabelUse, look_at_labels
 from ovseg.errors import UserError
 
 
@@ -81,3 +81,17 @@ def test_pipes_and_empty_files_are_told_at_once(tmp_path):
     with pytest.raises(UserError, match='no regular file'):
         look_at_labels(data, 10)
     check_files({'img_path': None, 'seg_map_path': str(tmp_path / 'gone.png')})
+
+
+@pytest.mark.parametrize(
+    'labels, classes, advice',
+    [
+        ([1, 2, 3, 255], 3, 'if 1 is the first class, set x.dataset.reduce_zero_label=True'),
+        ([0, 128, 255], 3, r'label_values=\[0, 128, 255\]'),
+        ([255], 2, r'label_values=\[0, 255\]'),
+    ],
+)
+def test_the_setting_that_reads_the_values_is_named(labels, classes, advice):
+    use = LabelUse([str(i) for i in range(classes)], np.zeros(classes, np.int64), set(labels), 1, 1)
+    with pytest.raises(UserError, match=advice):
+        raise UserError(use.sentence('x'))

@@ -381,3 +381,22 @@ def test_weights_with_a_flipped_bit_are_refused(config, tmp_path, capsys):
     assert torch.load(path, weights_only=False)  # torch does not notice
     assert run_tool('train', config, '--resume', path) == 2
     assert 'Bad CRC-32' in last_line(capsys)
+
+
+@pytest.mark.parametrize('way', ['copied', 'from a file'])
+def test_nothing_outside_the_work_folder_is_deleted(tmp_path, data, way):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    config = write_config(tmp_path / 'mine.py', data, first, trains=True, validates=True)
+    assert run_tool('train', config, '--cfg-options', 'train_cfg.max_iters=2') == 0
+    before = {path.name: path.read_bytes() for path in first.glob('*.pth')}
+    assert any(name.startswith('best_') for name in before)
+    if way == 'copied':
+        shutil.copytree(first, second)
+        resume = ['--resume']
+    else:
+        resume = ['--resume', first / 'iter_2.pth']
+    # A better score each time, so that best checkpoints take turns.
+    longer = ('--cfg-options', 'train_cfg.max_iters=6', 'optim_wrapper.optimizer.lr=0.1')
+    assert run_tool('train', config, *resume, '--work-dir', second, *longer) == 0
+    assert {path.name: path.read_bytes() for path in first.glob('*.pth')} == before
+    assert (second / 'iter_6.pth').is_file()

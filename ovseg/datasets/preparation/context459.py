@@ -18,7 +18,7 @@ from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe
 from ovseg.datasets.preparation.sources import read_names, require_file, require_folder
 from ovseg.errors import UserError
 from ovseg.files import written_whole
-from ovseg.input_files import read_text
+from ovseg.line_lists import read_lines
 from ovseg.vocabulary.protocols import METAINFO, protocol_words
 
 IMAGES = {'val': 5104}
@@ -47,7 +47,7 @@ def check_names(path: Path) -> None:
     """
     if not path.is_file():
         return
-    for line in read_text(path, 'list of names').splitlines():
+    for _, line in read_lines(path, 'classes'):
         number, colon, name = line.partition(':')
         index = int(number) - 1 if colon and number.strip().isdigit() else -1
         if 0 <= index < len(CLASSES) and name.strip() != CLASSES[index]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from ovseg.datasets.label_orientation import fit_to_upright, is_ambiguous
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import CannotWrite, written_whole
 from ovseg.images.opening import opened
@@ -27,6 +28,7 @@ from ovseg.input_files import regular_file
 
 if TYPE_CHECKING:
     from ovseg.datasets.base import LabelMapDataset
+from ovseg.images.orientation import exif_orientation, upright_size
 
 Labels = npt.NDArray[np.integer]
 _SHOWN_FAILURES = 20
@@ -91,6 +93,7 @@ class Preparation:
 class _Outcome:
     written: bool
     values: frozenset[int] = frozenset()
+    turned: Path | None = None
     failure: str | None = None
 
 
@@ -115,15 +118,23 @@ def prepare(
     _check_count(recipe, len(items), allow_partial)
     failures: list[str] = []
     values: set[int] = set()
+    turned: list[Path] = []
     written = 0
     for outcome in tqdm(
         _outcomes(recipe, items, workers), total=len(items), desc=recipe.title, unit='image'
     ):
         written += outcome.written
         values |= outcome.values
+        turned.extend([outcome.turned] if outcome.turned else [])
         if outcome.failure:
             failures.append(outcome.failure)
     _report(recipe, len(items), written, values, failures)
+    if turned:
+        print(
+            f'note: {len(turned)} images have an EXIF orientation and are turned upright, such as '
+            f'{turned[0]}; their label maps are taken as drawn on the upright images, set '
+            "labels_drawn_on='stored' in the data set if they are drawn on the stored pixels"
+        )
     if not failures:
         return EXIT_OK
     return EXIT_SOME_FAILED if len(failures) < len(items) else EXIT_NOTHING_DONE
@@ -151,13 +162,13 @@ def _outcomes(recipe: Recipe, items: Sequence[Item], workers: int) -> Iterator[_
 
 def _process(item: Item, recipe: Recipe) -> _Outcome:
     try:
-        return _Outcome(written=False, values=_check(item, recipe))
+        return _Outcome(False, *_check(item, recipe))
     except (FileNotFoundError, UserError) as error:
         if recipe.convert is None:
             return _Outcome(written=False, failure=str(error))
     try:
         write_labels(item.labels, recipe.convert(item))
-        return _Outcome(written=True, values=_check(item, recipe))
+        return _Outcome(True, *_check(item, recipe))
     except Exception as error:  # whatever a reader raises: one bad file of thousands is reported
         if isinstance(error, CannotWrite) and error.ends_run:
             raise
@@ -172,8 +183,8 @@ def write_labels(path: Path, labels: Labels) -> None:
         Image.fromarray(labels).save(temporary)
 
 
-def _check(item: Item, recipe: Recipe) -> frozenset[int]:
-    """The label values of a finished item.
+def _check(item: Item, recipe: Recipe) -> tuple[frozenset[int], Path | None]:
+    """The label values of a finished item, and its image if it is turned and could be either way.
 
     Raises:
         FileNotFoundError: no image or no labels.
@@ -186,10 +197,10 @@ def _check(item: Item, recipe: Recipe) -> frozenset[int]:
             regular_file(path)
         except FileNotFoundError:
             raise FileNotFoundError(f'no file {path}') from None
-    labels = read_labels(item.labels)
-    size = _image_size(item.image, whole=recipe.makes_images)
-    if labels.shape != size:
-        raise UserError(f'{item.labels} has the size {labels.shape}, {item.image} has {size}')
+    raw = read_labels(item.labels)
+    size, orientation = _size_and_orientation(item.image, whole=recipe.makes_images)
+    labels = fit_to_upright(raw, size, orientation, 'upright', item.labels)
+    turned = item.image if is_ambiguous(raw.shape, orientation) else None
     values = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
     dataset = recipe.dataset
     wrong = values[(values >= label_values(dataset)) & ~np.isin(values, dataset.IGNORED_LABELS)]
@@ -198,13 +209,14 @@ def _check(item: Item, recipe: Recipe) -> frozenset[int]:
             f'{item.labels} holds the label {wrong[0]}, '
             f'this data set has 0 to {label_values(dataset) - 1}'
         )
-    return frozenset(values.tolist())
+    return frozenset(values.tolist()), turned
 
 
-def _image_size(path: Path, whole: bool) -> tuple[int, int]:
-    """(height, width) of an image; ``whole`` decodes all of it to see that it is complete."""
+def _size_and_orientation(path: Path, whole: bool) -> tuple[tuple[int, int], int]:
+    """(height, width) of the upright image, its EXIF orientation; ``whole`` decodes all of it."""
     with opened(path, decode=whole) as image:
-        return image.height, image.width
+        orientation = exif_orientation(image)
+        return upright_size((image.height, image.width), orientation), orientation
 
 
 def label_values(dataset: type[LabelMapDataset]) -> int:

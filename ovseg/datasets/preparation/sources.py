@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg.datasets.preparation.recipe import Item
-from ovseg.errors import UserError
 from ovseg.folders import walk_files
-from ovseg.input_files import read_text, regular_file
+from ovseg.input_files import regular_file
+from ovseg.line_lists import read_lines, without_suffix
 
 if TYPE_CHECKING:
     from ovseg.datasets.base import LabelMapDataset
@@ -38,17 +38,19 @@ def require_file(path: Path, content: str) -> Path:
         raise FileNotFoundError(f'no file {path}: it should be {content} (docs/data.md)') from None
 
 
-def read_names(path: Path, content: str) -> list[str]:
-    """The image names in a list, one a line, without suffix.
+def read_names(path: Path, content: str, suffix: str = '.jpg') -> list[str]:
+    """The image names in a list, one a line, without suffix; as the data sets read it.
+
+    Args:
+        path: of the list.
+        content: what it is, for messages.
+        suffix: of the images, which a list may or may not write.
 
     Raises:
         FileNotFoundError: no such file.
         UserError: an empty file, or no text.
     """
-    names = read_text(require_file(path, content), 'list of images').split()
-    if not names:
-        raise UserError(f'{path} names no images, copy it again from the data set')
-    return names
+    return without_suffix(read_lines(require_file(path, content), 'images'), suffix)
 
 
 def find_images(folder: Path, suffix: str, content: str) -> list[Path]:
