@@ -11,7 +11,7 @@ import numpy as np
 
 from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
-from ovseg.apis.kinds import ENDS
+from ovseg.apis.kinds import ENDS, KINDS_OF_FILES
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError, nearest
@@ -20,6 +20,9 @@ from ovseg.images.output_plan import check_targets
 from ovseg.tables import text_table
 from ovseg.visualization import class_shares, draw_overlay, save_label_png
 from ovseg.visualization.legend import format_share
+
+# KINDS_OF_FILES is here for callers of before.
+__all__ = ['KINDS_OF_FILES', 'ClassArea', 'SegmentationResult']
 
 
 @dataclass(frozen=True)
