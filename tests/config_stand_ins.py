@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,13 @@ def miou_of_files(config: Path, saved: Path) -> float:
     with DefaultScope.overwrite_default_scope('ovseg'):
         data = DATASETS.build(read_config(config).test_dataloader.dataset)
     classes = len(data.metainfo['classes'])
+    images = data.data_prefix.get('img_path') or ''
     common, united = np.zeros(classes), np.zeros(classes)
     for i in range(len(data)):
         sample = data[i]['data_samples']
         labels = sample.gt_sem_seg.data[0].numpy()
-        with Image.open(saved / f'{Path(sample.img_path).stem}.png') as image:
+        place = Path(os.path.relpath(sample.img_path, images)).with_suffix('.png')
+        with Image.open(saved / place) as image:
             predicted = np.asarray(image).astype(int)
         predicted -= int(sample.get('reduce_zero_label', False))
         counted = labels != data.metainfo.get('ignore_index', 255)

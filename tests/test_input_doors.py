@@ -109,6 +109,7 @@ SENSELESS = {
     ('data sets, grey', 'program_that_draws'),
     ('json', 'json_of_another_form'),
     ('json', 'json_of_null'),
+    ('list of images', 'utf_16'),
 }
 CASES = [
     (door, kind)

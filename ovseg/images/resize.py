@@ -50,9 +50,10 @@ class ResizeRule:
         """
         if settings is None:
             return cls(None)
-        kind = settings.get('type', 'Resize')
+        given = str(settings.get('type', 'Resize'))
+        kind = given.rpartition('.')[2]  # mmdet.Resize is the same step
         if kind not in RESIZES:
-            raise UserError(f'{name}.type must be one of {", ".join(RESIZES)}, but is {kind!r}.')
+            raise UserError(f'{name}.type must be one of {", ".join(RESIZES)}, but is {given!r}.')
         other = [key for key in settings if key not in RULE_KEYS]
         if other:
             raise UserError(f'{name} has scale and keep_ratio, but no {other[0]!r}: leave it out.')

@@ -21,6 +21,7 @@ from ovseg.regions.mask_segments import Segment
 from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.world import MATERIALS, OBJECTS
+from ovseg.vocabulary import Vocabulary
 
 WORDS = 'cat; sofa; wall; sky'
 
@@ -216,12 +217,13 @@ def test_regions_of_one_class_stay_apart_unless_it_is_stuff(tmp_path, image):
     Config({'model': model, 'resize': {'scale': (96, 64)}}).dump(tmp_path / 'regions.py')
     segment = OpenVocabSegmenter(tmp_path / 'regions.py', device='cpu')
     asked = {'score_threshold': 0.0}
-    apart = segment.segments(tmp_path / 'photo.png', 'star', **asked)
+    star = Vocabulary.parse('star').with_rejection('none')  # no background beside the one class
+    apart = segment.segments(tmp_path / 'photo.png', star, **asked)
     assert apart.source.endswith('photo.png') and len(apart.segments) == 3
     boxes = {(8, 8, 24, 16), (64, 8, 24, 16), (0, 40, 96, 24)}
     assert {each.box for each in apart.segments} == boxes
     assert ((apart.ids == 0) == (regions == 0)).all()
-    (merged,) = segment.segments(tmp_path / 'photo.png', 'star', stuff='star', **asked).segments
+    (merged,) = segment.segments(tmp_path / 'photo.png', star, stuff='star', **asked).segments
     assert merged.area == (regions > 0).sum() and not merged.is_thing
 
 

@@ -127,7 +127,7 @@ def test_published_recipe(name):
         step.scale
         for loader in (config.train_dataloader, config.test_dataloader)
         for step in loader.dataset.pipeline
-        if step.type == 'Resize'
+        if step.type in ('Resize', 'mmdet.Resize')
     ]
     assert scales == [(1333, 800)] * 2
     preprocessor = config.model.data_preprocessor

@@ -7,6 +7,7 @@ import torch
 import yaml
 from miniatures import NAMES, prepared_miniature
 from mmengine.registry import DefaultScope
+from PIL import Image
 from scripts import ROOT, load_script
 from tiny_clip_models import RESNET, VIT
 
@@ -209,7 +210,9 @@ def test_the_model_index_lists_every_config_by_its_name():
 def test_a_config_for_images_asks_for_the_words(name, tmp_path, capsys):
     config = read_config(FOLDER / f'{name}.py')
     assert config.train_dataloader.dataset.type == 'ImageFolderDataset'
-    words = [str(FOLDER / f'{name}.py'), '--work-dir', str(tmp_path)]
+    Image.new('RGB', (64, 64)).save(tmp_path / 'a.png')
+    words = [str(FOLDER / f'{name}.py'), '--work-dir', str(tmp_path / 'work'), '--cfg-options']
+    words += [f'train_dataloader.dataset.data_root={tmp_path}']
     assert run_cli(lambda: load_script('train').main(words)) == 2
     assert 'set model.vocabulary' in capsys.readouterr().err
 

@@ -235,7 +235,7 @@ def test_missing_image(demo, tmp_path):
     [
         (None, 'error: The image photo.png is damaged or cut off ('),
         (b'', 'error: The image photo.png is an empty file.\n'),
-        (b'hello', 'error: The file photo.png is not an image that can be read.\n'),
+        (b'hello', 'error: The image photo.png is not an image that can be read.\n'),
     ],
     ids=['truncated', 'empty', 'text'],
 )
@@ -262,7 +262,7 @@ def test_a_folder_run_survives_broken_images_and_lists_them(tmp_path):
     assert done.returncode == 1
     assert '2 of 4 images' in done.stdout
     assert 'error: 2 of 4 images failed:' in done.stderr
-    assert 'photos/text.png: The file photos/text.png is not an image' in done.stderr
+    assert 'photos/text.png: The image photos/text.png is not an image' in done.stderr
     assert 'photos/cut.jpg: The image photos/cut.jpg is damaged' in done.stderr
     assert 'Traceback' not in done.stderr
     assert written(tmp_path / 'outputs') == ['good0_labels.png', 'good1_labels.png']
