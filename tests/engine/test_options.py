@@ -38,7 +38,7 @@ def of_training():
         (of_scenes, 'model.text.templats', 'a', "model.text a setting .*mean 'templates'"),
         (of_scenes, 'model.clip.modl', 'a', "model.clip a setting 'modl'.*mean 'model'"),
         (of_scenes, 'env_cfg.mp_cfg.mp_start', 'a', "mean 'mp_start_method'"),
-        (of_scenes, 'default_hooks.checkpont.interval', '3', "mean 'checkpoint'"),
+        (of_scenes, 'default_hooks.check_point.interval', '3', "mean 'checkpoint'"),
         (of_scenes, 'train_cfg.max_iter', '3', "mean 'max_iters'"),
         (of_scenes, 'words', '[a,b]', 'comes too late: set model.vocabulary instead'),
         (of_training, 'train_cfg.max_iter', '3', "IterBasedTrainLoop .*mean 'max_iters'"),
