@@ -71,7 +71,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
-        pretrained: None = None,
+        pretrained: Any = None,
     ) -> None:
         refuse_pretrained(pretrained)
         if vocabulary is None:
