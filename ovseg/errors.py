@@ -27,6 +27,13 @@ class UserError(ValueError):
     """Bad input: the message is one sentence that says what, where and what to do."""
 
 
+class UnknownClass(UserError, KeyError):
+    """A name that no class has."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError's own would quote the sentence
+
+
 class Notice(UserWarning):
     """A result that may not be what was wanted: one sentence on why, and on what to do."""
 

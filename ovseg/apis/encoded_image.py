@@ -66,7 +66,8 @@ class EncodedImage:
             return self
         if self._made_by() != identity_of(model):
             raise UserError(
-                f'{self} was encoded by another model than {name}: encode it with this one.'
+                f'{self} was encoded by another model than {name}, or with other weights, '
+                'settings or precision: encode it with this one.'
             )
         encoding = map_tensors(self.encoding, lambda value: value.to(model.device))
         return replace(self, encoding=encoding, model=model)

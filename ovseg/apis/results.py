@@ -14,7 +14,7 @@ from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.kinds import ENDS, KINDS_OF_FILES
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.coco_masks import mask_record
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UnknownClass, UserError, nearest
 from ovseg.files import written_whole
 from ovseg.images.output_plan import check_targets
 from ovseg.tables import text_table
@@ -107,10 +107,10 @@ class SegmentationResult(ShownAsPicture):
         """(H, W) bool: where a class is.
 
         Raises:
-            KeyError: the vocabulary has no class of that name.
+            UnknownClass: the vocabulary has no class of that name; a UserError and a KeyError.
         """
         if name not in self.names:
-            raise KeyError(
+            raise UnknownClass(
                 f'No class is called {name!r}; there are {", ".join(self.names[:8])}'
                 f'{"..." if len(self.names) > 8 else ""}.{nearest(name, self.names)}'
             )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
@@ -117,6 +118,25 @@ def heads_joined(values: Tensor) -> Tensor:
     return values.transpose(0, 1).flatten(1)
 
 
+def resized_to_frame(image: np.ndarray, frame: int) -> np.ndarray:
+    """An image whose longer side fits SAM's frame, as segment-anything resizes it.
+
+    Of a picture so thin that its shorter side would vanish, one pixel stays of that side.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        frame: side of the frame in pixels.
+
+    Returns:
+        (H', W', 3) uint8 RGB.
+    """
+    height, width = ResizeLongestSide.get_preprocess_shape(*image.shape[:2], frame)
+    if min(height, width) > 0:
+        return ResizeLongestSide(frame).apply_image(image)
+    size = (max(1, width), max(1, height))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
 class SAMEncoder(nn.Module):
     """The image side of SAM.
 
@@ -155,7 +175,7 @@ class SAMEncoder(nn.Module):
         Args:
             image: (H, W, 3) uint8 RGB, any size.
         """
-        resized = ResizeLongestSide(self.frame).apply_image(image)
+        resized = resized_to_frame(image, self.frame)
         pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(self.sam.device)
         pixels = self.sam.preprocess(pixels).to(dtype_of(self.sam.image_encoder))
         return SAMFrame(pixels, resized.shape[:2], image.shape[:2])

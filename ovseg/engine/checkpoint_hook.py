@@ -14,7 +14,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 from ovseg.engine.distributed import any_process, largest
-from ovseg.engine.finite import non_finite_state
+from ovseg.engine.finite import non_finite_state, what_is_kept
 from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.resuming import RECORD
 from ovseg.engine.stopping import TrainingStopped
@@ -114,8 +114,8 @@ class CheckpointHook(MMCheckpointHook):
         if found is not None:
             raise UserError(
                 f"the training's state holds NaN or infinite values in '{found}', so it is not "
-                f'saved and the training ends; the last checkpoint in {self.out_dir} is kept, go '
-                'on from it with --resume and a lower learning rate'
+                f'saved and the training ends; {what_is_kept(runner)}; train with a lower learning '
+                'rate, with --resume if there is a checkpoint'
             )
 
     def after_train_iter(

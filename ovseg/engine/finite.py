@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
@@ -19,6 +21,20 @@ from ovseg.registry import HOOKS
 
 # Iterations in a row that mixed precision may leave out; it begins by leaving out some.
 _PATIENCE = 100
+
+
+def what_is_kept(runner: Runner) -> str:
+    """What of a training that ends badly is on the disk, as a part of a sentence.
+
+    Args:
+        runner: of the training.
+    """
+    from ovseg.engine.resuming import checkpoint_folder  # which reads this file
+
+    folder = checkpoint_folder(Config({**runner.cfg, 'work_dir': runner.work_dir}))
+    if not any(Path(folder).glob('*.pth')):
+        return f'no checkpoint was saved yet in {folder}'
+    return f'the last checkpoint in {folder} is kept'
 
 
 def first_non_finite(content: Any, name: str = '') -> str | None:
@@ -147,7 +163,7 @@ class FiniteStateHook(Hook):
             raise UserError(
                 f'the training diverged: mixed precision found NaN or infinite gradients in all of '
                 f'the last {self._without_step} iterations, at iteration {runner.iter + 1}; the '
-                f'weights are as before them and the last checkpoint in {runner.work_dir} is kept; '
+                f'weights are as before them and {what_is_kept(runner)}; '
                 'lower the learning rate, or train without --amp'
             )
         losses = {name: value for name, value in (outputs or {}).items() if 'loss' in name}
@@ -169,8 +185,8 @@ class FiniteStateHook(Hook):
             return
         raise UserError(
             f'the training diverged: {what} NaN or infinite at iteration {step}, as in all of '
-            f'the last {self._in_a_row}; the weights are as before them and the last checkpoint in '
-            f'{runner.work_dir} is kept; lower the learning rate '
+            f'the last {self._in_a_row}; the weights are as before them and '
+            f'{what_is_kept(runner)}; lower the learning rate '
             '(--cfg-options optim_wrapper.optimizer.lr=...), clip gradients '
             '(optim_wrapper.clip_grad), or look at the images of these steps'
         )

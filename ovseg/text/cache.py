@@ -14,7 +14,6 @@ import io
 import os
 import stat
 import tempfile
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ovseg.errors import notify
 from ovseg.locks import Lock
 
 # Part of the directory's name: other versions' entries are never read, and never in the way.
@@ -258,7 +258,7 @@ class EncodingCache:
     def _tell(self, kind: str, what: str) -> None:
         if kind not in self._told:
             self._told.add(kind)
-            warnings.warn(f'text cache {self.directory} {what}', stacklevel=5)
+            notify(f'text cache {self.directory} {what}')
 
 
 @contextlib.contextmanager

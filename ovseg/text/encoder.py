@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ovseg.errors import UserError
+from ovseg.errors import UserError, notify
 from ovseg.locks import Lock
 from ovseg.text.cache import CACHE_FORMAT, EncodingCache, default_cache_dir
 from ovseg.text.fingerprint import (
@@ -34,6 +33,7 @@ _BATCH_SIZE = 256
 # An interrupted run of many prompts loses at most this many batches.
 _BATCHES_PER_SAVE = 16
 _QUOTED_PROMPTS = 3
+_QUOTED_LETTERS = 80
 # A progress line appears where encoding takes longer.
 _QUIET_SECONDS = 1.0
 
@@ -255,12 +255,11 @@ class TextEncoder:
             cut = [prompt for prompt in cut if prompt not in self._warned_of]
             self._warned_of.update(cut)
         if cut:
-            quoted = ', '.join(repr(prompt) for prompt in cut[:_QUOTED_PROMPTS])
+            quoted = ', '.join(_quoted(prompt) for prompt in cut[:_QUOTED_PROMPTS])
             more = f' and {len(cut) - _QUOTED_PROMPTS} more' if len(cut) > _QUOTED_PROMPTS else ''
-            warnings.warn(
+            notify(
                 f'longer than the {self.context_length} tokens of the text model and '
-                f'therefore truncated: {quoted}{more}',
-                stacklevel=4,
+                f'therefore truncated: {quoted}{more}'
             )
 
     def _truncated(self, prompts: list[str]) -> list[str]:
@@ -320,3 +319,9 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _quoted(prompt: str) -> str:
+    """A sentence in quotes, a long one cut."""
+    cut = len(prompt) > _QUOTED_LETTERS
+    return repr(prompt[:_QUOTED_LETTERS] + '...' if cut else prompt)

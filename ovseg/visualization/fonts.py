@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
-import warnings
 from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
+
+from ovseg.errors import notify
 
 FONT_VARIABLE = 'OVSEG_FONT'
 _DEFAULT = str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf')
@@ -52,10 +53,9 @@ def drawable(text: str, instead: str) -> str:
     remedy = _remedy(text, named)
     if remedy not in _said:
         _said.add(remedy)
-        warnings.warn(
+        notify(
             f'no font here has the letters of {text!r}, the picture says {instead!r} (and so on '
-            f'for other words in such letters): {remedy} ${FONT_VARIABLE}',
-            stacklevel=2,
+            f'for other words in such letters): {remedy} ${FONT_VARIABLE}'
         )
     return instead
 

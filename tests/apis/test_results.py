@@ -62,8 +62,11 @@ def test_masks_by_name():
     assert list(result.masks()) == ['sofa', 'background', 'cat']
     assert result.mask('cat').sum() == 1
     assert (result.mask('sofa') == (result.labels == 2)).all()
-    with pytest.raises(KeyError, match="'sofas'.*Did you mean 'sofa'"):
+    with pytest.raises(
+        KeyError, match="^No class is called 'sofas'.*Did you mean 'sofa'"
+    ) as caught:
         result.mask('sofas')
+    assert isinstance(caught.value, UserError)
 
 
 def test_saved_files_hold_what_the_result_holds(tmp_path):

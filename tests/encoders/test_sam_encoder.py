@@ -6,7 +6,7 @@ import torch
 from segment_anything import SamPredictor
 from tiny_sams import tiny_sam
 
-from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple
+from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple, resized_to_frame
 
 
 def picture(height, width, seed=0):
@@ -64,3 +64,10 @@ def test_sides_are_stretched_up_to_a_multiple():
     assert resize_to_multiple(picture(20, 32), 16).shape == (32, 32, 3)
     image = picture(32, 48)
     assert np.array_equal(resize_to_multiple(image, 16), image)
+
+
+@pytest.mark.parametrize(
+    ('size', 'wanted'), [((1, 20000), (1, 256)), ((20000, 1), (256, 1)), ((3, 5), (154, 256))]
+)
+def test_no_side_of_a_thin_picture_vanishes(size, wanted):
+    assert resized_to_frame(np.full((*size, 3), 9, np.uint8), 256).shape == (*wanted, 3)

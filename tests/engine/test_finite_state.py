@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from ovseg.engine import finite
-from ovseg.engine.finite import FiniteStateHook
+from ovseg.engine.finite import FiniteStateHook, what_is_kept
 from ovseg.errors import UserError
 
 
@@ -43,6 +43,7 @@ class Training:
             optim_wrapper=wrapper(optimizer, **settings),
             iter=0,
             work_dir='work',
+            cfg={},
             logger=logging.getLogger('test'),
         )
         self.hook = FiniteStateHook()
@@ -104,3 +105,10 @@ def test_micro_batches_are_no_steps(monkeypatch):
     training = Training(Scaled, accumulative_counts=4)
     for _ in range(12):
         training.step()
+
+
+def test_a_training_promises_no_checkpoint_that_is_not_there(tmp_path):
+    runner = SimpleNamespace(cfg={}, work_dir=str(tmp_path))
+    assert what_is_kept(runner) == f'no checkpoint was saved yet in {tmp_path}'
+    (tmp_path / 'iter_4.pth').touch()
+    assert what_is_kept(runner) == f'the last checkpoint in {tmp_path} is kept'
