@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ovseg.errors import UserError
-from ovseg.input_files import read_bytes, similar_file
+from ovseg.input_files import read_bytes, regular_file, similar_file
 
 _MARKS = (
     (codecs.BOM_UTF8, 'utf-8'),
@@ -34,12 +34,14 @@ def read_lines(path: str | Path, content: str) -> list[tuple[int, str]]:
         UserError: no regular file, no text, or (EmptyList) no entry.
     """
     try:
-        data = read_bytes(path, f'list of {content}')
+        found = regular_file(path, f'list of {content}')
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'there is no file {path} of {content}; write it, with one a line.'
             + similar_file(Path(path).expanduser())
         ) from error
+    # An empty file is a list without an entry.
+    data = read_bytes(found, f'list of {content}') if found.stat().st_size else b''
     return lines_of(data, path, content)
 
 

@@ -52,5 +52,5 @@ def test_a_missing_list_names_its_neighbour(tmp_path):
         FileNotFoundError, match="no file .*vall.txt of images.*Did you mean 'val.txt'"
     ):
         read_lines(tmp_path / 'vall.txt', 'images')
-    with pytest.raises(UserError, match='is no regular file'):
+    with pytest.raises(UserError, match='is a folder; give a list of images'):
         read_lines(tmp_path, 'images')

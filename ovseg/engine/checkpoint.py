@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ovseg.errors import UserError
 from ovseg.weight_files import check_finite, describe_mismatch, read_checkpoint, state_of
-from ovseg.weight_files.places import SHIPPED
 from ovseg.weight_files.reading import MapLocation
 
 
@@ -44,7 +43,8 @@ def install_safe_loading() -> None:
 
     loader = mmengine_checkpoint.CheckpointLoader
     loader.register_scheme('', read, force=True)
-    loader.register_scheme(('http://', 'https://', SHIPPED), read, force=True)
+    # Weights that ship with ovseg have a safe reader of their own (`segmentors/mmseg_doors.py`).
+    loader.register_scheme(('http://', 'https://'), read, force=True)
     # Schemes such as torchvision:// and open-mmlab:// look up a URL and call these.
     mmengine_checkpoint.load_from_http = read
     mmengine_checkpoint.load_from_local = read

@@ -71,7 +71,7 @@ def test_images_are_chosen_by_position(folder, as_file):
         (
             dict(indices='gone.txt'),
             FileNotFoundError,
-            r'image numbers \(indices\) gone.txt does not exist',
+            r'no file gone.txt of image numbers',
         ),
         (dict(num_images=5), UserError, 'num_images must be 1 to 4'),
         (dict(num_images=0), UserError, 'num_images must be 1 to 4'),
