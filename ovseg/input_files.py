@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
@@ -14,6 +15,11 @@ from ovseg.errors import UserError, nearest
 # Names of a folder that are compared with a name that it does not have.
 _COMPARED = 1000
 _LONGEST_CAUSE = 160
+_MARKS = (
+    (codecs.BOM_UTF8, 'utf-8'),
+    (codecs.BOM_UTF16_LE, 'utf-16-le'),
+    (codecs.BOM_UTF16_BE, 'utf-16-be'),
+)
 
 
 def regular_file(path: str | os.PathLike[str], content: str = 'file') -> Path:
@@ -106,6 +112,25 @@ def read_text(path: str | os.PathLike[str], content: str = 'file') -> str:
         raise UserError(
             f'the {content} {path} is not text in UTF-8 (line {line}); save it as UTF-8'
         ) from error
+
+
+def decoded(data: bytes) -> str:
+    r"""Text in UTF-8, or in UTF-16 with its mark at the start; the mark is left out.
+
+    Args:
+        data: the bytes of a file.
+
+    Raises:
+        UnicodeDecodeError: another encoding, or no text.
+
+    Example:
+        >>> decoded(b'\xef\xbb\xbfsky'), decoded(b'\xff\xfes\0k\0y\0')
+        ('sky', 'sky')
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding)
+    return data.decode('utf-8')
 
 
 def read_json(path: str | os.PathLike[str], content: str = 'file') -> Any:

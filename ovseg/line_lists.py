@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ovseg.errors import UserError
-from ovseg.input_files import read_bytes, regular_file, similar_file
-
-_MARKS = (
-    (codecs.BOM_UTF8, 'utf-8'),
-    (codecs.BOM_UTF16_LE, 'utf-16-le'),
-    (codecs.BOM_UTF16_BE, 'utf-16-be'),
-)
+from ovseg.input_files import decoded, read_bytes, regular_file, similar_file
 
 
 class EmptyList(UserError):
@@ -64,13 +57,8 @@ def lines_of(data: bytes, path: str | os.PathLike[str], content: str) -> list[tu
         >>> lines_of(b'\xef\xbb\xbfa b.jpg \r\n\r\n# the rest\r\nc.jpg', 'list.txt', 'images')
         [(1, 'a b.jpg'), (4, 'c.jpg')]
     """
-    encoding = 'utf-8'
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            data, encoding = data[len(mark) :], name
-            break
     try:
-        text = data.decode(encoding)
+        text = decoded(data)
     except UnicodeDecodeError as error:
         raise UserError(
             f'{path} lists the {content} in another encoding than UTF-8 (byte {error.start}); save '

@@ -36,8 +36,6 @@ def install() -> None:
     mmcv nor torch. Warns, in one sentence, if mmseg's models were imported too early to profit.
     """
     moved_modules.install()
-    # Two classes, such as those of masks of 0 and 255, are as good as any other number.
-    warnings.filterwarnings('ignore', 'For binary segmentation, we suggest', UserWarning)
     if EXTENSION in sys.modules or not _mmcv_lacks_extension():
         return
     if 'mmseg.models' in sys.modules:

@@ -10,10 +10,10 @@ import cv2
 from mmengine import fileio
 
 from ovseg.datasets.checked import CheckedDataset
-from ovseg.datasets.image_files import files_below
 from ovseg.datasets.label_orientation import DrawnOn, check_drawn_on
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError
+from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, name_of_step, pipeline_with_resize
 from ovseg.line_lists import EmptyList, lines_of, without_suffix
 
@@ -152,7 +152,11 @@ class LabelMapDataset(CheckedDataset):
                 raise self._missing('no image names', self.ann_file) from error
             names = without_suffix(lines, self.img_suffix)
         else:
-            found = sorted(path for path in files_below(images) if path.endswith(self.img_suffix))
+            found = sorted(
+                path for path in map(str, walk_files(images)) if path.endswith(self.img_suffix)
+            )
+            if not found:
+                raise self._missing(f'no image *{self.img_suffix}', images)
             names = [os.path.relpath(path, images).removesuffix(self.img_suffix) for path in found]
         samples = []
         for name in names:
@@ -220,10 +224,6 @@ class LabelMapDataset(CheckedDataset):
             raise UserError(
                 f'{type(self).__name__} has no folder of images; set data_prefix.img_path'
             )
-        if not self.ann_file and not any(
-            path.endswith(self.img_suffix) for path in files_below(image_folder)
-        ):
-            raise self._missing(f'no image *{self.img_suffix}', image_folder)
 
     def _check_files(self, samples: Sequence[dict[str, Any]]) -> None:
         listing: dict[str, set[str]] = {}

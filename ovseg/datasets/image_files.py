@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from PIL import Image
-
-from ovseg.folders import walk_files
-
-
-def files_below(folder: str | Path) -> Iterator[str]:
-    """All files below a folder, by the rule of :func:`ovseg.folders.walk_files`.
-
-    Args:
-        folder: where to look.
-
-    Yields:
-        Paths that begin with ``folder``.
-    """
-    return map(str, walk_files(folder))
 
 
 def left_out(paths: Sequence[str], suffixes: Sequence[str]) -> str | None:

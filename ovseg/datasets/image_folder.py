@@ -11,9 +11,10 @@ from mmengine.logging import MMLogger
 
 from ovseg.datasets.base import pipeline_with_suppression
 from ovseg.datasets.checked import CheckedDataset
-from ovseg.datasets.image_files import files_below, left_out
+from ovseg.datasets.image_files import left_out
 from ovseg.datasets.originals import pipeline_with_original
 from ovseg.errors import UserError, nearest
+from ovseg.folders import walk_files
 from ovseg.images.pipeline import LOADERS, Step, pipeline_with_resize
 from ovseg.images.reading import IMAGE_SUFFIXES
 from ovseg.line_lists import read_lines
@@ -120,7 +121,7 @@ class ImageFolderDataset(CheckedDataset):
                 f'{type(self).__name__}: there is no folder {os.path.abspath(folder)}; set '
                 'data_root to the folder of your images'
             )
-        files = sorted(files_below(folder))
+        files = sorted(map(str, walk_files(folder)))
         found = self._images_of([name for name in files if name.lower().endswith(self.suffixes)])
         if not found:
             raise FileNotFoundError(

@@ -34,6 +34,7 @@ from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.words import Words
 from ovseg.text import Classifier
 from ovseg.training.heads.decode_loss import decode_loss
+from ovseg.training.heads.two_classes import two_classes_welcome
 from ovseg.training.pseudo_labels import (
     PseudoLabelSettings,
     assign_labels,
@@ -124,7 +125,8 @@ class MaskCLIPPlusSegmentor(Segmentor):
         self.backbone = build_part(backbone)
         if neck is not None:
             self.neck = build_part(neck)
-        self.decode_head = build_part({**decode_head, 'num_classes': len(self._trained_words)})
+        with two_classes_welcome():
+            self.decode_head = build_part({**decode_head, 'num_classes': len(self._trained_words)})
         if auxiliary_head is not None:
             heads = auxiliary_head if isinstance(auxiliary_head, Sequence) else [auxiliary_head]
             classes = self.decode_head.num_classes

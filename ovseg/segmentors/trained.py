@@ -26,6 +26,7 @@ from ovseg.segmentors.trained_words import trained_classifier
 from ovseg.segmentors.words import Words
 from ovseg.text import Classifier
 from ovseg.training.heads.decode_loss import decode_loss
+from ovseg.training.heads.two_classes import two_classes_welcome
 from ovseg.vocabulary import Rejection, Vocabulary, VocabularySource, build_vocabulary
 
 Heads = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -81,15 +82,18 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
             )
         trained = build_vocabulary(vocabulary)
         classes = len(trained)
-        super().__init__(
-            _in_our_scope(backbone),
-            _with_classes(decode_head, classes, 'decode_head'),
-            neck=neck and _in_our_scope(neck),
-            auxiliary_head=_auxiliary(auxiliary_head, classes),
-            train_cfg=train_cfg,
-            data_preprocessor=None if data_preprocessor is None else build_part(data_preprocessor),
-            init_cfg=init_cfg,
-        )
+        with two_classes_welcome():
+            super().__init__(
+                _in_our_scope(backbone),
+                _with_classes(decode_head, classes, 'decode_head'),
+                neck=neck and _in_our_scope(neck),
+                auxiliary_head=_auxiliary(auxiliary_head, classes),
+                train_cfg=train_cfg,
+                data_preprocessor=None
+                if data_preprocessor is None
+                else build_part(data_preprocessor),
+                init_cfg=init_cfg,
+            )
         if self.align_corners:
             raise UserError(
                 'model.decode_head.align_corners is True, but score maps are upsampled with '

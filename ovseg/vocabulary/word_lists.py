@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ovseg.errors import UserError
+from ovseg.input_files import decoded
 
 # All of Unicode's semicolons and commas that stand between words, not over letters.
 SEMICOLONS = ';\u037e\u061b\u1364\u204f\u2e35\ua6f6\ufe14\ufe54\uff1b'
@@ -36,7 +37,6 @@ MOST_WORDS = 50_000
 MOST_LETTERS = 5_000_000
 LONGEST_WORD = 10_000
 _LARGEST_FILE = 16 * 2**20
-_MARKS_OF_UTF16 = (b'\xff\xfe', b'\xfe\xff')
 
 
 def plain_separators(text: str) -> str:
@@ -155,9 +155,7 @@ def read_text(path: Path, what: str) -> str:
             f'({_LARGEST_FILE})'
         )
     try:
-        content = path.read_bytes()
-        encoding = 'utf-16' if content.startswith(_MARKS_OF_UTF16) else 'utf-8-sig'
-        return content.decode(encoding)
+        return decoded(path.read_bytes())
     except UnicodeDecodeError as error:
         raise UserError(f'{what} {path} is not UTF-8 text, save it as UTF-8') from error
     except OSError as error:

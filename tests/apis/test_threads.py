@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from simultaneous import in_threads
 
 from ovseg.apis import OpenVocabSegmenter
 from ovseg.apis import segmenter as segmenter_module
@@ -33,31 +33,6 @@ def segment():
 def fresh_segment():
     torch.manual_seed(0)
     return OpenVocabSegmenter(CONFIG)
-
-
-def in_threads(work, count=THREADS):
-    """Results of ``work(number)``, all threads started at once and switched often."""
-    results, errors, start = [None] * count, [], threading.Barrier(count)
-
-    def run(number):
-        start.wait()
-        try:
-            results[number] = work(number)
-        except BaseException as error:
-            errors.append(error)
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(240)
-    finally:
-        sys.setswitchinterval(interval)
-    assert not errors, errors
-    return results
 
 
 def noise(seed=0):

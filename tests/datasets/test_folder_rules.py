@@ -12,8 +12,9 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from ovseg.datasets import ADE20K150Dataset, ImageFolderDataset, LabelledFolderDataset, VOC21Dataset
-from ovseg.datasets.image_files import files_below, left_out
+from ovseg.datasets.image_files import left_out
 from ovseg.datasets.preparation import find_images, read_names
+from ovseg.folders import walk_files
 
 CLASSES = dict(classes=['a', 'b'])
 
@@ -43,7 +44,7 @@ def test_linked_folders_are_read_once_and_loops_end(tmp_path):
     save(tmp_path / 'data' / '.hidden' / 'c.jpg')
     for link, place in (('link', '../other'), ('again', '../other'), ('up', '..'), ('self', '.')):
         (tmp_path / 'data' / link).symlink_to(place)
-    found = sorted(os.path.basename(path) for path in files_below(tmp_path / 'data'))
+    found = sorted(os.path.basename(path) for path in walk_files(tmp_path / 'data'))
     assert found == ['a.jpg', 'b.jpg']
     assert [path.name for path in find_images(tmp_path / 'data', '.jpg', 'images')] == found
     assert names(ImageFolderDataset(str(tmp_path / 'data'))) == found

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -241,3 +243,9 @@ def test_the_protocol_says_what_was_run():
     assert facts['model'] == 'TrainedSegmentor' and facts['backbone'] == 'CLIPResNet'
     assert facts['window'] == (48, 48) and facts['vocabulary'] == '4 trained classes'
     assert segmentor().protocol()['window'] is None
+
+
+def test_two_classes_are_as_good_as_any_other_number():
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', 'For binary segmentation')
+        assert segmentor(vocabulary='sky; grass').decode_head.out_channels == 2

@@ -6,13 +6,13 @@ import copy
 import io
 import pickle
 import sys
-import threading
 import warnings
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from simultaneous import in_threads
 
 from ovseg.errors import UserError
 from ovseg.text import EncodingCache, TextEncoder
@@ -300,35 +300,10 @@ def test_a_cache_of_an_earlier_version_is_passed_over(counting_clip, byte_tokeni
 # Threads ---------------------------------------------------------------------------------------
 
 
-def in_threads(count, work):
-    """Results of ``work(number)``, all threads started at once."""
-    results, errors, start = [None] * count, [], threading.Barrier(count)
-
-    def run(number):
-        start.wait()
-        try:
-            results[number] = work(number)
-        except BaseException as error:
-            errors.append(error)
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(120)
-    finally:
-        sys.setswitchinterval(interval)
-    assert not errors
-    return results
-
-
 def test_threads_that_ask_the_same_encode_it_once(counting_clip, byte_tokenizer, tmp_path):
     encoder = TextEncoder(counting_clip, byte_tokenizer, tmp_path)
     words = [f'word {number}' for number in range(20)]
-    results = in_threads(8, lambda number: encoder.encode(words))
+    results = in_threads(lambda number: encoder.encode(words), 8)
     assert counting_clip.encoded == 20
     assert all(torch.equal(result, results[0]) for result in results)
 
@@ -337,7 +312,7 @@ def test_so_do_threads_without_a_folder_to_write_to(counting_clip, byte_tokenize
     (tmp_path / 'file').write_text('')
     encoder = TextEncoder(counting_clip, byte_tokenizer, tmp_path / 'file')
     with pytest.warns(UserWarning, match='cannot be written') as told:
-        in_threads(8, lambda number: encoder.encode(['cat', 'dog']))
+        in_threads(lambda number: encoder.encode(['cat', 'dog']), 8)
     assert len(told) == 1
     assert counting_clip.encoded == 2
 
@@ -349,7 +324,7 @@ def test_threads_that_ask_different_words_get_what_one_would(make_clip, tmp_path
     def words(number):
         return [f'thing {(7 * number + step) % 23} of {number % 3}' for step in range(12)]
 
-    results = in_threads(8, lambda number: [shared.encode(words(number + i)) for i in range(4)])
+    results = in_threads(lambda number: [shared.encode(words(number + i)) for i in range(4)], 8)
     for number, of_thread in enumerate(results):
         for step, result in enumerate(of_thread):
             expected = serial.encode(words(number + step))
@@ -359,7 +334,7 @@ def test_threads_that_ask_different_words_get_what_one_would(make_clip, tmp_path
 def test_a_model_in_training_mode_stays_there_under_threads(make_clip, tmp_path):
     clip = make_clip().train()
     encoder = TextEncoder(clip, open_clip.SimpleTokenizer(), tmp_path)
-    in_threads(4, lambda number: encoder.encode([f'word {number}']))
+    in_threads(lambda number: encoder.encode([f'word {number}']), 4)
     assert all(module.training for module in clip.modules())
 
 
@@ -369,7 +344,7 @@ def test_a_copy_has_locks_of_its_own(clip, tmp_path, duplicate):
     expected = encoder.encode(PROMPTS)
     with encoder._model_lock, encoder._memory_lock:
         twin = duplicate(encoder)
-        [encoded] = in_threads(1, lambda number: twin.encode([*PROMPTS, 'wolf']))
+        [encoded] = in_threads(lambda number: twin.encode([*PROMPTS, 'wolf']), 1)
     torch.testing.assert_close(encoded[:3], expected)
 
 
