@@ -357,9 +357,9 @@ def test_bad_words_are_named_before_any_work(demo, tmp_path, words, message):
 def test_words_longer_than_the_context_are_quoted_in_a_warning(demo, tmp_path):
     save_noise(tmp_path / 'photo.png')
     long_words = 'a very ' + 'long ' * 100 + 'cat'
-    with pytest.warns(UserWarning, match='a very long long'):
-        code, _, _ = demo('photo.png', f'{long_words}; sofa', '--save', 'json')
+    code, _, err = demo('photo.png', f'{long_words}; sofa', '--save', 'json')
     assert code == 0
+    assert 'a very long long' in err
 
 
 @pytest.fixture(scope='module')

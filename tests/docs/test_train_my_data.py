@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from scripts import ROOT, load_script
 
+from ovseg.engine.launch import load_config
 from ovseg.registry import MODELS
 
 PAGE = (ROOT / 'docs' / 'train_my_data.md').read_text(encoding='utf-8')
@@ -101,7 +102,7 @@ def test_its_tensorboard_option_is_read(folder, monkeypatch):
     command = next(command for command in COMMANDS if 'Tensorboard' in command)
     train = load_script('train')
     args = train.parse_args(shlex.split(command, comments=True)[2:])
-    backends = train.load_config(args).visualizer.vis_backends
+    backends = load_config(args).visualizer.vis_backends
     assert [backend['type'] for backend in backends] == ['LocalVisBackend', 'TensorboardVisBackend']
 
 
