@@ -145,24 +145,48 @@ class WindowMaps(RowMap):
         height, width = self.size
         maps = self.maps[:, channels]
         if self.boxes == [(0, 0, height, width)]:
-            return self._window_rows(maps[0], start, stop, self.size)
+            return self._window_rows(maps, start, stop, self.size)[0]
         total = maps.new_zeros(maps.shape[1], stop - start, width)
         count = maps.new_zeros(stop - start, width)
-        for window, (y1, x1, y2, x2) in zip(maps, self.boxes, strict=True):
+        for first, last in self._side_by_side():
+            y1, x1, y2, x2 = self.boxes[first]
             top, bottom = max(start, y1), min(stop, y2)
             if top >= bottom:
                 continue
-            rows = self._window_rows(window, top - y1, bottom - y1, (y2 - y1, x2 - x1))
-            total[:, top - start : bottom - start, x1:x2] += rows
-            count[top - start : bottom - start, x1:x2] += 1
+            size = (y2 - y1, x2 - x1)
+            parts = self._window_rows(maps[first:last], top - y1, bottom - y1, size)
+            into, counted = (
+                total[:, top - start : bottom - start],
+                count[top - start : bottom - start],
+            )
+            for part, (_, left, _, right) in zip(parts, self.boxes[first:last], strict=True):
+                into[..., left:right] += part
+                counted[:, left:right] += 1
         return total.div_(count)
 
-    def _window_rows(self, window: Tensor, start: int, stop: int, size: tuple[int, int]) -> Tensor:
-        """Rows of a window's map at the window's pixel size, without its margins."""
+    def _side_by_side(self) -> Iterator[tuple[int, int]]:
+        """Runs ``(first, one past the last)`` of windows that one resize takes.
+
+        They have the same rows and width, and together at most as many values as a row of the
+        result, so that the memory of a strip does not depend on how much the windows overlap.
+        """
+        first = 0
+        for index, (y1, x1, y2, x2) in enumerate(self.boxes):
+            top, left, bottom, right = self.boxes[first]
+            is_alike = (top, bottom, right - left) == (y1, y2, x2 - x1)
+            if index > first and (
+                not is_alike or (index + 1 - first) * (right - left) > self.size[1]
+            ):
+                yield first, index
+                first = index
+        yield first, len(self.boxes)
+
+    def _window_rows(self, maps: Tensor, start: int, stop: int, size: tuple[int, int]) -> Tensor:
+        """Rows of windows' maps (n, C, h, w) at the windows' pixel size, without their margins."""
         top, bottom, left, right = self.margins
         full = (size[0] + top + bottom, size[1] + left + right)
-        rows = resize_rows(window, start + top, stop + top, full)
-        return rows[..., left : left + size[1]]
+        rows = resize_rows(maps.flatten(0, 1), start + top, stop + top, full)
+        return rows[..., left : left + size[1]].unflatten(0, maps.shape[:2])
 
 
 class DerivedMap(RowMap):
