@@ -23,6 +23,8 @@ from ovseg.row_resize import read_resized, resize_rows
 # Some of a map's channels: a range, or (n,) indices.
 Channels = slice | Tensor
 ALL = slice(None)
+# Half a megabyte of float32.
+_CACHED_VALUES = 1 << 17
 
 
 class RowMap(ABC):
@@ -148,7 +150,7 @@ class WindowMaps(RowMap):
             return self._window_rows(maps, start, stop, self.size)[0]
         total = maps.new_zeros(maps.shape[1], stop - start, width)
         count = maps.new_zeros(stop - start, width)
-        for first, last in self._side_by_side():
+        for first, last in self._side_by_side(maps.shape[1]):
             y1, x1, y2, x2 = self.boxes[first]
             top, bottom = max(start, y1), min(stop, y2)
             if top >= bottom:
@@ -164,19 +166,18 @@ class WindowMaps(RowMap):
                 counted[:, left:right] += 1
         return total.div_(count)
 
-    def _side_by_side(self) -> Iterator[tuple[int, int]]:
+    def _side_by_side(self, channels: int) -> Iterator[tuple[int, int]]:
         """Runs ``(first, one past the last)`` of windows that one resize takes.
 
-        They have the same rows and width, and together at most as many values as a row of the
-        result, so that the memory of a strip does not depend on how much the windows overlap.
+        They have the same rows and width. Calls cost more than the work where windows are small;
+        many values at once cost more than calls, as they leave the processor's caches.
         """
         first = 0
         for index, (y1, x1, y2, x2) in enumerate(self.boxes):
             top, left, bottom, right = self.boxes[first]
             is_alike = (top, bottom, right - left) == (y1, y2, x2 - x1)
-            if index > first and (
-                not is_alike or (index + 1 - first) * (right - left) > self.size[1]
-            ):
+            values = (index + 1 - first) * channels * (y2 - y1) * (x2 - x1)
+            if index > first and (not is_alike or values > _CACHED_VALUES):
                 yield first, index
                 first = index
         yield first, len(self.boxes)
