@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovseg.errors import UserError
-from ovseg.file_names import existing_part
+from ovseg.file_names import existing_part, longest_name
 
 _PREFIX = '.writing-'
 _TEMPORARY = re.compile(r'\.writing-[a-z0-9_]{8}(?:\..*)?')
@@ -68,7 +68,7 @@ def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
         remedy = 'choose a shorter name'
     elif error.errno == errno.EILSEQ:
         remedy = 'this disk does not take such a name, choose another one'
-    elif path.is_dir():
+    elif os.path.isdir(path):
         reason, remedy = 'there is a folder of this name', 'move it away, or choose another name'
     else:
         return CannotWrite(
@@ -245,10 +245,18 @@ def check_folder(folder: str | Path) -> None:
         folder: where files will be written; it need not exist yet.
 
     Raises:
-        UserError: it, or a folder above it, is a file or may not be written to.
+        UserError: it, or a folder above it, is a file or may not be written to; or a name in it is
+            longer than the disk takes.
     """
     existing = existing_part(folder)
-    if not existing.is_dir():
+    longest = longest_name(existing)
+    for name in Path(folder).parts:
+        if len(os.fsencode(name)) > longest:
+            raise UserError(
+                f'Cannot make the folder {name[:40]}... (a name of {len(name)} letters, more than '
+                f'the {longest} bytes that the disk takes): choose a shorter one.'
+            )
+    if not os.path.isdir(existing):
         raise UserError(
             f'Cannot write to the folder {folder} ({existing.name} is a file): choose another one.'
         )

@@ -158,7 +158,7 @@ def matching_files(
     wanted = Path(pattern).parts[len(base.parts) :]
     if '**' not in wanted:
         return sorted(Path(name) for name in glob(pattern) if os.path.isfile(name))
-    if not base.is_dir():
+    if not os.path.isdir(base):
         return []
     hidden = any(part.startswith('.') for part in wanted)
     return sorted(

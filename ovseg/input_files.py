@@ -34,14 +34,13 @@ def regular_file(path: str | os.PathLike[str], content: str = 'file') -> Path:
         UserError: a folder, a pipe or a device, or a path that the system refuses.
     """
     try:
-        path = Path(path).expanduser()
+        path = Path(os.path.expanduser(path))
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f'{content} {path} does not exist; check the path.{similar_file(Path(path))}'
         ) from None
-    except (OSError, ValueError, RuntimeError) as error:
-        # RuntimeError: a home folder of a user that does not exist.
+    except (OSError, ValueError) as error:
         raise UserError(
             f'{str(path)[:200]!r} cannot be opened ({cause_of(error)}); check the path'
         ) from error
@@ -60,7 +59,7 @@ def similar_file(path: Path) -> str:
     """
     try:
         beside = [entry.name for entry in islice(path.parent.iterdir(), _COMPARED)]
-        return nearest(path.name, [name for name in beside if (path.parent / name).is_file()])
+        return nearest(path.name, [name for name in beside if os.path.isfile(path.parent / name)])
     except FileNotFoundError:
         return f' There is no folder {path.parent} either.'
     except OSError:

@@ -47,7 +47,7 @@ def is_result(path: str | os.PathLike[str]) -> bool:
     """
     path = Path(path)
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):
             return False
         with path.open('rb') as file:
             start = file.read(len(_PNG_START))

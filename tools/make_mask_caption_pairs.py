@@ -163,13 +163,13 @@ class PairFolder:
     """
 
     def __init__(self, out: Path, settings: dict) -> None:
-        if (out / TABLE).exists():
+        if os.path.exists(out / TABLE):
             raise UserError(f'{out / TABLE} exists; choose another folder, or delete it')
         self.out = out
         self._path = out / PROGRESS
         self.done: dict[str, list[Pair]] = {}
         self._stems: set[str] = set()
-        if not self._path.is_file():
+        if not os.path.isfile(self._path):
             with written_whole(self._path) as temporary:
                 temporary.write_text(json.dumps(settings) + '\n', encoding='utf-8')
             return

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -92,7 +93,7 @@ def claim(out: Path, size: Sequence[int], seed: int) -> None:
     """
     wanted = {'size': list(size), 'seed': seed}
     path = out / SETTINGS
-    if path.is_file():
+    if os.path.isfile(path):
         found = read_json(path, 'file of settings')
         if found != wanted:
             raise UserError(
@@ -145,7 +146,7 @@ def write_split(
         captions[f'images/{name}'] = describe(scene, picture)
         image, labels = out / 'images' / name, out / 'annotations' / name
         # The image is written last: where it is, its labels are too.
-        if not (image.is_file() and labels.is_file()):
+        if not (os.path.isfile(image) and os.path.isfile(labels)):
             write_png(labels, label(scene, picture))
             write_png(image, picture.image)
         if instances:

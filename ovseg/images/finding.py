@@ -100,11 +100,11 @@ def find_all_images(patterns: Sequence[str], unreadable: Unreadable | None = Non
 
 
 def _names_many(pattern: str) -> bool:
-    return not os.path.isfile(Path(pattern).expanduser())
+    return not os.path.isfile(os.path.expanduser(pattern))
 
 
 def _found_by(pattern: str, unreadable: Unreadable | None) -> list[FoundImage]:
-    path = Path(pattern).expanduser()
+    path = Path(os.path.expanduser(pattern))
     # Those of os.path answer, and do not raise, for names that are too long.
     if os.path.isdir(path):
         files = [file for file in walk_files(path, unreadable) if is_image_name(file)]

@@ -133,7 +133,7 @@ class RegionFolder:
     needs_names = True
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expanduser(folder))
         # By map: the name of its picture, and what tells the picture from others.
         self._pictures: dict[Path, tuple[str, bytes]] = {}
         if not os.path.isdir(self.folder):
