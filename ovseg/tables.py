@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from ovseg.errors import printable
+from ovseg.errors import printable_line
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -25,7 +25,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int =
         cat    40.0 %
         sofa    9.0 %
     """
-    header, *rows = ([_one_line(cell) for cell in row] for row in (header, *rows))
+    header, *rows = ([printable_line(cell) for cell in row] for row in (header, *rows))
     lines = [header, *rows]
     widths = [max(_cells(row[column]) for row in lines) for column in range(len(header))]
     ruled = [header, ['-' * width for width in widths], *rows]
@@ -36,10 +36,6 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int =
         )
         for row in ruled
     )
-
-
-def _one_line(text: str) -> str:
-    return printable(text).replace('\n', '\\n')
 
 
 def _cells(text: str) -> int:
