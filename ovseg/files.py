@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -262,6 +262,27 @@ def check_folder(folder: str | Path) -> None:
         )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f'Cannot write to the folder {folder} (no permission): choose another one.')
+
+
+def check_apart(folders: Iterable[tuple[str, str | os.PathLike[str] | None]]) -> None:
+    """Stop where two options name one folder, whose files have the same names.
+
+    Args:
+        folders: options with theirs; None for an option that was not given.
+
+    Raises:
+        UserError: names the two.
+    """
+    first: dict[str, str] = {}
+    for option, folder in folders:
+        if not folder:
+            continue
+        other = first.setdefault(os.path.realpath(folder), option)
+        if other != option:
+            raise UserError(
+                f'{option} and {other} are the same folder, {os.fspath(folder)}, and their files '
+                'have the same names: choose two'
+            )
 
 
 def _umask() -> int:

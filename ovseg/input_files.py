@@ -51,6 +51,23 @@ def regular_file(path: str | os.PathLike[str], content: str = 'file') -> Path:
     return path
 
 
+def check_named(name: str | os.PathLike[str] | None, content: str = 'weight file') -> None:
+    """Stops at a file that is not there before anything is imported that could read it.
+
+    Args:
+        name: as a user gave it; None, an address, and a word that is no file's name (published
+            weights have tags) pass.
+        content: see :func:`regular_file`.
+
+    Raises:
+        FileNotFoundError: see :func:`regular_file`.
+        UserError: likewise.
+    """
+    text = '' if name is None else os.fspath(name)
+    if '://' not in text and (os.sep in text or Path(text).suffix):
+        regular_file(text, content)
+
+
 def similar_file(path: Path) -> str:
     """A suffix for messages about a missing file: the nearest file in its folder, if one is near.
 

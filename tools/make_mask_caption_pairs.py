@@ -29,7 +29,7 @@ from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
 from ovseg.file_names import fitting_stem
 from ovseg.files import cannot_write, check_folder, written_whole
-from ovseg.input_files import cause_of, read_text
+from ovseg.input_files import cause_of, check_named, read_text
 from ovseg.vocabulary import Vocabulary
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -262,7 +262,13 @@ def main(argv: Sequence[str] | None = None, report: Callable[[str], None] = prin
     check_folder(args.out)
     if args.words is not None:
         Vocabulary.parse(args.words)
+    for path in (args.adapted, args.proposals, (args.maskformer or (None, None))[1]):
+        check_named(path)
     captions = read_captions(args.captions)
+    if args.device is not None:
+        from ovseg.devices import choose_device
+
+        choose_device(args.device)
     find, nouns, namer = proposal_source(args), noun_source(args.words), region_namer(args)
     settings = {name: str(value) for name, value in vars(args).items() if name not in _FREE}
     folder = PairFolder(args.out, {**settings, 'fill': list(namer.fill)})
