@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
@@ -30,6 +29,7 @@ from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.file_names import fitting_stem
 from ovseg.files import cannot_write, check_folder, written_whole
 from ovseg.input_files import cause_of, check_named, read_text
+from ovseg.progress import with_progress
 from ovseg.vocabulary import Vocabulary
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -273,7 +273,7 @@ def main(argv: Sequence[str] | None = None, report: Callable[[str], None] = prin
     settings = {name: str(value) for name, value in vars(args).items() if name not in _FREE}
     folder = PairFolder(args.out, {**settings, 'fill': list(namer.fill)})
     broken = []
-    for name, said in tqdm(captions.items(), disable=None):
+    for name, said in with_progress(captions.items(), len(captions), 'image'):
         if name in folder.done:
             continue
         said = said[: args.captions_per_image]

@@ -21,11 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder, remove_dead_temporaries, written_whole
 from ovseg.input_files import read_json
+from ovseg.progress import with_progress
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def write_split(
     pictures = []
     for kind in ('images', 'annotations'):
         remove_dead_temporaries(out / kind / folder)
-    for index in tqdm(range(count), desc=folder, disable=count == 0):
+    for index in with_progress(range(count), count, 'scene', folder):
         name = f'{folder}/{index:08d}.png'
         scene = sample_scene(split, index, seed, (size[0], size[1]))
         picture = draw(scene, whole(scene))

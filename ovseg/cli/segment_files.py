@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tqdm import tqdm
-
 from ovseg.apis.kinds import LONGEST_END, LONGEST_SEGMENT_END, ends_of, segment_ends_of
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
@@ -21,6 +19,7 @@ from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, printable_line
 from ovseg.files import CannotWrite, remove_dead_temporaries
 from ovseg.images.finding import FoundImages
 from ovseg.images.output_plan import PlannedOutput, plan_outputs
+from ovseg.progress import with_progress
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.tables import text_table
 from ovseg.visualization.legend import format_share
@@ -181,7 +180,7 @@ def _segment_all(
     ask: Callable[[Path], Result], task: str, plan: Sequence[PlannedOutput], kinds: Sequence[str]
 ) -> FolderSummary:
     summary = FolderSummary(task)
-    for tried, output in enumerate(tqdm(plan, unit='image'), start=1):
+    for tried, output in enumerate(with_progress(plan, len(plan), 'image'), start=1):
         try:
             result = ask(output.image)
             result.save(output.folder, output.stem, kinds)
