@@ -15,8 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ovseg.apis.files import check_kinds
-from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES
+from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
 from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.config_files import read_config

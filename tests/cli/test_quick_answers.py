@@ -126,6 +126,18 @@ def test_help_and_argument_errors_import_no_torch(script, place):
     assert done.stdout.endswith('ended with 2\n') and 'error: ' in done.stderr
 
 
+@pytest.mark.parametrize(
+    ('script', 'slow'),
+    [
+        ('demo/image_demo.py', ('PIL', 'mmengine')),
+        ('tools/prepare_data.py', ('mmengine',)),
+        ('tools/train.py', ('numpy', 'PIL', 'mmengine')),
+    ],
+)
+def test_help_imports_nothing_that_takes_a_tenth_of_a_second(script, slow, place):
+    assert run(script, [['--help']], place, slow).stdout.startswith('usage: ')
+
+
 @pytest.mark.parametrize('script', SCRIPTS)
 def test_refused_words_import_no_torch(script, place):
     tries, parts = zip(*REFUSED[script], strict=True)
