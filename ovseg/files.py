@@ -245,8 +245,8 @@ def check_folder(folder: str | Path) -> None:
         folder: where files will be written; it need not exist yet.
 
     Raises:
-        UserError: it, or a folder above it, is a file or may not be written to; or a name in it is
-            longer than the disk takes.
+        UserError: it, or a folder above it, is a file, a link to nothing, or may not be written to;
+            or a name in it is longer than the disk takes.
     """
     existing = existing_part(folder)
     longest = longest_name(existing)
@@ -256,12 +256,21 @@ def check_folder(folder: str | Path) -> None:
                 f'Cannot make the folder {name[:40]}... (a name of {len(name)} letters, more than '
                 f'the {longest} bytes that the disk takes): choose a shorter one.'
             )
-    if not os.path.isdir(existing):
-        raise UserError(
-            f'Cannot write to the folder {folder} ({existing.name} is a file): choose another one.'
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f'Cannot write to the folder {folder} (no permission): choose another one.')
+    reason = _why_not_into(existing)
+    if reason is not None:
+        raise UserError(f'Cannot write to the folder {folder} ({reason}): choose another one.')
+
+
+def _why_not_into(folder: Path) -> str | None:
+    """What is in the way of files in a folder that exists; None if they can be written."""
+    if not os.path.exists(folder):
+        return f'{folder.name} is a link to {os.readlink(folder)}, which is not there'
+    if not os.path.isdir(folder):
+        return f'{folder.name} is a file'
+    if os.access(folder, os.W_OK | os.X_OK):
+        return None
+    read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    return 'its disk is read-only' if read_only else 'no permission'
 
 
 def check_apart(folders: Iterable[tuple[str, str | os.PathLike[str] | None]]) -> None:
