@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     place_of_run(args.config, args.on)
-    check_named(args.resume, 'checkpoint')
+    check_named(args.resume)
     if args.work_dir is not None:
         check_folder(args.work_dir)
     if args.amp:
