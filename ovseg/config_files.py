@@ -129,17 +129,17 @@ def config_folders() -> list[Path]:
     """Where ovseg's own configs are: beside the package in a checkout, inside it once installed."""
     package = Path(ovseg.__file__).parent
     folders = (package.parent / 'configs', package / '.mim' / 'configs')
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 def _file_of(name: str) -> Path | None:
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(name))
+    if os.path.isfile(path):
         return path
     relative = name.removeprefix('configs/')
     for folder in config_folders():
         for candidate in (folder / relative, folder / f'{relative}.py'):
-            if candidate.is_file():
+            if os.path.isfile(candidate):
                 return candidate
     if os.sep not in name:
         by_stem = {Path(one).stem: path for one, path in _known().items()}
@@ -156,7 +156,7 @@ def _named_with_data_set(name: str) -> ConfigPlace | None:
         if found is not None:
             on = '_'.join(words[count:])
             files = (folder / '_base_' / 'datasets' / f'{on}.py' for folder in config_folders())
-            return ConfigPlace(found, on) if any(file.is_file() for file in files) else None
+            return ConfigPlace(found, on) if any(map(os.path.isfile, files)) else None
     return None
 
 

@@ -6,6 +6,8 @@ import io
 import os
 import sys
 
+_ERRORS = 'backslashreplace'
+
 
 class _Stream(io.RawIOBase):
     """A file descriptor; what cannot be written to it any more is dropped.
@@ -45,19 +47,32 @@ class _Stream(io.RawIOBase):
 
 
 def make_patient() -> None:
-    """Let the process's standard streams take what they cannot show, or what nobody reads.
+    r"""Let the process's standard streams take what they cannot show, or what nobody reads.
 
-    Letters that the console's encoding lacks become ``?``. Where a reader goes away
-    (``| head -1``), the run goes on and its files are written. Streams that somebody put in the
-    place of the process's own stay as they are; a second call changes nothing.
+    Letters that the console's encoding lacks are written as their numbers (``\xe9``), which
+    tell two words apart. Where a reader goes away (``| head -1``), the run goes on and its files
+    are written. Streams that somebody put in the place of the process's own stay as they are; a
+    second call changes nothing.
     """
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _patient(sys.stdout, 'replace')
+        sys.stdout = _patient(sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _patient(sys.stderr, 'backslashreplace')
+        sys.stderr = _patient(sys.stderr)
 
 
-def _patient(stream: object, errors: str) -> io.TextIOWrapper:
+def shown(text: str) -> str:
+    """The text as the standard output will show it, for columns that are to be as wide.
+
+    Args:
+        text: any; it stays as it is where :func:`make_patient` was not called.
+    """
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper) or _raw_of(stream) is None:
+        return text
+    return text.encode(stream.encoding, _ERRORS).decode(stream.encoding)
+
+
+def _patient(stream: object) -> io.TextIOWrapper:
     """The stream over a file descriptor of which losses are known; other streams as they are."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream  # type: ignore[return-value]  # None, where the descriptor is closed
@@ -69,9 +84,10 @@ def _patient(stream: object, errors: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         stream.encoding,
-        errors,
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
+        _ERRORS,
+        # Python writes the errors line by line, and all at once where it is told to (-u). There is
+        # a buffer here in any case: without a flush, lines of two streams would change places.
+        line_buffering=stream.line_buffering or stream.write_through,
     )
 
 
@@ -81,5 +97,11 @@ def lost_output() -> OSError | None:
     if stream is None or stream.closed:
         return None
     stream.flush()
+    raw = _raw_of(stream)
+    return None if raw is None else raw.lost
+
+
+def _raw_of(stream: object) -> _Stream | None:
+    """The file descriptor behind a stream of :func:`make_patient`."""
     raw = getattr(getattr(stream, 'buffer', None), 'raw', None)
-    return raw.lost if isinstance(raw, _Stream) else None
+    return raw if isinstance(raw, _Stream) else None

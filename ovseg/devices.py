@@ -51,6 +51,21 @@ def present_devices() -> list[str]:
     return found
 
 
+def need_gpu_for_amp(asked_by: str = '--amp') -> None:
+    """Stops where mixed precision was asked for and there is no GPU.
+
+    Args:
+        asked_by: the option or setting, for the message.
+
+    Raises:
+        UserError: no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(
+            f'{asked_by} needs a GPU and this machine has none that torch can use; leave it out'
+        )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):

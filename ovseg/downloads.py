@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import socket
@@ -91,7 +92,7 @@ def fetch_url(url: str, key: str | None = None, digest: str | None = None) -> Pa
     cache = Path(torch.hub.get_dir()) / 'checkpoints'
     # Two servers may use one file name.
     path = cache / hashlib.sha256(url.encode()).hexdigest()[:8] / name
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     try:
         return _fetched(url, path, digest)
@@ -113,7 +114,7 @@ def _fetched(url: str, path: Path, digest: str | None = None) -> Path:
     """The file at ``path``, fetched if it is not there whole."""
     digest = digest or _digest_in(url)
     # A file of another program's may be half a one.
-    if path.is_file() and (digest is None or _has_digest(path, digest)):
+    if os.path.isfile(path) and (digest is None or _has_digest(path, digest)):
         return path
     try:
         _check_address(url)
@@ -206,7 +207,7 @@ def _has_digest(path: Path, digest: str) -> bool:
 
 
 def _open_clip_cache() -> Path:
-    return Path('~/.cache/clip').expanduser()
+    return Path(os.path.expanduser('~/.cache/clip'))
 
 
 def _reaches_hub() -> bool:

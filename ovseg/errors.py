@@ -71,6 +71,16 @@ def printable(text: object) -> str:
     )
 
 
+def printable_line(text: object) -> str:
+    r"""As :func:`printable`, with line ends escaped, too: a name of a file, a cell of a table.
+
+    Example:
+        >>> print(printable_line('photos/é\n\x1b.png'))
+        photos/é\n\x1b.png
+    """
+    return printable(text).replace('\n', '\\n')
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suffix for error messages that suggests the nearest known name.
 

@@ -1,4 +1,4 @@
-"""Names of files: how long they may be, and how they are shown to people."""
+"""Names of files: how long they may be."""
 
 from __future__ import annotations
 
@@ -47,16 +47,3 @@ def fitting_stem(stem: str, room: int) -> str:
     while stem and len(os.fsencode(stem)) > room - len(digest):
         stem = stem[:-1]
     return stem + digest
-
-
-def shown_path(path: str | Path) -> str:
-    r"""A path for people: what no console can print is escaped.
-
-    Example:
-        >>> print(shown_path('photos/é\x1b.png'))
-        photos/é\x1b.png
-    """
-    return ''.join(
-        letter if letter.isprintable() else letter.encode('unicode_escape').decode()
-        for letter in str(path)
-    )

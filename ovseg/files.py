@@ -8,12 +8,12 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovseg.errors import UserError
-from ovseg.file_names import existing_part
+from ovseg.file_names import existing_part, longest_name
 
 _PREFIX = '.writing-'
 _TEMPORARY = re.compile(r'\.writing-[a-z0-9_]{8}(?:\..*)?')
@@ -68,7 +68,7 @@ def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
         remedy = 'choose a shorter name'
     elif error.errno == errno.EILSEQ:
         remedy = 'this disk does not take such a name, choose another one'
-    elif path.is_dir():
+    elif os.path.isdir(path):
         reason, remedy = 'there is a folder of this name', 'move it away, or choose another name'
     else:
         return CannotWrite(
@@ -245,15 +245,53 @@ def check_folder(folder: str | Path) -> None:
         folder: where files will be written; it need not exist yet.
 
     Raises:
-        UserError: it, or a folder above it, is a file or may not be written to.
+        UserError: it, or a folder above it, is a file, a link to nothing, or may not be written to;
+            or a name in it is longer than the disk takes.
     """
     existing = existing_part(folder)
-    if not existing.is_dir():
-        raise UserError(
-            f'Cannot write to the folder {folder} ({existing.name} is a file): choose another one.'
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f'Cannot write to the folder {folder} (no permission): choose another one.')
+    longest = longest_name(existing)
+    for name in Path(folder).parts:
+        if len(os.fsencode(name)) > longest:
+            raise UserError(
+                f'Cannot make the folder {name[:40]}... (a name of {len(name)} letters, more than '
+                f'the {longest} bytes that the disk takes): choose a shorter one.'
+            )
+    reason = _why_not_into(existing)
+    if reason is not None:
+        raise UserError(f'Cannot write to the folder {folder} ({reason}): choose another one.')
+
+
+def _why_not_into(folder: Path) -> str | None:
+    """What is in the way of files in a folder that exists; None if they can be written."""
+    if not os.path.exists(folder):
+        return f'{folder.name} is a link to {os.readlink(folder)}, which is not there'
+    if not os.path.isdir(folder):
+        return f'{folder.name} is a file'
+    if os.access(folder, os.W_OK | os.X_OK):
+        return None
+    read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    return 'its disk is read-only' if read_only else 'no permission'
+
+
+def check_apart(folders: Iterable[tuple[str, str | os.PathLike[str] | None]]) -> None:
+    """Stop where two options name one folder, whose files have the same names.
+
+    Args:
+        folders: options with theirs; None for an option that was not given.
+
+    Raises:
+        UserError: names the two.
+    """
+    first: dict[str, str] = {}
+    for option, folder in folders:
+        if not folder:
+            continue
+        other = first.setdefault(os.path.realpath(folder), option)
+        if other != option:
+            raise UserError(
+                f'{option} and {other} are the same folder, {os.fspath(folder)}, and their files '
+                'have the same names: choose two'
+            )
 
 
 def _umask() -> int:

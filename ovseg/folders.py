@@ -70,10 +70,7 @@ def walk_files(
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if unreadable is None:
-                raise UserError(
-                    f'The folder {place} cannot be read ({error.strerror or error}): give '
-                    'permission to read it, or move it away.'
-                ) from error
+                raise _unreadable(place, error) from error
             unreadable(place, error)
             continue
         for entry in found:
@@ -84,6 +81,51 @@ def walk_files(
                 (linked if entry.is_symlink() else waiting).append(entry.path)
             elif os.path.isfile(entry.path):
                 yield Path(entry.path)
+
+
+def circular_link(folder: str | os.PathLike[str]) -> Path | None:
+    """A link below a folder that leads back to a folder above it; None if there is none.
+
+    For readers that are not ours, which would follow it without end.
+
+    Args:
+        folder: where to begin; hidden folders are looked into, too.
+
+    Raises:
+        UserError: a folder cannot be read.
+    """
+    return _circular_link(os.fspath(folder), frozenset(), set())
+
+
+def _circular_link(
+    place: str, above: frozenset[tuple[int, int]], seen: set[tuple[int, int]]
+) -> Path | None:
+    try:
+        facts = os.stat(place)
+        here = facts.st_dev, facts.st_ino
+        if here in above:
+            return Path(place)
+        if here in seen:
+            return None
+        seen.add(here)
+        with os.scandir(place) as entries:
+            below = sorted(entry.path for entry in entries if _is_folder(entry))
+    except OSError as error:
+        raise _unreadable(place, error) from error
+    found = (_circular_link(path, above | {here}, seen) for path in below)
+    return next((link for link in found if link is not None), None)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or a link to one; the system is asked about links only."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+
+
+def _unreadable(place: str, error: OSError) -> UserError:
+    return UserError(
+        f'The folder {place} cannot be read ({error.strerror or error}): give permission to read '
+        'it, or move it away.'
+    )
 
 
 def is_pattern(text: str) -> bool:
@@ -116,7 +158,7 @@ def matching_files(
     wanted = Path(pattern).parts[len(base.parts) :]
     if '**' not in wanted:
         return sorted(Path(name) for name in glob(pattern) if os.path.isfile(name))
-    if not base.is_dir():
+    if not os.path.isdir(base):
         return []
     hidden = any(part.startswith('.') for part in wanted)
     return sorted(

@@ -34,14 +34,13 @@ def regular_file(path: str | os.PathLike[str], content: str = 'file') -> Path:
         UserError: a folder, a pipe or a device, or a path that the system refuses.
     """
     try:
-        path = Path(path).expanduser()
+        path = Path(os.path.expanduser(path))
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f'{content} {path} does not exist; check the path.{similar_file(Path(path))}'
         ) from None
-    except (OSError, ValueError, RuntimeError) as error:
-        # RuntimeError: a home folder of a user that does not exist.
+    except (OSError, ValueError) as error:
         raise UserError(
             f'{str(path)[:200]!r} cannot be opened ({cause_of(error)}); check the path'
         ) from error
@@ -52,6 +51,23 @@ def regular_file(path: str | os.PathLike[str], content: str = 'file') -> Path:
     return path
 
 
+def check_named(name: str | os.PathLike[str] | None, content: str = 'weight file') -> None:
+    """Stops at a file that is not there before anything is imported that could read it.
+
+    Args:
+        name: as a user gave it; None, an address, and a word that is no file's name (published
+            weights have tags) pass.
+        content: see :func:`regular_file`.
+
+    Raises:
+        FileNotFoundError: see :func:`regular_file`.
+        UserError: likewise.
+    """
+    text = '' if name is None else os.fspath(name)
+    if '://' not in text and (os.sep in text or Path(text).suffix):
+        regular_file(text, content)
+
+
 def similar_file(path: Path) -> str:
     """A suffix for messages about a missing file: the nearest file in its folder, if one is near.
 
@@ -60,7 +76,7 @@ def similar_file(path: Path) -> str:
     """
     try:
         beside = [entry.name for entry in islice(path.parent.iterdir(), _COMPARED)]
-        return nearest(path.name, [name for name in beside if (path.parent / name).is_file()])
+        return nearest(path.name, [name for name in beside if os.path.isfile(path.parent / name)])
     except FileNotFoundError:
         return f' There is no folder {path.parent} either.'
     except OSError:

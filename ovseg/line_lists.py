@@ -31,7 +31,7 @@ def read_lines(path: str | Path, content: str) -> list[tuple[int, str]]:
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'there is no file {path} of {content}; write it, with one a line.'
-            + similar_file(Path(path).expanduser())
+            + similar_file(Path(os.path.expanduser(path)))
         ) from error
     # An empty file is a list without an entry.
     data = read_bytes(found, f'list of {content}') if found.stat().st_size else b''

@@ -11,9 +11,11 @@ import os
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL.PngImagePlugin import PngInfo
+# Whoever plans names asks for marks, and needs no pictures for that.
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
 
 _KEYWORD = 'ovseg-result'
 _MADE_BY = ('made_by', 'ovseg')
@@ -30,6 +32,8 @@ def png_mark(kind: str) -> PngInfo:
     Args:
         kind: what the picture is, such as 'overlay'.
     """
+    from PIL.PngImagePlugin import PngInfo
+
     info = PngInfo()
     info.add_text(_KEYWORD, kind)
     return info
@@ -47,7 +51,7 @@ def is_result(path: str | os.PathLike[str]) -> bool:
     """
     path = Path(path)
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):
             return False
         with path.open('rb') as file:
             start = file.read(len(_PNG_START))

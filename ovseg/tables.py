@@ -5,13 +5,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from ovseg.errors import printable
+from ovseg.consoles import shown
+from ovseg.errors import printable_line
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Aligned columns: the first ones to the left, the others to the right.
 
-    Letters that would steer the terminal are escaped.
+    Letters that would steer the terminal are escaped, and in scripts of ovseg those that the
+    console lacks.
 
     Args:
         header: names of the columns.
@@ -25,7 +27,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int =
         cat    40.0 %
         sofa    9.0 %
     """
-    header, *rows = ([_one_line(cell) for cell in row] for row in (header, *rows))
+    header, *rows = ([shown(printable_line(cell)) for cell in row] for row in (header, *rows))
     lines = [header, *rows]
     widths = [max(_cells(row[column]) for row in lines) for column in range(len(header))]
     ruled = [header, ['-' * width for width in widths], *rows]
@@ -36,10 +38,6 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int =
         )
         for row in ruled
     )
-
-
-def _one_line(text: str) -> str:
-    return printable(text).replace('\n', '\\n')
 
 
 def _cells(text: str) -> int:

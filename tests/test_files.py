@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +65,19 @@ def test_a_folder_can_be_checked_without_making_it(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='file is a file'):
         check_folder(tmp_path / 'file' / 'below')
+    (tmp_path / 'link').symlink_to('nowhere')
+    with pytest.raises(UserError, match='link is a link to nowhere, which is not there'):
+        check_folder(tmp_path / 'link' / 'below')
+
+
+@pytest.mark.parametrize(
+    ('flags', 'reason'), [(os.ST_RDONLY, 'its disk is read-only'), (0, 'no permission')]
+)
+def test_a_folder_that_may_not_be_written_to_says_why(flags, reason, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'access', lambda *_: False)
+    monkeypatch.setattr(os, 'statvfs', lambda _: SimpleNamespace(f_flag=flags))
+    with pytest.raises(UserError, match=rf'new \({reason}\)'):
+        check_folder(tmp_path / 'new')
 
 
 @pytest.mark.parametrize('mask', [0o022, 0o077, 0o007])

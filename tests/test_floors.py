@@ -13,6 +13,7 @@ FLOORS = [
     *(
         'lazy',
         'consoles',
+        'progress',
         'errors',
         'compat',
         'file_names',

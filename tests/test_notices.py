@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 
-from ovseg.errors import Notice, UserError, notify, printable, run_cli
+from ovseg.errors import Notice, UserError, notify, printable, printable_line, run_cli
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,10 @@ from ovseg.errors import Notice, UserError, notify, printable, run_cli
 )
 def test_what_steers_a_terminal_is_escaped(text, shown):
     assert printable(text) == (text if shown is None else shown)
+
+
+def test_names_and_cells_are_one_line():
+    assert printable_line(Path('a b\n\x1b\u202e\u2028é.png')) == 'a b\\n\\x1b\\u202e\\u2028é.png'
 
 
 def test_a_notice_points_at_the_callers_line():

@@ -16,8 +16,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ovseg.errors import UserError, run_cli
+from ovseg.files import check_folder
 from ovseg.zoo import check_weights, resolve_model
 
 
@@ -75,6 +77,12 @@ def check(args: argparse.Namespace) -> None:
         from ovseg.images.reading import find_images
 
         find_images(args.image)
+    if args.json:
+        check_folder(Path(args.json).parent)
+    if args.device is not None:
+        from ovseg.devices import choose_device
+
+        choose_device(args.device)
 
 
 def benchmark(args: argparse.Namespace) -> None:

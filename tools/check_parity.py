@@ -11,6 +11,7 @@ The checks are a developer's and lie in the checkout (``tests/parity``), not in 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.paths and args.all is None:
         parser.error('give golden folders or .pt files, or --all with a folder of golden folders')
-    if not (TESTS / 'parity').is_dir():
+    if not os.path.isdir(TESTS / 'parity'):
         raise UserError(
             f'{TESTS / "parity"} does not exist: the parity checks are not part of the package; '
             'run tools/check_parity.py of a checkout of ovseg'

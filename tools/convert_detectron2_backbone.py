@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg.errors import UserError, run_cli
-from ovseg.files import written_whole
+from ovseg.files import check_folder, written_whole
 from ovseg.input_files import regular_file
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('source', type=Path)
     parser.add_argument('out', type=Path)
     args = parser.parse_args(argv)
+    regular_file(args.source, 'weight file')
+    check_folder(args.out.parent)
     state = read_backbone(args.source)
     import torch
 

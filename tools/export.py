@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ovseg.config_files import place_of_config, read_config
 from ovseg.errors import UserError, run_cli
-from ovseg.files import written_whole
+from ovseg.files import check_folder, written_whole
+from ovseg.input_files import check_named
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
 if TYPE_CHECKING:
@@ -390,6 +391,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if hasattr(args, 'config'):
         place_of_config(args.config)
+    for path in (args.checkpoint, getattr(args, 'into', None)):
+        check_named(path)
+    check_folder(args.out.parent)
     print(f'{args.out}: {KINDS[args.kind].export(args)}')
     return 0
 

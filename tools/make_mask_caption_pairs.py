@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
+from ovseg.file_names import fitting_stem
 from ovseg.files import cannot_write, check_folder, written_whole
-from ovseg.input_files import cause_of, read_text
+from ovseg.input_files import cause_of, check_named, read_text
+from ovseg.progress import with_progress
 from ovseg.vocabulary import Vocabulary
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 TABLE = 'pairs.csv'
 PROGRESS = 'progress.jsonl'
+# Bytes of a file's name before the numbers that follow.
+_LONGEST_STEM = 200
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -158,12 +163,13 @@ class PairFolder:
     """
 
     def __init__(self, out: Path, settings: dict) -> None:
-        if (out / TABLE).exists():
+        if os.path.exists(out / TABLE):
             raise UserError(f'{out / TABLE} exists; choose another folder, or delete it')
         self.out = out
         self._path = out / PROGRESS
         self.done: dict[str, list[Pair]] = {}
-        if not self._path.is_file():
+        self._stems: set[str] = set()
+        if not os.path.isfile(self._path):
             with written_whole(self._path) as temporary:
                 temporary.write_text(json.dumps(settings) + '\n', encoding='utf-8')
             return
@@ -180,6 +186,8 @@ class PairFolder:
             ) from error
         if begun != settings:
             raise UserError(f'{out} was begun with other settings ({first}); use another folder')
+        for pair in (pair for pairs in self.done.values() for pair in pairs):
+            self._stems.add(Path(pair.filepath).stem.rpartition('-')[0])
         with written_whole(self._path) as temporary:
             temporary.write_text('\n'.join([first, *lines, '']), encoding='utf-8')
 
@@ -190,7 +198,7 @@ class PairFolder:
             name: of the image, as the captions have it.
             regions: with their nouns.
         """
-        stem = Path(name).with_suffix('').as_posix().replace('/', '-')
+        stem = self._stem_of(name)
         pairs = []
         for number, region in enumerate(regions):
             pair = Pair(f'images/{stem}-{number}.png', region.noun, f'masks/{stem}-{number}.png')
@@ -204,6 +212,14 @@ class PairFolder:
                 progress.write(json.dumps([name, rows]) + '\n')
         except OSError as error:
             raise cannot_write(self._path, error) from error
+
+    def _stem_of(self, name: str) -> str:
+        """How the files of an image begin, which is as those of no other image."""
+        stem = fitting_stem(Path(name).with_suffix('').as_posix().replace('/', '-'), _LONGEST_STEM)
+        if stem in self._stems:  # of a/b.jpg and a-b.jpg, or of a.jpg and a.png
+            stem += f'-{blake2b(os.fsencode(name), digest_size=4).hexdigest()}'
+        self._stems.add(stem)
+        return stem
 
     def finish(self) -> int:
         """Writes the table and returns the number of its rows.
@@ -246,12 +262,18 @@ def main(argv: Sequence[str] | None = None, report: Callable[[str], None] = prin
     check_folder(args.out)
     if args.words is not None:
         Vocabulary.parse(args.words)
+    for path in (args.adapted, args.proposals, (args.maskformer or (None, None))[1]):
+        check_named(path)
     captions = read_captions(args.captions)
+    if args.device is not None:
+        from ovseg.devices import choose_device
+
+        choose_device(args.device)
     find, nouns, namer = proposal_source(args), noun_source(args.words), region_namer(args)
     settings = {name: str(value) for name, value in vars(args).items() if name not in _FREE}
     folder = PairFolder(args.out, {**settings, 'fill': list(namer.fill)})
     broken = []
-    for name, said in tqdm(captions.items(), disable=None):
+    for name, said in with_progress(captions.items(), len(captions), 'image'):
         if name in folder.done:
             continue
         said = said[: args.captions_per_image]

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder, remove_dead_temporaries, written_whole
 from ovseg.input_files import read_json
+from ovseg.progress import with_progress
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def claim(out: Path, size: Sequence[int], seed: int) -> None:
     """
     wanted = {'size': list(size), 'seed': seed}
     path = out / SETTINGS
-    if path.is_file():
+    if os.path.isfile(path):
         found = read_json(path, 'file of settings')
         if found != wanted:
             raise UserError(
@@ -138,14 +138,14 @@ def write_split(
     pictures = []
     for kind in ('images', 'annotations'):
         remove_dead_temporaries(out / kind / folder)
-    for index in tqdm(range(count), desc=folder, disable=count == 0):
+    for index in with_progress(range(count), count, 'scene', folder):
         name = f'{folder}/{index:08d}.png'
         scene = sample_scene(split, index, seed, (size[0], size[1]))
         picture = draw(scene, whole(scene))
         captions[f'images/{name}'] = describe(scene, picture)
         image, labels = out / 'images' / name, out / 'annotations' / name
         # The image is written last: where it is, its labels are too.
-        if not (image.is_file() and labels.is_file()):
+        if not (os.path.isfile(image) and os.path.isfile(labels)):
             write_png(labels, label(scene, picture))
             write_png(image, picture.image)
         if instances:

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.workers < 1:
         parser.error('--workers must be at least 1')
     preparation: Preparation = args.preparation
-    root = require_folder(args.data_root.expanduser().absolute(), preparation.root)
+    root = require_folder(Path(os.path.expanduser(args.data_root)).absolute(), preparation.root)
     code = EXIT_OK
     for recipe, items in preparation.recipes(root, args.splits):
         code = max(code, prepare(recipe, items, args.workers, args.allow_partial))

@@ -151,7 +151,7 @@ def try_wheel(wheel: Path, constraints: Path) -> str:
         demo = next((place / 'venv').rglob('ovseg/.mim/demo'))
         words = [str(demo / 'image_demo.py'), str(demo / 'scene.png'), 'sky; grass; red star']
         said += run([python, *words, '--out-dir', str(place / 'out')], 'segmenting', place)
-        if not (place / 'out' / 'scene_labels.png').is_file():
+        if not os.path.isfile(place / 'out' / 'scene_labels.png'):
             raise UserError(f'{wheel.name}: segmenting the demo wrote no labels')
     return said
 

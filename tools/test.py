@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg.errors import UserError, run_cli
-from ovseg.files import check_folder, write_beside
+from ovseg.files import check_apart, check_folder, write_beside
+from ovseg.input_files import check_named
 from ovseg.run_arguments import add_common_arguments, place_of_run
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -51,6 +52,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_common_arguments(parser)
     # The checkpoint may follow an option: CONFIG --on DATA CHECKPOINT.
     return parser.parse_intermixed_args(argv)
+
+
+def check_words(args: argparse.Namespace) -> None:
+    """Stops at what can be refused before mmseg is imported, which takes seconds.
+
+    Args:
+        args: the command line.
+
+    Raises:
+        FileNotFoundError: no such config or checkpoint.
+        UserError: folders that cannot be written to, or are one; no GPU for --amp.
+    """
+    place_of_run(args.config, args.on)
+    check_named(args.checkpoint)
+    check_apart([('--out', args.out), ('--show-dir', args.show_dir)])
+    for folder in (args.work_dir, args.out, args.show_dir):
+        if folder is not None:
+            check_folder(folder)
+    if args.amp:
+        from ovseg.devices import need_gpu_for_amp
+
+        need_gpu_for_amp()
 
 
 def check_weights(config: Config) -> None:
@@ -236,11 +259,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: see :func:`parse_args`.
     """
     args = parse_args(argv)
-    place_of_run(args.config, args.on)
+    check_words(args)
     from mmengine.dist import is_main_process
 
     from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_gpu_for_amp, need_parts
+    from ovseg.engine.launch import build_runner, load_config, need_parts
     from ovseg.images import give_resize_rule
 
     config = load_config(args)
@@ -255,12 +278,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         config.load_from = args.checkpoint
     facts = {}
     if args.amp:
-        need_gpu_for_amp()
         config.test_cfg.fp16 = True
         facts['precision'] = 'float16 (autocast)'
-    for folder in (config.work_dir, args.out, args.show_dir):
-        if folder is not None:
-            check_folder(folder)
+    check_folder(config.work_dir)
     with explained(config):
         check_weights(config)
         set_outputs(config, args)
@@ -275,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == '__main__':
     ended = run_cli(main)
-    if 'torch' not in sys.modules:
+    if 'ovseg.engine.launch' not in sys.modules:
         sys.exit(ended)
     from ovseg.engine.launch import leave
 

@@ -10,6 +10,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ovseg.errors import UserError, nearest, run_cli
+from ovseg.files import check_folder
+from ovseg.input_files import check_named
 from ovseg.run_arguments import add_common_arguments, place_of_run
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
@@ -43,11 +45,8 @@ def set_amp(config: Config) -> None:
         config: changed in place.
 
     Raises:
-        UserError: no GPU, or an optimizer wrapper of another kind.
+        UserError: an optimizer wrapper of another kind.
     """
-    from ovseg.engine.launch import need_gpu_for_amp
-
-    need_gpu_for_amp()
     kind = config.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UserError(
@@ -116,8 +115,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     place_of_run(args.config, args.on)
+    check_named(args.resume)
+    if args.work_dir is not None:
+        check_folder(args.work_dir)
+    if args.amp:
+        from ovseg.devices import need_gpu_for_amp
+
+        need_gpu_for_amp()
     from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_gpu_for_amp, need_parts
+    from ovseg.engine.launch import build_runner, load_config, need_parts
     from ovseg.engine.schedule import check_schedule
     from ovseg.engine.stopping import TrainingStopped
     from ovseg.engine.work_folder import held_folder
@@ -127,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.amp:
         set_amp(config)
     elif config.optim_wrapper.get('type') == 'AmpOptimWrapper':
+        from ovseg.devices import need_gpu_for_amp
+
         need_gpu_for_amp("optim_wrapper.type='AmpOptimWrapper'")
     check_optimizer(config)
     notes = check_schedule(config)
@@ -144,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == '__main__':
     ended = run_cli(main)
-    if 'torch' not in sys.modules:
+    if 'ovseg.engine.launch' not in sys.modules:
         sys.exit(ended)
     from ovseg.engine.launch import leave
 

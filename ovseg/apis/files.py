@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ovseg.apis.kinds import longest_end
-from ovseg.errors import UserError, nearest
+from ovseg.apis.kinds import check_kinds, longest_end
 from ovseg.file_names import fitting_stem, longest_name
 from ovseg.files import written_whole
 from ovseg.result_files import marked_json, png_mark
-
-
-def check_kinds(kinds: Collection[str], known: Sequence[str]) -> list[str]:
-    """The kinds of files, in their usual order.
-
-    Args:
-        kinds: what is wanted.
-        known: what there is, in order.
-
-    Raises:
-        UserError: one of them is unknown.
-    """
-    for kind in kinds:
-        if kind not in known:
-            raise UserError(
-                f'{kind!r} cannot be saved, use {", ".join(known)}.' + nearest(kind, known)
-            )
-    return [kind for kind in known if kind in kinds]
 
 
 def stem_of(source: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+
+from ovseg.errors import UserError, nearest
 
 ENDS = {
     'labels': '_labels.png',
@@ -24,6 +26,24 @@ SEGMENT_ENDS = {
     'instances': '_instances.json',
 }
 PANOPTIC_PNG = '_panoptic.png'
+
+
+def check_kinds(kinds: Collection[str], known: Sequence[str]) -> list[str]:
+    """The kinds of files, in their usual order.
+
+    Args:
+        kinds: what is wanted.
+        known: what there is, in order.
+
+    Raises:
+        UserError: one of them is unknown.
+    """
+    for kind in kinds:
+        if kind not in known:
+            raise UserError(
+                f'{kind!r} cannot be saved, use {", ".join(known)}.' + nearest(kind, known)
+            )
+    return [kind for kind in known if kind in kinds]
 
 
 def ends_of(kinds: Collection[str]) -> list[str]:

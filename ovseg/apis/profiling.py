@@ -133,7 +133,7 @@ def _return_freed_memory() -> None:
 
 def resident_bytes() -> int:
     """Memory of this process that is resident now (Linux), else the most that ever was."""
-    if _STATM.exists():
+    if os.path.exists(_STATM):
         return int(_STATM.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if os.uname().sysname == 'Darwin' else peak * 1024

@@ -6,8 +6,7 @@ import argparse
 import os
 import sys
 
-from ovseg.errors import UserError
-from ovseg.file_names import shown_path
+from ovseg.errors import UserError, printable_line
 from ovseg.folders import is_image_name
 from ovseg.images.finding import FoundImages, find_all_images
 
@@ -50,7 +49,9 @@ def found_images(args: argparse.Namespace) -> FoundImages:
     unreadable: list[str] = []
     found = find_all_images(
         [args.image, *args.more_images],
-        lambda place, error: unreadable.append(f'{shown_path(place)} ({error.strerror or error})'),
+        lambda place, error: unreadable.append(
+            f'{printable_line(place)} ({error.strerror or error})'
+        ),
     )
     if unreadable:
         print(

@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ovseg.apis.files import check_kinds
-from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES
+from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
 from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder
+from ovseg.input_files import check_named
 from ovseg.vocabulary import (
     TEMPLATE_SETS,
     Rejection,
@@ -173,6 +173,7 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
     """
     _, place = resolve_model(args.model, args.on)
     check_weights(place.path, args.checkpoint)
+    check_named(args.checkpoint)
     if args.template_set not in (None, *TEMPLATE_SETS):
         get_templates(args.template_set)
     if args.threshold is not None and args.task == 'semantic':
@@ -201,6 +202,10 @@ def _segment(args: argparse.Namespace) -> int:
     check_folder(args.out_dir)
     found = found_images(args)
     vocabulary = checked_words(args)
+    if args.device is not None:
+        from ovseg.devices import choose_device
+
+        choose_device(args.device)
     from ovseg.cli.segment_files import segment_images
 
     return segment_images(args, kinds, found, vocabulary)

@@ -10,18 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tqdm import tqdm
-
 from ovseg.apis.kinds import LONGEST_END, LONGEST_SEGMENT_END, ends_of, segment_ends_of
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.engine.file_check import check_image
-from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError
-from ovseg.file_names import shown_path
+from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, printable_line
 from ovseg.files import CannotWrite, remove_dead_temporaries
 from ovseg.images.finding import FoundImages
 from ovseg.images.output_plan import PlannedOutput, plan_outputs
+from ovseg.progress import with_progress
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.tables import text_table
 from ovseg.visualization.legend import format_share
@@ -148,7 +146,7 @@ def _tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:
     if found.left_out:
         notes.append(
             f'{len(found.left_out)} pictures that ovseg made itself are left out, the first is '
-            f'{shown_path(found.left_out[0])}'
+            f'{printable_line(found.left_out[0])}'
         )
     renamed = [output for output in plan if not output.has_own_name]
     if renamed:
@@ -156,7 +154,7 @@ def _tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:
         notes.append(
             f'the files of {len(renamed)} of {len(plan)} images have longer or shortened names, '
             f'because others would be in their way or disks do not take them; those of '
-            f'{shown_path(first.image)} begin with {shown_path(first.stem)}'
+            f'{printable_line(first.image)} begin with {printable_line(first.stem)}'
         )
     for note in notes:
         print(f'note: {note}', file=sys.stderr)
@@ -172,9 +170,9 @@ def _segment_one(
     paths = result.save(output.folder, output.stem, kinds)
     found_nothing = isinstance(result, SegmentsResult) and not result.segments
     table = NO_SEGMENT if found_nothing else result.table()
-    print(f'{shown_path(output.image)}: {segmenter.name} on {segmenter.device}\n\n{table}\n')
+    print(f'{printable_line(output.image)}: {segmenter.name} on {segmenter.device}\n\n{table}\n')
     width = max(8, *(len(kind) + 1 for kind in paths))
-    print('\n'.join(f'{kind:{width}s}{shown_path(path)}' for kind, path in paths.items()))
+    print('\n'.join(f'{kind:{width}s}{printable_line(path)}' for kind, path in paths.items()))
     return EXIT_OK
 
 
@@ -182,13 +180,13 @@ def _segment_all(
     ask: Callable[[Path], Result], task: str, plan: Sequence[PlannedOutput], kinds: Sequence[str]
 ) -> FolderSummary:
     summary = FolderSummary(task)
-    for tried, output in enumerate(tqdm(plan, unit='image'), start=1):
+    for tried, output in enumerate(with_progress(plan, len(plan), 'image'), start=1):
         try:
             result = ask(output.image)
             result.save(output.folder, output.stem, kinds)
         except Exception as error:  # One bad file must not end a long run.
             reason = str(error) if isinstance(error, (UserError, OSError)) else repr(error)
-            summary.failures.append(shown_path(f'{output.image}: {reason}'))
+            summary.failures.append(printable_line(f'{output.image}: {reason}'))
             if isinstance(error, CannotWrite) and error.ends_run:
                 summary.untried = len(plan) - tried
                 break
@@ -235,7 +233,7 @@ def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, out_dir: str, 
         raise UserError(f'None of the {asked} images could be segmented:{failed}')
     print(
         f'{summary.images} of {asked} images: {segmenter.name} on {segmenter.device}\n\n'
-        f'{summary.table()}\n\nresults in {shown_path(Path(out_dir))}/'
+        f'{summary.table()}\n\nresults in {printable_line(Path(out_dir))}/'
     )
     missing = len(summary.failures) + summary.untried
     if not missing:

@@ -251,5 +251,9 @@ def _is_listed(path: str, listing: dict[str, set[str]]) -> bool:
         listing[folder] = set()
         if os.path.isdir(folder):
             with os.scandir(folder) as entries:
-                listing[folder] = {entry.name for entry in entries if entry.is_file()}
+                listing[folder] = {
+                    entry.name
+                    for entry in entries
+                    if entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path)
+                }
     return name in listing[folder]

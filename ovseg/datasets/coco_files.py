@@ -35,7 +35,7 @@ def annotations_explained(config: Mapping[str, Any]) -> Iterator[None]:
         raise
     except Exception as error:
         for path in _annotation_files(config):
-            if not path.exists():
+            if not os.path.exists(path):
                 continue
             try:
                 check_coco(path)

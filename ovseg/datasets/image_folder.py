@@ -80,7 +80,7 @@ class ImageFolderDataset(CheckedDataset):
         self._chosen = indices
         self._num_images = num_images
         super().__init__(
-            data_root=str(Path(data_root).expanduser()),
+            data_root=os.path.expanduser(data_root),
             data_prefix={'img_path': '', **(data_prefix or {})},
             pipeline=pipeline_with_original(steps, keep_original, LOADERS),
             **kwargs,

@@ -12,7 +12,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from mmengine.logging import MMLogger
 
 from ovseg.errors import UserError
 from ovseg.images.orientation import upright, upright_size
@@ -102,7 +101,9 @@ def say_ambiguous(image: str, orientation: int) -> None:
         image: path of the picture.
         orientation: of the picture, 2 to 8.
     """
-    from torch.utils.data import get_worker_info  # preparation reads this file without torch
+    # Preparation reads this file without them.
+    from mmengine.logging import MMLogger
+    from torch.utils.data import get_worker_info
 
     global _said
     worker = get_worker_info()

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mmengine.logging import MMLogger
-
 from ovseg.datasets.image_folder import ImageFolderDataset
 from ovseg.datasets.label_orientation import DrawnOn, check_drawn_on
 from ovseg.errors import UserError
@@ -38,7 +36,8 @@ class LabelledFolderDataset(ImageFolderDataset):
 
     Raises:
         FileNotFoundError: no such folder, no image in it, or an image without a label map.
-        UserError: no names, more than label maps of 8 bits can hold, or not a value for each.
+        UserError: no names, more than label maps of 8 bits can hold, not a value for each, or two
+            images that take one label map: equal names with different suffixes.
     """
 
     UNREAD: ClassVar[Mapping[str, str]] = {
@@ -96,6 +95,7 @@ class LabelledFolderDataset(ImageFolderDataset):
 
         Raises:
             FileNotFoundError: see the class.
+            UserError: likewise.
         """
         samples = super().load_data_list()
         count = len(self.metainfo['classes']) + bool(self.reduce_zero_label)
@@ -106,7 +106,7 @@ class LabelledFolderDataset(ImageFolderDataset):
             sample['labels_drawn_on'] = self.labels_drawn_on
             if self.label_values is not None:
                 sample['label_values'] = self.label_values
-        self._say_shared(samples)
+        self._refuse_shared(samples)
         absent = [sample for sample in samples if not os.path.isfile(sample['seg_map_path'])]
         if absent:
             image, wanted = absent[0]['img_path'], os.path.abspath(absent[0]['seg_map_path'])
@@ -136,8 +136,8 @@ class LabelledFolderDataset(ImageFolderDataset):
         maps = {labels for image, labels in places if labels != image}
         return [path for path in paths if os.path.normpath(path) not in maps]
 
-    def _say_shared(self, samples: list[dict[str, Any]]) -> None:
-        """Says which images take the same label map: equal names with different suffixes."""
+    def _refuse_shared(self, samples: list[dict[str, Any]]) -> None:
+        """Stops where two images take one label map: it can be right for one of them only."""
         first: dict[str, str] = {}
         shared: list[tuple[str, str, str]] = []
         for sample in samples:
@@ -147,8 +147,8 @@ class LabelledFolderDataset(ImageFolderDataset):
                 shared.append((other, image, labels))
         if shared:
             one, other, labels = shared[0]
-            MMLogger.get_current_instance().warning(
-                f'{one} and {other} both take the label map {labels} ({len(shared)} such pairs); '
-                'if it belongs to one of them only, take the other one out, or list the images '
-                '(ann_file)'
+            raise UserError(
+                f'{type(self).__name__}: {one} and {other} both take the label map {labels} '
+                f'({len(shared)} such pairs); take one of them out, set suffixes to those of your '
+                'images, or list the images (ann_file)'
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def read_embedded(
     """
     folder = Path(folder)
     description, weights = folder / f'{name}.json', folder / f'{name}.safetensors'
-    if description.is_file() and weights.is_file():
+    if os.path.isfile(description) and os.path.isfile(weights):
         facts = json.loads(description.read_text(encoding='utf-8'))
         if _kind(facts) == kind:
             return facts, {key: value.float() for key, value in read_state_dict(weights).items()}

@@ -31,7 +31,6 @@ __all__ = [
     'build_runner',
     'leave',
     'load_config',
-    'need_gpu_for_amp',
     'need_parts',
 ]
 
@@ -80,21 +79,6 @@ def build_runner(config: Config) -> OVRunner:
             'derive it from ovseg.engine.OVRunner'
         )
     return kind.from_cfg(config)
-
-
-def need_gpu_for_amp(asked_by: str = '--amp') -> None:
-    """Stops where mixed precision was asked for and there is no GPU.
-
-    Args:
-        asked_by: the option or setting, for the message.
-
-    Raises:
-        UserError: no GPU.
-    """
-    if not torch.cuda.is_available():
-        raise UserError(
-            f'{asked_by} needs a GPU and this machine has none that torch can use; leave it out'
-        )
 
 
 def need_parts(config: Config, parts: Sequence[str], purpose: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def _truth_of(sample: Any, size: tuple[int, int]) -> np.ndarray | None:
 
 def _image_of(path: str, data_batch: Any, position: int, size: tuple[int, int]) -> np.ndarray:
     """The sample's image (H, W, 3) uint8 RGB; generated data have it in the batch only."""
-    image = _decoded(path) if Path(path).is_file() else None
+    image = _decoded(path) if os.path.isfile(path) else None
     if image is None:
         inputs = data_batch['inputs']
         # Test-time augmentation: the first version of each image.

@@ -95,7 +95,7 @@ def _problem(path: Path) -> str | None:
 def _recorded(folder: Path) -> tuple[Path | None, str | None]:
     """The checkpoint of this folder that the record names, and what is wrong with the record."""
     record = folder / RECORD
-    if not record.is_file():
+    if not os.path.isfile(record):
         return None, None
     try:
         with open(record, encoding='utf-8') as file:

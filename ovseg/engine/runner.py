@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ovseg.engine.checkpoint import load_state_strict, unwrap
+from ovseg.engine.data_folders import check_folders
 from ovseg.engine.distributed import any_process, init_cpu_group
 from ovseg.engine.finite import non_finite_state
 from ovseg.engine.guarded_samples import guard_samples
@@ -204,6 +205,7 @@ class OVRunner(Runner):
         if not settings.get('num_workers'):
             for name in _OF_WORKERS:
                 settings.pop(name, None)
+        check_folders(settings.get('dataset'))
         loader = Runner.build_dataloader(settings, seed, diff_rank_seed)
         guard_samples(loader.dataset, limit)
         keep_workers(loader)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from mmengine.runner import Runner
 
 from ovseg.engine.overlays import OverlayHook
-from ovseg.errors import UserError
 from ovseg.evaluation.iou import OVIoUMetric
 from ovseg.evaluation.output_names import check_flat_names
+from ovseg.files import check_apart
 
 
 def name_test_outputs(runner: Runner) -> None:
@@ -24,7 +23,7 @@ def name_test_outputs(runner: Runner) -> None:
     """
     loop: Any = runner.test_loop
     dataset = loop.dataloader.dataset
-    folders: dict[str, str] = {}
+    folders: list[tuple[str, str]] = []
     for saver in [*loop.evaluator.metrics, *runner.hooks]:
         folder, option = _folder_of(saver)
         if not folder:
@@ -33,12 +32,8 @@ def name_test_outputs(runner: Runner) -> None:
             saver.name_outputs(dataset)
         else:
             check_flat_names(dataset, folder, option, with_ending=option == '--show-dir')
-        real = os.path.realpath(folder)
-        if folders.setdefault(real, option) != option:
-            raise UserError(
-                f'{option} and {folders[real]} are the same folder, {folder}, and their files have '
-                'the same names: choose two'
-            )
+        folders.append((option, folder))
+        check_apart(folders)
 
 
 def _folder_of(saver: Any) -> tuple[str | None, str]:

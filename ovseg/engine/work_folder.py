@@ -138,5 +138,5 @@ def _beat(handle: int, ended: threading.Event) -> None:
 
 def _remove_dead(folder: Path) -> None:
     for path in folder.iterdir():
-        if _DEAD.fullmatch(path.name) and not path.is_dir():
+        if _DEAD.fullmatch(path.name) and not os.path.isdir(path):
             path.unlink(missing_ok=True)  # of a link, the link

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovseg.errors import UserError
-from ovseg.file_names import shown_path
+from ovseg.errors import UserError, printable_line
 from ovseg.folders import (
     IMAGE_SUFFIXES,
     base_of_pattern,
@@ -93,18 +92,18 @@ def find_all_images(patterns: Sequence[str], unreadable: Unreadable | None = Non
         images = [image for image in images if image.path not in own]
     if not images:
         raise FileNotFoundError(
-            f'{" ".join(map(shown_path, patterns))} has no images but {len(left_out)} pictures '
+            f'{" ".join(map(printable_line, patterns))} has no images but {len(left_out)} pictures '
             'that ovseg made itself: name one of them alone to segment it.'
         )
     return FoundImages(tuple(_with_places_apart(images)), tuple(left_out))
 
 
 def _names_many(pattern: str) -> bool:
-    return not os.path.isfile(Path(pattern).expanduser())
+    return not os.path.isfile(os.path.expanduser(pattern))
 
 
 def _found_by(pattern: str, unreadable: Unreadable | None) -> list[FoundImage]:
-    path = Path(pattern).expanduser()
+    path = Path(os.path.expanduser(pattern))
     # Those of os.path answer, and do not raise, for names that are too long.
     if os.path.isdir(path):
         files = [file for file in walk_files(path, unreadable) if is_image_name(file)]

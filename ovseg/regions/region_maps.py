@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,6 +116,10 @@ def paint_masks(masks: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 class RegionFolder:
     """Region maps from files: ``NAME.npy``, ``NAME.npz`` or ``NAME.png`` for ``NAME.jpg``.
 
+    Where the folder mirrors those of the images, the map of ``photos/x/NAME.jpg`` is the one with
+    most of these folders: ``x/NAME.png`` before ``NAME.png``. A map serves one picture: where
+    another picture comes to the same map, nobody knows whose it is.
+
     A map has the size of its image. A ``.npz`` file holds it as ``instance_mask``, as the maps that
     were published with CorrCLIP do; a ``.png`` is grey, 8 or 16 bits.
 
@@ -127,8 +133,10 @@ class RegionFolder:
     needs_names = True
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
-        if not self.folder.is_dir():
+        self.folder = Path(os.path.expanduser(folder))
+        # By map: the name of its picture, and what tells the picture from others.
+        self._pictures: dict[Path, tuple[str, bytes]] = {}
+        if not os.path.isdir(self.folder):
             raise UserError(
                 f"regions.folder='{folder}' does not exist; give the folder of the region maps, "
                 'one file for each image'
@@ -141,21 +149,16 @@ class RegionFolder:
         """See :class:`RegionSource`.
 
         Raises:
-            UserError: no name, no file of that name, or a map that does not fit.
+            UserError: no name, no file of that name or several, one that another picture was
+                given, or a map that does not fit.
         """
         if not name:
             raise UserError(
                 'region maps are looked up by the file name of the image, which this image has '
                 "not; give a path, or use regions=dict(type='SAMRegions')"
             )
-        stem = Path(name).stem
-        paths = [self.folder / f'{stem}{suffix}' for suffix in _SUFFIXES]
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None:
-            raise UserError(
-                f'{self.folder} has no region map for {Path(name).name}; it should be one of '
-                f'{", ".join(path.name for path in paths)}'
-            )
+        path = self._map_of(name)
+        self._keep_for_one(path, name, image)
         regions = _read_map(path, image.shape[:2])
         if regions.shape != image.shape[:2]:
             raise UserError(
@@ -168,6 +171,36 @@ class RegionFolder:
                 f'{regions.dtype} from {regions.min()} to {regions.max()}'
             )
         return regions.astype(np.int64)
+
+    def _map_of(self, name: str) -> Path:
+        """The map with most of the image's folders in its path."""
+        *folders, file = Path(os.path.abspath(name)).parts[1:]
+        stem = Path(file).stem
+        for first in range(len(folders) + 1):
+            place = self.folder.joinpath(*folders[first:])
+            paths = [place / f'{stem}{suffix}' for suffix in _SUFFIXES]
+            found = [path for path in paths if os.path.isfile(path)]
+            if len(found) > 1:
+                raise UserError(
+                    f'{" and ".join(map(str, found))} are both region maps for {file}; leave one'
+                )
+            if found:
+                return found[0]
+        raise UserError(
+            f'{self.folder} has no region map for {file}; it should be one of '
+            f'{", ".join(path.name for path in paths)}'
+        )
+
+    def _keep_for_one(self, path: Path, name: str, image: np.ndarray) -> None:
+        """Stops where a second picture comes to a map; a copy of the first is none."""
+        pixels = blake2b(image.tobytes(), digest_size=16).digest()
+        other, known = self._pictures.setdefault(path, (name, pixels))
+        if other != name and known != pixels:
+            raise UserError(
+                f'{other} and {name} both take the region map {path}, and are different pictures; '
+                f'give each its own map, in folders below {self.folder} as those of the images, or '
+                'other names'
+            )
 
 
 def _read_map(path: Path, size: tuple[int, ...]) -> np.ndarray:

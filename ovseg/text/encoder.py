@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,7 +237,7 @@ class TextEncoder:
             if self._cache is None:
                 tokens = tokenizer_fingerprint(self._tokenize, self.context_length)
                 name = f'{weights.fingerprint}-{tokens}-{CACHE_FORMAT}'
-                folder = Path(self._cache_dir).expanduser() / name
+                folder = Path(os.path.expanduser(self._cache_dir)) / name
                 self._cache = EncodingCache(folder, weights.secret, _width(self._clip))
             return self._cache
 

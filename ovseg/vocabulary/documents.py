@@ -42,11 +42,12 @@ def read_file(path: Path) -> ParsedWords:
     """
     if path.suffix.lower() not in FILE_SUFFIXES:
         raise UserError(f'vocabulary file {path} must end in .txt or .json')
-    if not path.is_file():
+    try:
+        text = read_text(path, 'vocabulary file')
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'vocabulary file {path} not found; for plain words write them without .txt or .json'
-        )
-    text = read_text(path, 'vocabulary file')
+            f'{error} For plain words write them without .txt or .json.'
+        ) from error
     if path.suffix.lower() == '.txt':
         return parse_lines(text, path)
     try:

@@ -135,8 +135,6 @@ def _openai_templates() -> tuple[str, ...]:
 
 
 def _read_file(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        raise FileNotFoundError(f'template file {path} not found; give one template a line')
     lines = [line.strip() for line in read_text(path, 'template file').splitlines()]
     return _checked([line for line in lines if line and not line.startswith('#')], str(path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -284,10 +285,7 @@ def _names_a_file(text: str) -> bool:
         return False
     if text.lower().endswith(FILE_SUFFIXES):
         return True
-    try:
-        return bool(Path(text).suffix) and Path(text).is_file()
-    except OSError:  # longer than a path can be
-        return False
+    return bool(Path(text).suffix) and os.path.isfile(os.path.expanduser(text))
 
 
 def _is_background(index: int, name: str) -> bool:

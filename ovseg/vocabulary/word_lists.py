@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ovseg.errors import UserError
-from ovseg.input_files import decoded
+from ovseg.input_files import decoded, regular_file
 
 # All of Unicode's semicolons and commas that stand between words, not over letters.
 SEMICOLONS = ';\u037e\u061b\u1364\u204f\u2e35\ua6f6\ufe14\ufe54\uff1b'
@@ -145,16 +145,16 @@ def read_text(path: Path, what: str) -> str:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: another encoding, or too large for a list of words.
+        UserError: something else lies there, another encoding, or too large for a list of words.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'{what} {path} not found')
-    if path.stat().st_size > _LARGEST_FILE:
-        raise UserError(
-            f'{what} {path} has {path.stat().st_size} bytes, more than a list of words may have '
-            f'({_LARGEST_FILE})'
-        )
+    path = regular_file(path, what)
     try:
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise UserError(
+                f'{what} {path} has {size} bytes, more than a list of words may have '
+                f'({_LARGEST_FILE})'
+            )
         return decoded(path.read_bytes())
     except UnicodeDecodeError as error:
         raise UserError(f'{what} {path} is not UTF-8 text, save it as UTF-8') from error

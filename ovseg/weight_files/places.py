@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,12 @@ def is_there(name: str | Path) -> bool:
     if str(name).startswith((*_WEB, SHIPPED)):
         return True
     try:
-        return Path(name).expanduser().exists()
+        os.stat(os.path.expanduser(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except (OSError, ValueError):
         return True  # no tag is as long, or has such letters; opening it says what is wrong
+    return True
 
 
 def check_named_files(settings: Any, where: str) -> None:

@@ -35,12 +35,62 @@ def start(word='sky', lines=1, code=0, **environment):
 
 
 @pytest.mark.parametrize('encoding', ['cp1252', 'ascii', 'latin-1'])
-def test_letters_that_a_console_lacks_become_question_marks(encoding):
+def test_letters_that_a_console_lacks_become_their_numbers(encoding):
     process = start('caf\u00e9 \u8349 \U0001f600', PYTHONIOENCODING=encoding)
     out, err = process.communicate()
     assert process.returncode == 0 and err.decode().split() == ['done']
-    shown = 'caf? ? ? 0' if encoding == 'ascii' else 'caf\u00e9 ? ? 0'
+    word = r'caf\xe9' if encoding == 'ascii' else 'caf\u00e9'
+    shown = rf'{word} \u8349 \U0001f600 0'
     assert out.decode(encoding).split('\n')[0].strip() == shown
+
+
+def test_columns_are_as_wide_as_a_console_shows_them():
+    code = (
+        'from ovseg.errors import run_cli\n'
+        'from ovseg.tables import text_table\n'
+        "run_cli(lambda: print(text_table(('class', 'n'), [('\u8349', '1'), ('sky', '2')])))\n"
+    )
+    for encoding, shown in (('ascii', r'\u8349  1'), ('utf-8', '\u8349     1')):
+        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': encoding}
+        out = subprocess.check_output([sys.executable, '-c', code], env=environment).decode(
+            encoding
+        )
+        heads, _, first, second = out.splitlines()
+        assert first == shown
+        assert (
+            heads.index('n')
+            == second.index('2')
+            == len(r'\u8349  ' if encoding == 'ascii' else 'class  ')
+        )
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_lines_of_a_log_stand_in_the_order_of_the_run(unbuffered, tmp_path):
+    code = (
+        'import sys\n'
+        'from ovseg.errors import run_cli\n'
+        'from ovseg.progress import with_progress\n'
+        'def main():\n'
+        "    for _ in with_progress('abc', 3, 'image', 'data', every=0):\n"
+        '        pass\n'
+        "    sys.stderr.write('end\\n')\n"
+        "    print('3 of 3', flush=True)\n"
+        "    print('note', file=sys.stderr)\n"
+        'run_cli(main)\n'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': unbuffered}
+    with (tmp_path / 'log').open('wb') as log:
+        subprocess.run(
+            [sys.executable, '-c', code], stdout=log, stderr=log, env=environment, check=True
+        )
+    lines = (tmp_path / 'log').read_text().splitlines()
+    assert [line.split(',')[0] for line in lines] == [
+        'data: 1 of 3 images',
+        'data: 2 of 3 images',
+        'end',
+        '3 of 3',
+        'note',
+    ]
 
 
 def test_a_console_that_has_the_letters_shows_them():

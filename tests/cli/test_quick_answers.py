@@ -6,16 +6,20 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from scripts import ROOT, run_python
 
 # Importing any of these takes seconds; the process stops where somebody tries.
+SLOW = ('torch', 'mmseg', 'open_clip', 'matplotlib', 'scipy')
 GUARD = """
 import sys
 
+SLOW = {slow!r}
+
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name in ('torch', 'mmseg', 'open_clip', 'matplotlib', 'scipy'):
-            raise AssertionError(f'{name} is imported')
+        if name in SLOW:
+            raise AssertionError(name + ' is imported')
 
 sys.meta_path.insert(0, Refuse())
 """
@@ -47,8 +51,12 @@ REFUSED = {
         (['scene.png', 'sky', '--threshold', '2'], 'threshold'),
         (['scene.png', 'sky', '--task', 'panoptic', '--stuff', 'gras'], "stuff 'gras'"),
         (['scene.png', 'sky', '--out-dir', 'scene.png/below'], 'is a file'),
+        (['scene.png', 'sky', '--checkpoint', 'nowhere.pth'], 'nowhere.pth does not exist'),
     ],
     'tools/test.py': [
+        (['maskclip_tiny', 'nowhere.pth'], 'nowhere.pth does not exist'),
+        (['maskclip_tiny', '--out', 'a', '--show-dir', './a'], '--out are the same folder'),
+        (['maskclip_tiny', '--work-dir', 'scene.png/below'], 'is a file'),
         ([], 'the following arguments are required: config'),
         (['maskclip_tny'], 'maskclip_tiny.py'),
         (['maskclip_tiny', '--launcher', 'pytorc'], "invalid choice: 'pytorc'"),
@@ -57,21 +65,31 @@ REFUSED = {
     'tools/train.py': [
         ([], 'the following arguments are required: config'),
         (['denseclip_fpn_tny_scenes'], 'denseclip_fpn_tiny_scenes.py'),
+        (['denseclip_fpn_tiny_scenes', '--resume', 'nowhere.pth'], 'nowhere.pth does not exist'),
+        (['denseclip_fpn_tiny_scenes', '--work-dir', 'scene.png/below'], 'is a file'),
     ],
     'tools/benchmark.py': [
         (['maskclip-tny'], "Did you mean 'maskclip-tiny'?"),
         (['maskclip-tiny', '--classes', '0'], '--classes must be at least 1'),
         (['maskclip-tiny', '--image', 'scen.png'], "Did you mean 'scene.png'?"),
+        (['maskclip-tiny', '--json', 'scene.png/times.json'], 'is a file'),
     ],
     'tools/check_parity.py': [([], 'give golden folders')],
-    'tools/convert_detectron2_backbone.py': [(['a.pkl'], 'required: out')],
+    'tools/convert_detectron2_backbone.py': [
+        (['a.pkl'], 'required: out'),
+        (['nowhere.pkl', 'b.pth'], 'nowhere.pkl does not exist'),
+        (['scene.png', 'scene.png/b.pth'], 'is a file'),
+    ],
     'tools/export.py': [
         (['denseclp', 'a', 'b', 'c'], "invalid choice: 'denseclp'"),
         (['denseclip', 'denseclip_fpn_tny_scenes', 'a.pth', 'b'], 'denseclip_fpn_tiny_scenes'),
+        (['weights', 'nowhere.pth', 'b.safetensors'], 'nowhere.pth does not exist'),
+        (['weights', 'scene.png', 'scene.png/b.safetensors'], 'is a file'),
     ],
     'tools/make_mask_caption_pairs.py': [
         (['.', 'captions.json', 'out', '--regions', '.', '--words', ';'], 'is empty'),
         (['.', 'captions.json', 'out', '--regions', '.'], 'captions.json'),
+        (['.', 'a.json', 'out', '--regions', '.', '--adapted', 'nowhere.pth'], 'nowhere.pth does'),
     ],
     'tools/make_scenes.py': [([], 'nothing to do'), (['out', '--size', '0', '5'], 'positive')],
     'tools/prepare_data.py': [
@@ -91,9 +109,9 @@ def place(tmp_path_factory):
     return folder
 
 
-def run(script, tries, folder):
-    """What a process that must not import torch says; all tries one after the other."""
-    code = GUARD + RUN.format(tries=tries, script=str(ROOT / script))
+def run(script, tries, folder, slow=SLOW):
+    """What a process that must not import slow modules says; all tries one after the other."""
+    code = GUARD.format(slow=slow) + RUN.format(tries=tries, script=str(ROOT / script))
     done = run_python(f'import os; os.chdir({str(folder)!r})\n{code}')
     assert 'AssertionError' not in done.stderr, done.stderr[-1500:]
     assert done.returncode == 0, done.stderr[-1500:]
@@ -108,6 +126,18 @@ def test_help_and_argument_errors_import_no_torch(script, place):
     assert done.stdout.endswith('ended with 2\n') and 'error: ' in done.stderr
 
 
+@pytest.mark.parametrize(
+    ('script', 'slow'),
+    [
+        ('demo/image_demo.py', ('PIL', 'mmengine')),
+        ('tools/prepare_data.py', ('mmengine',)),
+        ('tools/train.py', ('numpy', 'PIL', 'mmengine')),
+    ],
+)
+def test_help_imports_nothing_that_takes_a_tenth_of_a_second(script, slow, place):
+    assert run(script, [['--help']], place, slow).stdout.startswith('usage: ')
+
+
 @pytest.mark.parametrize('script', SCRIPTS)
 def test_refused_words_import_no_torch(script, place):
     tries, parts = zip(*REFUSED[script], strict=True)
@@ -116,6 +146,37 @@ def test_refused_words_import_no_torch(script, place):
     for part in parts:
         assert part in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('script', 'words', 'part'),
+    [
+        ('demo/image_demo.py', ['scene.png', 'sky', '--device', 'cuda:99'], "device 'cuda:99'"),
+        ('tools/benchmark.py', ['maskclip-tiny', '--device', 'cuda:99'], "device 'cuda:99'"),
+        (
+            'tools/make_mask_caption_pairs.py',
+            ['.', 'captions.json', 'out', '--regions', '.', '--device', 'cpv'],
+            "Did you mean 'cpu'?",
+        ),
+        *(
+            pytest.param(
+                script,
+                [config, '--amp'],
+                '--amp needs a GPU',
+                marks=pytest.mark.skipif(torch.cuda.is_available(), reason='has a GPU'),
+            )
+            for script, config in (
+                ('tools/test.py', 'maskclip_tiny'),
+                ('tools/train.py', 'denseclip_fpn_tiny_scenes'),
+            )
+        ),
+    ],
+)
+def test_a_device_that_is_not_there_is_known_from_torch_alone(script, words, part, place):
+    (place / 'captions.json').write_text('{"scene.png": "a star"}')
+    done = run(script, [words], place, slow=SLOW[1:])
+    (place / 'captions.json').unlink()
+    assert done.stdout.endswith('ended with 2\n') and part in done.stderr
 
 
 @pytest.mark.parametrize('kind', ['ade847', 'context459', 'coco_object'])
@@ -130,7 +191,7 @@ def test_ovseg_alone_lists_its_models_and_reads_words_without_torch():
         'print(len(ovseg.list_models()))\n'
         "print(ovseg.Vocabulary.parse('cat, kitten; sofa').names)\n"
     )
-    done = run_python(GUARD + code)
+    done = run_python(GUARD.format(slow=SLOW) + code)
     assert done.stdout.endswith("('cat', 'sofa')\n"), done.stderr
 
 

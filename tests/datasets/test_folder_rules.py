@@ -14,6 +14,7 @@ from PIL import Image
 from ovseg.datasets import ADE20K150Dataset, ImageFolderDataset, LabelledFolderDataset, VOC21Dataset
 from ovseg.datasets.image_files import left_out
 from ovseg.datasets.preparation import find_images, read_names
+from ovseg.errors import UserError
 from ovseg.folders import walk_files
 
 CLASSES = dict(classes=['a', 'b'])
@@ -75,15 +76,21 @@ def test_label_maps_beside_or_below_the_images_are_no_images(tmp_path, places):
     assert sorted(names(data)) == ['x.jpg', 'y.jpg']
 
 
-def test_images_that_share_a_label_map_are_said(tmp_path, caplog):
+def test_images_that_share_a_label_map_are_refused_unless_one_is_chosen(tmp_path):
     for name in ('x.jpg', 'x.webp', 'y.jpg'):
         save(tmp_path / 'images' / name)
     for name in ('x.png', 'y.png'):
         save(tmp_path / 'labels' / name, labels=True)
+    (tmp_path / 'list.txt').write_text('x.webp\ny.jpg\nx.webp\n')
     prefix = dict(img_path='images', seg_map_path='labels')
-    with warned(caplog):
-        assert len(LabelledFolderDataset(str(tmp_path), prefix, metainfo=CLASSES)) == 3
-    assert 'x.webp both take the label map' in caplog.text and '1 such pairs' in caplog.text
+    with pytest.raises(UserError, match=r'x\.jpg and .*x\.webp both take .*x\.png \(1 such'):
+        LabelledFolderDataset(str(tmp_path), prefix, metainfo=CLASSES)
+    for chosen, found in (
+        (dict(suffixes=['.jpg']), ['x.jpg', 'y.jpg']),
+        (dict(ann_file='list.txt'), ['x.webp', 'y.jpg', 'x.webp']),
+    ):
+        data = LabelledFolderDataset(str(tmp_path), prefix, metainfo=CLASSES, **chosen)
+        assert names(data) == found
 
 
 def test_preparation_and_data_set_read_one_list_alike(tmp_path):

@@ -42,6 +42,29 @@ def test_a_map_is_found_by_the_name_of_its_image(name, dtype, tmp_path):
     assert found.dtype == np.int64 and np.array_equal(found, REGIONS * scale)
 
 
+def test_maps_mirror_the_folders_of_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, folder in enumerate(('x', 'y/x', '')):
+        (tmp_path / 'maps' / folder).mkdir(parents=True, exist_ok=True)
+        written(tmp_path / 'maps' / folder, '1.npy', np.full_like(REGIONS, number))
+    source = RegionFolder('maps')
+    names = ('photos/x/1.jpg', '../photos/y/x/1.jpg', 'photos/y/1.jpg')
+    assert [source.regions(IMAGE, name)[0, 0] for name in names] == [0, 1, 2]
+
+
+def test_a_map_that_may_be_anothers_is_refused(tmp_path):
+    written(tmp_path, '1.png', REGIONS.astype(np.uint8))
+    source = RegionFolder(tmp_path)
+    for name in ('x/1.jpg', 'copies/1.jpg', 'x/1.jpg'):
+        assert np.array_equal(source.regions(IMAGE, name), REGIONS)
+    for name in ('y/1.jpg', 'x/1.webp'):
+        with pytest.raises(UserError, match=rf'x/1\.jpg and {name} both take .*1\.png'):
+            source.regions(IMAGE + 1, name)
+    written(tmp_path, '1.npy')
+    with pytest.raises(UserError, match=r'1\.npy and .*1\.png are both region maps for 1\.jpg'):
+        source.regions(IMAGE, 'x/1.jpg')
+
+
 def test_every_trouble_with_files_is_one_sentence(tmp_path):
     source = RegionFolder(tmp_path)
     with pytest.raises(UserError, match='by the file name of the image, which this image has not'):

@@ -78,6 +78,26 @@ def test_more_captions_give_more_nouns_and_every_id_more_regions(world):
     assert titles(world) == ['star', 'sky', 'ball', 'sphere']
 
 
+def test_images_of_one_name_keep_files_and_maps_apart(world):
+    """``x/0.png``, ``x-0.png`` and ``x/0.webp`` would all be ``x-0-0.png``."""
+    mirrored = world / 'maps' / 'x'
+    mirrored.mkdir()
+    for path in [*(world / 'maps').glob('*.png')]:
+        path.rename(mirrored / path.name)
+    for name in ('x-0.png', 'x/0.webp'):
+        image = np.full((24, 32, 3), 200, np.uint8)
+        cv2.imwrite(str(world / 'images' / name), image)
+        (world / 'maps' / 'x-0.png').write_bytes((mirrored / '0.png').read_bytes())
+    captions = {**CAPTIONS, 'x-0.png': ['a ball'], 'x/0.webp': ['a ball']}
+    (world / 'captions.json').write_text(json.dumps(captions))
+    assert make(world) == 1  # x/0.webp is another picture than that of maps/x/0.png
+    pairs = read_pairs(world / 'out' / 'pairs.csv')
+    assert [pair.title for pair in pairs] == ['star', 'sky', 'sphere', 'ball']
+    means = [np.array(Image.open(world / 'out' / pair.filepath)).mean() for pair in pairs]
+    assert [mean == 200 for mean in means] == [False, False, False, True]
+    assert len({pair.filepath for pair in pairs}) == 4
+
+
 def test_regions_may_come_from_a_config(world):
     config = world / 'regions.py'
     config.write_text(f"regions = dict(type='RegionFolder', folder={str(world / 'maps')!r})\n")

@@ -103,7 +103,7 @@ def test_the_tool_runs_with_workers_as_a_user_starts_it(name, tmp_path):
     done = run_script('prepare_data.py', *words)
     assert done.returncode == 0, done.stderr
     assert f'{COUNT} of {COUNT} label maps are good' in done.stdout
-    assert f'{COUNT}/{COUNT}' in done.stderr  # the progress bar
+    assert not done.stderr  # a bar is for terminals, and the run is too short for a line of a log
 
 
 def test_one_broken_source_is_listed_and_the_others_are_made(tmp_path, capsys):

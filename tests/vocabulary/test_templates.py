@@ -94,7 +94,7 @@ def test_bad_templates_are_named(source, message):
 
 
 def test_bad_template_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='mine.txt not found'):
+    with pytest.raises(FileNotFoundError, match='mine.txt does not exist'):
         get_templates(tmp_path / 'mine.txt')
     (tmp_path / 'mine.txt').write_bytes(b'\xff{}')
     with pytest.raises(UserError, match='mine.txt is not UTF-8'):

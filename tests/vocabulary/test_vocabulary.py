@@ -155,7 +155,7 @@ def test_errors_in_files_name_the_file(tmp_path, name, content, message):
 
 
 def test_missing_file_is_not_taken_for_a_word():
-    with pytest.raises(FileNotFoundError, match='nowhere.txt not found'):
+    with pytest.raises(FileNotFoundError, match='nowhere.txt does not exist.*plain words'):
         Vocabulary.parse('nowhere.txt')
 
 

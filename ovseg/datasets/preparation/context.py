@@ -8,6 +8,7 @@ file, labels that another converter made in that layout are checked.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -89,8 +90,8 @@ def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[It
     labels = root / 'SegmentationClassContext'
     lists = root / 'ImageSets' / 'SegmentationContext'
     annotations = root / ANNOTATIONS
-    from_json = annotations.is_file()
-    if not from_json and not labels.is_dir():
+    from_json = os.path.isfile(annotations)
+    if not from_json and not os.path.isdir(labels):
         raise FileNotFoundError(
             f'no file {annotations} and no folder {labels}: download the annotations of Pascal '
             'Context (docs/data.md)'

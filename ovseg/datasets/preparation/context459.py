@@ -8,6 +8,7 @@ Written are annotations_detectron2/pc459_val/*.tif with label - 1, and 65535 for
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def check_names(path: Path) -> None:
     Raises:
         UserError: another name at some place, so the labels would mean other classes.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         return
     for _, line in read_lines(path, 'classes'):
         number, colon, name = line.partition(':')
@@ -65,7 +66,7 @@ def recipes(root: Path, splits: Sequence[str]) -> Iterator[tuple[Recipe, list[It
     matlab = require_folder(root / 'trainval', 'the *.mat files of Pascal Context')
     check_names(root / 'labels.txt')
     listed = root / 'pascalcontext_val.txt'
-    if not listed.is_file():
+    if not os.path.isfile(listed):
         other = root / 'ImageSets' / 'SegmentationContext' / 'val.txt'
         content = f'the validation images (or give {listed.name})'
         names = read_names(other, content)

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from ovseg.datasets.label_orientation import fit_to_upright, is_ambiguous
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import CannotWrite, written_whole
 from ovseg.images.opening import opened
 from ovseg.input_files import regular_file
+from ovseg.progress import with_progress
 
 if TYPE_CHECKING:
     from ovseg.datasets.base import LabelMapDataset
@@ -120,9 +120,8 @@ def prepare(
     values: set[int] = set()
     turned: list[Path] = []
     written = 0
-    for outcome in tqdm(
-        _outcomes(recipe, items, workers), total=len(items), desc=recipe.title, unit='image'
-    ):
+    found = _outcomes(recipe, items, workers)
+    for outcome in with_progress(found, len(items), 'image', recipe.title):
         written += outcome.written
         values |= outcome.values
         turned.extend([outcome.turned] if outcome.turned else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ def require_folder(path: Path, content: str) -> Path:
     Raises:
         FileNotFoundError: it is not; the message names the folder and what it should hold.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise FileNotFoundError(f'no folder {path}: it should be {content} (docs/data.md)')
     return path
 
