@@ -14,6 +14,7 @@ FLOORS = [
         'lazy',
         'consoles',
         'errors',
+        'process_end',
         'compat',
         'file_names',
         'files',

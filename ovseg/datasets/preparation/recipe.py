@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from ovseg.consoles import is_quiet
 from ovseg.datasets.label_orientation import fit_to_upright, is_ambiguous
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError
 from ovseg.files import CannotWrite, written_whole
@@ -120,9 +121,8 @@ def prepare(
     values: set[int] = set()
     turned: list[Path] = []
     written = 0
-    for outcome in tqdm(
-        _outcomes(recipe, items, workers), total=len(items), desc=recipe.title, unit='image'
-    ):
+    progress = {'desc': recipe.title, 'unit': 'image', 'disable': is_quiet()}
+    for outcome in tqdm(_outcomes(recipe, items, workers), total=len(items), **progress):
         written += outcome.written
         values |= outcome.values
         turned.extend([outcome.turned] if outcome.turned else [])
