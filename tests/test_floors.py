@@ -45,7 +45,7 @@ FLOORS = [
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
-    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli'),
+    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli', '__main__'),
 ]
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scripts import load_script
 from tool_runs import run_tool
 
-KINDS = load_script('export').KINDS
+from ovseg.cli.export import KINDS
 
 
 def test_help_lists_every_kind_with_what_it_writes(capsys):
