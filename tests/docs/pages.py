@@ -18,7 +18,9 @@ from ovseg.cli import command
 
 PAGES = ('README.md', *(f'docs/{path.name}' for path in sorted(ROOT.glob('docs/*.md'))))
 _SHELL = re.compile(
-    r'(ovseg|torchrun|python|make|pip|mv|tensorboard|tools/\w+\.sh|OVSEG_ON=\w+ \w+)(?= )|\$ (?:python|ovseg) ', re.MULTILINE
+    r'(ovseg|torchrun|python|make|pip|mv|tensorboard|tools/\w+\.sh|OVSEG_ON=\w+ \w+)(?= )'
+    r'|\$ (?:python|ovseg) ',
+    re.MULTILINE,
 )
 
 
