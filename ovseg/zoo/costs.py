@@ -35,8 +35,10 @@ class Cost:
         return 4 * self.parameters
 
 
-# Parameters were counted in the built models (a test counts those of the models that ship again);
-# docs/benchmarks.md has seconds. A name without a row has never been measured.
+# Parameters were counted in the built models (a test counts those of the models that ship again).
+# Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
+# Of trident-vit-l14 and -h14, corrclip, ovseg-r101c and ovseg-sam the class was reckoned from
+# their parts, not measured. A model without a row shows none.
 COSTS = MappingProxyType(
     {
         'maskclip-tiny': Cost(5.6, 'instant'),
@@ -46,7 +48,7 @@ COSTS = MappingProxyType(
         'maskclip-rn50': Cost(102.0, 'fast'),
         'maskclip-rn101': Cost(119.7, 'fast'),
         'maskclip-rn50x4': Cost(178.3, 'fast'),
-        'maskclip-rn50x16': Cost(291.0, 'slow'),
+        'maskclip-rn50x16': Cost(291.0, 'fast'),
         'maskclip-vit-b16-laion': Cost(149.6, 'fast'),
         'clip-dinoiser-tiny': Cost(5.7, 'instant'),
         'clip-dinoiser-vit-b16': Cost(151.4, 'fast'),
