@@ -1,10 +1,15 @@
-"""Standard streams that never end a run: letters that they lack, and readers that went away."""
+"""Standard streams: what they cannot show, or nobody reads, ends no run; and keeping quiet."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextvars import ContextVar
+
+_QUIET = ContextVar('_QUIET', default=False)
 
 _ERRORS = 'backslashreplace'
 
@@ -105,3 +110,32 @@ def _raw_of(stream: object) -> _Stream | None:
     """The file descriptor behind a stream of :func:`make_patient`."""
     raw = getattr(getattr(stream, 'buffer', None), 'raw', None)
     return raw if isinstance(raw, _Stream) else None
+
+
+@contextmanager
+def quiet(wanted: bool = True, prints: bool = False) -> Iterator[None]:
+    """What a block reports is dropped: what it prints to the standard output, and its progress.
+
+    Warnings and errors go beside the standard output, so that these stay.
+
+    Args:
+        wanted: False changes nothing.
+        prints: True keeps what is printed, where that is what a program asked for.
+    """
+    if not wanted:
+        yield
+        return
+    before = _QUIET.set(True)
+    try:
+        with (
+            open(os.devnull, 'w', encoding='utf-8') as nowhere,
+            nullcontext() if prints else redirect_stdout(nowhere),
+        ):
+            yield
+    finally:
+        _QUIET.reset(before)
+
+
+def is_quiet() -> bool:
+    """Whether progress and notes are to be left out."""
+    return _QUIET.get()

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ovseg.consoles import lost_output, make_patient
 
@@ -144,16 +144,22 @@ def notices_as_lines() -> Iterator[None]:
                 otherwise(message, category, *place, **more)
             elif str(message) not in said:
                 said.add(str(message))
-                _print_beside_progress(f'warning: {message}')
+                print_beside_progress(f'warning: {message}', sys.stderr)
 
         warnings.showwarning = show
         yield
 
 
-def _print_beside_progress(line: str) -> None:
-    """Prints to stderr, above a progress bar if one is drawn there."""
+def print_beside_progress(line: str, stream: IO[str]) -> None:
+    """Prints a line at once, above a progress bar if one is drawn.
+
+    Args:
+        line: without its end.
+        stream: where to.
+    """
     progress = sys.modules.get('tqdm')  # without it there is no bar
     if progress is None:
-        print(line, file=sys.stderr)
+        print(line, file=stream)
     else:
-        progress.tqdm.write(line, file=sys.stderr)
+        progress.tqdm.write(line, file=stream)
+    stream.flush()

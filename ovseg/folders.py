@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = (
     *('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm'),
     *('.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff', '.webp'),
 )
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 _WILD = '*?['
 
 
@@ -32,6 +33,16 @@ def is_image_name(path: str | os.PathLike[str]) -> bool:
     """
     path = Path(path)
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
+
+
+def is_video_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a name ends like a video.
+
+    Example:
+        >>> is_video_name('clips/A.MP4'), is_video_name('a.gif')
+        (True, False)
+    """
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def walk_files(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import stat
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from ovseg.errors import UserError, nearest
 # Names of a folder that are compared with a name that it does not have.
 _COMPARED = 1000
 _LONGEST_CAUSE = 160
+_ADDRESS = re.compile(r'[A-Za-z][A-Za-z0-9+.-]+://')
 _MARKS = (
     (codecs.BOM_UTF8, 'utf-8'),
     (codecs.BOM_UTF16_LE, 'utf-16-le'),
@@ -66,6 +68,24 @@ def check_named(name: str | os.PathLike[str] | None, content: str = 'weight file
     text = '' if name is None else os.fspath(name)
     if '://' not in text and (os.sep in text or Path(text).suffix):
         regular_file(text, content)
+
+
+def refuse_address(name: str, content: str = 'file') -> None:
+    """Stops at an address of the web or of a store where a file's name is wanted.
+
+    Args:
+        name: as typed by a person.
+        content: what the file should be, for the message.
+
+    Raises:
+        UserError: says how to fetch it.
+    """
+    if _ADDRESS.match(name):
+        fetch = f' (curl -LO "{name}")' if name.lower().startswith('http') else ''
+        raise UserError(
+            f'{name} is an address, and ovseg reads files: fetch the {content}{fetch} and give '
+            "the file's name."
+        )
 
 
 def similar_file(path: Path) -> str:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from ovseg.consoles import is_quiet
+
 _Item = TypeVar('_Item')
 # Seconds between two lines of a log: a day is 1440 lines, a short run has none.
 _EVERY = 60.0
@@ -28,7 +30,7 @@ def with_progress(
         every: seconds from one line to the next.
     """
     stream = sys.stderr
-    if stream is None or not total:
+    if stream is None or not total or is_quiet():
         yield from items
         return
     if stream.isatty():

@@ -15,6 +15,7 @@ FLOORS = [
         'consoles',
         'progress',
         'errors',
+        'process_end',
         'compat',
         'file_names',
         'files',
@@ -45,7 +46,7 @@ FLOORS = [
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
-    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli'),
+    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli', '__main__'),
 ]
 
 

@@ -24,6 +24,7 @@ from ovseg.engine.file_check import check_image
 from ovseg.errors import UserError
 from ovseg.images.loader import ImageLoader
 from ovseg.images.reading import load_rgb
+from ovseg.images.video import Video
 from ovseg.input_files import read_json, read_text
 from ovseg.regions import RegionFolder
 
@@ -85,6 +86,7 @@ IMAGE_DOORS = {
     'masks of pairs': pair('mask'),
     'prepare_data': prepared('image'),
 }
+VIDEO_DOORS = {'videos': lambda path: list(Video.find(path).frames())}
 LABEL_DOORS = {
     'label maps': load_labels,
     'label maps of prepare_data': prepared('labels'),
@@ -115,6 +117,7 @@ CASES = [
     (door, kind)
     for doors, tables in (
         (IMAGE_DOORS, (ANY, IMAGES)),
+        (VIDEO_DOORS, (ANY,)),
         (LABEL_DOORS, (ANY, IMAGES, LABELS)),
         (TEXT_DOORS, (ANY, TEXTS)),
         (JSON_DOORS, (ANY, TEXTS, JSONS)),
@@ -124,7 +127,7 @@ CASES = [
     for kind in table
     if (door, kind) not in SENSELESS
 ]
-DOORS = {**IMAGE_DOORS, **LABEL_DOORS, **TEXT_DOORS, **JSON_DOORS}
+DOORS = {**IMAGE_DOORS, **VIDEO_DOORS, **LABEL_DOORS, **TEXT_DOORS, **JSON_DOORS}
 KINDS = {**ANY, **IMAGES, **LABELS, **TEXTS, **JSONS}
 
 

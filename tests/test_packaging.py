@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 from scripts import ROOT
@@ -62,6 +64,29 @@ def test_names_of_models_work_outside_a_checkout(built, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == '(64, 64)'
+
+
+def test_a_training_runs_by_its_name_outside_a_checkout(built, tmp_path):
+    words = ['train', 'denseclip_fpn_tiny_scenes', '--quiet', '--work-dir', 'work']
+    settings = ['train_cfg.max_iters=1', 'train_cfg.val_interval=9']
+    settings += ['train_dataloader.batch_size=1', 'default_hooks.checkpoint.interval=1']
+    done = subprocess.run(
+        [sys.executable, '-m', 'ovseg', *words, '--cfg-options', *settings],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(built)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and not done.stdout, done.stderr
+    assert (tmp_path / 'work' / 'iter_1.pth').is_file()
+    copy = (tmp_path / 'work' / 'denseclip_fpn_tiny_scenes.py').read_text(encoding='utf-8')
+    assert str(built) not in copy and "type='DenseCLIP'" in copy
+
+
+def test_the_console_script_is_the_command():
+    setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
+    module, function = re.search(r"'ovseg = ([\w.]+):(\w+)'", setup).groups()
+    assert callable(getattr(import_module(module), function))
 
 
 def test_the_parity_tool_of_a_wheel_says_that_it_needs_a_checkout(built, tmp_path):

@@ -1,69 +1,17 @@
-"""Make what a data set lacks and check all of it: python tools/prepare_data.py NAME DATA_ROOT.
-
-`python tools/prepare_data.py NAME --help` says what DATA_ROOT holds and what is written. Files
-appear whole or not at all, so a run that was interrupted goes on where it stopped.
-"""
+"""Make what a data set lacks and check all of it, as ``ovseg prepare`` does: see --help."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from ovseg.datasets.preparation import PREPARATIONS, Preparation, prepare
-from ovseg.datasets.preparation.sources import require_folder
-from ovseg.errors import EXIT_OK, run_cli
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line: a subcommand a data set, all with the same arguments."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    names = parser.add_subparsers(metavar='NAME', required=True)
-    for name, preparation in PREPARATIONS.items():
-        about = preparation.about or ''
-        words = names.add_parser(
-            name,
-            aliases=[other for other in preparation.datasets if other != name],
-            help=about.splitlines()[0],
-            description=about,
-            formatter_class=raw,
-        )
-        words.set_defaults(preparation=preparation)
-        _add_arguments(words, preparation)
-    return parser
-
-
-def _add_arguments(parser: argparse.ArgumentParser, preparation: Preparation) -> None:
-    parser.add_argument('data_root', metavar='DATA_ROOT', type=Path, help=preparation.root)
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count() or 1, help='processes (default: all cores)'
-    )
-    parser.add_argument(
-        '--allow-partial',
-        action='store_true',
-        help='accept another number of images than the full split has',
-    )
-    splits = preparation.splits
-    parser.add_argument(
-        '--splits', nargs='+', choices=splits, default=[splits[0]], help='default: %(default)s'
-    )
+from ovseg.cli import prepare
+from ovseg.errors import run_cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Converts and checks the splits asked for."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.workers < 1:
-        parser.error('--workers must be at least 1')
-    preparation: Preparation = args.preparation
-    root = require_folder(Path(os.path.expanduser(args.data_root)).absolute(), preparation.root)
-    code = EXIT_OK
-    for recipe, items in preparation.recipes(root, args.splits):
-        code = max(code, prepare(recipe, items, args.workers, args.allow_partial))
-    return code
+    """Does what the words say and returns the exit code."""
+    return prepare.main(argv, 'python tools/prepare_data.py')
 
 
 if __name__ == '__main__':

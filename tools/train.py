@@ -1,159 +1,18 @@
-"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] ..."""
+"""Train a model, as ``ovseg train`` does: see --help."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
-from ovseg.errors import UserError, nearest, run_cli
-from ovseg.files import check_folder
-from ovseg.input_files import check_named
-from ovseg.run_arguments import add_common_arguments, place_of_run
-
-# Words are read, and refused, before torch is imported: the functions import what they need.
-if TYPE_CHECKING:
-    from mmengine.config import Config
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line.
-
-    Args:
-        argv: words after the script's name; None for the process's own.
-    """
-    parser = argparse.ArgumentParser(description='Train a model.')
-    parser.add_argument('config', help='config file: a path, or its name below configs/')
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='FILE',
-        help='go on with the training in the work folder, or with the one that wrote FILE',
-    )
-    add_common_arguments(parser)
-    return parser.parse_args(argv)
-
-
-def set_amp(config: Config) -> None:
-    """Lets the config train in mixed precision with a dynamic loss scale.
-
-    Args:
-        config: changed in place.
-
-    Raises:
-        UserError: an optimizer wrapper of another kind.
-    """
-    kind = config.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise UserError(
-            f"--amp replaces the optim_wrapper 'OptimWrapper', but the config has '{kind}'"
-        )
-    config.optim_wrapper.type = 'AmpOptimWrapper'
-    config.optim_wrapper.setdefault('loss_scale', 'dynamic')
-
-
-def check_optimizer(config: Config) -> None:
-    """Stops at an optimizer that does not exist; mmengine fails on it without naming it.
-
-    Args:
-        config: with ``optim_wrapper``.
-
-    Raises:
-        UserError: names the nearest one.
-    """
-    from mmengine.registry import DefaultScope
-
-    from ovseg.engine.config_parts import types_of
-    from ovseg.registry import OPTIMIZERS
-
-    kind = (config.optim_wrapper.get('optimizer') or {}).get('type')
-    if isinstance(kind, str):
-        with DefaultScope.overwrite_default_scope(config.get('default_scope', 'ovseg')):
-            found = OPTIMIZERS.get(kind)
-        if found is None:
-            raise UserError(
-                f"the config names the optimizer '{kind}', which does not exist."
-                + nearest(kind, types_of(OPTIMIZERS))
-            )
-
-
-def set_resume(config: Config, resume: str | None) -> None:
-    """Decides what the training starts from.
-
-    Args:
-        config: changed in place.
-        resume: None for the config's own, ``'auto'`` for the newest checkpoint in the work folder
-            (a fresh start if there is none), or a file.
-
-    Raises:
-        UserError: there are checkpoints, but none is intact.
-    """
-    from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
-
-    if resume is None and config.get('resume') and not config.get('load_from'):
-        resume = 'auto'
-    if resume is None:
-        return
-    folder = checkpoint_folder(config)
-    found = latest_checkpoint(folder) if resume == 'auto' else resume
-    if found is None:
-        print(f'no checkpoint in {folder}: the training starts from the beginning')
-        config.resume = False
-        return
-    config.resume, config.load_from = True, str(found)
+from ovseg.cli import train
+from ovseg.errors import run_cli
+from ovseg.process_end import leave
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Trains and returns the exit code.
-
-    Args:
-        argv: see :func:`parse_args`.
-    """
-    args = parse_args(argv)
-    place_of_run(args.config, args.on)
-    check_named(args.resume)
-    if args.work_dir is not None:
-        check_folder(args.work_dir)
-    if args.amp:
-        from ovseg.devices import need_gpu_for_amp
-
-        need_gpu_for_amp()
-    from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_parts
-    from ovseg.engine.schedule import check_schedule
-    from ovseg.engine.stopping import TrainingStopped
-    from ovseg.engine.work_folder import held_folder
-
-    config = load_config(args)
-    need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
-    if args.amp:
-        set_amp(config)
-    elif config.optim_wrapper.get('type') == 'AmpOptimWrapper':
-        from ovseg.devices import need_gpu_for_amp
-
-        need_gpu_for_amp("optim_wrapper.type='AmpOptimWrapper'")
-    check_optimizer(config)
-    notes = check_schedule(config)
-    is_main = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
-    with held_folder(config.work_dir) if is_main else nullcontext(), explained(config):
-        set_resume(config, args.resume)
-        for note in notes if is_main else []:
-            print(f'note: {note}')
-        try:
-            build_runner(config).train()
-        except TrainingStopped as stopped:
-            return int(stopped.code or 0)
-    return 0
+    """Does what the words say and returns the exit code."""
+    return train.main(argv, 'python tools/train.py')
 
 
 if __name__ == '__main__':
-    ended = run_cli(main)
-    if 'ovseg.engine.launch' not in sys.modules:
-        sys.exit(ended)
-    from ovseg.engine.launch import leave
-
-    leave(ended)
+    leave(run_cli(main))

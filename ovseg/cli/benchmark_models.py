@@ -197,7 +197,7 @@ def measure_models(args: argparse.Namespace) -> None:
     """Measure what the command line names, and print the figures.
 
     Args:
-        args: see tools/benchmark.py.
+        args: see ``ovseg.cli.benchmark``.
 
     Raises:
         UserError: nothing could be measured.
@@ -208,13 +208,17 @@ def measure_models(args: argparse.Namespace) -> None:
         for subject in subjects:
             subject.measure()
     figures = [subject.figures for subject in subjects]
+    content = {'machine': machine(), 'results': [each.to_dict() for each in figures]}
+    text = json.dumps(content, indent=2) + '\n'
+    if args.json == '-':
+        print(text, end='')
+        return
     print('\n\n'.join(each.report() for each in figures))
     if len(figures) == 2:
         print('\n' + compare(*figures))
     if args.json:
-        content = {'machine': machine(), 'results': [each.to_dict() for each in figures]}
         with written_whole(args.json) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + '\n')
+            temporary.write_text(text)
 
 
 def synthetic_image(height: int, width: int) -> np.ndarray:

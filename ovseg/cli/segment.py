@@ -1,27 +1,34 @@
-"""Masks of what you name, in an image or a folder of images.
+"""Masks of what you name: in an image, a folder of images, or the frames of a video.
 
 Examples::
 
-    python demo/image_demo.py photo.jpg "cat, kitten; sofa; wall"
-    python demo/image_demo.py photos/ words.txt --model maskclip-vit-b16 --out-dir masks
-    python demo/image_demo.py "photos/**/*.jpg" "dog; grass" --background "sky, wall" --save coco
-    python demo/image_demo.py photos/ --model my_trained.py --checkpoint iter_8000.pth
-    python demo/image_demo.py demo/scene.png "sky; grass; heart; ball" --task panoptic \
-        --stuff "sky; grass" --model ovseg-tiny
+    %(prog)s photo.jpg "cat, kitten; sofa; wall"
+    %(prog)s photos/ words.txt --model maskclip-vit-b16 --out-dir masks
+    %(prog)s "photos/**/*.jpg" "dog; grass" --background "sky, wall" --save coco
+    %(prog)s photos/ --model my_trained.py --checkpoint iter_8000.pth
+    %(prog)s scene.png "sky; grass; ball" --task panoptic --stuff "sky; grass" --model ovseg-tiny
+    %(prog)s clip.mp4 "dog; grass" --every 30            # CLIP/frame_000030_labels.png ...
+    %(prog)s photos/ words.txt --json --quiet > found.jsonl
+
+Exit codes: 0 all done; 1 some images of many failed, they are listed; 2 nothing could be done.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
 from ovseg.cli.image_arguments import found_images, take_more_images
+from ovseg.cli.parsers import new_parser
 from ovseg.config_files import read_config
-from ovseg.errors import UserError, run_cli
+from ovseg.consoles import quiet
+from ovseg.errors import UserError
 from ovseg.files import check_folder
-from ovseg.input_files import check_named
+from ovseg.folders import is_pattern, is_video_name
+from ovseg.input_files import check_named, refuse_address
 from ovseg.vocabulary import (
     TEMPLATE_SETS,
     Rejection,
@@ -31,6 +38,10 @@ from ovseg.vocabulary import (
 )
 from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
 
+if TYPE_CHECKING:
+    from ovseg.images.finding import FoundImages
+    from ovseg.images.video import Video
+
 KINDS = {'semantic': KINDS_OF_FILES, **KINDS_OF_SEGMENT_FILES}
 SAVED = {
     'semantic': 'labels,overlay,json',
@@ -39,13 +50,17 @@ SAVED = {
 }
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        prog: how it is called.
+    """
+    parser = new_parser(__doc__, prog)
     parser.add_argument(
-        'image', metavar='IMAGE|FOLDER|GLOB', help='what to segment; several images may follow'
+        'image',
+        metavar='IMAGE|FOLDER|GLOB|VIDEO',
+        help='what to segment; several images may follow',
     )
     parser.add_argument(
         'words',
@@ -97,8 +112,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             f'{task}: any of {",".join(KINDS[task])} (default: {SAVED[task]})' for task in TASKS
         ),
     )
-    # Words may stand behind options, too, although they may also be left out.
-    return parser.parse_intermixed_args(argv)
+    parser.add_argument(
+        '--every', type=int, metavar='N', help='of a video, one frame of N (default: all)'
+    )
+    parser.add_argument(
+        '--json',
+        action='store_true',
+        help='print one line of JSON an image: its name, the files written, the share of each '
+        'class; or why it failed',
+    )
+    return parser
 
 
 def chosen_kinds(save: str, task: str) -> list[str]:
@@ -125,7 +148,7 @@ def chosen_kinds(save: str, task: str) -> list[str]:
 
 
 def explain_other_tasks(args: argparse.Namespace) -> None:
-    """Recognise options that the task does not read.
+    """Recognise options that the task, or what is segmented, does not read.
 
     Raises:
         UserError: what to write instead.
@@ -134,6 +157,10 @@ def explain_other_tasks(args: argparse.Namespace) -> None:
         raise UserError(
             '--stuff means something to segments only: add --task panoptic or --task instance.'
         )
+    if args.every is not None and not is_video_name(args.image):
+        raise UserError(f'--every means something to a video only, and {args.image} is none.')
+    if args.every is not None and args.every < 1:
+        raise UserError('--every must be at least 1.')
 
 
 def explain_other_forms(args: argparse.Namespace) -> None:
@@ -148,7 +175,7 @@ def explain_other_forms(args: argparse.Namespace) -> None:
         checkpoint = f' --checkpoint {args.extra[0]}' if args.extra else ''
         raise UserError(
             "the form IMAGE CONFIG CHECKPOINT is mmsegmentation's, here words come second: write "
-            f'image_demo.py {args.image} "cat; sofa" --model {args.words}{checkpoint}'
+            f'{args.prog} {args.image} "cat; sofa" --model {args.words}{checkpoint}'
         )
     if args.extra:
         words = '; '.join([args.words, *args.extra])
@@ -162,7 +189,7 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
     """The words, and what else can be refused before torch is imported, which takes seconds.
 
     Args:
-        args: see :func:`parse_args`.
+        args: see :func:`build_parser`.
 
     Returns:
         The vocabulary; None for a model with classes of its own.
@@ -188,19 +215,25 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
     return None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; returns 0 (all done), 1 (some of many images failed) or 2 (nothing done)."""
-    return run_cli(lambda: _segment(parse_args(argv)))
+def run(args: argparse.Namespace) -> int:
+    """Segments; returns 0 (all done), 1 (some of many images failed) or 2 (nothing done).
 
-
-def _segment(args: argparse.Namespace) -> int:
+    Args:
+        args: of :func:`build_parser`.
+    """
     take_more_images(args)
     explain_other_forms(args)
     explain_other_tasks(args)
     save = SAVED[args.task] if args.save is None else args.save
     kinds = chosen_kinds(save, args.task)
     check_folder(args.out_dir)
-    found = found_images(args)
+    if is_video_name(args.image) and not is_pattern(args.image) and not args.more_images:
+        from ovseg.images.video import Video
+
+        refuse_address(args.image, 'video')
+        found: FoundImages | Video = Video.find(args.image)
+    else:
+        found = found_images(args)
     vocabulary = checked_words(args)
     if args.device is not None:
         from ovseg.devices import choose_device
@@ -209,3 +242,16 @@ def _segment(args: argparse.Namespace) -> int:
     from ovseg.cli.segment_files import segment_images
 
     return segment_images(args, kinds, found, vocabulary)
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Reads the words, segments and returns the exit code.
+
+    Args:
+        argv: the words; None for the process's own.
+        prog: see :func:`build_parser`.
+    """
+    # Words may stand behind options, too, although they may also be left out.
+    args = build_parser(prog).parse_intermixed_args(argv)
+    with quiet(args.quiet, prints=args.json):
+        return run(args)

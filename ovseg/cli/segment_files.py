@@ -1,102 +1,66 @@
-"""What the command line says, done to an image or to many."""
+"""What the command line says, done to an image, to many, or to the frames of a video."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
+
+import numpy as np
 
 from ovseg.apis.kinds import LONGEST_END, LONGEST_SEGMENT_END, ends_of, segment_ends_of
-from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.cli.segment_summary import (
+    NO_SEGMENT,
+    FolderSummary,
+    Found,
+    Result,
+    failed_line,
+    found_line,
+)
+from ovseg.consoles import is_quiet
 from ovseg.engine.file_check import check_image
-from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, printable_line
+from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, print_beside_progress, printable_line
 from ovseg.files import CannotWrite, remove_dead_temporaries
-from ovseg.images.finding import FoundImages
+from ovseg.images.finding import FoundImage, FoundImages
 from ovseg.images.output_plan import PlannedOutput, plan_outputs
+from ovseg.images.video import Video
 from ovseg.progress import with_progress
 from ovseg.regions.mask_segments import SegmentSettings
-from ovseg.tables import text_table
-from ovseg.visualization.legend import format_share
 from ovseg.vocabulary import Vocabulary
 
-Result: TypeAlias = SegmentationResult | SegmentsResult
 
-NO_SEGMENT = 'no segment found: a smaller --threshold lets more masks compete'
-
-
-@dataclass
-class FolderSummary:
-    """What was found over many images.
+@dataclass(frozen=True)
+class Picture:
+    """An image file or a frame, and where its files go.
 
     Attributes:
-        task: what was asked.
-        images: how many images were segmented.
-        seen_in: per class name, in how many of them it is.
-        segments: per class name, how many segments it has in all.
-        areas: per class name, the sum of its area shares.
-        failures: one line for each image that could not be segmented.
-        untried: how many images were left when the disk took no more.
+        name: what it is called.
+        output: where the files go.
+        pixels: (H, W, 3) uint8 RGB of a frame; None for a file, which is read when it is asked for.
     """
 
-    task: str = 'semantic'
-    images: int = 0
-    seen_in: Counter[str] = field(default_factory=Counter)
-    segments: Counter[str] = field(default_factory=Counter)
-    areas: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    failures: list[str] = field(default_factory=list)
-    untried: int = 0
-
-    def add(self, result: Result) -> None:
-        """Count one image."""
-        self.images += 1
-        shares: defaultdict[str, float] = defaultdict(float)
-        if isinstance(result, SegmentationResult):
-            shares.update((area.name, area.share) for area in result.areas())
-        else:
-            for segment in result.segments:
-                name = result.names[segment.label]
-                shares[name] += segment.area / result.ids.size
-                self.segments[name] += 1
-        self.seen_in.update(shares.keys())
-        for name, share in shares.items():
-            self.areas[name] += share
-
-    def table(self) -> str:
-        """Per class: in how many images, how many segments, mean share of all images' area."""
-        counts_segments = self.task != 'semantic'
-        if counts_segments and not self.segments:
-            return NO_SEGMENT
-        header = ('class', 'images', *(['segments'] * counts_segments), 'mean area')
-        rows = [
-            (
-                name,
-                str(self.seen_in[name]),
-                *([str(self.segments[name])] * counts_segments),
-                format_share(total / self.images),
-            )
-            for name, total in sorted(self.areas.items(), key=lambda item: -item[1])
-        ]
-        return text_table(header, rows)
+    name: str
+    output: PlannedOutput
+    pixels: np.ndarray | None = None
 
 
 def segment_images(
     args: argparse.Namespace,
     kinds: Sequence[str],
-    found: FoundImages,
+    found: FoundImages | Video,
     vocabulary: Vocabulary | None,
 ) -> int:
     """Segment what the command line names, and print what was found.
 
     Args:
-        args: see ``ovseg.cli.segment.parse_args``.
+        args: see ``ovseg.cli.segment.build_parser``.
         kinds: the kinds of files to save.
-        found: the images.
+        found: the images, or a video.
         vocabulary: what to look for; None for a model with classes of its own.
 
     Returns:
@@ -105,10 +69,18 @@ def segment_images(
     Raises:
         UserError: nothing could be done.
     """
-    plan = plan_of(found, args.out_dir, args.task, kinds)
-    _tell_about(found, plan)
-    if len(plan) == 1:
-        check_image(str(plan[0].image))  # of many, those that cannot be read are counted
+    pictures: Iterable[Picture]
+    if isinstance(found, Video):
+        every = args.every or 1
+        pictures, count = frames_of(found, every, args, kinds), -(-found.count // every)
+        folders = {Path(args.out_dir) / found.path.stem}
+    else:
+        plan = plan_of(found.images, args.out_dir, args.task, kinds)
+        _tell_about(found, plan)
+        if len(plan) == 1:
+            check_image(str(plan[0].image))  # of many, those that cannot be read are counted
+        pictures, count = [Picture(str(output.image), output) for output in plan], len(plan)
+        folders = {output.folder for output in plan}
     segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,
@@ -117,27 +89,45 @@ def segment_images(
         on=args.on,
     )
     ask = asking(segmenter, vocabulary, args, kinds)
-    for folder in {output.folder for output in plan}:
+    for folder in folders:
         remove_dead_temporaries(folder)
-    if len(plan) == 1:
-        return _segment_one(ask, segmenter, plan[0], kinds)
-    return report(_segment_all(ask, args.task, plan, kinds), segmenter, args.out_dir, len(plan))
+    if isinstance(pictures, list) and count == 1:
+        return _segment_one(ask, segmenter, pictures[0], kinds, args.json)
+    return report(_segment_all(ask, args, pictures, count, kinds), segmenter, args)
 
 
 def plan_of(
-    found: FoundImages, out_dir: str, task: str, kinds: Sequence[str]
+    images: Sequence[FoundImage], out_dir: str, task: str, kinds: Sequence[str]
 ) -> list[PlannedOutput]:
     """Where the files of each image go.
 
     Args:
-        found: the images.
+        images: with their places.
         out_dir: the folder that mirrors theirs.
         task: what is asked.
         kinds: the kinds of files.
     """
     if task == 'semantic':
-        return plan_outputs(found.images, out_dir, ends_of(kinds), LONGEST_END)
-    return plan_outputs(found.images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END)
+        return plan_outputs(images, out_dir, ends_of(kinds), LONGEST_END)
+    return plan_outputs(images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END)
+
+
+def frames_of(
+    video: Video, every: int, args: argparse.Namespace, kinds: Sequence[str]
+) -> Iterator[Picture]:
+    """The frames of a video, as if they were images ``frame_000000`` ... in a folder of its name.
+
+    Args:
+        video: the file.
+        every: see :meth:`ovseg.images.video.Video.frames`.
+        args: of the command line.
+        kinds: the kinds of files to save.
+    """
+    for number, pixels in video.frames(every):
+        place = Path(video.path.stem, f'frame_{number:06d}')
+        frame = FoundImage(video.path.parent / place, place)
+        (output,) = plan_of([frame], args.out_dir, args.task, kinds)
+        yield Picture(f'{video.path}#{number}', output, pixels)
 
 
 def _tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:
@@ -156,42 +146,66 @@ def _tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:
             f'because others would be in their way or disks do not take them; those of '
             f'{printable_line(first.image)} begin with {printable_line(first.stem)}'
         )
-    for note in notes:
+    for note in [] if is_quiet() else notes:
         print(f'note: {note}', file=sys.stderr)
 
 
 def _segment_one(
-    ask: Callable[[Path], Result],
+    ask: Callable[[Any], Result],
     segmenter: OpenVocabSegmenter,
-    output: PlannedOutput,
+    picture: Picture,
     kinds: Sequence[str],
+    as_json: bool,
 ) -> int:
-    result = ask(output.image)
-    paths = result.save(output.folder, output.stem, kinds)
+    result, paths = _done(ask, picture, kinds)
+    if as_json:
+        print(found_line(picture.name, Found.in_result(result), paths))
+        return EXIT_OK
     found_nothing = isinstance(result, SegmentsResult) and not result.segments
     table = NO_SEGMENT if found_nothing else result.table()
-    print(f'{printable_line(output.image)}: {segmenter.name} on {segmenter.device}\n\n{table}\n')
+    print(f'{printable_line(picture.name)}: {segmenter.name} on {segmenter.device}\n\n{table}\n')
     width = max(8, *(len(kind) + 1 for kind in paths))
     print('\n'.join(f'{kind:{width}s}{printable_line(path)}' for kind, path in paths.items()))
     return EXIT_OK
 
 
+def _done(
+    ask: Callable[[Any], Result], picture: Picture, kinds: Sequence[str]
+) -> tuple[Result, dict[str, Path]]:
+    """The result of an image, and its files once they are written."""
+    if picture.pixels is None:
+        result = ask(picture.output.image)
+    else:
+        result = replace(ask(picture.pixels), source=picture.name)
+    return result, result.save(picture.output.folder, picture.output.stem, kinds)
+
+
 def _segment_all(
-    ask: Callable[[Path], Result], task: str, plan: Sequence[PlannedOutput], kinds: Sequence[str]
+    ask: Callable[[Any], Result],
+    args: argparse.Namespace,
+    pictures: Iterable[Picture],
+    count: int,
+    kinds: Sequence[str],
 ) -> FolderSummary:
-    summary = FolderSummary(task)
-    for tried, output in enumerate(with_progress(plan, len(plan), 'image'), start=1):
+    """Segments one after the other; a broken one does not end the run, a full disk does."""
+    summary = FolderSummary(args.task)
+    for picture in with_progress(pictures, count, 'image'):
+        summary.tried += 1
         try:
-            result = ask(output.image)
-            result.save(output.folder, output.stem, kinds)
+            result, paths = _done(ask, picture, kinds)
         except Exception as error:  # One bad file must not end a long run.
             reason = str(error) if isinstance(error, (UserError, OSError)) else repr(error)
-            summary.failures.append(printable_line(f'{output.image}: {reason}'))
+            summary.failures.append(printable_line(f'{picture.name}: {reason}'))
+            if args.json:
+                print_beside_progress(failed_line(picture.name, reason), sys.stdout)
             if isinstance(error, CannotWrite) and error.ends_run:
-                summary.untried = len(plan) - tried
+                summary.untried = max(0, count - summary.tried)
                 break
         else:
-            summary.add(result)
+            found = Found.in_result(result)
+            summary.add(found)
+            if args.json:
+                print_beside_progress(found_line(picture.name, found, paths), sys.stdout)
     return summary
 
 
@@ -200,7 +214,7 @@ def asking(
     vocabulary: Vocabulary | None,
     args: argparse.Namespace,
     kinds: Sequence[str],
-) -> Callable[[Path], Result]:
+) -> Callable[[Any], Result]:
     """The question to each image; what cannot be asked at all is said at once."""
     if args.task == 'semantic':
         segmenter.prepare(vocabulary, args.background, args.threshold)
@@ -224,17 +238,19 @@ def asking(
     )
 
 
-def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, out_dir: str, asked: int) -> int:
+def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse.Namespace) -> int:
     """Print what was found in many images, and what failed; returns the exit code."""
     failed = ''.join(f'\n  {line}' for line in summary.failures)
+    asked = summary.tried + summary.untried
     if summary.untried:
         failed += f'\n  {summary.untried} more were not tried, because no file can be written'
     if not summary.images:
         raise UserError(f'None of the {asked} images could be segmented:{failed}')
-    print(
-        f'{summary.images} of {asked} images: {segmenter.name} on {segmenter.device}\n\n'
-        f'{summary.table()}\n\nresults in {printable_line(Path(out_dir))}/'
-    )
+    if not args.json:
+        print(
+            f'{summary.images} of {asked} images: {segmenter.name} on {segmenter.device}\n\n'
+            f'{summary.table()}\n\nresults in {printable_line(Path(args.out_dir))}/'
+        )
     missing = len(summary.failures) + summary.untried
     if not missing:
         return EXIT_OK

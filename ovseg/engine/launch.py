@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 import os
-import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import torch
 from mmengine.config import Config
 
 import ovseg.registry as registries
@@ -20,7 +15,7 @@ from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.options import apply_options
 from ovseg.engine.runner import OVRunner
-from ovseg.errors import EXIT_OK, UserError
+from ovseg.errors import UserError
 from ovseg.images import follow_overrides
 from ovseg.run_arguments import LAUNCHERS, OptionsAction, add_common_arguments, place_of_run
 
@@ -29,7 +24,6 @@ __all__ = [
     'OptionsAction',
     'add_common_arguments',
     'build_runner',
-    'leave',
     'load_config',
     'need_parts',
 ]
@@ -98,26 +92,3 @@ def need_parts(config: Config, parts: Sequence[str], purpose: str) -> None:
             f'config {config.filename} has no {", ".join(missing)}, so there is nothing to '
             f'{purpose}; choose a config that names a data set and a method'
         )
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process; one of several leaves their group and skips the interpreter's finalization.
-
-    DistributedDataParallel keeps references to the group, so the threads of gloo outlive it. If one
-    of them frees a tensor while the interpreter is being finalized, it cannot take the lock that it
-    needs and the process aborts ("terminate called without an active exception"), after all work
-    has been done. multiprocessing ends the processes it forks in the same way.
-
-    Args:
-        code: the exit code.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        sys.exit(code)
-    if code == EXIT_OK:
-        # After an error the others may be waiting in the group, and leaving it would wait for them.
-        torch.distributed.destroy_process_group()
-    threading._shutdown()  # type: ignore[attr-defined]  # CPython's own: typeshed leaves it out
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -16,7 +16,7 @@ from ovseg.folders import (
     matching_files,
     walk_files,
 )
-from ovseg.input_files import similar_file
+from ovseg.input_files import refuse_address, similar_file
 from ovseg.result_files import is_result
 
 Unreadable = Callable[[str, OSError], None]
@@ -103,6 +103,7 @@ def _names_many(pattern: str) -> bool:
 
 
 def _found_by(pattern: str, unreadable: Unreadable | None) -> list[FoundImage]:
+    refuse_address(pattern, 'image')
     path = Path(os.path.expanduser(pattern))
     # Those of os.path answer, and do not raise, for names that are too long.
     if os.path.isdir(path):

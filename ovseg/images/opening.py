@@ -12,6 +12,7 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from ovseg.errors import UserError
+from ovseg.folders import is_video_name
 from ovseg.input_files import cause_of, regular_file
 
 # Pillow has these drawn by another program, which runs what the file says.
@@ -75,6 +76,11 @@ def _picture(source: Path | IO[bytes], where: str, decode: bool) -> Image.Image:
 
 
 def _sentence(error: Exception, where: str) -> UserError:
+    if isinstance(error, UnidentifiedImageError) and is_video_name(where):
+        return UnknownFormat(
+            f'The {where} is a video: name it alone and `ovseg segment` reads its frames; in '
+            'Python give them as arrays (ovseg.images.video.Video).'
+        )
     if isinstance(error, UnidentifiedImageError):
         return UnknownFormat(f'The {where} is not an image that can be read.')
     if isinstance(error, Image.DecompressionBombError):

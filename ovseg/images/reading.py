@@ -16,7 +16,7 @@ from ovseg.errors import UserError
 from ovseg.folders import IMAGE_SUFFIXES
 from ovseg.images.finding import find_images
 from ovseg.images.opening import UnknownFormat, opened, too_large
-from ovseg.input_files import cause_of, regular_file, similar_file
+from ovseg.input_files import cause_of, refuse_address, regular_file, similar_file
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +52,7 @@ def load_rgb(source: ImageSource) -> np.ndarray:
         TypeError: none of the kinds above.
     """
     if isinstance(source, (str, os.PathLike)):
+        refuse_address(str(source), 'image')
         return _load_file(Path(source))
     if isinstance(source, Image.Image):
         return _from_pil(source, _IN_MEMORY)

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ovseg.consoles import is_quiet
 from ovseg.errors import UserError, notify
 from ovseg.locks import Lock
 from ovseg.text.cache import CACHE_FORMAT, EncodingCache, default_cache_dir
@@ -152,8 +153,8 @@ class TextEncoder:
         chunk = _BATCH_SIZE * _BATCHES_PER_SAVE
         # On a terminal only, and only if it takes long enough to wonder.
         with tqdm(
-            total=len(new), desc='encoding words', unit='sentence', leave=False, disable=None,
-            delay=_QUIET_SECONDS,
+            total=len(new), desc='encoding words', unit='sentence', leave=False,
+            disable=is_quiet() or None, delay=_QUIET_SECONDS,
         ) as progress:  # fmt: skip
             for start in range(0, len(new), chunk):
                 if len(new) > chunk and progress.disable:

@@ -39,12 +39,17 @@ class ModelList(list[ModelEntry]):
     __str__ = __repr__
 
 
-def _row(entry: ModelEntry) -> tuple[str, ...]:
+def short_facts(entry: ModelEntry) -> tuple[str, str, str, str]:
+    """A model in four cells: its name, its method, where its weights come from, their licences."""
     come = 'downloaded' if entry.needs_download else 'in ovseg'
     return (
         entry.name,
         METHODS[entry.config.split('/')[0]],
         'you bring them' if entry.file else come,
         ', '.join(dict.fromkeys(_LICENCES.findall(entry.licence))),
-        _WHENCE.sub('', entry.weights).removeprefix('shipped with ovseg: '),
     )
+
+
+def _row(entry: ModelEntry) -> tuple[str, ...]:
+    what = _WHENCE.sub('', entry.weights).removeprefix('shipped with ovseg: ')
+    return (*short_facts(entry), what)

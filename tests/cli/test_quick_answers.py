@@ -9,6 +9,8 @@ import pytest
 import torch
 from scripts import ROOT, run_python
 
+from ovseg.cli.command import COMMANDS
+
 # Importing any of these takes seconds; the process stops where somebody tries.
 SLOW = ('torch', 'mmseg', 'open_clip', 'matplotlib', 'scipy')
 GUARD = """
@@ -28,15 +30,31 @@ import runpy
 for words in {tries!r}:
     sys.argv = [{script!r}, *words]
     try:
-        runpy.run_path({script!r}, run_name='__main__')
+        if {script!r}.endswith('.py'):
+            runpy.run_path({script!r}, run_name='__main__')
+        else:
+            runpy.run_module({script!r}, run_name='__main__')
     except SystemExit as end:
         print('ended with', end.code)
 """
-SCRIPTS = sorted(
-    str(path.relative_to(ROOT)) for path in [*ROOT.glob('tools/*.py'), *ROOT.glob('demo/*.py')]
-)
+SCRIPTS = [
+    'ovseg',  # python -m ovseg
+    *sorted(
+        str(path.relative_to(ROOT)) for path in [*ROOT.glob('tools/*.py'), *ROOT.glob('demo/*.py')]
+    ),
+]
 # Words that are refused, and a part of the answer; a name of a file stands for one that is made.
 REFUSED = {
+    'ovseg': [
+        ([], 'usage: ovseg COMMAND'),
+        (['segmnt'], "Did you mean 'segment'?"),
+        (['scene.png'], 'ovseg segment scene.png'),
+        (['segment', 'https://a.b/c.jpg', 'sky'], 'is an address'),
+        (['segment', 'scene.png', 'sky', '--every', '2'], 'to a video only'),
+        (['models', 'maskclip-tny'], "Did you mean 'maskclip-tiny'?"),
+        (['completion', 'tcsh'], "invalid choice: 'tcsh'"),
+        (['check', 'here'], 'unrecognized arguments: here'),
+    ],
     'demo/image_demo.py': [
         (['scene.png'], 'No words were given'),
         (['scene.png', ' '], 'error: '),
@@ -111,7 +129,8 @@ def place(tmp_path_factory):
 
 def run(script, tries, folder, slow=SLOW):
     """What a process that must not import slow modules says; all tries one after the other."""
-    code = GUARD.format(slow=slow) + RUN.format(tries=tries, script=str(ROOT / script))
+    path = str(ROOT / script) if script.endswith('.py') else script
+    code = GUARD.format(slow=slow) + RUN.format(tries=tries, script=path)
     done = run_python(f'import os; os.chdir({str(folder)!r})\n{code}')
     assert 'AssertionError' not in done.stderr, done.stderr[-1500:]
     assert done.returncode == 0, done.stderr[-1500:]
@@ -177,6 +196,14 @@ def test_a_device_that_is_not_there_is_known_from_torch_alone(script, words, par
     done = run(script, [words], place, slow=SLOW[1:])
     (place / 'captions.json').unlink()
     assert done.stdout.endswith('ended with 2\n') and part in done.stderr
+
+
+def test_help_of_every_command_imports_no_torch(place):
+    tries = [[command.name, '--help'] for command in COMMANDS]
+    done = run('ovseg', tries, place)
+    assert done.stdout.count('usage: ovseg ') == done.stdout.count('ended with 0') == len(tries)
+    lists = run('ovseg', [['models'], ['models', 'maskclip-tiny', '--json']], place)
+    assert lists.stdout.count('ended with 0') == 2
 
 
 @pytest.mark.parametrize('kind', ['ade847', 'context459', 'coco_object'])

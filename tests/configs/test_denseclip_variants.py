@@ -6,8 +6,9 @@ import pytest
 import torch
 import yaml
 from mmengine.registry import DefaultScope
-from scripts import ROOT, load_script
+from scripts import ROOT
 
+from ovseg.cli.test import set_tta
 from ovseg.config_files import read_config
 from ovseg.registry import MODELS
 
@@ -34,7 +35,7 @@ def test_tta_runs_at_the_sizes_of_the_release(path):
     config = read_config(path)
     assert config.tta_ratios == RATIOS
     short = config.test_dataloader.dataset.resize.scale[1]
-    facts = load_script('test').set_tta(config)
+    facts = set_tta(config)
     assert 'sizes 0.5, 0.75, 1.0, 1.25, 1.5, 1.75 and mirror' in facts['augmentation']
     sizes = [step.scale for step in config.test_dataloader.dataset.pipeline[1].transforms[0]]
     assert sizes == [(round(2048 * ratio), round(short * ratio)) for ratio in RATIOS]

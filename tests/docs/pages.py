@@ -14,9 +14,13 @@ from functools import cache
 import pytest
 from scripts import ROOT, load_script
 
+from ovseg.cli import command
+
 PAGES = ('README.md', *(f'docs/{path.name}' for path in sorted(ROOT.glob('docs/*.md'))))
 _SHELL = re.compile(
-    r'(python|make|pip|mv|tensorboard|tools/\w+\.sh|OVSEG_ON=\w+ \w+)(?= )|\$ python ', re.MULTILINE
+    r'(ovseg|torchrun|python|make|pip|mv|tensorboard|tools/\w+\.sh|OVSEG_ON=\w+ \w+)(?= )'
+    r'|\$ (?:python|ovseg) ',
+    re.MULTILINE,
 )
 
 
@@ -130,11 +134,14 @@ def parse(script: str, words: list[str]) -> argparse.Namespace:
     """The arguments of a script as its own parser reads them; nothing is run.
 
     Args:
-        script: its path below the checkout, such as ``tools/test.py``.
+        script: its path below the checkout, such as ``tools/test.py``; or ``ovseg``.
         words: of its command line.
     """
-    folder, name = script.removesuffix('.py').split('/')
-    module = load_script(name, folder)
+    if script == 'ovseg':
+        module = command
+    else:
+        folder, name = script.removesuffix('.py').split('/')
+        module = load_script(name, folder)
     with pytest.MonkeyPatch.context() as patch:
         for method in ('parse_args', 'parse_intermixed_args'):
             patch.setattr(

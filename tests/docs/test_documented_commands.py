@@ -14,6 +14,7 @@ import re
 import shutil
 from importlib import import_module
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from pages import PAGES, all_blocks, parse, read_blocks, words_of
 from PIL import Image
 from scripts import ROOT, load_script
 
+from ovseg.cli import benchmark, command
 from ovseg.config_files import read_config
 from ovseg.images import resize_rule_of
 from ovseg.scenes.datasets import ScenesDataset
@@ -115,6 +117,9 @@ def place(tmp_path_factory):
     (folder / 'words.json').write_text('["cat", "sofa"]')
     for path in (folder / 'photo.jpg', folder / 'photos' / 'a.jpg', folder / 'photos' / 'b.jpg'):
         Image.fromarray(np.ascontiguousarray(picture)).save(path)
+    clip = cv2.VideoWriter(str(folder / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 5, (96, 64))
+    clip.write(cv2.resize(np.ascontiguousarray(picture[..., ::-1]), (96, 64)))
+    clip.release()
     return folder
 
 
@@ -171,6 +176,12 @@ def test_the_arguments_of_a_command_are_those_of_its_script(block, command):
         check_launcher(first, rest)
     elif first.startswith('OVSEG_ON='):
         assert read_config(rest[1], first.partition('=')[2]).on == first.partition('=')[2]
+    elif first == 'ovseg':
+        check_command(rest)
+    elif first == 'torchrun':
+        module = rest.index('-m') + 1
+        assert rest[module] == 'ovseg'
+        check_command(rest[module + 1 :])
     elif rest[0] == '-c':
         compile(rest[1], command, 'exec')
     elif rest[0] == '-m':
@@ -189,6 +200,31 @@ def check_launcher(script, words):
     check_script(f'tools/{name}.py', [word for word in words if not word.isdigit()])
 
 
+# The script that a sub-command is, where more than its words can be looked at.
+SCRIPT_OF = {
+    'segment': 'demo/image_demo.py',
+    'test': 'tools/test.py',
+    'train': 'tools/train.py',
+    'benchmark': 'tools/benchmark.py',
+    'export': 'tools/export.py',
+    'prepare': 'tools/prepare_data.py',
+}
+
+
+def check_command(words):
+    """``ovseg`` reads the words, as the script of the sub-command does where there is one."""
+    ends = [words.index(sign) for sign in ('>', '|', '&&') if sign in words]
+    words = words[: min(ends, default=len(words))]
+    if words[0].startswith('-'):
+        with pytest.raises(SystemExit) as left:
+            command.main(words)
+        assert left.value.code == 0
+    elif words[0] in SCRIPT_OF:
+        check_script(SCRIPT_OF[words[0]], words[1:])
+    else:
+        parse('ovseg', words)
+
+
 def check_script(script, words):
     """The script reads the words; configs that they name exist and have what is set."""
     args = parse(script, words)
@@ -197,7 +233,7 @@ def check_script(script, words):
 
         assert load_config(args).model
     elif script == 'tools/benchmark.py':
-        load_script('benchmark').check(args)
+        benchmark.check(args)
     elif script == 'tools/export.py' and hasattr(args, 'config'):
         assert read_config(args.config).model
     elif script == 'tools/make_mask_caption_pairs.py' and args.maskformer:
@@ -217,6 +253,7 @@ def read_model(args):
 
 
 RUN = {
+    'docs/command_line.md': ['ovseg segment clip.mp4', 'ovseg models naclip-vit-b16'],
     'README.md': ['python demo/image_demo.py photo.jpg'],
     'docs/getting_started.md': [
         'python demo/image_demo.py demo/scene.png',
@@ -251,6 +288,10 @@ def test_a_command_with_embedded_models_runs(page, start, monkeypatch, capsys):
     ]
     embedded = EMBEDDED if '--pretrained' not in found[0] else dict.fromkeys(EMBEDDED, RANDOM)
     words = [embedded.get(word, word) for word in words_of(found[0])]
+    if words[0] == 'ovseg':
+        ran = command.main([*words[1:], *LESS.get(words[1], [])])
+        assert ran == 0, capsys.readouterr().err
+        return
     folder, name = words[1].removesuffix('.py').split('/')
     less = [] if '--demo' in words else LESS.get(name, [])
     if '--demo' in words:

@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from scripts import ROOT, load_script
 
+from ovseg.cli.train import build_parser
 from ovseg.engine.launch import load_config
 from ovseg.registry import MODELS
 
@@ -100,8 +101,7 @@ def found_in(table, names):
 def test_its_tensorboard_option_is_read(folder, monkeypatch):
     monkeypatch.chdir(folder)
     command = next(command for command in COMMANDS if 'Tensorboard' in command)
-    train = load_script('train')
-    args = train.parse_args(shlex.split(command, comments=True)[2:])
+    args = build_parser().parse_args(shlex.split(command, comments=True)[2:])
     backends = load_config(args).visualizer.vis_backends
     assert [backend['type'] for backend in backends] == ['LocalVisBackend', 'TensorboardVisBackend']
 

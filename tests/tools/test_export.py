@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scripts import load_script
 from tool_runs import run_tool
 
-KINDS = load_script('export').KINDS
+from ovseg.cli.export import KINDS
 
 
 def test_help_lists_every_kind_with_what_it_writes(capsys):
@@ -33,7 +32,8 @@ def test_a_kind_explains_itself_and_names_its_words(name, capsys):
 @pytest.mark.parametrize('name', [name for name, kind in KINDS.items() if kind.config])
 def test_a_config_of_another_model_is_refused_before_anything_is_read(name, tmp_path, capsys):
     config = 'maskclip/maskclip_tiny_scenes.py'
-    words = [tmp_path / 'missing.pth', tmp_path / 'out.pth']
+    (tmp_path / 'empty.pth').touch()
+    words = [tmp_path / 'empty.pth', tmp_path / 'out.pth']
     words = [config, *words] if KINDS[name].config is True else [*words, '--config', config]
     words += ['--images', 8] if name == 'tiny-sam' else []
     assert run_tool('export', name, *words) == 2

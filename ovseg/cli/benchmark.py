@@ -1,0 +1,115 @@
+"""Time and memory of a method, stage by stage; two methods are compared in alternation.
+
+Examples::
+
+    %(prog)s maskclip-tiny
+    %(prog)s maskclip-vit-b16 --classes 847 --image-size 1024 2048
+    %(prog)s maskclip-vit-b16 maskclip-vit-l14 --pretrained random --json out.json
+
+What is timed is the whole way of one image: resizing and normalising, the encoder, scores,
+refiners, upsampling to the image's own size and arg-max. Words are encoded once, before; their time
+stands apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ovseg.cli.parsers import new_parser
+from ovseg.consoles import quiet
+from ovseg.errors import EXIT_OK, UserError
+from ovseg.files import check_folder
+from ovseg.zoo import check_weights, resolve_model
+
+
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        prog: how it is called.
+    """
+    parser = new_parser(__doc__, prog)
+    parser.add_argument('config', nargs='+', help='one or two model names or config paths')
+    parser.add_argument('--on', metavar='DATA', help="use the config's settings for this data set")
+    parser.add_argument(
+        '--image-size',
+        type=int,
+        nargs=2,
+        default=(480, 640),
+        metavar=('H', 'W'),
+        help='of a synthetic image, before resizing (default: 480 640)',
+    )
+    parser.add_argument('--image', help='a picture instead of the synthetic one')
+    parser.add_argument(
+        '--classes',
+        type=int,
+        default=20,
+        help='default: %(default)s; a model whose classes training fixed keeps its own',
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
+    parser.add_argument('--repeat', type=int, default=5, help='default: %(default)s')
+    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument('--templates', help="template set, instead of the config's")
+    parser.add_argument(
+        '--pretrained', help="weights instead of the config's; 'random' needs no download"
+    )
+    parser.add_argument(
+        '--json', metavar='FILE', help='also write the figures there; "-" prints them, and no table'
+    )
+    return parser
+
+
+def check(args: argparse.Namespace) -> None:
+    """Stop at what can be refused before torch is imported, which takes seconds.
+
+    Raises:
+        UserError: numbers or models that are none.
+        FileNotFoundError: there is no such config or picture.
+    """
+    if len(args.config) > 2:
+        raise UserError(f'{len(args.config)} configs were given: compare two at a time.')
+    for name in ('classes', 'batch_size', 'repeat'):
+        if getattr(args, name) < 1:
+            raise UserError(f'--{name.replace("_", "-")} must be at least 1.')
+    if min(args.image_size) < 1:
+        raise UserError('--image-size must be two lengths of at least 1 pixel.')
+    for config in args.config:
+        _, place = resolve_model(config, args.on)
+        check_weights(place.path, args.pretrained, '--pretrained FILE')
+    if args.image:
+        from ovseg.images.reading import find_images
+
+        find_images(args.image)
+    if args.json:
+        check_folder(Path(args.json).parent)
+    if args.device is not None:
+        from ovseg.devices import choose_device
+
+        choose_device(args.device)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what the command line says and returns the exit code.
+
+    Args:
+        args: of :func:`build_parser`.
+    """
+    check(args)
+    from ovseg.cli.benchmark_models import measure_models
+
+    measure_models(args)
+    return EXIT_OK
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Reads the words, measures and returns the exit code.
+
+    Args:
+        argv: the words; None for the process's own.
+        prog: see :func:`build_parser`.
+    """
+    args = build_parser(prog).parse_intermixed_args(argv)
+    with quiet(args.quiet, prints=args.json == '-'):
+        return run(args)

@@ -1,0 +1,103 @@
+"""Print the script that lets a shell complete the words of ovseg.
+
+Examples::
+
+    ovseg completion bash > ~/.local/share/bash-completion/completions/ovseg
+    ovseg completion zsh > ~/.zfunc/_ovseg             # with fpath=(~/.zfunc $fpath) in ~/.zshrc
+    ovseg completion fish > ~/.config/fish/completions/ovseg.fish
+
+The script is made by shtab (pip install "ovseg[completion]") and does without it afterwards. Make
+it again after an update of ovseg.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from ovseg.cli.parsers import new_parser
+from ovseg.errors import EXIT_OK, UserError
+
+SHELLS = ('bash', 'zsh', 'fish')
+# What stands behind these arguments, by their names; what is not here is a word of its own.
+_FILES = ('image', 'checkpoint', 'config', 'out', 'into', 'words', 'template_set', 'resume')
+_FOLDERS = ('out_dir', 'work_dir', 'data_root', 'show_dir')
+
+
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        prog: how it is called.
+    """
+    parser = new_parser(__doc__, prog)
+    parser.add_argument('shell', choices=SHELLS, help='which one')
+    return parser
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """One parser of the whole command, with the parsers of all sub-commands in it."""
+    from ovseg.cli.command import COMMANDS, build_parser
+
+    parser = build_parser()
+    commands = parser.add_subparsers(  # type: ignore[call-overload]  # it is called, no more
+        metavar='COMMAND', parser_class=_as_it_is
+    )
+    for command in COMMANDS:
+        own = command.load().build_parser(f'ovseg {command.name}')
+        commands.add_parser(command.name, help=command.summary, parser=own)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the script and returns the exit code.
+
+    Args:
+        args: of :func:`build_parser`.
+
+    Raises:
+        UserError: shtab is missing.
+    """
+    try:
+        import shtab
+    except ImportError as error:
+        raise UserError(
+            'Completion scripts are made by shtab, which is missing: pip install '
+            '"ovseg[completion]".'
+        ) from error
+    parser = whole_parser()
+    _say_what_is_a_file(parser, shtab.FILE, shtab.DIRECTORY)
+    print(shtab.complete(parser, args.shell))
+    return EXIT_OK
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Reads the words, prints the script and returns the exit code.
+
+    Args:
+        argv: the words; None for the process's own.
+        prog: see :func:`build_parser`.
+    """
+    return run(build_parser(prog).parse_args(argv))
+
+
+def _as_it_is(parser: argparse.ArgumentParser, **_: Any) -> argparse.ArgumentParser:
+    """Takes the place of the class that argparse would build a sub-command's parser from."""
+    return parser
+
+
+def _say_what_is_a_file(parser: argparse.ArgumentParser, file: Any, folder: Any) -> None:
+    """Tells shtab which words are names of files, by the attribute that it reads."""
+    from ovseg.zoo import list_models
+
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in {id(each): each for each in action.choices.values()}.values():
+                _say_what_is_a_file(inner, file, folder)
+        elif action.dest in _FOLDERS:
+            action.complete = folder  # type: ignore[attr-defined]  # shtab's own
+        elif action.dest in _FILES:
+            action.complete = file  # type: ignore[attr-defined]  # shtab's own
+        elif action.dest == 'model' or (action.dest == 'name' and not action.option_strings):
+            action.choices = [entry.name for entry in list_models()]

@@ -1,0 +1,134 @@
+"""Write what a training made as a file for others: %(prog)s KIND ... CHECKPOINT OUT.
+
+Examples::
+
+    %(prog)s denseclip --help              # what KIND writes
+    %(prog)s denseclip mine.py work_dirs/mine/iter_8000.pth small.safetensors
+    %(prog)s weights work_dirs/mine/iter_8000.pth half.safetensors
+
+Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ovseg.cli import exported_files
+from ovseg.cli.parsers import add_quiet
+from ovseg.config_files import place_of_config
+from ovseg.consoles import quiet
+from ovseg.errors import EXIT_OK
+from ovseg.files import check_folder
+from ovseg.input_files import check_named
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file and the words of its command line.
+
+    Attributes:
+        export: writes the file and returns what is in it; its docstring is the kind's help.
+        config: whether CONFIG is given; a path is the default of ``--config``.
+        options: arguments of ``add_argument`` by the option's name.
+    """
+
+    export: Callable[[argparse.Namespace], str]
+    config: bool | str = False
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+_DTYPE = {
+    '--dtype': dict(
+        choices=('float16', 'float32'),
+        default='float16',
+        help='of the weights in the file; they are computed with in float32 (default: %(default)s)',
+    )
+}
+KINDS = {
+    'clip-dinoiser': Kind(exported_files.clip_dinoiser),
+    'denseclip': Kind(exported_files.denseclip, config=True, options=_DTYPE),
+    'maskclip-plus': Kind(exported_files.maskclip_plus, config=True),
+    'ovseg-clip': Kind(
+        exported_files.ovseg_clip,
+        config=True,
+        options={'--into': dict(type=Path, help='OVSeg checkpoint whose CLIP is replaced')},
+    ),
+    'tiny-clip': Kind(
+        exported_files.tiny_clip,
+        config='configs/tiny_clip/clip_scenes.py',
+        options={
+            '--images': dict(
+                type=int, help="pictures seen in all rounds; the config's own by default"
+            )
+        },
+    ),
+    'tiny-dino': Kind(exported_files.tiny_dino, config='configs/tiny_dino/dino_scenes.py'),
+    'tiny-sam': Kind(
+        exported_files.tiny_sam,
+        config='configs/tiny_sam/tiny_sam_scenes.py',
+        options={
+            '--images': dict(
+                type=int, required=True, help='pictures seen in all rounds, for the record'
+            )
+        },
+    ),
+    'weights': Kind(exported_files.weights, options=_DTYPE),
+}
+
+
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line: a subcommand a kind.
+
+    Args:
+        prog: how it is called.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=raw)
+    kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
+    for name, kind in KINDS.items():
+        about = inspect.getdoc(kind.export) or ''
+        words = kinds.add_parser(
+            name, help=about.splitlines()[0], description=about, formatter_class=raw
+        )
+        if kind.config is True:
+            words.add_argument('config', metavar='CONFIG', help='path or name of a config')
+        words.add_argument('checkpoint', metavar='CHECKPOINT', type=Path)
+        words.add_argument('out', metavar='OUT', type=Path)
+        if isinstance(kind.config, str):
+            words.add_argument('--config', default=kind.config, help='default: %(default)s')
+        for option, settings in kind.options.items():
+            words.add_argument(option, **settings)
+        add_quiet(words)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports, says what was written, and returns the exit code.
+
+    Args:
+        args: of :func:`build_parser`.
+    """
+    if hasattr(args, 'config'):
+        place_of_config(args.config)
+    for path in (args.checkpoint, getattr(args, 'into', None)):
+        check_named(path)
+    check_folder(args.out.parent)
+    print(f'{args.out}: {KINDS[args.kind].export(args)}')
+    return EXIT_OK
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Reads the words, exports and returns the exit code.
+
+    Args:
+        argv: the words; None for the process's own.
+        prog: see :func:`build_parser`.
+    """
+    args = build_parser(prog).parse_args(argv)
+    with quiet(args.quiet):
+        return run(args)

@@ -1,0 +1,38 @@
+"""What the parsers of all commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def new_parser(
+    about: str | None, prog: str | None, quiet: str | None = None
+) -> argparse.ArgumentParser:
+    """A parser with ``--quiet``, whose help shows the words as they were written.
+
+    Args:
+        about: the help; ``%(prog)s`` in it stands for the command.
+        prog: how the command is called; None for the name of the script that runs.
+        quiet: what ``--quiet`` does, where that is not to print nothing but warnings and errors.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_quiet(parser, quiet)
+    parser.set_defaults(prog=parser.prog)
+    return parser
+
+
+def add_quiet(parser: argparse.ArgumentParser, does: str | None = None) -> None:
+    """Adds ``--quiet``.
+
+    Args:
+        parser: receives it.
+        does: what it does; see :func:`new_parser`.
+    """
+    parser.add_argument(
+        '-q',
+        '--quiet',
+        action='store_true',
+        help=does or 'print nothing but warnings and errors: files and the exit code tell the rest',
+    )

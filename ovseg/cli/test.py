@@ -1,0 +1,321 @@
+"""Evaluate a model on the data of its config.
+
+Examples::
+
+    %(prog)s maskclip-tiny
+    %(prog)s configs/maskclip/maskclip_vit-b16_openai.py --on ade20k
+    %(prog)s denseclip_fpn_r50 iter_80000.pth --out label_maps --quiet
+    torchrun --nproc-per-node 8 -m ovseg test CONFIG --launcher pytorch
+
+The scores are printed beside the protocol that they belong to, and stand in result.json in the
+run's folder, for programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovseg.cli.parsers import new_parser
+from ovseg.consoles import quiet
+from ovseg.errors import UserError
+from ovseg.files import check_apart, check_folder, write_beside
+from ovseg.input_files import check_named
+from ovseg.run_arguments import add_common_arguments, place_of_run
+
+# Words are read, and refused, before torch is imported: the functions import what they need.
+if TYPE_CHECKING:
+    from mmengine.config import Config, ConfigDict
+
+    from ovseg.engine.runner import OVRunner
+    from ovseg.evaluation import IoUReport
+
+# What a test does without; a config with one half of such a group is an error for mmengine.
+_NOT_FOR_TESTING = (
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_dataloader',
+    'val_cfg',
+    'val_evaluator',
+)
+
+
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        prog: how it is called.
+    """
+    parser = new_parser(__doc__, prog)
+    parser.add_argument('config', help='config file: a path, or its name below configs/')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='weights; methods without training of their own have none'
+    )
+    parser.add_argument('--out', metavar='DIR', help='save predicted label maps (PNG) here')
+    parser.add_argument('--show', action='store_true', help='show each prediction in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='save painted predictions here')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
+    parser.add_argument('--tta', action='store_true', help='average over sizes and mirror images')
+    add_common_arguments(parser)
+    return parser
+
+
+def check_words(args: argparse.Namespace) -> None:
+    """Stops at what can be refused before mmseg is imported, which takes seconds.
+
+    Args:
+        args: the command line.
+
+    Raises:
+        FileNotFoundError: no such config or checkpoint.
+        UserError: folders that cannot be written to, or are one; no GPU for --amp.
+    """
+    place_of_run(args.config, args.on)
+    check_named(args.checkpoint)
+    check_apart([('--out', args.out), ('--show-dir', args.show_dir)])
+    for folder in (args.work_dir, args.out, args.show_dir):
+        if folder is not None:
+            check_folder(folder)
+    if args.amp:
+        from ovseg.devices import need_gpu_for_amp
+
+        need_gpu_for_amp()
+
+
+def check_weights(config: Config) -> None:
+    """Stops if the method needs a checkpoint and none was given.
+
+    Args:
+        config: with ``load_from`` set to what was given.
+
+    Raises:
+        UserError: the model would be tested with random weights.
+    """
+    from ovseg.apis.building import model_kind
+    from ovseg.segmentors import Segmentor
+
+    kind = model_kind(config.model)
+    if kind is None:
+        return  # the Runner tells that there is no such model
+    checkpoint = config.get('load_from')
+    if not issubclass(kind, Segmentor):
+        is_missing = not checkpoint
+    elif checkpoint:
+        config.load_from = kind.place_checkpoint(config.model, checkpoint)
+        is_missing = False
+    else:
+        is_missing = kind.needs_checkpoint(config.model)
+    if is_missing:
+        raise UserError(
+            f'{config.model.type} needs trained weights and none were given; add the checkpoint '
+            'after the config: CONFIG CHECKPOINT'
+        )
+
+
+def set_tta(config: Config) -> dict[str, str]:
+    """Wraps the model for test-time augmentation and returns what the protocol says about it.
+
+    Args:
+        config: changed in place.
+
+    Raises:
+        UserError: ``tta_ratios`` of the config are no sizes, or a detector has no settings for how
+            its predictions are merged.
+    """
+    from mmengine.config import ConfigDict
+
+    from ovseg.engine.tta import RATIOS, augmented_pipeline
+    from ovseg.evaluation.protocol import resize_of
+
+    dataset = config.test_dataloader.dataset
+    if _detects(config) and not (config.get('tta_pipeline') and config.get('tta_model')):
+        raise UserError(
+            f'--tta averages label maps, which a detector does not make; set tta_pipeline and '
+            f'tta_model (mmdet.DetTTAModel) in {config.filename}'
+        )
+    if config.get('tta_pipeline') is not None:
+        pipeline = config.tta_pipeline
+        facts = {'augmentation': 'tta_pipeline of the config', 'resize': 'see augmentation'}
+    else:
+        ratios, flip = config.get('tta_ratios', RATIOS), config.get('tta_flip', True)
+        _check_ratios(ratios)
+        pipeline = augmented_pipeline(
+            dataset.pipeline,
+            dataset.get('resize'),
+            ratios,
+            keep_original=dataset.pop('keep_original', False),
+            flip=flip,
+        )
+        sizes = ', '.join(str(ratio) for ratio in ratios)
+        words = f'mean of probabilities over sizes {sizes}{" and mirror images" if flip else ""}'
+        facts = {'augmentation': words, 'resize': resize_of(dataset)}
+    dataset.pipeline = pipeline
+    if 'resize' in dataset:
+        dataset.resize = None
+    wrapper = ConfigDict(config.get('tta_model') or {'type': 'OVSegTTA'})
+    wrapper.module = config.model
+    config.model = wrapper
+    return facts
+
+
+def _metrics_of(config: Config) -> list[ConfigDict]:
+    evaluators = config.test_evaluator
+    return evaluators if isinstance(evaluators, list) else [evaluators]
+
+
+def _detects(config: Config) -> bool:
+    """Whether what is evaluated are detections, not label maps."""
+    return any(str(metric.get('type')).endswith('CocoMetric') for metric in _metrics_of(config))
+
+
+def _check_ratios(ratios: Any) -> None:
+    is_list = isinstance(ratios, (list, tuple)) and len(ratios) > 0
+    if not is_list or not all(isinstance(r, (int, float)) and r > 0 for r in ratios):
+        raise UserError(
+            f'tta_ratios must be a list of sizes relative to the protocol, such as [0.5, 1.0], '
+            f'got {ratios!r}'
+        )
+
+
+def set_outputs(config: Config, args: argparse.Namespace) -> None:
+    """Lets the run save label maps and painted pictures.
+
+    Args:
+        config: changed in place.
+        args: the command line.
+
+    Raises:
+        UserError: no evaluator of the config can save label maps.
+    """
+    if args.out is not None:
+        savers = [
+            metric
+            for metric in _metrics_of(config)
+            if metric.get('type') in ('OVIoUMetric', 'IoUMetric')
+        ]
+        if not savers:
+            raise UserError(f'--out needs OVIoUMetric as test_evaluator in {config.filename}')
+        savers[0].output_dir = args.out
+    if args.show or args.show_dir is not None:
+        hook = {'show': args.show, 'wait_time': args.wait_time}
+        if _detects(config):
+            hook.update(type='mmdet.DetVisualizationHook', draw=True)
+            # A relative one would be taken as below the folder of the run.
+            hook['test_out_dir'] = args.show_dir and str(Path(args.show_dir).absolute())
+        else:
+            hook.update(type='OverlayHook', folder=args.show_dir)
+        config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
+
+
+def report_result(
+    runner: OVRunner, metrics: dict[str, Any], args: argparse.Namespace, facts: dict[str, str]
+) -> None:
+    """Prints scores beside their protocol and writes ``result.json`` into the run's folder.
+
+    Args:
+        runner: after its test.
+        metrics: what the evaluator returned.
+        args: the command line.
+        facts: arguments of :meth:`EvaluationProtocol.describe` that only the command line knows.
+    """
+    from ovseg.evaluation import AveragePrecisionReport, EvaluationProtocol
+
+    used = runner.test_evaluator.metrics
+    reports = [getattr(metric, 'report', None) for metric in used]
+    compared = [kind for metric in used for kind in getattr(metric, 'metrics', ())]
+    report: IoUReport | AveragePrecisionReport | None = next(
+        (found for found in reports if found is not None),
+        AveragePrecisionReport.from_metrics(metrics, compared),
+    )
+    protocol = EvaluationProtocol.describe(
+        runner.segmentor,
+        runner.test_dataloader.dataset,
+        headline=report.headline if report else 'mIoU',
+        checkpoint=runner.cfg.get('load_from'),
+        **facts,
+    )
+    result = {
+        'config': str(runner.cfg.filename),
+        'protocol': protocol.to_dict(),
+        **(report.to_dict() if report else {}),
+    }
+    result['metrics'] = _all_scores(result.get('metrics') or {}, metrics, used)
+    text = json.dumps(result, indent=2, ensure_ascii=False, default=str)
+    path = write_beside(Path(runner.log_dir) / 'result.json', text + '\n')
+    print(protocol.table())
+    if isinstance(report, AveragePrecisionReport):
+        print(report.text())
+    else:
+        order = sorted(metrics, key=lambda name: name != (report.headline if report else ''))
+        print('  '.join(f'{name} {metrics[name]:.2f}' for name in order if metrics))
+    print(f'written to {path}')
+
+
+def _all_scores(
+    reported: dict[str, Any], metrics: dict[str, Any], used: Sequence[Any]
+) -> dict[str, Any]:
+    """Scores of all evaluators by name, not rounded where an evaluator has them so."""
+    found = dict(reported)
+    for metric in used:
+        found.update(getattr(metric, 'scores', None) or {})
+    known = set(found)
+    others = {k: v for k, v in metrics.items() if k.rpartition('/')[2] not in known}
+    return {**found, **others}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates and returns the exit code.
+
+    Args:
+        args: of :func:`build_parser`.
+    """
+    check_words(args)
+    from mmengine.dist import is_main_process
+
+    from ovseg.engine.explain import explained
+    from ovseg.engine.launch import build_runner, load_config, need_parts
+    from ovseg.images import give_resize_rule
+
+    config = load_config(args)
+    need_parts(config, ('model', 'test_dataloader', 'test_evaluator'), 'evaluate')
+    give_resize_rule(config)
+    for part in _NOT_FOR_TESTING:
+        config.pop(part, None)
+    if config.get('test_cfg') is None:
+        config.test_cfg = {'type': 'TestLoop'}
+    config.resume = False
+    if args.checkpoint is not None:
+        config.load_from = args.checkpoint
+    facts = {}
+    if args.amp:
+        config.test_cfg.fp16 = True
+        facts['precision'] = 'float16 (autocast)'
+    check_folder(config.work_dir)
+    with explained(config):
+        check_weights(config)
+        set_outputs(config, args)
+        if args.tta:
+            facts.update(set_tta(config))
+        runner = build_runner(config)
+        metrics = runner.test()
+        if is_main_process():
+            report_result(runner, metrics, args, facts)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Reads the words, evaluates and returns the exit code.
+
+    Args:
+        argv: the words; None for the process's own.
+        prog: see :func:`build_parser`.
+    """
+    # The checkpoint may follow an option: CONFIG --on DATA CHECKPOINT.
+    args = build_parser(prog).parse_intermixed_args(argv)
+    with quiet(args.quiet):
+        return run(args)

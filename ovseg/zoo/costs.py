@@ -1,0 +1,72 @@
+"""What the models of the zoo cost: how large they are, and how long an image takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+# Seconds for a photograph of 600 x 512 pixels, 20 classes, on two cores of a CPU in float32.
+SPEEDS = MappingProxyType(
+    {
+        'instant': 'below 0.3 s',
+        'fast': 'below 3 s',
+        'slow': 'below 30 s',
+        'gpu': '30 s and more: wants a GPU',
+    }
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        parameters: of all its networks, in millions; a text tower that words need is among them,
+            a teacher that predicting does not need is not.
+        speed: a key of ``SPEEDS``.
+    """
+
+    parameters: float
+    speed: str
+
+    @property
+    def megabytes(self) -> float:
+        """Of the weights in memory, in float32 (10^6 bytes); files in half precision are half."""
+        return 4 * self.parameters
+
+
+# Parameters were counted in the built models (a test counts those of the models that ship again).
+# Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
+# Of trident-vit-l14 and -h14, corrclip, ovseg-r101c and ovseg-sam the class was reckoned from
+# their parts, not measured. A model without a row shows none.
+COSTS = MappingProxyType(
+    {
+        'maskclip-tiny': Cost(5.6, 'instant'),
+        'maskclip-vit-b16': Cost(149.6, 'fast'),
+        'maskclip-vit-b32': Cost(151.3, 'fast'),
+        'maskclip-vit-l14': Cost(427.6, 'slow'),
+        'maskclip-rn50': Cost(102.0, 'fast'),
+        'maskclip-rn101': Cost(119.7, 'fast'),
+        'maskclip-rn50x4': Cost(178.3, 'fast'),
+        'maskclip-rn50x16': Cost(291.0, 'fast'),
+        'maskclip-vit-b16-laion': Cost(149.6, 'fast'),
+        'clip-dinoiser-tiny': Cost(5.7, 'instant'),
+        'clip-dinoiser-vit-b16': Cost(151.4, 'fast'),
+        'sclip-vit-b16': Cost(149.6, 'fast'),
+        'clearclip-vit-b16': Cost(149.6, 'fast'),
+        'naclip-vit-b16': Cost(149.6, 'fast'),
+        'resclip-vit-b16': Cost(149.6, 'fast'),
+        'proxyclip-tiny': Cost(6.4, 'instant'),
+        'proxyclip-vit-b16': Cost(235.4, 'slow'),
+        'corrclip-vit-b16': Cost(876.5, 'gpu'),
+        'trident-tiny': Cost(8.0, 'instant'),
+        'trident-vit-b16': Cost(329.2, 'slow'),
+        'trident-vit-l14': Cost(607.2, 'slow'),
+        'trident-vit-h14': Cost(1165.6, 'gpu'),
+        'denseclip-tiny': Cost(1.4, 'instant'),
+        'ovseg-tiny': Cost(7.7, 'instant'),
+        'ovseg-swin-b-vit-l14': Cost(531.2, 'gpu'),
+        'ovseg-r101c-vit-b16': Cost(211.2, 'slow'),
+        'ovseg-sam-vit-l14': Cost(1069.0, 'gpu'),
+    }
+)

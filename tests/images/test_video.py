@@ -1,0 +1,71 @@
+"""Frames of a video: their numbers, their order of colours, files that are no videos."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from ovseg.errors import UserError
+from ovseg.images.reading import load_rgb
+from ovseg.images.video import Video
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory):
+    """Six frames of 48 x 64 pixels, redder and redder."""
+    path = tmp_path_factory.mktemp('video') / 'clip.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 5, (64, 48))
+    for number in range(6):
+        writer.write(np.full((48, 64, 3), (0, 0, 40 * number), np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize('every', [1, 2, 4, 99])
+def test_every_nth_frame_comes_with_its_number(clip, every):
+    video = Video.find(clip)
+    assert video.count == 6
+    frames = dict(video.frames(every))
+    assert list(frames) == list(range(0, 6, every))
+    for number, frame in frames.items():
+        assert frame.shape == (48, 64, 3) and frame.dtype == np.uint8
+        assert np.abs(frame.mean((0, 1)) - (40 * number, 0, 0)).max() < 6  # MJPG is lossy
+
+
+def test_the_environment_is_as_before(clip, monkeypatch):
+    monkeypatch.setenv('OPENCV_FFMPEG_LOGLEVEL', '16')
+    before = dict(os.environ)
+    Video.find(clip)
+    assert dict(os.environ) == before
+
+
+def test_what_is_no_video_is_a_sentence(tmp_path, clip):
+    broken = tmp_path / 'broken.mp4'
+    broken.write_bytes(clip.read_bytes()[:100])
+    with pytest.raises(UserError, match=r'broken.mp4 cannot be read by OpenCV'):
+        Video.find(broken)
+    with pytest.raises(FileNotFoundError, match='missing.mp4 does not exist'):
+        Video.find(tmp_path / 'missing.mp4')
+    with pytest.raises(UserError, match='is a folder'):
+        Video.find(tmp_path)
+
+
+def test_a_list_of_other_files_is_not_followed(tmp_path, clip):
+    """FFmpeg would open what a playlist names, were it another machine's."""
+    playlist = tmp_path / 'list.mp4'
+    playlist.write_text('#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n')
+    with pytest.raises(UserError, match=r'list.mp4 cannot be read'):
+        Video.find(playlist)
+
+
+def test_a_video_given_as_an_image_is_explained(clip):
+    with pytest.raises(UserError, match='is a video: name it alone'):
+        load_rgb(clip)
+
+
+def test_an_address_given_as_an_image_is_explained():
+    with pytest.raises(UserError, match='is an address, and ovseg reads files: fetch the image'):
+        load_rgb('https://example.org/photo.jpg')
