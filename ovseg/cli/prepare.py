@@ -19,7 +19,7 @@ from ovseg.cli.parsers import add_quiet
 from ovseg.consoles import quiet
 from ovseg.datasets.preparation import PREPARATIONS, Preparation, prepare
 from ovseg.datasets.preparation.sources import require_folder
-from ovseg.errors import EXIT_OK, UserError
+from ovseg.errors import EXIT_OK
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -71,8 +71,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: a folder is not what it should be.
     """
-    if args.workers < 1:
-        raise UserError('--workers must be at least 1.')
     preparation: Preparation = args.preparation
     root = require_folder(Path(os.path.expanduser(args.data_root)).absolute(), preparation.root)
     code = EXIT_OK
@@ -88,6 +86,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         argv: the words; None for the process's own.
         prog: see :func:`build_parser`.
     """
-    args = build_parser(prog).parse_args(argv)
+    parser = build_parser(prog)
+    args = parser.parse_args(argv)
+    if args.workers < 1:
+        parser.error('--workers must be at least 1')
     with quiet(args.quiet):
         return run(args)
