@@ -173,6 +173,20 @@ def set_outputs(config: Config, args: argparse.Namespace) -> None:
         config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
 
+def doubt_strangers(config: Config, args: argparse.Namespace) -> None:
+    """Lets a model of a small world say which words and pictures of the data it cannot know.
+
+    Args:
+        config: changed in place.
+        args: the command line.
+    """
+    from ovseg.zoo.worlds import SCENES, world_of
+
+    if world_of(config, args.checkpoint) == SCENES:
+        hook = {'type': 'SmallWorldHook', 'model': Path(args.config).stem}
+        config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
+
+
 def report_result(
     runner: OVRunner, metrics: dict[str, Any], args: argparse.Namespace, facts: dict[str, str]
 ) -> None:
@@ -261,6 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder in (config.work_dir, args.out, args.show_dir):
         if folder is not None:
             check_folder(folder)
+    doubt_strangers(config, args)
     with explained(config):
         check_weights(config)
         set_outputs(config, args)
