@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     place_of_run(args.config, args.on)
+    from ovseg.engine.crop_sizes import padding_notes
     from ovseg.engine.explain import explained
     from ovseg.engine.launch import build_runner, load_config, need_gpu_for_amp, need_parts
     from ovseg.engine.schedule import check_schedule
@@ -129,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif config.optim_wrapper.get('type') == 'AmpOptimWrapper':
         need_gpu_for_amp("optim_wrapper.type='AmpOptimWrapper'")
     check_optimizer(config)
-    notes = check_schedule(config)
+    notes = [*check_schedule(config), *padding_notes(config)]
     is_main = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
     with held_folder(config.work_dir) if is_main else nullcontext(), explained(config):
         set_resume(config, args.resume)
