@@ -27,6 +27,7 @@ from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scenes.small_world import prompts_of, small_world
 from ovseg.scores.decide import Decision
 from ovseg.text import Classifier
+from ovseg.text.fingerprint import weights_written
 from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 from ovseg.vocabulary.word_lists import plain_separators
@@ -370,7 +371,7 @@ class OpenVocabSegmenter:
         )
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
-        return self._classifiers.get(vocabulary)
+        return self._classifiers.get(vocabulary, weights_written(self.model))
 
     def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
         with plain_torch():
