@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ovseg.locks import Lock
@@ -32,16 +32,17 @@ class KeptClassifiers:
     def __len__(self) -> int:
         return len(self._classifiers)
 
-    def get(self, vocabulary: Vocabulary) -> Classifier:
+    def get(self, vocabulary: Vocabulary, weights: Hashable = None) -> Classifier:
         """The classifier of a vocabulary.
 
         Args:
             vocabulary: classes and rejection rule; what it is known by.
+            weights: mark of the weights that make it, so that none of others is taken for it.
 
         Raises:
             UserError: words that cannot be encoded.
         """
-        key = (tuple(vocabulary), vocabulary.rejection)
+        key = (tuple(vocabulary), vocabulary.rejection, weights)
         with self._lock:
             found = self._find(key)
             if found is not None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ovseg.errors import UserError
 from ovseg.segmentors.base import Segmentor
-from ovseg.text.fingerprint import version_of
+from ovseg.text.fingerprint import version_of, weights_written
 
 # Settings of a model on which no feature depends: words, where weights come from, memory.
 _NOT_FEATURES = {
@@ -40,6 +40,7 @@ class EncodedImage:
         source: what the image is called.
         model: the segmentor that made the features; None after a pickle was read.
         identity: of the model, after a pickle was read; see :func:`identity_of`.
+        written: mark of the model's weights when it made the features.
     """
 
     image: np.ndarray
@@ -47,6 +48,11 @@ class EncodedImage:
     source: str
     model: Segmentor | None
     identity: str = ''
+    written: tuple[tuple[int, int], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is not None and self.written is None:
+            object.__setattr__(self, 'written', weights_written(self.model))
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -62,7 +68,7 @@ class EncodedImage:
         Raises:
             UserError: another model made the features.
         """
-        if self.model is model:
+        if self.model is model and self._has_its_weights(model):
             return self
         if self._made_by() != identity_of(model):
             raise UserError(
@@ -70,15 +76,22 @@ class EncodedImage:
                 'settings or precision: encode it with this one.'
             )
         encoding = map_tensors(self.encoding, lambda value: value.to(model.device))
-        return replace(self, encoding=encoding, model=model)
+        return replace(self, encoding=encoding, model=model, written=None)
+
+    def _has_its_weights(self, model: Segmentor) -> bool:
+        """Whether the model still has the weights that made the features."""
+        return self.written == weights_written(model)
 
     def _made_by(self) -> str:
-        return self.identity if self.model is None else identity_of(self.model)
+        if self.model is None:
+            return self.identity
+        return identity_of(self.model) if self._has_its_weights(self.model) else 'weights of before'
 
     def __getstate__(self) -> dict[str, Any]:
         # Cloned: a slice of a batch would bring the whole batch along.
         encoding = map_tensors(self.encoding, lambda value: value.detach().cpu().clone())
-        return {**vars(self), 'encoding': encoding, 'model': None, 'identity': self._made_by()}
+        known = {'model': None, 'identity': self._made_by(), 'written': None}
+        return {**vars(self), 'encoding': encoding, **known}
 
     def __copy__(self) -> EncodedImage:
         return replace(self)

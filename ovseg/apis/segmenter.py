@@ -17,16 +17,17 @@ from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.one_class import beside_one_class, usual_background
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
-from ovseg.apis.small_world import prompts_of, small_world
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
 from ovseg.config_files import read_config
 from ovseg.devices import choose_device
-from ovseg.errors import UserError
+from ovseg.errors import UserError, notify
 from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.images.reading import ImageSource, load_rgb, name_of
 from ovseg.regions.mask_segments import SegmentSettings
+from ovseg.scenes.small_world import prompts_of, small_world
 from ovseg.scores.decide import Decision
 from ovseg.text import Classifier
+from ovseg.text.fingerprint import weights_written
 from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 from ovseg.vocabulary.word_lists import plain_separators
@@ -357,7 +358,7 @@ class OpenVocabSegmenter:
         if words is not None:  # a config's one class may be meant as it is
             vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
         if self._world is not None:
-            self._world.doubt_words(vocabulary)
+            _say(self._world.doubt_of_words(vocabulary))
         return vocabulary
 
     def _other_words(self, vocabulary: Vocabulary) -> list[str] | None:
@@ -370,7 +371,7 @@ class OpenVocabSegmenter:
         )
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
-        return self._classifiers.get(vocabulary)
+        return self._classifiers.get(vocabulary, weights_written(self.model))
 
     def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
         with plain_torch():
@@ -402,7 +403,7 @@ class OpenVocabSegmenter:
                 continue
             pixels[index] = load_rgb(image)
             if self._world is not None:
-                self._world.doubt_picture(pixels[index])
+                _say(self._world.doubt_of_picture(pixels[index]))
             size = self.resize.size_for(pixels[index].shape[:2])
             by_size.setdefault(size, []).append(index)
         for indices in by_size.values():
@@ -446,6 +447,11 @@ class OpenVocabSegmenter:
             source=encoded.source,
             model=self.name,
         )
+
+
+def _say(doubt: str | None) -> None:
+    if doubt is not None:
+        notify(doubt)
 
 
 def _path_of(source: Any) -> str | None:

@@ -212,6 +212,20 @@ def set_outputs(config: Config, args: argparse.Namespace) -> None:
         config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
 
+def doubt_strangers(config: Config, args: argparse.Namespace) -> None:
+    """Lets a model of a small world say which words and pictures of the data it cannot know.
+
+    Args:
+        config: changed in place.
+        args: the command line.
+    """
+    from ovseg.zoo.worlds import SCENES, world_of
+
+    if world_of(config, args.checkpoint) == SCENES:
+        hook = {'type': 'SmallWorldHook', 'model': Path(args.config).stem}
+        config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
+
+
 def report_result(
     runner: OVRunner, metrics: dict[str, Any], args: argparse.Namespace, facts: dict[str, str]
 ) -> None:
@@ -296,6 +310,7 @@ def run(args: argparse.Namespace) -> int:
         config.test_cfg.fp16 = True
         facts['precision'] = 'float16 (autocast)'
     check_folder(config.work_dir)
+    doubt_strangers(config, args)
     with explained(config):
         check_weights(config)
         set_outputs(config, args)

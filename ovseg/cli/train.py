@@ -131,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         from ovseg.devices import need_gpu_for_amp
 
         need_gpu_for_amp()
+    from ovseg.engine.crop_sizes import padding_notes
     from ovseg.engine.explain import explained
     from ovseg.engine.launch import build_runner, load_config, need_parts
     from ovseg.engine.schedule import check_schedule
@@ -146,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
         need_gpu_for_amp("optim_wrapper.type='AmpOptimWrapper'")
     check_optimizer(config)
-    notes = check_schedule(config)
+    notes = [*check_schedule(config), *padding_notes(config)]
     is_main = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
     with held_folder(config.work_dir) if is_main else nullcontext(), explained(config):
         set_resume(config, args.resume)

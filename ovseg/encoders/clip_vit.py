@@ -292,6 +292,8 @@ class CLIPViTEncoder(nn.Module):
         visual = self.visual
         patches = visual.conv1(self.pad(image).to(visual.conv1.weight.dtype))
         grid = (patches.shape[2], patches.shape[3])
+        if torch.jit.is_tracing():  # which has tensors for sizes; a trace is of one size
+            grid = (int(grid[0]), int(grid[1]))
         patches = patches.flatten(2).transpose(1, 2)
         class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         tokens = torch.cat([class_token, patches], dim=1)
@@ -348,6 +350,8 @@ class CLIPViTEncoder(nn.Module):
         std = self.last_block.neighbour_std
         if std is None:
             return None
+        if _is_recorded():
+            return neighbour_bias(grid, std, tokens.device)
         key = (grid, std, tokens.device)
         if self._bias is None or self._bias[0] != key:
             with plain_torch():  # what is kept must serve a training, too
@@ -356,20 +360,30 @@ class CLIPViTEncoder(nn.Module):
 
     def _position(self, grid: tuple[int, int], tokens: Tensor) -> Tensor:
         source = self.visual.positional_embedding
+        if _is_recorded():
+            return self._position_table(grid).to(tokens)
         # The version counts in-place writes, so that loading other weights renews the cache.
         key = (grid, tokens.dtype, tokens.device, source.data_ptr(), version_of(source))
         if key not in self._positions:
             with plain_torch():  # what is kept must serve a training, too
-                table = resize_position_embedding(
-                    source.detach(), tuple(self.visual.grid_size), grid, self.position_resize
-                )
-                self._positions[key] = table.to(tokens).clone()
+                self._positions[key] = self._position_table(grid).to(tokens).clone()
             while len(self._positions) > _CACHED_GRIDS:
                 self._positions.popitem(last=False)
         self._positions.move_to_end(key)
         return self._positions[key]
 
+    def _position_table(self, grid: tuple[int, int]) -> Tensor:
+        source = self.visual.positional_embedding.detach()
+        return resize_position_embedding(
+            source, tuple(self.visual.grid_size), grid, self.position_resize
+        )
+
     def _embedding(self, block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
         """The image embedding of CLIP itself: plain last block, its own pooling."""
         pooled, _ = self.visual._pool(block(tokens))
         return pooled @ self.visual.proj
+
+
+def _is_recorded() -> bool:
+    """Whether torch writes a program down: tensors have no address then, and nothing is kept."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
@@ -118,23 +117,21 @@ def heads_joined(values: Tensor) -> Tensor:
     return values.transpose(0, 1).flatten(1)
 
 
-def resized_to_frame(image: np.ndarray, frame: int) -> np.ndarray:
-    """An image whose longer side fits SAM's frame, as segment-anything resizes it.
+class FrameResize(ResizeLongestSide):
+    """segment-anything's resize to its frame, which leaves at least one pixel of each side.
 
-    Of a picture so thin that its shorter side would vanish, one pixel stays of that side.
+    A picture so thin that its shorter side would vanish is segment-anything's error otherwise.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        frame: side of the frame in pixels.
-
-    Returns:
-        (H', W', 3) uint8 RGB.
+    Example:
+        >>> FrameResize(1024).get_preprocess_shape(1, 3000, 1024)
+        (1, 1024)
     """
-    height, width = ResizeLongestSide.get_preprocess_shape(*image.shape[:2], frame)
-    if min(height, width) > 0:
-        return ResizeLongestSide(frame).apply_image(image)
-    size = (max(1, width), max(1, height))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+        """(height, width) in the frame of an image of that (height, width)."""
+        height, width = ResizeLongestSide.get_preprocess_shape(oldh, oldw, long_side_length)
+        return max(1, height), max(1, width)
 
 
 class SAMEncoder(nn.Module):
@@ -175,7 +172,7 @@ class SAMEncoder(nn.Module):
         Args:
             image: (H, W, 3) uint8 RGB, any size.
         """
-        resized = resized_to_frame(image, self.frame)
+        resized = FrameResize(self.frame).apply_image(image)
         pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(self.sam.device)
         pixels = self.sam.preprocess(pixels).to(dtype_of(self.sam.image_encoder))
         return SAMFrame(pixels, resized.shape[:2], image.shape[:2])

@@ -16,6 +16,7 @@ from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.resuming import latest_checkpoint
 from ovseg.engine.runner import OVRunner
 from ovseg.engine.sample_seeds import SampleSeedHook
+from ovseg.engine.small_world_check import SmallWorldHook
 from ovseg.engine.stopping import TrainingStopped
 from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
@@ -35,6 +36,7 @@ __all__ = [
     'OverlayHook',
     'RandomStateHook',
     'SampleSeedHook',
+    'SmallWorldHook',
     'TrainableParamsConstructor',
     'TrainingStopped',
     'VocabularyCheckHook',

@@ -20,6 +20,7 @@ from ovseg.engine.config_parts import (
     settings_of,
     types_of_kind,
 )
+from ovseg.engine.crop_sizes import batch_explained
 from ovseg.errors import UserError, nearest
 from ovseg.files import ERRORS_OF_WRITING
 
@@ -53,11 +54,15 @@ def explained(config: Config) -> Iterator[None]:
     except AssertionError as error:
         unreadable = _UNREADABLE.findall(str(error))
         if not unreadable:
+            _raise_batch(error, config)
             raise
         # The last one: a loader process sends its source lines along.
         raise UserError(
             f'the image {unreadable[-1]} cannot be decoded: it is cut off or no image; get it again'
         ) from error
+    except RuntimeError as error:
+        _raise_batch(error, config)
+        raise
     except OSError as error:
         if error.errno not in ERRORS_OF_WRITING:
             raise
@@ -70,6 +75,12 @@ def explained(config: Config) -> Iterator[None]:
         text = _explain(str(error.args[0]) if error.args else '', config, error.__traceback__)
         if text is None:
             raise
+        raise UserError(text) from error
+
+
+def _raise_batch(error: Exception, config: Config) -> None:
+    text = batch_explained(str(error), config)
+    if text is not None:
         raise UserError(text) from error
 
 

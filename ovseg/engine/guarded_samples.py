@@ -12,9 +12,12 @@ from mmengine.logging import MMLogger
 from torch.utils.data import Dataset
 
 from ovseg.errors import UserError
+from ovseg.images.opening import opened
 from ovseg.input_files import regular_file
 
 _FILES = {'img_path': 'image', 'seg_map_path': 'label map', 'mask_path': 'mask'}
+# Pixels of a side, from which on no step of a pipeline is known to fail on a picture.
+_THIN = 8
 # What readers raise about a file; anything else is a fault of the program and is not passed over.
 _OF_A_FILE = (OSError, ValueError, AssertionError, EOFError, SyntaxError, cv2.error)
 
@@ -109,6 +112,7 @@ class _Guarded:
             return self._prepare(index)
         except _OF_A_FILE as error:
             if not self.limit or self._dataset.test_mode:
+                _raise_if_thin(self._dataset.get_data_info(index), error)
                 raise
             self._pass_over(index, error)
             return None
@@ -130,6 +134,22 @@ class _Guarded:
         MMLogger.get_current_instance().warning(
             f'sample {index} is passed over ({len(known) + 1} of at most {self.limit}): {error}'
         )
+
+
+def _raise_if_thin(sample: Mapping[str, Any], error: Exception) -> None:
+    """A sentence for what OpenCV, NumPy and torch say of a picture that a step left no pixel of."""
+    path = sample.get('img_path')
+    if isinstance(error, (UserError, OSError)) or not isinstance(path, str) or '://' in path:
+        return
+    width = height = _THIN
+    with suppress(UserError, FileNotFoundError), opened(path, decode=False) as image:
+        width, height = image.size
+    if min(width, height) < _THIN:
+        raise UserError(
+            f'the image {path} is too thin, {height} x {width} pixels, for a step of its pipeline, '
+            'which leaves nothing of it; take it out, or let a training pass over such ones: '
+            '--cfg-options train_dataloader.max_bad_samples=N'
+        ) from error
 
 
 def check_files(sample: Mapping[str, Any]) -> None:

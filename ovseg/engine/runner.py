@@ -26,7 +26,7 @@ from ovseg.engine.distributed import any_process, init_cpu_group
 from ovseg.engine.finite import non_finite_state
 from ovseg.engine.guarded_samples import guard_samples
 from ovseg.engine.resuming import checkpoint_folder, latest_checkpoint
-from ovseg.engine.saved_outputs import name_test_outputs
+from ovseg.engine.saved_outputs import name_test_outputs, name_val_outputs
 from ovseg.engine.stopping import StopSignals, keep_workers
 from ovseg.engine.work_folder import held_folder
 from ovseg.errors import UserError
@@ -221,6 +221,16 @@ class OVRunner(Runner):
         self.stop_signals = StopSignals()
         with self._held_folders(), self.stop_signals:
             return super().train()
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """The loop of validations, which decides the names of the files it saves.
+
+        Args:
+            loop: as in mmengine.
+        """
+        built = super().build_val_loop(loop)
+        name_val_outputs(built)
+        return built
 
     def test(self) -> dict:
         """Tests; where files are saved, their names are decided first."""

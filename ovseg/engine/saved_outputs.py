@@ -1,7 +1,8 @@
-"""Files that a test saves beside its numbers: their names are decided before the first image."""
+"""Files saved beside the numbers of a test or validation: names are decided before any image."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from mmengine.runner import Runner
@@ -21,10 +22,26 @@ def name_test_outputs(runner: Runner) -> None:
     Raises:
         UserError: files would replace each other, or files of the data set.
     """
-    loop: Any = runner.test_loop
+    _name_outputs(runner.test_loop, runner.hooks)
+
+
+def name_val_outputs(loop: Any) -> None:
+    """Decide where the label maps of validations go; each validation writes them anew.
+
+    Args:
+        loop: of the validations; one that is not mmengine's is left alone.
+
+    Raises:
+        UserError: as in a test.
+    """
+    if hasattr(loop, 'dataloader') and hasattr(loop, 'evaluator'):
+        _name_outputs(loop, ())
+
+
+def _name_outputs(loop: Any, hooks: Iterable[Any]) -> None:
     dataset = loop.dataloader.dataset
     folders: list[tuple[str, str]] = []
-    for saver in [*loop.evaluator.metrics, *runner.hooks]:
+    for saver in [*loop.evaluator.metrics, *hooks]:
         folder, option = _folder_of(saver)
         if not folder:
             continue

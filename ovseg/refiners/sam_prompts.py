@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import Sam
-from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_encoder import SAMImage
+from ovseg.encoders.sam_encoder import FrameResize, SAMImage
 from ovseg.errors import UserError
 from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks
@@ -167,7 +166,7 @@ class SAMPrompts:
             shares: class probabilities; read only if there are regions.
         """
         half = half_size(shares.size)
-        to_frame = ResizeLongestSide(sam.image_encoder.img_size)
+        to_frame = FrameResize(sam.image_encoder.img_size)
         classes, mask_index = regions.classes.unique_consecutive(return_inverse=True)
         masks = None
         if self.mask_scale is not None:
@@ -188,8 +187,7 @@ class SAMPrompts:
         if len(classes) == 0:
             return masks
         # The output's own shape, not that of its half: a side may differ by one.
-        shape = ResizeLongestSide.get_preprocess_shape(*shares.size, max(size))
-        shape = (max(1, shape[0]), max(1, shape[1]))
+        shape = FrameResize.get_preprocess_shape(*shares.size, max(size))
         inputs = resized(at_half_size(shares), shape)
         values = shares.channels * shares.size[1] * (shares.size[0] / shape[0])
         for start, stop in STRIPS.strips(shape[0], _FLOAT_BYTES * values):

@@ -15,6 +15,7 @@ from segment_anything import SamAutomaticMaskGenerator
 from torch import nn
 
 from ovseg.encoders.sam import load_sam
+from ovseg.encoders.sam_encoder import FrameResize
 from ovseg.errors import UserError
 from ovseg.precision import keep_precision
 from ovseg.registry import MODELS
@@ -80,6 +81,13 @@ class SAMRegions(nn.Module):
             self._generator = SamAutomaticMaskGenerator(self.sam, **self.settings)
         except TypeError as error:
             raise UserError(f'regions.generator: {error}') from error
+        # Crops of a side of fewer pixels than the square of their number may be empty.
+        self._smallest_cropped = 4 ** self.settings.get('crop_n_layers', 0)
+        self._uncropped = SamAutomaticMaskGenerator(
+            self.sam, **{**self.settings, 'crop_n_layers': 0}
+        )
+        for maker in (self._generator, self._uncropped):
+            maker.predictor.transform = FrameResize(self.sam.image_encoder.img_size)
 
     def __repr__(self) -> str:
         settings = ', '.join(f'{name}={value}' for name, value in self.settings.items())
@@ -87,7 +95,8 @@ class SAMRegions(nn.Module):
 
     def regions(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """See :class:`RegionSource`; 0 is what no mask covers."""
-        masks = self._generator.generate(image)
+        can_crop = min(image.shape[:2]) >= self._smallest_cropped
+        masks = (self._generator if can_crop else self._uncropped).generate(image)
         return paint_masks([mask['segmentation'] for mask in masks], image.shape[:2])
 
 

@@ -101,10 +101,15 @@ class Words:
         # What is kept from a prediction must also serve a loss, which inference tensors cannot.
         with plain_torch():
             classifier = self._classifier
-            if classifier is None:
+            if classifier is None or self._is_of_other_weights(classifier):
                 classifier = self._model.build_classifier(self.vocabulary, self._rows)
             self._classifier = classifier.to(self._model.device)
         return self._classifier
+
+    def _is_of_other_weights(self, classifier: Classifier) -> bool:
+        """Whether the text tower that made the rows was given other weights since."""
+        space = getattr(getattr(self._model, 'text', None), 'space', '')
+        return bool(space and classifier.fingerprint) and classifier.fingerprint != space
 
     @property
     def rejection(self) -> Rejection | None:

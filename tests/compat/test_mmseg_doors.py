@@ -13,7 +13,7 @@ from mmengine.analysis import get_model_complexity_info
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.apis import MMSegInferencer, inference_model, init_model, show_result_pyplot
-from scripts import ROOT
+from scripts import ROOT, load_script
 from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg import OpenVocabSegmenter
@@ -191,3 +191,15 @@ def test_mmdets_interfaces_take_detectors_of_denseclip(tmp_path):
         model = init_detector(path, str(tmp_path / 'model.pth'), palette='random', device='cpu')
         found = inference_detector(model, SCENE)
     assert found.pred_instances.bboxes.shape[1] == 4
+
+
+def test_confusion_matrix_reads_the_label_maps_of_our_test_tool(tmp_path, monkeypatch):
+    config = small_test(tmp_path)
+    words = ['--out', str(tmp_path / 'out'), '--work-dir', str(tmp_path / 'work')]
+    assert load_script('test').main([str(config), *words]) == 0
+    saved = []  # 83 million pixels, which nobody looks at here
+    monkeypatch.setattr('matplotlib.pyplot.savefig', lambda path, **_: saved.append(path))
+    monkeypatch.setattr('matplotlib.figure.Figure.tight_layout', lambda _: None)
+    name = 'analysis_tools/confusion_matrix.py'
+    run_tool(name, config, tmp_path / 'out', tmp_path / 'matrix', monkeypatch=monkeypatch)
+    assert saved == [str(tmp_path / 'matrix' / 'confusion_matrix.png')]

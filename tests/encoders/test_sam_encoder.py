@@ -6,7 +6,7 @@ import torch
 from segment_anything import SamPredictor
 from tiny_sams import tiny_sam
 
-from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple, resized_to_frame
+from ovseg.encoders.sam_encoder import FrameResize, SAMEncoder, resize_to_multiple
 
 
 def picture(height, width, seed=0):
@@ -70,4 +70,4 @@ def test_sides_are_stretched_up_to_a_multiple():
     ('size', 'wanted'), [((1, 20000), (1, 256)), ((20000, 1), (256, 1)), ((3, 5), (154, 256))]
 )
 def test_no_side_of_a_thin_picture_vanishes(size, wanted):
-    assert resized_to_frame(np.full((*size, 3), 9, np.uint8), 256).shape == (*wanted, 3)
+    assert FrameResize(256).apply_image(np.full((*size, 3), 9, np.uint8)).shape == (*wanted, 3)

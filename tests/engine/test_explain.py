@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmseg.utils import stack_batch
 
+from ovseg.engine.crop_sizes import padding_notes
 from ovseg.engine.explain import explained
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
@@ -82,3 +86,34 @@ def test_settings_of_what_has_none_and_of_functions():
     with pytest.raises(UserError, match="resized a setting 'scal' .*Did you mean 'scale'"):  # noqa: SIM117
         with explained(config):
             resized(None, **config.model.text)
+
+
+@pytest.mark.parametrize(
+    ('padding', 'messages'),
+    [
+        (
+            {'size': (192, 192)},
+            [r'sizes \[3, 40, 60\] and \[3, 64, 64\] make no batch', r'size=\(224, 224\)'],
+        ),
+        ({'size': (224, 224)}, ['give pictures of one size']),
+        ({'size': None}, ['has size=None and size_divisor=None']),
+    ],
+)
+def test_pictures_that_make_no_batch(padding, messages):
+    """The errors are those of mmseg's own function."""
+    crop = {'type': 'RandomCrop', 'crop_size': (224, 224)}
+    loader = {'batch_size': 2, 'dataset': {'pipeline': [crop]}}
+    config = Config({'model': {'data_preprocessor': padding}, 'train_dataloader': loader})
+    assert bool(padding_notes(config)) == (padding['size'] == (192, 192))
+    with pytest.raises(UserError) as error, explained(config):
+        size = padding['size'] and (32, 32)
+        stack_batch([torch.zeros(3, 40, 60), torch.zeros(3, 64, 64)], size=size)
+    assert all(re.search(message, str(error.value)) for message in messages)
+
+
+def test_what_torch_says_of_anything_else_is_kept():
+    with pytest.raises(RuntimeError, match='shapes cannot'), explained(Config({})):
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+    loader = {'dataset': {'pipeline': [{'type': 'RandomCrop', 'crop_size': (64, 64)}]}}
+    settings = {'model': {'data_preprocessor': {'size': (32, 32)}}, 'train_dataloader': loader}
+    assert padding_notes({**settings, 'train_dataloader': {**loader, 'batch_size': 1}}) == []

@@ -38,12 +38,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def labelled(folder):
+def labelled(folder, pipeline=None):
     return LabelledFolderDataset(
         str(folder),
         {'img_path': 'images', 'seg_map_path': 'labels'},
         metainfo={'classes': ['sky', 'grass']},
-        pipeline=PIPELINE,
+        pipeline=pipeline or PIPELINE,
     )
 
 
@@ -130,3 +130,22 @@ def test_pairs_are_looked_at_and_passed_over(folder):
     cut(folder / 'labels' / '2.png')
     with pytest.raises(UserError, match='1 samples were passed over and one more cannot be read'):
         _ = pairs[2]
+
+
+@pytest.mark.parametrize('size', [(1, 3000), (3000, 1)])
+def test_a_picture_of_which_a_step_leaves_nothing_is_named(size, folder):
+    """A resize without a row, a flip without a column: OpenCV and torch name no file."""
+    Image.new('RGB', size[::-1]).save(folder / 'images' / '2.jpg')
+    Image.new('L', size[::-1]).save(folder / 'labels' / '2.png')
+    resize = dict(type='RandomResize', scale=(384, 192), ratio_range=(1, 1), keep_ratio=True)
+    steps = [resize, dict(type='RandomFlip', prob=1.0), dict(type='PackSegInputs')]
+    for limit in (0, 1):
+        dataset = labelled(folder, [*PIPELINE[:2], *steps])
+        guard_samples(dataset, limit)
+        assert dataset.prepare_data(1) is not None
+        if limit:
+            assert dataset.prepare_data(2) is None
+            continue
+        wanted = rf'2\.jpg is too thin, {size[0]} x {size[1]} pixels.*max_bad_samples=N'
+        with pytest.raises(UserError, match=wanted):
+            dataset.prepare_data(2)

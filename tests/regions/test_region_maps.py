@@ -130,6 +130,17 @@ def test_sams_masks_become_a_map_of_the_image(sam):
     assert np.array_equal(found, paint_masks([m['segmentation'] for m in masks], (20, 31)))
 
 
+@pytest.mark.parametrize('layers', [0, 1])
+@pytest.mark.parametrize('size', [(1, 3000), (3000, 1), (3, 2000), (1, 1)])
+def test_thin_pictures_give_a_map_of_their_size(size, layers):
+    """Their shorter side vanishes in segment-anything's frame, and its crops are empty."""
+    settings = {'points_per_side': 2, 'pred_iou_thresh': -100.0, 'stability_score_thresh': 0.0}
+    tiny = SAMRegions({'model': 'tiny_sam_scenes'}, {**settings, 'crop_n_layers': layers})
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    found = tiny.regions(image)
+    assert found.shape == size and found.min() >= 0
+
+
 def test_settings_of_the_generator_are_its_own(sam):
     assert 'points_per_side=3' in str(sam)
     with pytest.raises(UserError, match=r'regions\.generator: .*pointers'):

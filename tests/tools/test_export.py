@@ -38,7 +38,7 @@ def test_a_config_of_another_model_is_refused_before_anything_is_read(name, tmp_
     words += ['--images', 8] if name == 'tiny-sam' else []
     assert run_tool('export', name, *words) == 2
     assert f'error: {config} is no config of a ' in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ['empty.pth']
 
 
 def test_a_missing_kind_is_a_usage_error(capsys):

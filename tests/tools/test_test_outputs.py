@@ -112,3 +112,18 @@ def test_a_disk_that_takes_no_more_is_one_sentence(config, tmp_path, capsys, mon
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith('error: Cannot write ') and 'make room' in error
         assert len(below(folder)) == 2 and not list(folder.rglob('.writing*'))
+
+
+def test_a_training_whose_validations_save_label_maps_keeps_folders_too(data, tmp_path, capsys):
+    """Flat names would end it at its first validation, as two images are called x.png."""
+    config = write_config(tmp_path / 'linear.py', data, tmp_path / 'work', True, True)
+    with config.open('a', encoding='utf-8') as file:
+        file.write("val_evaluator = dict(type='OVIoUMetric', output_dir='OUT')\n")
+    out = tmp_path / 'out'
+    config.write_text(config.read_text().replace('OUT', str(out)), encoding='utf-8')
+    assert run_tool('train', config, '--cfg-options', 'train_cfg.max_iters=2') == 0
+    assert below(out) == ['a/x.png', 'a/y.png', 'b/c/x.png', 'b/c/y.png']
+    place = f'val_evaluator.output_dir={data / "images"}'
+    words = ('--work-dir', tmp_path / 'again', '--cfg-options', 'train_cfg.max_iters=2', place)
+    assert run_tool('train', config, *words) == 2
+    assert 'is a folder of the data set' in capsys.readouterr().err
