@@ -32,6 +32,8 @@ FLOORS = [
         'tables',
         'devices',
         'torch_modes',
+        'nested_tensors',
+        'precision_choice',
         'precision',
     ),
     *(

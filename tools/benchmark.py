@@ -5,6 +5,7 @@ Examples::
     python tools/benchmark.py maskclip-tiny
     python tools/benchmark.py maskclip-vit-b16 --classes 847 --image-size 1024 2048
     python tools/benchmark.py maskclip-vit-b16 maskclip-vit-l14 --pretrained random --json out.json
+    python tools/benchmark.py maskclip-vit-b16 --pretrained random --precision float32 bfloat16
 
 What is timed is the whole way of one image: resizing and normalising, the encoder, scores,
 refiners, upsampling to the image's own size and arg-max. Words are encoded once, before; their time
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Sequence
 
 from ovseg.errors import UserError, run_cli
+from ovseg.precision_choice import PRECISIONS
 from ovseg.zoo import check_weights, resolve_model
 
 
@@ -46,6 +48,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
     parser.add_argument('--repeat', type=int, default=5, help='default: %(default)s')
     parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        choices=PRECISIONS,
+        default=['auto'],
+        help='of the products in the image encoders; two for one model compare them '
+        '(default: auto, the fastest that the device has instructions for)',
+    )
     parser.add_argument('--templates', help="template set, instead of the config's")
     parser.add_argument(
         '--pretrained', help="weights instead of the config's; 'random' needs no download"
@@ -63,6 +73,11 @@ def check(args: argparse.Namespace) -> None:
     """
     if len(args.config) > 2:
         raise UserError(f'{len(args.config)} configs were given: compare two at a time.')
+    if len(args.precision) > 2 or len(args.config) * len(args.precision) > 2:
+        raise UserError(
+            f'{len(args.config)} x {len(args.precision)} configs and precisions were given: '
+            'compare two configs, or one in two precisions.'
+        )
     for name in ('classes', 'batch_size', 'repeat'):
         if getattr(args, name) < 1:
             raise UserError(f'--{name.replace("_", "-")} must be at least 1.')

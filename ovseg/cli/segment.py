@@ -22,6 +22,7 @@ from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.config_files import read_config
 from ovseg.errors import UserError, run_cli
 from ovseg.files import check_folder
+from ovseg.precision_choice import add_precision_argument
 from ovseg.vocabulary import (
     TEMPLATE_SETS,
     Rejection,
@@ -66,6 +67,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    add_precision_argument(parser, 'auto')
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     parser.add_argument(
         '--template-set', help="a template set's name, or a file with one template a line"

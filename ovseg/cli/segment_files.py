@@ -117,6 +117,7 @@ def segment_images(
         device=args.device,
         templates=args.template_set,
         on=args.on,
+        precision=args.precision,
     )
     ask = asking(segmenter, vocabulary, args, kinds)
     for folder in {output.folder for output in plan}:
