@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import stat
 from pathlib import Path
@@ -112,14 +111,15 @@ def test_the_config_says_at_which_sizes(config, tmp_path, capsys):
 
 
 def test_another_precision_is_part_of_the_protocol(tmp_path, capsys):
-    words = ('maskclip-tiny', '--on', 'scenes', '--work-dir', tmp_path)
+    words = ('maskclip-tiny', '--on', 'scenes')
     few = ('--cfg-options', 'test_dataloader.dataset.num_scenes=2')
     scores = {}
     for precision in ('auto', 'bfloat16'):  # auto is float32 in tests
-        assert run_tool('test', *words, '--precision', precision, *few) == 0
-        result = read_result(tmp_path)
+        folder = tmp_path / precision
+        asked = ('--work-dir', folder, '--precision', precision)
+        assert run_tool('test', *words, *asked, *few) == 0
+        result = read_result(folder)
         scores[result['protocol']['precision']] = result['metrics']['aAcc']
-        shutil.rmtree(tmp_path)
     assert list(scores) == ['float32', 'bfloat16']
     assert 0 < abs(scores['float32'] - scores['bfloat16']) < 0.5
     assert '| bfloat16' in capsys.readouterr().out
