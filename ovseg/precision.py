@@ -2,19 +2,40 @@
 
 Images are float32 until a network takes them in the precision of its weights. Constants such as
 pixel statistics, and small parts in which half a digit moves labels, stay as exact as they are.
+
+A model is cast in one of two ways. ``model.half()`` and its like are torch's: all weights take the
+precision. :func:`set_precision` casts the weights of the matrix products in its image encoders
+alone, which are nearly all of the arithmetic: norms, positions, what products are added to, and
+all that follows the encoders stay in float32, and so does the text tower, whose vectors are kept
+under the fingerprint of its weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from ovseg.errors import UserError
+from ovseg.nested_tensors import map_tensors
+from ovseg.precision_choice import choose_precision
 
 # Statistics of pixels, ours, mmengine's and segment-anything's; they are in no checkpoint.
 _CONSTANTS = ('mean', 'std', 'pixel_mean', 'pixel_std')
 _MARK = 'keeps_precision'
+# On each module of a network whose products were cast.
+_PRODUCTS = 'precision_of_products'
+# What holds the weights of products.
+_WITH_PRODUCTS = (nn.Linear, _ConvNd, nn.MultiheadAttention)
+
+_Part = TypeVar('_Part', bound=nn.Module)
+_Given = ParamSpec('_Given')
+_Found = TypeVar('_Found')
 
 
 def keep_precision(part: nn.Module) -> None:
@@ -58,7 +79,152 @@ def casts(model: nn.Module, fn: object) -> bool:
         model: to whose weights it will be applied.
         fn: takes a tensor.
     """
-    weight = next((value for value in model.parameters() if value.is_floating_point()), None)
-    if weight is None or not callable(fn):
-        return False
-    return bool(fn(weight.detach().new_empty(0)).dtype != weight.dtype)
+    present = {value.dtype: value for value in model.parameters() if value.is_floating_point()}
+    return callable(fn) and any(
+        fn(value.detach().new_empty(0)).dtype != dtype for dtype, value in present.items()
+    )
+
+
+def set_precision(model: nn.Module, precision: str | torch.dtype) -> None:
+    """Casts the products of a model's image encoders, once and for good.
+
+    Encoders whose class says ``casts_products = True``, wherever they are in the model, and the
+    networks of other packages that the model names in ``networks`` are cast. Weights that lost
+    digits are saved by no one: a ``state_dict`` with such ones raises.
+
+    Args:
+        model: a segmentor with its weights, in float32, on the device that will compute.
+        precision: of the products from now on; see
+            :func:`~ovseg.precision_choice.choose_precision`. With float32 nothing is done, and a
+            model without such encoders stays in it under ``'auto'``.
+
+    Raises:
+        UserError: the products have another precision already, there is nothing to cast, or the
+            device has no such precision.
+    """
+    dtype = choose_precision(precision, next(model.parameters()).device)
+    present = precision_of(model)
+    if str(dtype) == f'torch.{present}':
+        return
+    if present != 'float32':
+        raise UserError(
+            f'the weights of this model were rounded to {present}; build it anew for '
+            f'{str(dtype).removeprefix("torch.")}'
+        )
+    networks = list(_networks_of(model))
+    if not networks and precision == 'auto':
+        return
+    if not networks:
+        raise UserError(
+            f'{type(model).__name__} has no encoder that computes in another precision than '
+            "'float32': choose that, or 'auto'"
+        )
+    for network in networks:
+        _cast_products(network, dtype)
+    setattr(model, _PRODUCTS, dtype)
+    model.register_state_dict_post_hook(_refuse_rounded)
+
+
+def precision_of(model: nn.Module) -> str:
+    """The name of the precision that a model's encoders multiply in, such as ``'float32'``.
+
+    Args:
+        model: a segmentor, cast in either way or in none.
+    """
+    dtype = getattr(model, _PRODUCTS, None) or dtype_of(model)
+    return str(dtype).removeprefix('torch.')
+
+
+def _networks_of(model: nn.Module) -> Iterator[nn.Module]:
+    named = getattr(model, 'networks', ())
+    parts = dict(model.named_modules())
+    yield from (parts[name] for name in named if name in parts)
+    yield from (part for part in parts.values() if getattr(part, 'casts_products', False))
+
+
+def _cast_products(network: nn.Module, dtype: torch.dtype) -> None:
+    marked = (part for part in network.modules() if getattr(part, _MARK, False))
+    exact = {id(inner) for part in marked for inner in part.modules()}
+    for part in network.modules():
+        if id(part) in exact:
+            continue
+        setattr(part, _PRODUCTS, dtype)
+        if isinstance(part, _WITH_PRODUCTS):
+            for value in part.parameters(recurse=False):
+                value.data = value.data.to(dtype)
+
+
+def forget_products(model: nn.Module) -> None:
+    """Has a model compute in whatever precision torch gives all its weights.
+
+    Args:
+        model: which is being cast as a whole.
+    """
+    for part in model.modules():
+        part.__dict__.pop(_PRODUCTS, None)
+
+
+def _refuse_rounded(model: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """Stops before weights that lost digits are taken for a model's own; frozen ones are not."""
+    rounded = getattr(model, _PRODUCTS, None)
+    values = (value for name, value in state.items() if name.startswith(prefix))
+    if rounded is not None and any(getattr(value, 'dtype', None) == rounded for value in values):
+        raise UserError(
+            f'the weights of this model were rounded to {precision_of(model)}; build it with '
+            "precision='float32' to load or save weights"
+        )
+
+
+def products_of(network: nn.Module) -> AbstractContextManager[object]:
+    """The context in which a network computes: none unless :func:`set_precision` cast it.
+
+    Args:
+        network: an encoder, or one of a model's ``networks``.
+    """
+    dtype = getattr(network, _PRODUCTS, None)
+    if dtype is None:
+        return nullcontext()
+    # The weights have this precision already, so autocast has nothing to cast at every call but
+    # what goes into the products; between them blocks of any package compute as they are written.
+    return torch.autocast(next(network.parameters()).device.type, dtype)
+
+
+def as_summed_by(network: nn.Module, tokens: Tensor) -> Tensor:
+    """Tokens to which a network's products will be added: in float32 if these were cast.
+
+    Args:
+        network: see :func:`products_of`.
+        tokens: the first of them, a product themselves.
+    """
+    return tokens if getattr(network, _PRODUCTS, None) is None else tokens.float()
+
+
+def in_own_precision(
+    method: Callable[Concatenate[_Part, _Given], _Found],
+) -> Callable[Concatenate[_Part, _Given], _Found]:
+    """Has a method of an encoder compute under :func:`products_of` the encoder.
+
+    Args:
+        method: of a module.
+    """
+
+    @wraps(method)
+    def computed(part: _Part, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
+        with products_of(part):
+            return method(part, *args, **kwargs)
+
+    return computed
+
+
+def computed_by(network: nn.Module, inputs: Any) -> Any:
+    """What a network of another package makes of inputs; in float32, if its products are not.
+
+    Args:
+        network: one of a model's ``networks``.
+        inputs: as it takes them.
+    """
+    with products_of(network):
+        found = network(inputs)
+    if getattr(network, _PRODUCTS, None) is None:
+        return found
+    return map_tensors(found, lambda value: value.float())

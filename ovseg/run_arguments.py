@@ -9,6 +9,7 @@ import argparse
 
 from ovseg.config_files import ConfigPlace, place_of_config
 from ovseg.option_values import OptionsAction
+from ovseg.precision_choice import add_precision_argument
 from ovseg.zoo import list_models
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -27,7 +28,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         '(default: the first one)',
     )
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
+    add_precision_argument(parser, 'float32')
+    parser.add_argument(
+        '--amp', action='store_true', help='the same as --precision float16 (needs a GPU)'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',

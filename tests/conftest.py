@@ -24,6 +24,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope='session', autouse=True)
+def _one_precision():
+    """``precision='auto'`` is float32 in all tests, whatever the machine: labels are compared."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr('ovseg.precision_choice.fastest_precision', lambda device: 'float32')
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
 def _private_cache(tmp_path_factory):
     """Text embeddings of tests never touch the user's cache."""
     folder = tmp_path_factory.mktemp('ovseg-cache')

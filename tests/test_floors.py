@@ -34,6 +34,8 @@ FLOORS = [
         'tables',
         'devices',
         'torch_modes',
+        'nested_tensors',
+        'precision_choice',
         'precision',
     ),
     *(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ovseg.errors import UserError
+from ovseg.nested_tensors import map_tensors
 from ovseg.segmentors.base import Segmentor
 from ovseg.text.fingerprint import version_of, weights_written
 
@@ -140,27 +140,4 @@ def _of_features(value: Any) -> Any:
         return {str(key): _of_features(part) for key, part in kept.items()}
     if isinstance(value, (list, tuple)):
         return [_of_features(part) for part in value]
-    return value
-
-
-def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """A copy of nested dataclasses, lists, tuples and dicts with a function of each tensor.
-
-    Args:
-        value: of which everything else stays what it is.
-        function: of a tensor.
-
-    Example:
-        >>> map_tensors({'a': [torch.ones(2), 'b']}, lambda tensor: 3 * tensor)
-        {'a': [tensor([3., 3.]), 'b']}
-    """
-    if isinstance(value, Tensor):
-        return function(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {each.name: getattr(value, each.name) for each in fields(value) if each.init}
-        return replace(value, **{key: map_tensors(one, function) for key, one in parts.items()})
-    if isinstance(value, dict):
-        return {key: map_tensors(one, function) for key, one in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map_tensors(one, function) for one in value)
     return value

@@ -23,6 +23,8 @@ from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
 from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.images.reading import ImageSource, load_rgb, name_of
+from ovseg.precision import precision_of, set_precision
+from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scenes.small_world import prompts_of, small_world
 from ovseg.scores.decide import Decision
@@ -57,9 +59,13 @@ class OpenVocabSegmenter:
         batch_size: how many images of one size go through the encoder at once.
         on: the data set whose published settings are taken; by default a name's settings for any
             images, or the first data set of a config.
+        precision: of the products in the image encoders: ``'float32'``, ``'bfloat16'``,
+            ``'float16'``, or ``'auto'`` for the fastest that the device has instructions for, see
+            :func:`~ovseg.precision_choice.choose_precision`. All else is float32.
 
     Raises:
-        UserError: unknown model or device, weights that do not fit, words that cannot be read.
+        UserError: unknown model, device or precision, a precision that the device has not,
+            weights that do not fit, words that cannot be read.
         FileNotFoundError: there is no such config or weights file.
 
     Example::
@@ -84,8 +90,10 @@ class OpenVocabSegmenter:
         background: str | Sequence[str] | None = None,
         batch_size: int = 8,
         on: str | None = None,
+        precision: str = 'auto',
     ) -> None:
         self.device = choose_device(device)
+        choose_precision(precision, self.device)  # what cannot be is said before minutes go by
         self.name, place = resolve_model(model, on)
         self.config_path = place.path
         check_weights(self.config_path, checkpoint, '--checkpoint FILE (checkpoint= in Python)')
@@ -95,6 +103,7 @@ class OpenVocabSegmenter:
         self.resize = resize_rule_of(config)
         self._world = small_world(config, checkpoint, self.name)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
+        set_precision(self.model, precision)
         self._classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
@@ -108,8 +117,14 @@ class OpenVocabSegmenter:
         """How many images go through the encoder at once; falls where memory does not suffice."""
         return self._memory.batch_size
 
+    @property
+    def precision(self) -> str:
+        """What the products in the image encoders are computed in, such as ``'float32'``."""
+        return precision_of(self.model)
+
     def __repr__(self) -> str:
-        return f"OpenVocabSegmenter('{self.name}', device='{self.device}')"
+        precision = '' if self.precision == 'float32' else f", precision='{self.precision}'"
+        return f"OpenVocabSegmenter('{self.name}', device='{self.device}'{precision})"
 
     @overload
     def __call__(self, image: _One, words: Any = None, **settings: Any) -> SegmentationResult: ...

@@ -5,6 +5,7 @@ Examples::
     %(prog)s maskclip-tiny
     %(prog)s maskclip-vit-b16 --classes 847 --image-size 1024 2048
     %(prog)s maskclip-vit-b16 maskclip-vit-l14 --pretrained random --json out.json
+    %(prog)s maskclip-vit-b16 --pretrained random --precision float32 bfloat16
 
 What is timed is the whole way of one image: resizing and normalising, the encoder, scores,
 refiners, upsampling to the image's own size and arg-max. Words are encoded once, before; their time
@@ -21,6 +22,7 @@ from ovseg.cli.parsers import new_parser
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.files import check_folder
+from ovseg.precision_choice import PRECISIONS
 from ovseg.zoo import check_weights, resolve_model
 
 
@@ -51,6 +53,14 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
     parser.add_argument('--repeat', type=int, default=5, help='default: %(default)s')
     parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        choices=PRECISIONS,
+        default=['auto'],
+        help='of the products in the image encoders; two for one model compare them '
+        '(default: auto, the fastest that the device has instructions for)',
+    )
     parser.add_argument('--templates', help="template set, instead of the config's")
     parser.add_argument(
         '--pretrained', help="weights instead of the config's; 'random' needs no download"
@@ -70,6 +80,11 @@ def check(args: argparse.Namespace) -> None:
     """
     if len(args.config) > 2:
         raise UserError(f'{len(args.config)} configs were given: compare two at a time.')
+    if len(args.precision) > 2 or len(args.config) * len(args.precision) > 2:
+        raise UserError(
+            f'{len(args.config)} x {len(args.precision)} configs and precisions were given: '
+            'compare two configs, or one in two precisions.'
+        )
     for name in ('classes', 'batch_size', 'repeat'):
         if getattr(args, name) < 1:
             raise UserError(f'--{name.replace("_", "-")} must be at least 1.')

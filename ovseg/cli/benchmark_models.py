@@ -22,6 +22,8 @@ from ovseg.devices import choose_device
 from ovseg.files import written_whole
 from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.images.reading import load_rgb
+from ovseg.precision import precision_of, set_precision
+from ovseg.precision_choice import choose_precision
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.stages import stage
 from ovseg.tables import text_table
@@ -41,6 +43,7 @@ class Figures:
         classes: how many.
         batch_size: images at once.
         device: where.
+        precision: of the products in the image encoders.
         text_seconds: for encoding all words, once.
         model_megabytes: of the weights, without a teacher's, which predicting does not need.
         seconds: of each run, for the whole batch.
@@ -55,6 +58,7 @@ class Figures:
     classes: int
     batch_size: int
     device: str
+    precision: str
     text_seconds: float
     model_megabytes: float
     seconds: list[float] = field(default_factory=list)
@@ -86,7 +90,7 @@ class Figures:
         ]
         return '\n'.join(
             [
-                f'{self.name} on {self.device}: image {_size(self.image)}, '
+                f'{self.name} on {self.device} in {self.precision}: image {_size(self.image)}, '
                 f'input {_size(self.input)}, {self.classes} classes, batch {self.batch_size}',
                 f'{1 / self.seconds_per_image:.2f} images/s, {1000 * self.seconds_per_image:.1f} '
                 f'ms an image (median of {len(self.seconds)} runs, '
@@ -107,12 +111,16 @@ class Subject:
 
     Args:
         config: model name or config path.
+        precision: of ``ovseg.precision_choice.PRECISIONS``.
         args: the command line.
         image: (H, W, 3) uint8 RGB.
     """
 
-    def __init__(self, config: str, args: argparse.Namespace, image: np.ndarray) -> None:
+    def __init__(
+        self, config: str, precision: str, args: argparse.Namespace, image: np.ndarray
+    ) -> None:
         self._device = choose_device(args.device)
+        choose_precision(precision, self._device)  # what cannot be is said at once
         name, place = resolve_model(config, args.on)
         check_weights(place.path, args.pretrained, '--pretrained FILE')
         settings = read_config(place.path, place.on)
@@ -126,6 +134,7 @@ class Subject:
         if takes_words and not is_trained:
             settings.model.vocabulary = None
         self._model = build_model(settings, args.pretrained, args.templates).to(self._device).eval()
+        set_precision(self._model, precision)
         self._images = [image] * args.batch_size
         self._resize = resize_rule_of(settings)
         self._clock = StageClock(self._device)
@@ -139,6 +148,7 @@ class Subject:
             classes=len(self._model.vocabulary),
             batch_size=args.batch_size,
             device=_device_name(self._device),
+            precision=precision_of(self._model),
             text_seconds=time.perf_counter() - start,
             model_megabytes=sum(
                 value.numel() * value.element_size()
@@ -187,8 +197,11 @@ class Subject:
 def compare(first: Figures, second: Figures) -> str:
     """How much faster the second is, run by run, since they ran in turn."""
     ratios = [a / b for a, b in zip(first.seconds, second.seconds, strict=True)]
+    names = [one.name for one in (first, second)]
+    if first.precision != second.precision:
+        names = [f'{one.name} in {one.precision}' for one in (first, second)]
     return (
-        f'{first.name} takes {statistics.median(ratios):.2f} times the time of {second.name} '
+        f'{names[0]} takes {statistics.median(ratios):.2f} times the time of {names[1]} '
         f'({min(ratios):.2f} to {max(ratios):.2f} over {len(ratios)} alternating runs)'
     )
 
@@ -203,7 +216,11 @@ def measure_models(args: argparse.Namespace) -> None:
         UserError: nothing could be measured.
     """
     image = load_rgb(args.image) if args.image else synthetic_image(*args.image_size)
-    subjects = [Subject(config, args, image) for config in args.config]
+    subjects = [
+        Subject(config, precision, args, image)
+        for config in args.config
+        for precision in args.precision
+    ]
     for _ in range(args.repeat):
         for subject in subjects:
             subject.measure()

@@ -29,6 +29,7 @@ from ovseg.errors import UserError
 from ovseg.files import check_folder
 from ovseg.folders import is_pattern, is_video_name
 from ovseg.input_files import check_named, refuse_address
+from ovseg.precision_choice import add_precision_argument
 from ovseg.vocabulary import (
     TEMPLATE_SETS,
     Rejection,
@@ -81,6 +82,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    add_precision_argument(parser, 'auto')
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     parser.add_argument(
         '--template-set', help="a template set's name, or a file with one template a line"

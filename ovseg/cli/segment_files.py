@@ -87,6 +87,7 @@ def segment_images(
         device=args.device,
         templates=args.template_set,
         on=args.on,
+        precision=args.precision,
     )
     ask = asking(segmenter, vocabulary, args, kinds)
     for folder in folders:

@@ -182,6 +182,40 @@ def _check_ratios(ratios: Any) -> None:
         )
 
 
+def set_precision(config: Config, args: argparse.Namespace) -> dict[str, str]:
+    """Has the model tested in the precision asked for; returns what only we can say about it.
+
+    Args:
+        config: changed in place; its model not wrapped yet.
+        args: the command line.
+
+    Raises:
+        UserError: the device has no such precision, or a model of another package was to be tested
+            in another one than float16.
+    """
+    from ovseg.apis.building import model_kind
+    from ovseg.engine.launch import asked_precision
+    from ovseg.segmentors import Segmentor
+
+    name = str(asked_precision(args)).removeprefix('torch.')
+    asked = 'float16' if args.amp else args.precision
+    kind = model_kind(config.model)
+    is_ours = kind is None or issubclass(kind, Segmentor)  # of none the Runner tells
+    if name == 'float32' or (asked == 'auto' and not is_ours):
+        return {}
+    if is_ours:
+        hook = {'type': 'PrecisionHook', 'precision': asked}
+        config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
+        return {}
+    if name != 'float16':
+        raise UserError(
+            f"{config.model.type} is no segmentor of ovseg's, so it is tested in float32 or, on a "
+            f'GPU, in float16, not in {name}'
+        )
+    config.test_cfg.fp16 = True
+    return {'precision': 'float16 (autocast)'}
+
+
 def set_outputs(config: Config, args: argparse.Namespace) -> None:
     """Lets the run save label maps and painted pictures.
 
@@ -305,10 +339,7 @@ def run(args: argparse.Namespace) -> int:
     config.resume = False
     if args.checkpoint is not None:
         config.load_from = args.checkpoint
-    facts = {}
-    if args.amp:
-        config.test_cfg.fp16 = True
-        facts['precision'] = 'float16 (autocast)'
+    facts = set_precision(config, args)
     check_folder(config.work_dir)
     doubt_strangers(config, args)
     with explained(config):

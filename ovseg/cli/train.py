@@ -48,21 +48,38 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def set_amp(config: Config) -> None:
-    """Lets the config train in mixed precision with a dynamic loss scale.
+def set_precision(config: Config, args: argparse.Namespace) -> None:
+    """Lets the config train in the mixed precision that was asked for, its loss scale dynamic.
+
+    Without a GPU ``auto`` is float32: mmengine has mixed precision there alone.
 
     Args:
         config: changed in place.
+        args: the command line.
 
     Raises:
-        UserError: an optimizer wrapper of another kind.
+        UserError: no GPU, or one without the precision, or an optimizer wrapper of another kind.
     """
+    import torch
+
+    from ovseg.devices import need_gpu_for_amp
+    from ovseg.engine.launch import asked_precision
+
+    if not args.amp and args.precision == 'auto' and not torch.cuda.is_available():
+        return
+    if not args.amp and args.precision in ('bfloat16', 'float16'):
+        need_gpu_for_amp(f'--precision {args.precision}')
+    name = str(asked_precision(args)).removeprefix('torch.')
+    if name == 'float32':
+        return
     kind = config.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UserError(
-            f"--amp replaces the optim_wrapper 'OptimWrapper', but the config has '{kind}'"
+            "mixed precision replaces the optim_wrapper 'OptimWrapper', but the config has "
+            f"'{kind}'"
         )
     config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.dtype = name
     config.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
@@ -140,9 +157,8 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args)
     need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
-    if args.amp:
-        set_amp(config)
-    elif config.optim_wrapper.get('type') == 'AmpOptimWrapper':
+    set_precision(config, args)
+    if config.optim_wrapper.get('type') == 'AmpOptimWrapper':
         from ovseg.devices import need_gpu_for_amp
 
         need_gpu_for_amp("optim_wrapper.type='AmpOptimWrapper'")

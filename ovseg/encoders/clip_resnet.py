@@ -12,6 +12,7 @@ from ovseg.encoders.attention_pool import attend, mean_and_positions
 from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.encoders.position import resize_position_embedding
 from ovseg.errors import UserError
+from ovseg.precision import in_own_precision
 from ovseg.sizes import spatial_size
 
 POOLINGS = ('value', 'attention')
@@ -31,6 +32,7 @@ class CLIPResNetEncoder(nn.Module):
     """
 
     has_patch_grid = False
+    casts_products = True
 
     def __init__(self, visual: ModifiedResNet, pooling: str = 'value') -> None:
         super().__init__()
@@ -41,6 +43,7 @@ class CLIPResNetEncoder(nn.Module):
         self.embed_dim = visual.output_dim
         self.stride = (32, 32)
 
+    @in_own_precision
     def forward(
         self, image: Tensor, outputs: frozenset[str] = frozenset(), layers: Sequence[int] = ()
     ) -> DenseFeatures:

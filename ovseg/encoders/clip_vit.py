@@ -27,6 +27,7 @@ from ovseg.affinity.variants import QueriesKeys
 from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.encoders.position import RESIZE_RULES, ResizeRule, resize_position_embedding
 from ovseg.errors import UserError
+from ovseg.precision import as_summed_by, in_own_precision, products_of
 from ovseg.text.fingerprint import version_of
 from ovseg.torch_modes import plain_torch
 
@@ -78,6 +79,7 @@ class CLIPViTEncoder(nn.Module):
     """
 
     has_patch_grid = True
+    casts_products = True
     pad_value: Tensor
 
     def __init__(
@@ -136,6 +138,7 @@ class CLIPViTEncoder(nn.Module):
         self._positions: OrderedDict[tuple, Tensor] = OrderedDict()
         self._bias: tuple[tuple, Tensor] | None = None
 
+    @in_own_precision
     def trunk(
         self,
         image: Tensor,
@@ -189,17 +192,19 @@ class CLIPViTEncoder(nn.Module):
         visual = self.visual
         tokens, grid, passed = self.trunk(image, layers, 'mlp_input' in outputs, with_compared=True)
         block = visual.transformer.resblocks[-1]
-        last = run_block(
-            block,
-            tokens,
-            self.last_block,
-            with_queries='queries' in outputs,
-            with_keys='keys' in outputs,
-            bias=self._neighbour_bias(grid, tokens),
-            earlier=passed.compared,
-        )
-        final = visual.ln_post(last.tokens) if self.last_block.final_norm else last.tokens
-        dense = drop_class_token(final, grid)
+        with products_of(self):
+            last = run_block(
+                block,
+                tokens,
+                self.last_block,
+                with_queries='queries' in outputs,
+                with_keys='keys' in outputs,
+                bias=self._neighbour_bias(grid, tokens),
+                earlier=passed.compared,
+            )
+        dense = drop_class_token(last.tokens, grid)
+        if self.last_block.final_norm:
+            dense = self.final_norm(dense)
         return DenseFeatures(
             patch=self.project(dense),
             keys=None if last.keys is None else last.keys[:, 1:],
@@ -210,6 +215,7 @@ class CLIPViTEncoder(nn.Module):
             intermediates=tuple(passed.maps[layer] for layer in layers),
         )
 
+    @in_own_precision
     def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """What the last attention would mix: the projected values of the patches.
 
@@ -228,6 +234,7 @@ class CLIPViTEncoder(nn.Module):
         weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
         return drop_class_token(F.linear(block.ln_1(tokens), weight, bias), grid)
 
+    @in_own_precision
     def mixed(self, values: Tensor, residual: Tensor | None = None, ffn: bool = False) -> Tensor:
         """Tokens after the last block, from values that were mixed outside of it.
 
@@ -246,7 +253,7 @@ class CLIPViTEncoder(nn.Module):
         kept = None if residual is None else residual.movedim(1, -1)
         block = self.visual.transformer.resblocks[-1]
         tokens, _ = finish_block(block, values.movedim(1, -1), kept, ffn)
-        return tokens.movedim(-1, 1)
+        return tokens.movedim(-1, 1).to(block.ln_1.weight.dtype)
 
     def to_text_space(self, tokens: Tensor) -> Tensor:
         """Tokens after the last block through the final norm and projection.
@@ -261,12 +268,15 @@ class CLIPViTEncoder(nn.Module):
 
     def final_norm(self, tokens: Tensor) -> Tensor:
         """Maps (B, C, h, w) after the last block through the tower's last layer norm."""
-        return self.visual.ln_post(tokens.movedim(1, -1)).movedim(-1, 1)
+        norm = self.visual.ln_post
+        return norm(tokens.movedim(1, -1).to(norm.weight.dtype)).movedim(-1, 1)
 
     def project(self, normed: Tensor) -> Tensor:
         """Normed maps (B, C, h, w) in the text space, (B, D, h, w)."""
-        return F.conv2d(normed, self.visual.proj.T[:, :, None, None].to(normed.dtype))
+        projection = self.visual.proj
+        return F.conv2d(normed.to(projection.dtype), projection.T[:, :, None, None])
 
+    @in_own_precision
     def mlp_input(self, image: Tensor) -> Tensor:
         """The map ``mlp_input`` alone: nothing behind it is computed.
 
@@ -294,7 +304,7 @@ class CLIPViTEncoder(nn.Module):
         grid = (patches.shape[2], patches.shape[3])
         if torch.jit.is_tracing():  # which has tensors for sizes; a trace is of one size
             grid = (int(grid[0]), int(grid[1]))
-        patches = patches.flatten(2).transpose(1, 2)
+        patches = as_summed_by(self, patches.flatten(2).transpose(1, 2))
         class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         tokens = torch.cat([class_token, patches], dim=1)
         return visual.ln_pre(tokens + self._position(grid, tokens)), grid
@@ -380,7 +390,9 @@ class CLIPViTEncoder(nn.Module):
 
     def _embedding(self, block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
         """The image embedding of CLIP itself: plain last block, its own pooling."""
-        pooled, _ = self.visual._pool(block(tokens))
+        with products_of(self):
+            leaving = block(tokens)
+        pooled, _ = self.visual._pool(leaving)
         return pooled @ self.visual.proj
 
 

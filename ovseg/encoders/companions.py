@@ -15,6 +15,7 @@ from ovseg.encoders.dino import QUANTITIES, DINOEncoder, LoadedDINO, Quantity, l
 from ovseg.encoders.dinov2 import load_dinov2
 from ovseg.encoders.sam import load_sam
 from ovseg.errors import UserError, nearest
+from ovseg.precision import in_own_precision
 from ovseg.registry import MODELS
 
 
@@ -139,6 +140,7 @@ class SAMCompanion(nn.Module):
     """
 
     stride = None
+    casts_products = True
     mean: Tensor
     std: Tensor
 
@@ -154,6 +156,7 @@ class SAMCompanion(nn.Module):
     def __repr__(self) -> str:
         return f'SAMCompanion({self.weights})'
 
+    @in_own_precision
     def forward(self, image: Tensor) -> Tensor:
         """See :class:`Companion`."""
         side = self.encoder.img_size

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ovseg.downloads import fetch_url
 from ovseg.encoders.position import ResizeRule, resize_position_embedding
 from ovseg.errors import UserError, nearest
+from ovseg.precision import in_own_precision
 from ovseg.weight_files import load_strictly, read_state_dict
 
 Quantity = Literal['queries', 'keys', 'values', 'queries+keys', 'tokens']
@@ -139,6 +140,7 @@ class DINOEncoder(nn.Module):
     released code.
     """
 
+    casts_products = True
     mean: Tensor
     std: Tensor
 
@@ -151,6 +153,7 @@ class DINOEncoder(nn.Module):
         for name, value in (('mean', dino.mean), ('std', dino.std)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
 
+    @in_own_precision
     def forward(self, image: Tensor, quantity: Quantity) -> Tensor:
         """Encodes images; nothing behind the wanted quantity is computed.
 

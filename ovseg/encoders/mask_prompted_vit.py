@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ovseg.affinity.last_block import PLAIN_BLOCK, check_block, run_block
 from ovseg.errors import UserError
+from ovseg.precision import as_summed_by, products_of
 from ovseg.weight_files import load_strictly
 
 _VISUAL = 'visual.'
@@ -36,6 +37,8 @@ class MaskPromptedViT(VisionTransformer):
 
     Source: OVSeg (arXiv 2210.04150) section 3.3.
     """
+
+    casts_products = True
 
     def __init__(self, visual: VisionTransformer, depth: int = 3) -> None:
         if not isinstance(visual, VisionTransformer):
@@ -90,9 +93,10 @@ class MaskPromptedViT(VisionTransformer):
             UserError: images of another size, or masks that do not fit them.
         """
         kept = None if masks is None else self.kept_patches(masks)
-        tokens = self.ln_pre(self.embed(images, kept))
-        for _, leaving in self.run_blocks(tokens, kept):
-            tokens = leaving
+        with products_of(self):
+            tokens = self.ln_pre(self.embed(images, kept))
+            for _, leaving in self.run_blocks(tokens, kept):
+                tokens = leaving
         pooled, _ = self._pool(tokens)
         return pooled if self.proj is None else pooled @ self.proj
 
@@ -132,7 +136,7 @@ class MaskPromptedViT(VisionTransformer):
             )
         if kept is not None and len(kept) != len(images):
             raise UserError(f'{len(kept)} region masks for {len(images)} regions; give one each')
-        patches = self.conv1(images).flatten(2).transpose(1, 2)
+        patches = as_summed_by(self, self.conv1(images).flatten(2).transpose(1, 2))
         if kept is not None:
             patches = self._with_prompts(patches, kept, 0)
         first = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)

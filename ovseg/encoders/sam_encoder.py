@@ -18,7 +18,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
 from ovseg.encoders.sam import LoadedSAM
-from ovseg.precision import dtype_of, exact_parts_kept, keep_precision
+from ovseg.precision import dtype_of, exact_parts_kept, in_own_precision, keep_precision
 
 # On the CPU and elsewhere.
 _BLOCK_MEGABYTES = (6.0, 256.0)
@@ -143,6 +143,8 @@ class SAMEncoder(nn.Module):
             stays in a processor's caches, on a GPU more, so that it has work.
     """
 
+    casts_products = True
+
     def __init__(self, sam: LoadedSAM, block_megabytes: float | None = None) -> None:
         super().__init__()
         self.sam = sam.model
@@ -177,6 +179,7 @@ class SAMEncoder(nn.Module):
         pixels = self.sam.preprocess(pixels).to(dtype_of(self.sam.image_encoder))
         return SAMFrame(pixels, resized.shape[:2], image.shape[:2])
 
+    @in_own_precision
     def trunk(self, frame: SAMFrame) -> Tensor:
         """Tokens that enter the last block, (1, g, g, C)."""
         encoder = self.sam.image_encoder
@@ -191,6 +194,7 @@ class SAMEncoder(nn.Module):
                 tokens = _after_attention(block, tokens, mixed.apply(self.queries_at_once()))
         return tokens
 
+    @in_own_precision
     def last_attention(self, tokens: Tensor) -> GlobalAttention:
         """The attention of the last block.
 
@@ -200,6 +204,7 @@ class SAMEncoder(nn.Module):
         block = self.sam.image_encoder.blocks[-1]
         return GlobalAttention(block.attn, block.norm1(tokens))
 
+    @in_own_precision
     def embedding(self, tokens: Tensor, mixed: Tensor) -> Tensor:
         """The image embedding that the mask decoder reads.
 

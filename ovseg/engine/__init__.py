@@ -12,6 +12,7 @@ from ovseg.engine.finite import FiniteStateHook
 from ovseg.engine.label_use import LabelUseHook
 from ovseg.engine.logit_scale import LogitScaleHook
 from ovseg.engine.overlays import OverlayHook
+from ovseg.engine.precision_hook import PrecisionHook
 from ovseg.engine.random_state import RandomStateHook
 from ovseg.engine.resuming import latest_checkpoint
 from ovseg.engine.runner import OVRunner
@@ -34,6 +35,7 @@ __all__ = [
     'OVRunner',
     'OVSegTTA',
     'OverlayHook',
+    'PrecisionHook',
     'RandomStateHook',
     'SampleSeedHook',
     'SmallWorldHook',

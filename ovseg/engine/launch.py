@@ -7,22 +7,26 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 
 import ovseg.registry as registries
 from ovseg.config_files import ConfigPlace, read_config
+from ovseg.devices import choose_device, need_gpu_for_amp
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.options import apply_options
 from ovseg.engine.runner import OVRunner
 from ovseg.errors import UserError
 from ovseg.images import follow_overrides
+from ovseg.precision_choice import choose_precision
 from ovseg.run_arguments import LAUNCHERS, OptionsAction, add_common_arguments, place_of_run
 
 __all__ = [
     'LAUNCHERS',
     'OptionsAction',
     'add_common_arguments',
+    'asked_precision',
     'build_runner',
     'load_config',
     'need_parts',
@@ -73,6 +77,26 @@ def build_runner(config: Config) -> OVRunner:
             'derive it from ovseg.engine.OVRunner'
         )
     return kind.from_cfg(config)
+
+
+def asked_precision(args: argparse.Namespace) -> torch.dtype:
+    """The precision that the command line asks for, on the device that will compute.
+
+    Args:
+        args: ``precision`` and ``amp``, which is its name of before for float16.
+
+    Raises:
+        UserError: the two contradict each other, or the device has no such precision.
+    """
+    if not args.amp:
+        return choose_precision(args.precision, choose_device())
+    if args.precision not in ('float32', 'float16'):
+        raise UserError(
+            f'--amp means --precision float16, and --precision {args.precision} was given, too: '
+            'leave one of them out'
+        )
+    need_gpu_for_amp()
+    return choose_precision('float16', choose_device())
 
 
 def need_parts(config: Config, parts: Sequence[str], purpose: str) -> None:

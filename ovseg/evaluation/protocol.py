@@ -13,6 +13,7 @@ from prettytable import PrettyTable
 from torch import nn
 
 import ovseg
+from ovseg.precision import precision_of
 
 # Import name -> distributions that carry it, the maintained one first.
 _PACKAGES = {
@@ -100,7 +101,7 @@ class EvaluationProtocol:
         headline: str = 'mIoU',
         checkpoint: str | None = None,
         augmentation: str = 'none',
-        precision: str = 'float32',
+        precision: str | None = None,
         resize: str | None = None,
     ) -> EvaluationProtocol:
         """The protocol of a model on a data set, both as they were run.
@@ -112,7 +113,7 @@ class EvaluationProtocol:
             headline: ``'mIoU'``, ``'mIoU_present'``, ``'box AP'`` or ``'mask AP'``.
             checkpoint: file or URL that was loaded.
             augmentation: what test-time augmentation did.
-            precision: of the network's arithmetic.
+            precision: of the network's arithmetic; None for what the model was cast to.
             resize: the rule in words; None reads it off the data set.
         """
         said = dict(model.protocol()) if isinstance(model, _SaysProtocol) else {}
@@ -136,7 +137,7 @@ class EvaluationProtocol:
             resize=resize or resize_of(dataset),
             headline=_HEADLINES[headline],
             augmentation=augmentation,
-            precision=precision,
+            precision=precision or precision_of(model),
             model={
                 'type': type(model).__name__,
                 **{key: _text(value) for key, value in said.items() if value not in (None, [], '')},

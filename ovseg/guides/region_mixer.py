@@ -15,6 +15,7 @@ from ovseg.affinity.region_tokens import region_membership, region_token_bias
 from ovseg.encoders.clip_vit import CLIPViTEncoder
 from ovseg.errors import UserError
 from ovseg.guides.mixer import Look
+from ovseg.precision import products_of
 from ovseg.registry import MODELS
 
 # Lower blocks of the spatial branch by the number of blocks, as released; else all but four.
@@ -96,20 +97,21 @@ class RegionMixer:
         Region tokens (B, C, h, w) are those after the last block, each on the patches of its
         region, on the grid of `regions`.
         """
-        tokens, grid = clip.embed(image)
-        membership, index = region_membership(resize_regions(regions, grid))
-        count = membership.shape[1]
-        bias = region_token_bias(membership, tokens.dtype)
-        tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], dim=1)
-        blocks = clip.visual.transformer.resblocks
-        averaged = self.blocks_of(clip)
-        first = len(blocks) - 2 - averaged
-        lower = torch.zeros_like(tokens[:, count:])
-        for number, block in enumerate(blocks[:-1]):
-            tokens = run_block(block, tokens, PLAIN_BLOCK, bias=bias).tokens
-            if first <= number <= len(blocks) - 3:
-                lower += tokens[:, count:]
-        final = run_block(blocks[-1], tokens, PLAIN_BLOCK, bias=bias).tokens[:, :count]
+        with products_of(clip):
+            tokens, grid = clip.embed(image)
+            membership, index = region_membership(resize_regions(regions, grid))
+            count = membership.shape[1]
+            bias = region_token_bias(membership, tokens.dtype)
+            tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], dim=1)
+            blocks = clip.visual.transformer.resblocks
+            averaged = self.blocks_of(clip)
+            first = len(blocks) - 2 - averaged
+            lower = torch.zeros_like(tokens[:, count:])
+            for number, block in enumerate(blocks[:-1]):
+                tokens = run_block(block, tokens, PLAIN_BLOCK, bias=bias).tokens
+                if first <= number <= len(blocks) - 3:
+                    lower += tokens[:, count:]
+            final = run_block(blocks[-1], tokens, PLAIN_BLOCK, bias=bias).tokens[:, :count]
         index = resize_regions(index, (regions.shape[1], regions.shape[2])).flatten(1)
         painted = final.gather(1, index[..., None].expand(-1, -1, final.shape[-1]))
         return (

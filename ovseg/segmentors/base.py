@@ -24,7 +24,7 @@ from torch import Tensor
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
-from ovseg.precision import casts, exact_parts_kept
+from ovseg.precision import casts, exact_parts_kept, forget_products
 from ovseg.regions.mask_segments import Segments, SegmentSettings
 from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
@@ -51,6 +51,8 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         finds_segments: whether :meth:`find_segments` tells things apart.
         takes_templates: whether a model of this kind encodes words in sentences of the user's.
         frozen_prefixes: parts whose weights are loaded in the constructor and not saved.
+        networks: parts from other packages whose products :func:`~ovseg.precision.set_precision`
+            casts; our encoders say for themselves that it does.
         inference_settings: the ``test_cfg``.
         words: the present vocabulary and its classifier.
     """
@@ -59,6 +61,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     finds_segments: ClassVar[bool] = False
     takes_templates: ClassVar[bool] = False
     frozen_prefixes: ClassVar[tuple[str, ...]] = ()
+    networks: ClassVar[tuple[str, ...]] = ()
     inference_settings: InferenceSettings
     words: Words
 
@@ -145,9 +148,12 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Segmentor:
         """What ``to``, ``half``, ``cuda`` and their like do; constants keep their precision."""
         text = getattr(self, 'text', None)
-        space = text.space if text is not None and casts(self, fn) else None
+        is_cast = casts(self, fn)
+        space = text.space if text is not None and is_cast else None
         with exact_parts_kept(self):
             super()._apply(fn, recurse)
+        if is_cast:
+            forget_products(self)
         if text is not None and space is not None:
             text.stay_in(space)
         return self

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ovseg.precision import computed_by
 from ovseg.registry import MODELS, build_part
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.training.heads.matching_settings import MatchingSettings
@@ -72,14 +73,14 @@ class DenseCLIP(PixelTextMatching, TrainedSegmentor):
 
     def _guided_features(self, inputs: Tensor) -> tuple[list[Tensor], Matching, list[Tensor]]:
         """Inputs of the decode head, the matching, and inputs of auxiliary heads."""
-        features = self.backbone(inputs)
+        features = computed_by(self.backbone, inputs)
         matching = self.match(features)
         index = self.matching_settings.score_concat_index
         levels = join_score_map(features.levels, matching.score_map, index)
         plain = list(features.levels)
         if self.with_neck:
             check_neck_widths(self.neck, levels, index, len(self.trained_vocabulary))
-            levels = plain = list(self.neck(levels))
+            levels = plain = list(computed_by(self.neck, levels))
         return ([matching.text, *levels] if self.text_head else levels), matching, plain
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.encoders.maskclip_plus_format import from_maskclip_plus, to_maskclip_plus
 from ovseg.errors import UserError
 from ovseg.images import Images
-from ovseg.precision import dtype_of
+from ovseg.precision import computed_by, dtype_of
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
@@ -81,6 +81,7 @@ class MaskCLIPPlusSegmentor(Segmentor):
     """
 
     frozen_prefixes: ClassVar[tuple[str, ...]] = ('teacher.',)
+    networks: ClassVar[tuple[str, ...]] = ('backbone', 'neck')
 
     def __init__(
         self,
@@ -207,8 +208,8 @@ class MaskCLIPPlusSegmentor(Segmentor):
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """The backbone's maps, after the neck if there is one."""
-        maps = self.backbone(inputs)
-        return self.neck(maps) if self.with_neck else maps
+        maps = computed_by(self.backbone, inputs)
+        return computed_by(self.neck, maps) if self.with_neck else maps
 
     def _features(self, inputs: Tensor) -> Tensor:
         """Of the student, in the text space, (B, D, h, w)."""

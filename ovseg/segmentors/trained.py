@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
@@ -14,7 +14,7 @@ from typing_extensions import override
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
-from ovseg.precision import dtype_of
+from ovseg.precision import computed_by, dtype_of
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
@@ -60,6 +60,7 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
     # mmseg's constructor writes both: of a trained model they are what it was trained for.
     num_classes = 0
     out_channels = 0
+    networks: ClassVar[tuple[str, ...]] = ('backbone', 'neck')
 
     def __init__(
         self,
@@ -167,6 +168,15 @@ class TrainedSegmentor(Segmentor, EncoderDecoder):
         encoder = TrainedEncoder(self._decoded, len(self.trained_vocabulary), LEAST_SIDE)
         settings = self.inference_settings.with_window_batch(window_batch)
         return encode_images(encoder, images.inputs, settings)
+
+    def extract_feat(self, inputs: Tensor) -> Any:
+        """The backbone's levels (B, C_i, h_i, w_i), after the neck if there is one.
+
+        Args:
+            inputs: (B, 3, H, W), from the data preprocessor.
+        """
+        levels = computed_by(self.backbone, inputs)
+        return computed_by(self.neck, levels) if self.with_neck else levels
 
     def _decoded(self, inputs: Tensor) -> Tensor:
         return self.decode_head.forward(self.extract_feat(inputs.to(dtype_of(self.backbone))))

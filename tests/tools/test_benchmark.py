@@ -91,12 +91,23 @@ def test_two_configs_run_in_turn_and_are_compared(capsys, monkeypatch):
 
 def test_ratio_is_that_of_neighbouring_runs():
     common = dict(image=(1, 1), input=(1, 1), classes=1, batch_size=1, device='')
-    common.update(text_seconds=0, model_megabytes=0)
+    common.update(precision='float32', text_seconds=0, model_megabytes=0)
     slow = benchmark_models.Figures('slow', seconds=[2.0, 4.0, 6.0], **common)
     fast = benchmark_models.Figures('fast', seconds=[1.0, 1.0, 3.0], **common)
     assert 'slow takes 2.00 times the time of fast (2.00 to 4.00' in benchmark_models.compare(
         slow, fast
     )
+
+
+def test_a_model_is_compared_with_itself_in_another_precision(tmp_path, capsys):
+    path = tmp_path / 'figures.json'
+    words = [str(CONFIG), '--precision', 'float32', 'bfloat16', '--json', str(path)]
+    assert benchmark.main([*words, '--repeat', '1', '--device', 'cpu']) == 0
+    printed = capsys.readouterr().out
+    assert 'random_tiny in float32 takes' in printed
+    assert 'times the time of random_tiny in bfloat16' in printed
+    found = json.loads(path.read_text())['results']
+    assert [one['precision'] for one in found] == ['float32', 'bfloat16']
 
 
 def test_a_picture_and_a_batch(tmp_path, capsys):
@@ -111,6 +122,10 @@ def test_a_picture_and_a_batch(tmp_path, capsys):
     [
         (['none.py'], 'no config none.py'),
         ([str(CONFIG)] * 3, '3 configs were given'),
+        (
+            [str(CONFIG), str(CONFIG), '--precision', 'float32', 'float16'],
+            '2 x 2 configs and precisions were given',
+        ),
         ([str(CONFIG), '--repeat', '0'], '--repeat must be at least 1'),
         ([str(CONFIG), '--batch-size', '0'], '--batch-size must be at least 1'),
         ([str(CONFIG), '--image-size', '0', '5'], '--image-size'),

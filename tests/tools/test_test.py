@@ -110,6 +110,21 @@ def test_the_config_says_at_which_sizes(config, tmp_path, capsys):
     assert 'tta_ratios must be a list of sizes' in capsys.readouterr().err
 
 
+def test_another_precision_is_part_of_the_protocol(tmp_path, capsys):
+    words = ('maskclip-tiny', '--on', 'scenes')
+    few = ('--cfg-options', 'test_dataloader.dataset.num_scenes=2')
+    scores = {}
+    for precision in ('auto', 'bfloat16'):  # auto is float32 in tests
+        folder = tmp_path / precision
+        asked = ('--work-dir', folder, '--precision', precision)
+        assert run_tool('test', *words, *asked, *few) == 0
+        result = read_result(folder)
+        scores[result['protocol']['precision']] = result['metrics']['aAcc']
+    assert list(scores) == ['float32', 'bfloat16']
+    assert 0 < abs(scores['float32'] - scores['bfloat16']) < 0.5
+    assert '| bfloat16' in capsys.readouterr().out
+
+
 def test_a_trained_model_is_tested_with_its_checkpoint(data, tmp_path, capsys):
     config = write_config(tmp_path / 'linear.py', data, tmp_path / 'work', trains=True)
     weight = (torch.tensor(COLORS, dtype=torch.float32) / 25)[:, :, None, None]
@@ -144,6 +159,8 @@ def write_checkpoint(path, content):
         (['{config}', '{tmp}/evil.pth'], 'evil.pth was not loaded'),
         (['{tmp}/color.py'], 'config {tmp}/color.py does not exist'),
         (['{config}', '--amp'], '--amp needs a GPU'),
+        (['{config}', '--amp', '--precision', 'bfloat16'], '--amp means --precision float16'),
+        (['{config}', '--precision', 'bfloat16'], 'ColorSegmentor has no encoder that computes'),
         (['{config}', '--launcher', 'pytorch'], '--launcher pytorch needs RANK'),
         (['{config}', '--cfg-options', 'model.type=ColorSegmenter'], "mean 'ColorSegmentor'"),
         (['{config}', '--cfg-options', 'model.vocab=a'], "setting 'vocab' that it does not have"),
