@@ -17,6 +17,9 @@ from ovseg import OpenVocabSegmenter
 from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.precision import precision_of, set_precision
+
+# The real one: all tests run with another, see conftest.py.
+from ovseg.precision_choice import fastest_precision
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.world import sample_scene
 
@@ -96,6 +99,16 @@ def test_hardly_a_label_of_the_shipped_models_moves(name):
     seen = np.bincount(exact.labels.ravel(), minlength=len(exact.names)) > 200
     assert seen.sum() > 1
     np.testing.assert_allclose(rounded.mean_scores[seen], exact.mean_scores[seen], atol=0.02)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('name', ['maskclip/maskclip', 'naclip/naclip', 'denseclip-tiny'])
+def test_hardly_a_label_moves_on_a_gpu(name):
+    config = name if '-' in name else ROOT / 'configs' / f'{name}_tiny.py'
+    segment = OpenVocabSegmenter(config, device='cuda', on='scenes', precision='float32')
+    exact = segment(scene(0)).labels
+    set_precision(segment.model, fastest_precision(segment.device))
+    assert (segment(scene(0)).labels != exact).mean() < 0.005
 
 
 def test_float32_is_what_it_was():
