@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_dense_clip import CLASSES, write_dense_clip
 
 from ovseg.apis.profiling import MemoryPeak, StageClock
-from ovseg.cli import benchmark_models
+from ovseg.cli import benchmark_models, command
 from ovseg.images import Images
 from ovseg.stages import stage
 
@@ -200,3 +200,10 @@ def test_sams_parts_have_stages_of_their_own(tmp_path, capsys):
     stages = json.loads(path.read_text())['results'][0]['stages']
     assert min(stages['SAM correlation']) > 0 and min(stages['SAM refinement']) > 0
     assert min(stages['encoder']) > 0 and min(stages['upsample + argmax']) > 0
+
+
+def test_figures_for_a_program_are_printed_alone(capsys):
+    assert command.main(['benchmark', str(CONFIG), *QUICK, '--json', '-', '--quiet']) == 0
+    out, err = capsys.readouterr()
+    (figures,) = json.loads(out)['results']
+    assert figures['classes'] == 20 and len(figures['seconds']) == 2 and not err
