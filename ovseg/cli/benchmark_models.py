@@ -177,10 +177,13 @@ class Subject:
             with clock.measure('preprocess'):
                 inputs = self._inputs()
             self._label(self._encode(inputs))
-        self.figures.seconds.append(clock.seconds('whole'))
+        figures = self.figures
         stages = {'preprocess': clock.seconds('preprocess'), **clock.stages()}
-        for name, seconds in stages.items():
-            self.figures.stages.setdefault(name, []).append(seconds)
+        # A stage that does next to nothing may be told in one run and left out in another.
+        for name in {**figures.stages, **stages}:
+            runs = figures.stages.setdefault(name, [0.0] * len(figures.seconds))
+            runs.append(stages.get(name, 0.0))
+        figures.seconds.append(clock.seconds('whole'))
 
     def _inputs(self) -> torch.Tensor:
         return to_batch(self._images, self._resize, self._model.data_preprocessor)

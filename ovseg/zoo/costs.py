@@ -37,8 +37,9 @@ class Cost:
 
 # Parameters were counted in the built models (a test counts those of the models that ship again).
 # Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
-# Of trident-vit-l14 and -h14, corrclip, ovseg-r101c and ovseg-sam the class was reckoned from
-# their parts, not measured. A model without a row shows none.
+# The class of trident-vit-l14 and -h14, corrclip, ovseg-r101c, ovseg-sam, rn50, rn101,
+# vit-b16-laion and resclip was reckoned from their parts or from a like model, not measured. A
+# model without a row shows none.
 COSTS = MappingProxyType(
     {
         'maskclip-tiny': Cost(5.6, 'instant'),
