@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
+# What auto means in a process and those that it starts, instead of the fastest.
+VARIABLE = 'OVSEG_PRECISION'
 # Compute capabilities from which on tensor cores multiply these types.
 _TENSOR_CORES = {'bfloat16': (8, 0), 'float16': (7, 0)}
 # torch's words for a processor's instructions that multiply them: x86, then ARM.
@@ -51,7 +54,8 @@ def choose_precision(
 
     ``'auto'`` is bfloat16 on GPUs that have it (NVIDIA from compute capability 8.0, AMD, XPU),
     float16 on older NVIDIA GPUs with tensor cores and on MPS, bfloat16 on processors with
-    instructions for its products (AMX, AVX-512 BF16, ARM's), else float32.
+    instructions for its products (AMX, AVX-512 BF16, ARM's), else float32; or what the environment
+    variable ``OVSEG_PRECISION`` says.
 
     Args:
         precision: of :data:`PRECISIONS`, or one of these as torch calls it.
@@ -70,9 +74,12 @@ def choose_precision(
     import torch
 
     name = str(precision).removeprefix('torch.')
+    source = 'precision'
+    if name == 'auto' and os.environ.get(VARIABLE):
+        name, source = os.environ[VARIABLE], f'the environment variable {VARIABLE}'
     if name not in PRECISIONS:
         raise UserError(
-            f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'."
+            f"{source} must be one of {', '.join(PRECISIONS)}, got '{name}'."
             f'{nearest(name, PRECISIONS)}'
         )
     device = torch.device('cpu') if device is None else device

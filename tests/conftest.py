@@ -25,9 +25,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope='session', autouse=True)
 def _one_precision():
-    """``precision='auto'`` is float32 in all tests, whatever the machine: labels are compared."""
+    """``precision='auto'`` is float32 in all tests and the processes that they start.
+
+    Labels are compared, whatever the machine is fast at.
+    """
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr('ovseg.precision_choice.fastest_precision', lambda device: 'float32')
+        patched.setenv('OVSEG_PRECISION', 'float32')
         yield
 
 

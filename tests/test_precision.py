@@ -160,7 +160,7 @@ def test_a_model_without_an_encoder_says_so_and_stays_as_it_is_under_auto(monkey
     model = tiny_segmentors.build(WITHOUT_ENCODER)
     with pytest.raises(UserError, match='MaskSegmentor has no encoder that computes in another'):
         set_precision(model, 'bfloat16')
-    monkeypatch.setattr('ovseg.precision_choice.fastest_precision', lambda device: 'bfloat16')
+    monkeypatch.setenv('OVSEG_PRECISION', 'bfloat16')
     set_precision(model, 'auto')
     assert precision_of(model) == 'float32'
     plain = OpenVocabSegmenter('maskclip-tiny')

@@ -10,7 +10,6 @@ from ovseg.errors import Notice, UserError
 from ovseg.precision_choice import choose_precision
 
 # The real one: all tests run with another, see conftest.py.
-from ovseg.precision_choice import fastest_precision as real
 
 CPU, GPU, MPS, XPU, HPU = (torch.device(kind) for kind in ('cpu', 'cuda', 'mps', 'xpu', 'hpu'))
 
@@ -18,7 +17,7 @@ CPU, GPU, MPS, XPU, HPU = (torch.device(kind) for kind in ('cpu', 'cuda', 'mps',
 @pytest.fixture
 def machine(monkeypatch):
     """A machine that has what it is told to have."""
-    monkeypatch.setattr(choice, 'fastest_precision', real)
+    monkeypatch.delenv(choice.VARIABLE)
 
     def make(cpu=(), capability=(0, 0), computes=()):
         monkeypatch.setattr(choice, 'cpu_multiplies', lambda name: name in cpu)
@@ -133,7 +132,17 @@ def test_a_processor_is_known_by_its_instructions(
 
 
 def test_this_machine_computes_in_what_auto_chooses(monkeypatch):
-    monkeypatch.setattr(choice, 'fastest_precision', real)
+    monkeypatch.delenv(choice.VARIABLE)
     dtype = choose_precision('auto')
     assert choice._computes(str(dtype).removeprefix('torch.'), CPU)
     assert not choice._computes('bfloat16', torch.device('cuda', 99))
+
+
+def test_the_environment_says_what_auto_means(monkeypatch):
+    for name in ('bfloat16', 'float32'):
+        monkeypatch.setenv(choice.VARIABLE, name)
+        assert choose_precision('auto') == getattr(torch, name)
+        assert choose_precision('float32') == torch.float32
+    monkeypatch.setenv(choice.VARIABLE, 'floaty')
+    with pytest.raises(UserError, match=r"OVSEG_PRECISION must be one of .* got 'floaty'"):
+        choose_precision('auto')
