@@ -111,7 +111,9 @@ def place_of_config(name: str | os.PathLike[str], on: str | None = None) -> Conf
         known = _known()
         relative = name.removeprefix('configs/')
         by_stem = {Path(one).stem for one in known}
-        hint = nearest(relative, known) or nearest(Path(name).stem, by_stem)
+        hint = nearest(Path(name).stem, by_stem)
+        if '/' in relative:  # a path is like a path, a name like a name
+            hint = nearest(relative, known) or hint
         raise FileNotFoundError(
             f'config {name} does not exist, neither here nor in configs/.{hint}'
         )

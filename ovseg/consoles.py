@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,17 @@ def _raw_of(stream: object) -> _Stream | None:
     """The file descriptor behind a stream of :func:`make_patient`."""
     raw = getattr(getattr(stream, 'buffer', None), 'raw', None)
     return raw if isinstance(raw, _Stream) else None
+
+
+class StandardErrorHandler(logging.Handler):
+    """Warnings and errors of a log, for runs whose log nobody sees: one line each on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        print(f'{record.levelname.lower()}: {record.getMessage()}', file=sys.stderr)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def choose_precision(
     name = str(precision).removeprefix('torch.')
     source = 'precision'
     if name == 'auto' and os.environ.get(VARIABLE):
-        name, source = os.environ[VARIABLE], f'the environment variable {VARIABLE}'
+        name, source = os.environ[VARIABLE], VARIABLE
     if name not in PRECISIONS:
         raise UserError(
             f"{source} must be one of {', '.join(PRECISIONS)}, got '{name}'."
@@ -86,7 +86,7 @@ def choose_precision(
     if name == 'auto':
         name = fastest_precision(device)
     elif name != 'float32':
-        _check(name, device)
+        _check(name, device, f"{source}='{name}'")
     chosen: torch.dtype = getattr(torch, name)
     return chosen
 
@@ -107,13 +107,13 @@ def fastest_precision(device: torch.device) -> str:
     return 'bfloat16' if device.type == 'xpu' and _computes('bfloat16', device) else 'float32'
 
 
-def _check(name: str, device: torch.device) -> None:
+def _check(name: str, device: torch.device, asked: str) -> None:
     """Stops at what a device has not, and tells what it is slow at."""
     if device.type == 'cpu':
         if not cpu_multiplies(name):
             notify(
-                f"this processor has no instructions for products in {name}, so precision='{name}' "
-                "takes longer than 'float32', which 'auto' would choose"
+                f'this processor has no instructions for products in {name}, so {asked} takes '
+                "longer than 'float32', the fastest here"
             )
     elif not _computes(name, device) or (
         # torch imitates it there, several times slower than float32.

@@ -70,7 +70,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help='what to look for: classes by ";", synonyms by ",", or a .txt or .json file; a '
         'trained model has classes of its own and needs none',
     )
-    parser.add_argument('extra', nargs='*', help=argparse.SUPPRESS)
+    parser.add_argument('extra', nargs='*', metavar='WORDS', help=argparse.SUPPRESS)
     parser.add_argument(
         '--model', default=DEFAULT_MODEL, help='model name or config path (default: %(default)s)'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ovseg.apis.kinds import LONGEST_END, LONGEST_SEGMENT_END, ends_of, segment_ends_of
+from ovseg.apis.kinds import (
+    ENDS,
+    LONGEST_END,
+    LONGEST_SEGMENT_END,
+    SEGMENT_ENDS,
+    ends_of,
+    segment_ends_of,
+)
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.cli.segment_summary import (
@@ -77,6 +85,7 @@ def segment_images(
     else:
         plan = plan_of(found.images, args.out_dir, args.task, kinds)
         _tell_about(found, plan)
+        _tell_left_over(plan, args.task, kinds)
         if len(plan) == 1:
             check_image(str(plan[0].image))  # of many, those that cannot be read are counted
         pictures, count = [Picture(str(output.image), output) for output in plan], len(plan)
@@ -129,6 +138,23 @@ def frames_of(
         frame = FoundImage(video.path.parent / place, place)
         (output,) = plan_of([frame], args.out_dir, args.task, kinds)
         yield Picture(f'{video.path}#{number}', output, pixels)
+
+
+def _tell_left_over(plan: Sequence[PlannedOutput], task: str, kinds: Sequence[str]) -> None:
+    """Say where files of other kinds lie that an earlier run wrote, of words that may differ."""
+    if task == 'semantic':
+        others = set(ends_of(ENDS)) - set(ends_of(kinds))
+    else:
+        others = set(segment_ends_of(SEGMENT_ENDS)) - set(segment_ends_of(kinds))
+    places = (output.folder / f'{output.stem}{end}' for output in plan for end in sorted(others))
+    older = [place for place in places if os.path.exists(place)]
+    if older and not is_quiet():
+        print(
+            f'note: {len(older)} files of kinds that this run does not write stay beside its own, '
+            f'the first is {printable_line(older[0])}: if an earlier run with other words wrote '
+            'them, they do not belong to the new ones',
+            file=sys.stderr,
+        )
 
 
 def _tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:

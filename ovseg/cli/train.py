@@ -150,13 +150,14 @@ def run(args: argparse.Namespace) -> int:
         need_gpu_for_amp()
     from ovseg.engine.crop_sizes import padding_notes
     from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_parts
+    from ovseg.engine.launch import build_runner, load_config, need_parts, need_whole_validation
     from ovseg.engine.schedule import check_schedule
     from ovseg.engine.stopping import TrainingStopped
     from ovseg.engine.work_folder import held_folder
 
     config = load_config(args)
     need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
+    need_whole_validation(config)
     set_precision(config, args)
     if config.optim_wrapper.get('type') == 'AmpOptimWrapper':
         from ovseg.devices import need_gpu_for_amp

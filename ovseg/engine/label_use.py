@@ -76,11 +76,10 @@ class LabelUse:
                 f'if 1 is the first class, set {loader}.dataset.reduce_zero_label=True, with which '
                 '0 is no class'
             )
-        values = found if len(found) == count else [0, 255]
+        example = f'={found}' if len(found) == count else ''
         return (
-            'if the values mean something else, say which one each class has: '
-            f'{loader}.dataset.label_values={values} of LabelledFolderDataset, in the order of the '
-            'classes'
+            'if the values mean something else, say which one each class has, in the order of the '
+            f'classes: {loader}.dataset.label_values{example} of LabelledFolderDataset'
         )
 
 

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 import ovseg.registry as registries
 from ovseg.config_files import ConfigPlace, read_config
+from ovseg.consoles import StandardErrorHandler, is_quiet
 from ovseg.devices import choose_device, need_gpu_for_amp
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
@@ -30,6 +31,7 @@ __all__ = [
     'build_runner',
     'load_config',
     'need_parts',
+    'need_whole_validation',
 ]
 
 
@@ -76,7 +78,10 @@ def build_runner(config: Config) -> OVRunner:
             f"runner_type '{name}' is not supported: it would not load checkpoints strictly; "
             'derive it from ovseg.engine.OVRunner'
         )
-    return kind.from_cfg(config)
+    runner = kind.from_cfg(config)
+    if is_quiet():
+        runner.logger.addHandler(StandardErrorHandler())
+    return runner
 
 
 def asked_precision(args: argparse.Namespace) -> torch.dtype:
@@ -97,6 +102,26 @@ def asked_precision(args: argparse.Namespace) -> torch.dtype:
         )
     need_gpu_for_amp()
     return choose_precision('float16', choose_device())
+
+
+def need_whole_validation(config: Config) -> None:
+    """Stops at a training that has some of a validation's parts and not the others.
+
+    Args:
+        config: to look into.
+
+    Raises:
+        UserError: names what is there and what is not.
+    """
+    parts = ('val_dataloader', 'val_cfg', 'val_evaluator')
+    missing = [part for part in parts if config.get(part) is None]
+    there = [part for part in parts if part not in missing]
+    if missing and there:
+        off = ' '.join(f'{part}=None' for part in there)
+        raise UserError(
+            f'config {config.filename} has {", ".join(there)} and no {", ".join(missing)}: a '
+            f'validation needs all three, a training without one has none (--cfg-options {off})'
+        )
 
 
 def need_parts(config: Config, parts: Sequence[str], purpose: str) -> None:

@@ -59,6 +59,12 @@ def give_resize_rule(config: Config) -> None:
     resize_rule_of(config)
     settings = next((config[name] for name in _NAMES if config.get(name) is not None), None)
     for dataset in _datasets((config.get('test_dataloader') or {}).get('dataset')):
+        if not dataset.get('pipeline'):
+            raise UserError(
+                f'The test data set {dataset.get("type")} of config {config.filename} has no '
+                "pipeline, so no picture would be read: write pipeline=[dict(type='LoadImage"
+                "FromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]."
+            )
         if dataset.get('resize') is None and not any(map(is_resize, dataset.get('pipeline') or ())):
             dataset['pipeline'] = pipeline_with_resize(dataset['pipeline'], settings)
 

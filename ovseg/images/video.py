@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovseg.errors import UserError
+from ovseg.errors import UserError, notify
 from ovseg.input_files import regular_file
 
 # A file may be a list of addresses, which FFmpeg would fetch: it may open files alone, and its own
@@ -60,6 +60,9 @@ class Video:
 
         Raises:
             UserError: not one frame can be decoded.
+
+        Warns:
+            Notice: the file ends before the frames that its header promises.
         """
         with _capture(self.path) as capture:
             number = 0
@@ -72,6 +75,12 @@ class Video:
                 number += 1
         if not number:
             raise UserError(f'The video {self.path} has no frame that can be decoded: convert it.')
+        # Headers of whole videos may be wrong by one.
+        if number < self.count - 1:
+            notify(
+                f'The video {self.path} ends after {number} of the {self.count} frames that its '
+                'header names: it is cut or damaged, and what would follow is missing.'
+            )
 
 
 @contextmanager

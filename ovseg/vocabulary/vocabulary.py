@@ -204,6 +204,13 @@ class Vocabulary:
         rule = self.rejection
         if rule.kind in ('none', 'class_zero'):
             return self._given
+        background = {word.casefold() for word in rule.words}
+        for entry in self._given:
+            if both := background.intersection(word.casefold() for word in entry.prompts):
+                raise UserError(
+                    f'{min(both)!r} is a word of class {entry.name!r} and of the background, '
+                    'which would take its pixels: leave it out of one of them'
+                )
         first = self._given[0].name
         if _is_background(0, first):
             if rule.words:

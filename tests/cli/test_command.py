@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from PIL import Image
 from scripts import ROOT, load_script
 
 from ovseg import __version__
@@ -91,3 +92,22 @@ def test_quiet_prints_no_scores_but_writes_them(tmp_path, monkeypatch, capfd):
     assert main(['test', 'maskclip-tiny', '--on', 'scenes', '--work-dir', 'w', '-q', *less]) == 0
     assert not capfd.readouterr().out
     assert len(list((tmp_path / 'w').rglob('result.json'))) == 1
+
+
+def test_quiet_keeps_the_warnings_of_the_log(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'labels').mkdir()
+    Image.new('RGB', (32, 32)).save('images/a.png')
+    Image.new('L', (32, 32)).save('labels/a.png')
+    (tmp_path / 'own.py').write_text(
+        f'_base_ = {str(ROOT / "configs/maskclip/maskclip_tiny.py")!r}\n'
+        "model = dict(vocabulary=['sky', 'grass'])\n"
+        "test_dataloader = dict(dataset=dict(_delete_=True, type='LabelledFolderDataset',\n"
+        "    data_root='.', data_prefix=dict(img_path='images', seg_map_path='labels'),\n"
+        "    metainfo=dict(classes=('sky', 'grass')), pipeline=[dict(type='LoadImageFromFile'),\n"
+        "    dict(type='LoadAnnotations'), dict(type='PackSegInputs')]))\n"
+    )
+    assert main(['test', 'own.py', '--work-dir', 'w', '--quiet']) == 0
+    out, err = capfd.readouterr()
+    assert not out and "'grass' has no pixel" in err

@@ -102,3 +102,12 @@ def test_what_cannot_be_read_is_one_sentence(place, words, part, capfd):
     assert part in err
     assert sum(line.startswith('error: ') for line in err.splitlines()) == 1
     assert not list(place.glob('outputs/**/*.png'))
+
+
+def test_files_of_another_kind_and_run_are_told_of(place, capsys):
+    assert main(['segment', 'photos/a.png', WORDS, '--save', 'overlay,json']) == 0
+    assert 'stay beside' not in capsys.readouterr().err
+    assert main(['segment', 'photos/a.png', 'red star; fish', '--save', 'labels']) == 0
+    assert 'note: 2 files of kinds that this run does not write' in capsys.readouterr().err
+    assert main(['segment', 'photos/a.png', WORDS, '--save', 'overlay,json,labels']) == 0
+    assert 'stay beside' not in capsys.readouterr().err

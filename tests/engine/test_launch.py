@@ -14,6 +14,7 @@ from ovseg.engine.launch import (
     build_runner,
     load_config,
     need_parts,
+    need_whole_validation,
 )
 from ovseg.errors import UserError
 from ovseg.images import resize_rule_of
@@ -153,7 +154,7 @@ GROUP = """
 import atexit
 import torch
 from torch import distributed
-from ovseg.engine.launch import leave
+from ovseg.process_end import leave
 
 class Tail:
     def __del__(self):
@@ -185,3 +186,13 @@ def test_processes_of_a_group_end_before_the_interpreter_takes_gloo_down(togethe
     ended = run_python(f'together, code = {together}, {code}\n{GROUP}', '-W', 'ignore')
     assert (ended.returncode, own_words(ended.stderr)) == (code, '')
     assert ended.stdout.splitlines() == said
+
+
+@pytest.mark.parametrize('gone', ['val_dataloader', 'val_cfg', 'val_evaluator'])
+def test_a_part_of_a_validation_is_told_with_the_way_to_none(gone):
+    parts = {'val_dataloader': {}, 'val_cfg': {}, 'val_evaluator': {}}
+    need_whole_validation(Config(parts))
+    need_whole_validation(Config(dict.fromkeys(parts)))
+    others = ' '.join(f'{part}=None' for part in parts if part != gone)
+    with pytest.raises(UserError, match=f'and no {gone}: .*cfg-options {others}'):
+        need_whole_validation(Config({**parts, gone: None}))

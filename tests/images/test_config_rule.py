@@ -99,3 +99,10 @@ def test_a_rule_changed_from_outside_is_changed_everywhere(changed):
     follow_overrides(config, changed)
     assert resize_rule_of(config).scale == (300, 200)
     assert config.test_dataloader.dataset.resize.scale == (300, 200)
+
+
+def test_a_test_data_set_without_a_pipeline_is_told():
+    dataset = dict(type='LabelledFolderDataset', data_root='d')
+    config = Config(dict(resize=RULE, test_dataloader=dict(dataset=dataset)))
+    with pytest.raises(UserError, match='LabelledFolderDataset .* has no pipeline'):
+        give_resize_rule(config)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovseg.errors import UserError
+from ovseg.errors import Notice, UserError
 from ovseg.images.reading import load_rgb
 from ovseg.images.video import Video
 
@@ -69,3 +69,19 @@ def test_a_video_given_as_an_image_is_explained(clip):
 def test_an_address_given_as_an_image_is_explained():
     with pytest.raises(UserError, match='is an address, and ovseg reads files: fetch the image'):
         load_rgb('https://example.org/photo.jpg')
+
+
+def test_a_video_that_was_cut_says_so(tmp_path):
+    whole = str(tmp_path / 'whole.avi')
+    writer = cv2.VideoWriter(whole, cv2.VideoWriter_fourcc(*'MJPG'), 5, (64, 48))
+    for _ in range(6):
+        writer.write(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    content = (tmp_path / 'whole.avi').read_bytes()
+    (tmp_path / 'cut.avi').write_bytes(content[: len(content) * 3 // 4])
+    video = Video.find(tmp_path / 'cut.avi')
+    with pytest.warns(Notice, match=r'cut\.avi ends after [1-4] of the 6 frames'):
+        frames = list(video.frames())
+    assert 0 < len(frames) < 5
+    with pytest.warns(Notice, match='ends after'):
+        assert [number for number, _ in video.frames(2)] == [number for number, _ in frames[::2]]

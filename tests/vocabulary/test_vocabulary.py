@@ -320,3 +320,9 @@ def test_thousands_of_classes_get_colours_of_their_own():
 )
 def test_a_rejection_rule_is_told_in_words(rule, words):
     assert rule.describe() == words
+
+
+@pytest.mark.parametrize('words', [('Sky',), ('wall', 'clouds')])
+def test_a_word_of_a_class_and_of_the_background_is_refused(words):
+    with pytest.raises(UserError, match="is a word of class 'sky' and of the background"):
+        build_vocabulary('sky, clouds; grass', Rejection('background', words=words))
