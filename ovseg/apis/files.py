@@ -16,6 +16,10 @@ from ovseg.files import written_whole
 from ovseg.result_files import marked_json, png_mark
 
 
+# zlib's level 3 takes less than half the time of its usual 6 for a tenth more bytes.
+_COMPRESSION = 3
+
+
 def stem_of(source: str) -> str:
     """How the files of an image begin: its file name without the suffix, or 'image'."""
     return Path(source).stem or 'image'
@@ -49,7 +53,9 @@ def write_picture(picture: np.ndarray, path: Path, kind: str) -> None:
         kind: what it shows, for the mark.
     """
     with written_whole(path) as temporary:
-        Image.fromarray(picture).save(temporary, format='PNG', pnginfo=png_mark(kind))
+        Image.fromarray(picture).save(
+            temporary, format='PNG', pnginfo=png_mark(kind), compress_level=_COMPRESSION
+        )
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
