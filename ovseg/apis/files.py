@@ -15,7 +15,6 @@ from ovseg.file_names import fitting_stem, longest_name
 from ovseg.files import written_whole
 from ovseg.result_files import marked_json, png_mark
 
-
 # zlib's level 3 takes less than half the time of its usual 6 for a tenth more bytes.
 _COMPRESSION = 3
 

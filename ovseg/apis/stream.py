@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
@@ -108,8 +108,8 @@ def answers_in_order(
         workers: threads beside the caller's.
     """
     threads_of_torch = torch.get_num_threads()
-    # The threads share the cores: in each, torch runs alone. What it is told there is what new
-    # threads of the caller's would begin with, so it is told again.
+    # The threads share the cores: in each, torch has one. New threads of the caller's would begin
+    # with what was said last, so at the end the caller's number is said again.
     with_one = ThreadPoolExecutor(workers, 'ovseg-stream', torch.set_num_threads, (1,))
     try:
         yield from _Stream(images, steps, batch_size, workers, with_one)
