@@ -173,7 +173,8 @@ class _Stream(Generic[_Image, _Loaded, _Encoded, _Answer]):
             except StopIteration:
                 self._images = None
                 return
-            item = _UnderWay(image, self._threads.submit(self._steps.load, image))
+            loading = self._threads.submit(self._steps.load, image)
+            item: _UnderWay[_Image, _Loaded, _Answer] = _UnderWay(image, loading)
             self._all.append(item)
             self._loading.append(item)
 

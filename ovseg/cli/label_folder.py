@@ -115,8 +115,9 @@ class LabelFolder:
             line: see :func:`~ovseg.cli.segment_summary.failed_line`.
         """
         if self._failed is None:
-            file = open(self.path / FAILED, 'w', encoding='utf-8', buffering=1)
-            self._failed = self._files.enter_context(file)
+            self._failed = self._files.enter_context(
+                open(self.path / FAILED, 'w', encoding='utf-8', buffering=1)
+            )
         self._failed.write(line + '\n')
 
     def _lock(self, file: IO[str]) -> None:
