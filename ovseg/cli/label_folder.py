@@ -33,7 +33,7 @@ class LabelFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._found: IO[str] | None = None
-        self._failed: IO[str] | None = None
+        self._any_failed = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -44,18 +44,18 @@ class LabelFolder:
             CannotWrite: it cannot be written to.
         """
         path = self.path / FOUND
-        with ExitStack() as self._files:
+        with ExitStack() as files:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 # By lines: what is said to be done is with the system, should this process die.
-                found = self._files.enter_context(open(path, 'a', encoding='utf-8', buffering=1))
+                found = files.enter_context(open(path, 'a', encoding='utf-8', buffering=1))
             except OSError as error:
                 raise cannot_write(path, error) from error
             self._lock(found)
             _end_line(found)
-            self._found, self._failed = found, None
+            self._found, self._any_failed = found, False
             yield
-            if self._failed is None:
+            if not self._any_failed:
                 (self.path / FAILED).unlink(missing_ok=True)
 
     def agree(self, manifest: Mapping[str, Any]) -> None:
@@ -114,11 +114,10 @@ class LabelFolder:
         Args:
             line: see :func:`~ovseg.cli.segment_summary.failed_line`.
         """
-        if self._failed is None:
-            self._failed = self._files.enter_context(
-                open(self.path / FAILED, 'w', encoding='utf-8', buffering=1)
-            )
-        self._failed.write(line + '\n')
+        mode = 'a' if self._any_failed else 'w'
+        self._any_failed = True
+        with open(self.path / FAILED, mode, encoding='utf-8') as file:
+            file.write(line + '\n')
 
     def _lock(self, file: IO[str]) -> None:
         try:
