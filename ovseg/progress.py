@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from ovseg.consoles import is_quiet
@@ -15,12 +15,17 @@ _EVERY = 60.0
 
 
 def with_progress(
-    items: Iterable[_Item], total: int, unit: str, title: str = '', every: float = _EVERY
+    items: Iterable[_Item],
+    total: int,
+    unit: str,
+    title: str = '',
+    every: float = _EVERY,
+    note: Callable[[], str] = str,
 ) -> Iterator[_Item]:
     """The items; meanwhile the standard error tells how many were done.
 
     A bar is drawn over itself, which a file or a pipe would hold as one endless line; there, lines
-    such as ``Cityscapes val: 120 of 500 images, 60 s`` are written.
+    such as ``Cityscapes val: 120 of 500 images, 60 s, 2.0 images/s, 190 s left`` are written.
 
     Args:
         items: what is worked on.
@@ -28,6 +33,7 @@ def with_progress(
         unit: one of them: ``'image'``.
         title: of the work; '' for none.
         every: seconds from one line to the next.
+        note: asked each time for what else is to be told, '' for nothing.
     """
     stream = sys.stderr
     if stream is None or not total or is_quiet():
@@ -36,7 +42,10 @@ def with_progress(
     if stream.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=title or None, total=total, unit=unit)
+        bar = tqdm(items, desc=title or None, total=total, unit=unit)
+        for item in bar:
+            yield item
+            bar.set_postfix_str(note(), refresh=False)
         return
     begun = said = time.monotonic()
     for done, item in enumerate(items, start=1):
@@ -45,4 +54,10 @@ def with_progress(
         if now - said >= every and done < total:
             said = now
             start = f'{title}: ' if title else ''
-            print(f'{start}{done} of {total} {unit}s, {now - begun:.0f} s', file=stream)
+            rate = done / max(now - begun, 1e-9)
+            told = [
+                f'{start}{done} of {total} {unit}s, {now - begun:.0f} s',
+                f'{rate:.3g} {unit}s/s, {(total - done) / rate:.0f} s left',
+                note(),
+            ]
+            print(', '.join(part for part in told if part), file=stream)

@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
     ('stream', 'every', 'says'),
     [
         (Terminal(), 0, ['scenes: 100%', '2/2', 'image/s']),
-        (io.StringIO(), 0, ['scenes: 1 of 2 images, 0 s\n']),
+        (io.StringIO(), 0, ['scenes: 1 of 2 images, 0 s, ', ' images/s, 0 s left\n']),
         (io.StringIO(), 60, None),
     ],
     ids=['terminal', 'log', 'short run'],

@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
     from ovseg.apis.results import ClassArea, SegmentationResult
     from ovseg.apis.segmenter import EncodedImage, OpenVocabSegmenter
     from ovseg.apis.segments_result import SegmentsResult
+    from ovseg.apis.stream import Failed
     from ovseg.images.reading import find_images, load_rgb
     from ovseg.zoo import ModelEntry, list_models
 
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.apis.results': ['ClassArea', 'SegmentationResult'],
         'ovseg.apis.segmenter': ['EncodedImage', 'OpenVocabSegmenter'],
         'ovseg.apis.segments_result': ['SegmentsResult'],
+        'ovseg.apis.stream': ['Failed'],
         'ovseg.images.reading': ['find_images', 'load_rgb'],
         'ovseg.zoo': ['ModelEntry', 'list_models'],
     },
@@ -27,6 +29,7 @@ __getattr__, __dir__ = lazy_names(
 __all__ = [
     'ClassArea',
     'EncodedImage',
+    'Failed',
     'ModelEntry',
     'OpenVocabSegmenter',
     'SegmentationResult',

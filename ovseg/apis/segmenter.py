@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
@@ -13,15 +13,18 @@ import torch
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.apis.encoded_image import EncodedImage
+from ovseg.apis.loaded_image import LoadedImage
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.one_class import beside_one_class, usual_background
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.apis.stream import Failed, Steps, answers_in_order, default_workers
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
 from ovseg.config_files import read_config
 from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
-from ovseg.images import Images, resize_rule_of, to_batch
+from ovseg.images import Images, resize_rule_of
+from ovseg.images.batch import batch_of
 from ovseg.images.reading import ImageSource, load_rgb, name_of
 from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
@@ -42,6 +45,7 @@ _Answer = TypeVar('_Answer')
 
 _One: TypeAlias = 'ImageSource | EncodedImage'
 _Many: TypeAlias = 'Sequence[ImageSource | EncodedImage]'
+_Loaded: TypeAlias = 'LoadedImage | EncodedImage'
 
 
 class OpenVocabSegmenter:
@@ -303,6 +307,94 @@ class OpenVocabSegmenter:
 
         return self._answer(image, find)
 
+    @overload
+    def stream(
+        self,
+        images: Iterable[_One],
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+        then: None = None,
+        workers: int | None = None,
+    ) -> Iterator[SegmentationResult | Failed]: ...
+
+    @overload
+    def stream(
+        self,
+        images: Iterable[_One],
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+        then: Callable[[SegmentationResult], _Answer],
+        workers: int | None = None,
+    ) -> Iterator[_Answer | Failed]: ...
+
+    def stream(
+        self,
+        images: Iterable[_One],
+        words: Any = None,
+        *,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        scores: bool = False,
+        then: Callable[[SegmentationResult], Any] | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
+        """Masks of the words in many images, one after the other: any number in little memory.
+
+        While the encoder runs, threads read the images to come and decide those that are encoded.
+        Images of one size after resizing are encoded together, also where others stand between
+        them. At most ``5 * batch_size + 3 * workers`` images are held, so that ``images`` may
+        be endless; as many are taken from it before the first result, or all there are.
+
+        Args:
+            images: each as in :meth:`segment`; a generator, say.
+            words: as in :meth:`segment`.
+            background: as in :meth:`segment`.
+            threshold: as in :meth:`segment`.
+            scores: as in :meth:`segment`.
+            then: called with each result in one of the threads; what it returns is given back
+                instead of the result. Files are written there while the next images are encoded:
+                ``then=lambda result: result.save('outputs')``.
+            workers: threads beside the caller's; None for as many as the process may use cores,
+                8 at most.
+
+        Returns:
+            An iterator with one item an image, in their order: what :meth:`segment` returns for
+            it, or what ``then`` makes of that; a :class:`~ovseg.apis.stream.Failed` for an image
+            that could not be read, segmented or handed to ``then``.
+
+        Raises:
+            UserError: the words cannot be read, or none were given; said at once.
+            ValueError: less than one worker.
+
+        Example::
+
+            for path, result in zip(paths, segment.stream(paths, 'cat; sofa')):
+                if isinstance(result, Failed):
+                    print(result)
+        """
+        workers = default_workers() if workers is None else workers
+        if workers < 1:
+            raise ValueError(f'workers must be at least 1, but is {workers}.')
+        vocabulary = self._read_words(words, background, threshold)
+        classifier = self._classifier(vocabulary)
+
+        def encode(loaded: Sequence[_Loaded]) -> list[EncodedImage]:
+            with plain_torch():
+                return self._encode_loaded(loaded)
+
+        def answer(encoded: EncodedImage) -> Any:
+            result = self._decide(encoded, vocabulary, classifier, scores)
+            return result if then is None else then(result)
+
+        steps = Steps(_called, self._load, _size_of, encode, answer)
+        return answers_in_order(images, steps, lambda: self.batch_size, workers)
+
     def prepare(
         self,
         words: Any = None,
@@ -407,31 +499,42 @@ class OpenVocabSegmenter:
                 for encoded in self._encode_chunk(chunk)
             ]
 
-    def _encode_chunk(self, images: Sequence[ImageSource | EncodedImage]) -> list[EncodedImage]:
+    def _encode_chunk(self, images: Sequence[_One]) -> list[EncodedImage]:
         """Encoded images in order; those of one size after resizing in one batch."""
+        loaded = [self._load(image) for image in images]
+        by_size: dict[Hashable, list[int]] = {}
+        for index, image in enumerate(loaded):
+            by_size.setdefault(_size_of(image), []).append(index)
         encoded: dict[int, EncodedImage] = {}
-        pixels: dict[int, np.ndarray] = {}
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for index, image in enumerate(images):
-            if isinstance(image, EncodedImage):
-                encoded[index] = image.of_model(self.model, self.name)
-                continue
-            pixels[index] = load_rgb(image)
-            if self._world is not None:
-                _say(self._world.doubt_of_picture(pixels[index]))
-            size = self.resize.size_for(pixels[index].shape[:2])
-            by_size.setdefault(size, []).append(index)
         for indices in by_size.values():
-            inputs = to_batch(
-                [pixels[index] for index in indices], self.resize, self.model.data_preprocessor
-            )
-            names = [_path_of(images[index]) for index in indices]
-            originals = [pixels[index] for index in indices]
-            encodings = self._memory.encode(Images(inputs, originals, names))
-            for index, path, encoding in zip(indices, names, encodings, strict=True):
-                name = '' if path is None else name_of(path)
-                encoded[index] = EncodedImage(pixels[index], encoding, name, self.model)
+            some = self._encode_loaded([loaded[index] for index in indices])
+            encoded.update(zip(indices, some, strict=True))
         return [encoded[index] for index in range(len(images))]
+
+    def _load(self, image: _One) -> _Loaded:
+        """An image as it was read, and as the encoder will see it."""
+        if isinstance(image, EncodedImage):
+            return image.of_model(self.model, self.name)
+        pixels = load_rgb(image)
+        doubt = None if self._world is None else self._world.doubt_of_picture(pixels)
+        return LoadedImage(pixels, self.resize.apply(pixels), _path_of(image), doubt)
+
+    def _encode_loaded(self, loaded: Sequence[_Loaded]) -> list[EncodedImage]:
+        """Images of one size after resizing, encoded, in order; those that are encoded as is."""
+        images = [image for image in loaded if isinstance(image, LoadedImage)]
+        if not images:
+            return [image for image in loaded if isinstance(image, EncodedImage)]
+        for image in images:
+            _say(image.doubt)
+        inputs = batch_of([image.resized for image in images], self.model.data_preprocessor)
+        paths = [image.path for image in images]
+        originals = [image.pixels for image in images]
+        encodings = self._memory.encode(Images(inputs, originals, paths))
+        names = ['' if path is None else name_of(path) for path in paths]
+        return [
+            EncodedImage(pixels, encoding, name, self.model)
+            for pixels, encoding, name in zip(originals, encodings, names, strict=True)
+        ]
 
     def _decide(
         self, encoded: EncodedImage, vocabulary: Vocabulary, classifier: Classifier, scores: bool
@@ -467,6 +570,15 @@ class OpenVocabSegmenter:
 def _say(doubt: str | None) -> None:
     if doubt is not None:
         notify(doubt)
+
+
+def _called(image: _One) -> str:
+    return image.source if isinstance(image, EncodedImage) else name_of(image)
+
+
+def _size_of(image: _Loaded) -> Hashable:
+    """What images must share to be encoded together; those that are encoded already share it."""
+    return image.size if isinstance(image, LoadedImage) else None
 
 
 def _path_of(source: Any) -> str | None:

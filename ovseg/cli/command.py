@@ -42,6 +42,9 @@ class Command:
 
 COMMANDS = (
     Command('segment', 'masks of what you name, in images or the frames of a video', 'segment'),
+    Command(
+        'label', 'masks of what you name in many images: fast, and goes on when killed', 'label'
+    ),
     Command('models', 'the models that go by a name: licence, size, speed', 'models'),
     Command('test', 'evaluate a model on a data set', 'test'),
     Command('train', 'train a model', 'train'),

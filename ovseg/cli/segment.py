@@ -51,6 +51,30 @@ SAVED = {
 }
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which model is asked, and how.
+
+    Args:
+        parser: receives them.
+    """
+    parser.add_argument(
+        '--model', default=DEFAULT_MODEL, help='model name or config path (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--on', metavar='DATA', help="take the model's published settings for this data set"
+    )
+    parser.add_argument(
+        '--checkpoint',
+        help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    add_precision_argument(parser, 'auto')
+    parser.add_argument(
+        '--template-set', help="a template set's name, or a file with one template a line"
+    )
+    parser.add_argument('--background', metavar='WORDS', help='words for "none of these"')
+
+
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """The command line.
 
@@ -71,23 +95,8 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         'trained model has classes of its own and needs none',
     )
     parser.add_argument('extra', nargs='*', metavar='WORDS', help=argparse.SUPPRESS)
-    parser.add_argument(
-        '--model', default=DEFAULT_MODEL, help='model name or config path (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--on', metavar='DATA', help="take the model's published settings for this data set"
-    )
-    parser.add_argument(
-        '--checkpoint',
-        help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    add_precision_argument(parser, 'auto')
+    add_model_arguments(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
-    parser.add_argument(
-        '--template-set', help="a template set's name, or a file with one template a line"
-    )
-    parser.add_argument('--background', metavar='WORDS', help='words for "none of these"')
     parser.add_argument(
         '--task',
         choices=TASKS,

@@ -22,6 +22,7 @@ from ovseg.apis.kinds import (
 )
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.apis.stream import reason_of
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
     FolderSummary,
@@ -84,7 +85,7 @@ def segment_images(
         folders = {Path(args.out_dir) / found.path.stem}
     else:
         plan = plan_of(found.images, args.out_dir, args.task, kinds)
-        _tell_about(found, plan)
+        tell_about(found, plan)
         _tell_left_over(plan, args.task, kinds)
         if len(plan) == 1:
             check_image(str(plan[0].image))  # of many, those that cannot be read are counted
@@ -107,7 +108,11 @@ def segment_images(
 
 
 def plan_of(
-    images: Sequence[FoundImage], out_dir: str, task: str, kinds: Sequence[str]
+    images: Sequence[FoundImage],
+    out_dir: str,
+    task: str,
+    kinds: Sequence[str],
+    reserved: Sequence[str] = (),
 ) -> list[PlannedOutput]:
     """Where the files of each image go.
 
@@ -116,9 +121,10 @@ def plan_of(
         out_dir: the folder that mirrors theirs.
         task: what is asked.
         kinds: the kinds of files.
+        reserved: names in ``out_dir`` that are no image's.
     """
     if task == 'semantic':
-        return plan_outputs(images, out_dir, ends_of(kinds), LONGEST_END)
+        return plan_outputs(images, out_dir, ends_of(kinds), LONGEST_END, reserved)
     return plan_outputs(images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END)
 
 
@@ -157,8 +163,13 @@ def _tell_left_over(plan: Sequence[PlannedOutput], task: str, kinds: Sequence[st
         )
 
 
-def _tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:
-    """Say what a person would not expect: files left out, other names."""
+def tell_about(found: FoundImages, plan: Sequence[PlannedOutput]) -> None:
+    """Say what a person would not expect: files left out, other names.
+
+    Args:
+        found: the images.
+        plan: where the files of each go.
+    """
     notes = []
     if found.left_out:
         notes.append(
@@ -221,7 +232,7 @@ def _segment_all(
         try:
             result, paths = _done(ask, picture, kinds)
         except Exception as error:  # One bad file must not end a long run.
-            reason = str(error) if isinstance(error, (UserError, OSError)) else repr(error)
+            reason = reason_of(error)
             summary.failures.append(printable_line(f'{picture.name}: {reason}'))
             if args.json:
                 print_beside_progress(failed_line(picture.name, reason), sys.stdout)
@@ -266,7 +277,16 @@ def asking(
 
 
 def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse.Namespace) -> int:
-    """Print what was found in many images, and what failed; returns the exit code."""
+    """Print what was found in many images, and what failed; returns the exit code.
+
+    Args:
+        summary: of the images.
+        segmenter: that was asked.
+        args: of the command line.
+
+    Raises:
+        UserError: not one image could be segmented.
+    """
     failed = ''.join(f'\n  {line}' for line in summary.failures)
     asked = summary.tried + summary.untried
     if summary.untried:

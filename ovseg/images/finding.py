@@ -17,6 +17,7 @@ from ovseg.folders import (
     walk_files,
 )
 from ovseg.input_files import refuse_address, similar_file
+from ovseg.line_lists import read_lines
 from ovseg.result_files import is_result
 
 Unreadable = Callable[[str, OSError], None]
@@ -96,6 +97,35 @@ def find_all_images(patterns: Sequence[str], unreadable: Unreadable | None = Non
             'that ovseg made itself: name one of them alone to segment it.'
         )
     return FoundImages(tuple(_with_places_apart(images)), tuple(left_out))
+
+
+def listed_images(path: str) -> FoundImages:
+    """The images that a text file lists, one path a line; those that are not there too.
+
+    Paths are meant from the folder of the list. Places are below the folder that all share. An
+    image that is listed twice counts once; pictures that ovseg itself made are left out.
+
+    Args:
+        path: of the list, see :func:`ovseg.line_lists.read_lines`.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        UserError: no text, or no entry.
+    """
+    folder = Path(os.path.expanduser(path)).parent
+    lines = read_lines(path, 'images')
+    for _, entry in lines:
+        refuse_address(entry, 'image')
+    paths = list(dict.fromkeys(os.path.normpath(folder / entry) for _, entry in lines))
+    left_out = tuple(Path(each) for each in paths if is_result(each))
+    own = set(left_out)
+    images = [Path(each) for each in paths if Path(each) not in own]
+    if not images:
+        raise UserError(f'{path} lists nothing but pictures that ovseg made itself.')
+    shared = os.path.commonpath([os.path.abspath(image.parent) for image in images])
+    places = [Path(os.path.abspath(image)).relative_to(shared) for image in images]
+    found = (FoundImage(image, place) for image, place in zip(images, places, strict=True))
+    return FoundImages(tuple(found), left_out)
 
 
 def _names_many(pattern: str) -> bool:

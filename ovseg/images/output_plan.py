@@ -42,7 +42,11 @@ class PlannedOutput:
 
 
 def plan_outputs(
-    images: Sequence[FoundImage], out_dir: str | Path, ends: Collection[str], longest: int
+    images: Sequence[FoundImage],
+    out_dir: str | Path,
+    ends: Collection[str],
+    longest: int,
+    reserved: Collection[str] = (),
 ) -> list[PlannedOutput]:
     """Names for the files of all images, none of which replaces what must stay.
 
@@ -52,11 +56,12 @@ def plan_outputs(
         ends: how the names of the files of an image end, such as ``_labels.png``.
         longest: bytes of the longest end of any kind, whether it is asked for or not, so that
             names do not depend on the kinds.
+        reserved: names in ``out_dir`` that are no image's.
 
     Returns:
         One a image, in their order.
     """
-    plan = _Plan(images, Path(out_dir), ends, longest)
+    plan = _Plan(images, Path(out_dir), ends, longest, reserved)
     plan.give_long_names(plan.clashing())
     plan.give_numbers(plan.clashing())
     return plan.outputs()
@@ -113,7 +118,12 @@ class _Plan:
     """Stems of all images, which are made longer until no file is in the way of another."""
 
     def __init__(
-        self, images: Sequence[FoundImage], out_dir: Path, ends: Collection[str], longest: int
+        self,
+        images: Sequence[FoundImage],
+        out_dir: Path,
+        ends: Collection[str],
+        longest: int,
+        reserved: Collection[str],
     ) -> None:
         self._images = images
         self._ends = tuple(ends)
@@ -121,11 +131,11 @@ class _Plan:
         self._folders = [out_dir / image.place.parent for image in images]
         self._keys = [_folded(str(folder)) for folder in self._folders]
         # A folder may be called as a file: photos/a_labels.png/b.png beside photos/a.png.
-        self._folder_names = {
+        self._taken = {
             (_folded(str(above.parent)), _folded(above.name))
             for folder in set(self._folders)
             for above in (folder, *folder.parents)
-        }
+        } | {(_folded(str(out_dir)), _folded(name)) for name in reserved}
         self._room = longest_name(out_dir) - longest
         self._stems = [self._fitting(image.path.stem) for image in images]
 
@@ -142,7 +152,7 @@ class _Plan:
         return [
             index
             for index in self._all()
-            if any(owners[name] > 1 or name in self._folder_names for name in self._names(index))
+            if any(owners[name] > 1 or name in self._taken for name in self._names(index))
             or self._in_the_way(index, self._stems[index])
         ]
 
@@ -156,7 +166,7 @@ class _Plan:
         clashing = set(indices)
         taken = {
             name for index in self._all() if index not in clashing for name in self._names(index)
-        } | self._folder_names
+        } | self._taken
         # From where to go on counting, so that many equal names take no longer than others.
         next_number: dict[tuple[str, str], int] = defaultdict(lambda: 1)
         for index in indices:

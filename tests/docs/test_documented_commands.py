@@ -254,7 +254,7 @@ def read_model(args):
 
 RUN = {
     'docs/command_line.md': ['ovseg segment clip.mp4', 'ovseg models naclip-vit-b16'],
-    'README.md': ['python demo/image_demo.py photo.jpg'],
+    'README.md': ['ovseg segment photo.jpg'],
     'docs/getting_started.md': [
         'python demo/image_demo.py demo/scene.png',
         'python tools/benchmark.py maskclip-vit-b16 maskclip-vit-l14',

@@ -88,7 +88,7 @@ def test_pipes_and_empty_files_are_told_at_once(tmp_path):
     [
         ([1, 2, 3, 255], 3, 'if 1 is the first class, set x.dataset.reduce_zero_label=True'),
         ([0, 128, 255], 3, r'label_values=\[0, 128, 255\]'),
-        ([255], 2, r'label_values=\[0, 255\]'),
+        ([255], 2, r'x\.dataset\.label_values of LabelledFolderDataset'),
     ],
 )
 def test_the_setting_that_reads_the_values_is_named(labels, classes, advice):

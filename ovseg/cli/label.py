@@ -1,0 +1,125 @@
+"""Masks of what you name in many images: in common batches, read ahead, written meanwhile.
+
+A run that was killed goes on where it was: the same command does only what is left. In the output
+folder label.json says what was asked, found.jsonl has a line for each image that is done, and
+failed.jsonl one for each that failed; those are tried again by the next run.
+
+Examples::
+
+    %(prog)s photos/ "cat, kitten; sofa; wall" --out-dir masks
+    %(prog)s photos/ words.txt --out-dir masks --model maskclip-vit-b16 --batch-size 16
+    %(prog)s list.txt "dog; grass" --out-dir masks --save labels     # a path a line
+    %(prog)s "photos/**/*.jpg" "dog; grass" --out-dir areas --save none
+
+Exit codes: 0 all done; 1 some images failed, they are listed; 2 nothing could be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from ovseg.apis.kinds import KINDS_OF_FILES
+from ovseg.cli.image_arguments import found_images
+from ovseg.cli.parsers import new_parser
+from ovseg.cli.segment import add_model_arguments, checked_words, chosen_kinds
+from ovseg.consoles import quiet
+from ovseg.errors import UserError
+from ovseg.files import check_folder
+from ovseg.images.finding import listed_images
+
+SAVED = 'labels,json'
+NOTHING = 'none'
+
+
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        prog: how it is called.
+    """
+    parser = new_parser(__doc__, prog)
+    parser.add_argument(
+        'image',
+        metavar='FOLDER|LIST|GLOB',
+        help='the images; a list is a .txt file with one path a line, from the folder of the list',
+    )
+    parser.add_argument(
+        'words',
+        nargs='?',
+        metavar='WORDS',
+        help='what to look for, as in ovseg segment; a trained model needs none',
+    )
+    parser.add_argument('--out-dir', required=True, help='sub-folders of the images are kept in it')
+    add_model_arguments(parser)
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        metavar='P',
+        help='pixels whose best class has a smaller probability become background',
+    )
+    parser.add_argument(
+        '--save',
+        metavar='KINDS',
+        default=SAVED,
+        help=f'any of {",".join(KINDS_OF_FILES)} (default: %(default)s); {NOTHING} for the areas '
+        'in found.jsonl alone',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=8,
+        metavar='N',
+        help='images that go through the encoder at once (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        metavar='N',
+        help='threads that read, decide and write (default: one a processor core, 8 at most)',
+    )
+    parser.add_argument(
+        '--json',
+        action='store_true',
+        help='print one line of JSON an image: its name, the files written, the share of each '
+        'class; or why it failed',
+    )
+    parser.set_defaults(task='semantic', stuff=None, more_images=[])
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Labels; returns 0 (all done), 1 (some images failed) or 2 (nothing done).
+
+    Args:
+        args: of :func:`build_parser`.
+    """
+    for option in ('batch_size', 'workers'):
+        number = getattr(args, option)
+        if number is not None and number < 1:
+            raise UserError(f'--{option.replace("_", "-")} must be at least 1.')
+    kinds = [] if args.save == NOTHING else chosen_kinds(args.save, args.task)
+    check_folder(args.out_dir)
+    is_list = args.image.lower().endswith('.txt') and not os.path.isdir(args.image)
+    found = listed_images(args.image) if is_list else found_images(args)
+    vocabulary = checked_words(args)
+    if args.device is not None:
+        from ovseg.devices import choose_device
+
+        choose_device(args.device)
+    from ovseg.cli.label_files import label_images
+
+    return label_images(args, kinds, found, vocabulary)
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Reads the words, labels and returns the exit code.
+
+    Args:
+        argv: the words; None for the process's own.
+        prog: see :func:`build_parser`.
+    """
+    args = build_parser(prog).parse_intermixed_args(argv)
+    with quiet(args.quiet, prints=args.json):
+        return run(args)
