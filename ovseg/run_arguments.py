@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from ovseg.config_files import ConfigPlace, place_of_config
+from ovseg.errors import UserError
 from ovseg.option_values import OptionsAction
 from ovseg.precision_choice import add_precision_argument
 from ovseg.zoo import list_models
@@ -42,6 +43,27 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='started by')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def check_amp(args: argparse.Namespace) -> None:
+    """Stops at ``--amp`` beside another precision, and where there is no GPU for it.
+
+    Args:
+        args: ``amp`` and ``precision``.
+
+    Raises:
+        UserError: says which.
+    """
+    if not args.amp:
+        return
+    if args.precision not in ('float32', 'float16'):
+        raise UserError(
+            f'--amp means --precision float16, and --precision {args.precision} was given, too: '
+            'leave one of them out'
+        )
+    from ovseg.devices import need_gpu_for_amp  # torch, which other words do not wait for
+
+    need_gpu_for_amp()
 
 
 def place_of_run(name: str, on: str | None) -> ConfigPlace:

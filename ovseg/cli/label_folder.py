@@ -68,7 +68,7 @@ class LabelFolder:
             UserError: names the first that differs.
         """
         path = self.path / MANIFEST
-        if not path.exists():
+        if not os.path.exists(path):
             write_json(dict(manifest), path)
             return
         try:

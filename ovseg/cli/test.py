@@ -24,7 +24,7 @@ from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_apart, check_folder, write_beside
 from ovseg.input_files import check_named
-from ovseg.run_arguments import add_common_arguments, place_of_run
+from ovseg.run_arguments import add_common_arguments, check_amp, place_of_run
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ def check_words(args: argparse.Namespace) -> None:
     for folder in (args.work_dir, args.out, args.show_dir):
         if folder is not None:
             check_folder(folder)
-    if args.amp:
-        from ovseg.devices import need_gpu_for_amp
-
-        need_gpu_for_amp()
+    check_amp(args)
 
 
 def check_weights(config: Config) -> None:

@@ -22,7 +22,7 @@ from ovseg.consoles import quiet
 from ovseg.errors import UserError, nearest
 from ovseg.files import check_folder
 from ovseg.input_files import check_named
-from ovseg.run_arguments import add_common_arguments, place_of_run
+from ovseg.run_arguments import add_common_arguments, check_amp, place_of_run
 
 # Words are read, and refused, before torch is imported: the functions import what they need.
 if TYPE_CHECKING:
@@ -144,10 +144,7 @@ def run(args: argparse.Namespace) -> int:
     check_named(args.resume)
     if args.work_dir is not None:
         check_folder(args.work_dir)
-    if args.amp:
-        from ovseg.devices import need_gpu_for_amp
-
-        need_gpu_for_amp()
+    check_amp(args)
     from ovseg.engine.crop_sizes import padding_notes
     from ovseg.engine.explain import explained
     from ovseg.engine.launch import build_runner, load_config, need_parts, need_whole_validation

@@ -13,7 +13,7 @@ from mmengine.config import Config
 import ovseg.registry as registries
 from ovseg.config_files import ConfigPlace, read_config
 from ovseg.consoles import StandardErrorHandler, is_quiet
-from ovseg.devices import choose_device, need_gpu_for_amp
+from ovseg.devices import choose_device
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.options import apply_options
@@ -21,7 +21,13 @@ from ovseg.engine.runner import OVRunner
 from ovseg.errors import UserError
 from ovseg.images import follow_overrides
 from ovseg.precision_choice import choose_precision
-from ovseg.run_arguments import LAUNCHERS, OptionsAction, add_common_arguments, place_of_run
+from ovseg.run_arguments import (
+    LAUNCHERS,
+    OptionsAction,
+    add_common_arguments,
+    check_amp,
+    place_of_run,
+)
 
 __all__ = [
     'LAUNCHERS',
@@ -93,15 +99,8 @@ def asked_precision(args: argparse.Namespace) -> torch.dtype:
     Raises:
         UserError: the two contradict each other, or the device has no such precision.
     """
-    if not args.amp:
-        return choose_precision(args.precision, choose_device())
-    if args.precision not in ('float32', 'float16'):
-        raise UserError(
-            f'--amp means --precision float16, and --precision {args.precision} was given, too: '
-            'leave one of them out'
-        )
-    need_gpu_for_amp()
-    return choose_precision('float16', choose_device())
+    check_amp(args)
+    return choose_precision('float16' if args.amp else args.precision, choose_device())
 
 
 def need_whole_validation(config: Config) -> None:

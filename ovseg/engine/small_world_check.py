@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ def _pictures(dataset: Any) -> Iterator[tuple[str, np.ndarray]]:
     count = len(dataset)
     for index in np.unique(np.linspace(0, count - 1, min(count, _PICTURES)).astype(int)):
         path = str(dataset.get_data_info(int(index)).get('img_path') or '')
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             continue
         try:
             yield path, load_rgb(path)

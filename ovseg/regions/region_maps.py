@@ -188,7 +188,8 @@ class RegionFolder:
         for first in range(len(folders) + 1):
             place = self.folder.joinpath(*folders[first:])
             paths = [place / f'{stem}{suffix}' for suffix in _SUFFIXES]
-            found = [path for path in paths if os.path.isfile(path)]
+            # The maps may lie beside the images, which are none.
+            found = [path for path in paths if os.path.isfile(path) and not _is_same(path, name)]
             if len(found) > 1:
                 raise UserError(
                     f'{" and ".join(map(str, found))} are both region maps for {file}; leave one'
@@ -210,6 +211,11 @@ class RegionFolder:
                 f'give each its own map, in folders below {self.folder} as those of the images, or '
                 'other names'
             )
+
+
+def _is_same(path: Path, name: str) -> bool:
+    """Whether both are one file; a name of an image that is nowhere is no file."""
+    return os.path.exists(name) and os.path.samefile(path, name)
 
 
 def _read_map(path: Path, size: tuple[int, ...]) -> np.ndarray:

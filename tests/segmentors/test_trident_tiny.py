@@ -36,5 +36,5 @@ def test_the_refinement_gets_more_pixels_right(trident):
 @pytest.mark.slow
 def test_half_precision_changes_few_labels(trident):
     with torch.autocast('cpu', torch.bfloat16):
-        half, _ = scene_predictions('trident/trident', SCENES)
-    assert 0 < (half != trident[0]).float().mean() < 0.03
+        half, _ = scene_predictions('trident/trident', 1)
+    assert 0 < (half != trident[0][:1]).float().mean() < 0.03

@@ -237,7 +237,7 @@ def test_a_full_disk_is_one_sentence(config, tmp_path, capsys, monkeypatch):
 def test_a_folder_that_cannot_be_written_to(config, tmp_path, capsys):
     (tmp_path / 'file').touch()
     assert run_tool('train', config, '--work-dir', tmp_path / 'file' / 'work') == 2
-    assert 'cannot train in the folder' in last_line(capsys)
+    assert 'Cannot write to the folder ' in last_line(capsys)
 
 
 def test_bad_pictures_are_told_or_passed_over(config, data, tmp_path, capsys):
