@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ovseg.cli.parsers import check_device
 from ovseg.datasets.caption_files import read_captions
 from ovseg.datasets.pair_files import Pair, write_pairs
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED, UserError, run_cli
@@ -265,10 +266,7 @@ def main(argv: Sequence[str] | None = None, report: Callable[[str], None] = prin
     for path in (args.adapted, args.proposals, (args.maskformer or (None, None))[1]):
         check_named(path)
     captions = read_captions(args.captions)
-    if args.device is not None:
-        from ovseg.devices import choose_device
-
-        choose_device(args.device)
+    check_device(args.device)
     find, nouns, namer = proposal_source(args), noun_source(args.words), region_namer(args)
     settings = {name: str(value) for name, value in vars(args).items() if name not in _FREE}
     folder = PairFolder(args.out, {**settings, 'fill': list(namer.fill)})

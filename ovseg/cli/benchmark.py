@@ -18,7 +18,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ovseg.cli.parsers import new_parser
+from ovseg.cli.parsers import check_device, new_parser
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.files import check_folder
@@ -99,10 +99,7 @@ def check(args: argparse.Namespace) -> None:
         find_images(args.image)
     if args.json:
         check_folder(Path(args.json).parent)
-    if args.device is not None:
-        from ovseg.devices import choose_device
-
-        choose_device(args.device)
+    check_device(args.device)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from ovseg.apis.kinds import KINDS_OF_FILES
 from ovseg.cli.image_arguments import found_images
-from ovseg.cli.parsers import new_parser
+from ovseg.cli.parsers import check_device, new_parser
 from ovseg.cli.segment import add_model_arguments, checked_words, chosen_kinds
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
@@ -104,10 +104,7 @@ def run(args: argparse.Namespace) -> int:
     is_list = args.image.lower().endswith('.txt') and not os.path.isdir(args.image)
     found = listed_images(args.image) if is_list else found_images(args)
     vocabulary = checked_words(args)
-    if args.device is not None:
-        from ovseg.devices import choose_device
-
-        choose_device(args.device)
+    check_device(args.device)
     from ovseg.cli.label_files import label_images
 
     return label_images(args, kinds, found, vocabulary)

@@ -15,7 +15,7 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.stream import Failed
 from ovseg.cli.label_folder import NAMES, LabelFolder
-from ovseg.cli.segment_files import plan_of, report, tell_about
+from ovseg.cli.segment_files import plan_of, report, segmenter_of, tell_about
 from ovseg.cli.segment_summary import FolderSummary, Found, failed_line, found_line
 from ovseg.consoles import is_quiet
 from ovseg.errors import print_beside_progress
@@ -53,15 +53,7 @@ def label_images(
     tell_about(found, plan)
     folder = LabelFolder(args.out_dir)
     with folder.held():
-        segmenter = OpenVocabSegmenter(
-            args.model,
-            args.checkpoint,
-            device=args.device,
-            templates=args.template_set,
-            batch_size=args.batch_size,
-            on=args.on,
-            precision=args.precision,
-        )
+        segmenter = segmenter_of(args, batch_size=args.batch_size)
         segmenter.prepare(vocabulary, args.background, args.threshold)
         folder.agree(manifest_of(segmenter, vocabulary, args, kinds))
         for place in {output.folder for output in plan}:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
 from ovseg.cli.image_arguments import found_images, take_more_images
-from ovseg.cli.parsers import new_parser
+from ovseg.cli.parsers import check_device, new_parser
 from ovseg.config_files import read_config
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
@@ -246,10 +246,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         found = found_images(args)
     vocabulary = checked_words(args)
-    if args.device is not None:
-        from ovseg.devices import choose_device
-
-        choose_device(args.device)
+    check_device(args.device)
     from ovseg.cli.segment_files import segment_images
 
     return segment_images(args, kinds, found, vocabulary)

@@ -91,20 +91,31 @@ def segment_images(
             check_image(str(plan[0].image))  # of many, those that cannot be read are counted
         pictures, count = [Picture(str(output.image), output) for output in plan], len(plan)
         folders = {output.folder for output in plan}
-    segmenter = OpenVocabSegmenter(
-        args.model,
-        args.checkpoint,
-        device=args.device,
-        templates=args.template_set,
-        on=args.on,
-        precision=args.precision,
-    )
+    segmenter = segmenter_of(args)
     ask = asking(segmenter, vocabulary, args, kinds)
     for folder in folders:
         remove_dead_temporaries(folder)
     if isinstance(pictures, list) and count == 1:
         return _segment_one(ask, segmenter, pictures[0], kinds, args.json)
     return report(_segment_all(ask, args, pictures, count, kinds), segmenter, args)
+
+
+def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmenter:
+    """The segmenter that the command line names.
+
+    Args:
+        args: with what :func:`ovseg.cli.segment.add_model_arguments` adds.
+        settings: further ones of :class:`OpenVocabSegmenter`.
+    """
+    return OpenVocabSegmenter(
+        args.model,
+        args.checkpoint,
+        device=args.device,
+        templates=args.template_set,
+        on=args.on,
+        precision=args.precision,
+        **settings,
+    )
 
 
 def plan_of(
