@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,14 @@ def manifest_of(
         args: of the command line.
         kinds: the kinds of files.
     """
-    classes = vocabulary or segmenter.model.vocabulary or ()
+    classes = vocabulary or segmenter.model.vocabulary
     return {
         # Those of two folders would replace each other.
         'images': os.path.abspath(os.path.expanduser(args.image)),
         'model': segmenter.name,
         'checkpoint': identity_of(segmenter.model),
-        'words': [[item.name, *item.prompts, *item.descriptions] for item in classes],
+        'words': [[item.name, *item.prompts, *item.descriptions] for item in classes or ()],
+        'rejection': asdict(classes.rejection) if classes else None,
         'background': args.background,
         'threshold': args.threshold,
         'template set': args.template_set,

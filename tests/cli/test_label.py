@@ -103,6 +103,15 @@ def test_other_words_and_settings_are_refused_in_one_sentence(place, capsys):
     assert {path: path.read_bytes() for path in place.glob('out/*')} == kept
 
 
+def test_a_file_of_words_with_another_threshold_is_another_question(place, capsys):
+    for threshold, code in ((0.3, 0), (0.5, 2), (0.3, 0)):
+        words = {'classes': ['sky', 'grass'], 'threshold': threshold}
+        (place / 'words.json').write_text(json.dumps(words))
+        asked = ('photos/a.png', 'words.json', '--out-dir', 'out', '--save', 'none')
+        assert label(*asked) == code, capsys.readouterr().err
+    assert 'with other rejection' in capsys.readouterr().err
+
+
 def test_a_list_names_images_from_its_own_folder(place, capsys):
     (place / 'photos' / 'list.txt').write_text('below/a.png\nmissing.png\na.png\na.png\n')
     out = str(place / 'out')
