@@ -14,10 +14,13 @@ import numpy as np
 from ovseg.errors import UserError, notify
 from ovseg.input_files import regular_file
 
-# A file may be a list of addresses, which FFmpeg would fetch: it may open files alone, and its own
-# words about damaged ones stand beside no sentence of ours.
+# The formats of the suffixes that count as videos, as FFmpeg calls them.
+_FORMATS = 'avi,mov,mp4,m4v,matroska,webm,mpeg,mpegts,mpegvideo,asf'
+# A file may be a list of addresses, which FFmpeg would fetch and, for one that others still write,
+# wait for: it may open files alone, and none that are lists. Its own words about damaged ones stand
+# beside no sentence of ours.
 _READER = {
-    'OPENCV_FFMPEG_CAPTURE_OPTIONS': 'protocol_whitelist;file',
+    'OPENCV_FFMPEG_CAPTURE_OPTIONS': f'protocol_whitelist;file|format_whitelist;{_FORMATS}',
     'OPENCV_FFMPEG_LOGLEVEL': '-8',
 }
 

@@ -54,11 +54,37 @@ def test_what_is_no_video_is_a_sentence(tmp_path, clip):
 
 
 def test_a_list_of_other_files_is_not_followed(tmp_path, clip):
-    """FFmpeg would open what a playlist names, were it another machine's."""
+    """FFmpeg would open what a playlist names, were it another machine's, and wait for more."""
+    frames = tmp_path / 'part.ts'
+    frames.write_bytes(clip.read_bytes())
+    header = '#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n'
     playlist = tmp_path / 'list.mp4'
-    playlist.write_text('#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n')
+    for address, end in (
+        ('http://127.0.0.1:9/a.ts', ''),
+        ('http://127.0.0.1:9/a.ts', '#EXT-X-ENDLIST\n'),
+        (str(frames), '#EXT-X-ENDLIST\n'),
+    ):
+        playlist.write_text(f'{header}{address}\n{end}')
+        with pytest.raises(UserError, match=r'list.mp4 cannot be read'):
+            Video.find(playlist)
+    playlist.write_text(f"ffconcat version 1.0\nfile '{frames.name}'\n")
     with pytest.raises(UserError, match=r'list.mp4 cannot be read'):
         Video.find(playlist)
+
+
+@pytest.mark.parametrize(
+    'suffix, code', [('.mp4', 'mp4v'), ('.mov', 'mp4v'), ('.m4v', 'mp4v'), ('.mkv', 'MJPG'),
+                     ('.avi', 'MJPG'), ('.webm', 'VP80'), ('.mpg', 'PIM1'), ('.wmv', 'WMV2')]
+)  # fmt: skip
+def test_every_suffix_of_videos_is_read(tmp_path, suffix, code):
+    path = tmp_path / f'clip{suffix}'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 25, (64, 48))
+    if not writer.isOpened():
+        pytest.skip(f'this OpenCV cannot write {code} into {suffix}')
+    for shade in range(0, 240, 40):
+        writer.write(np.full((48, 64, 3), shade, np.uint8))
+    writer.release()
+    assert len(list(Video.find(path).frames())) == 6
 
 
 def test_a_video_given_as_an_image_is_explained(clip):
