@@ -70,6 +70,7 @@ def test_a_training_runs_by_its_name_outside_a_checkout(built, tmp_path):
     words = ['train', 'denseclip_fpn_tiny_scenes', '--quiet', '--work-dir', 'work']
     settings = ['train_cfg.max_iters=1', 'train_cfg.val_interval=9']
     settings += ['train_dataloader.batch_size=1', 'default_hooks.checkpoint.interval=1']
+    settings += ['val_dataloader.dataset.num_scenes=1']
     done = subprocess.run(
         [sys.executable, '-m', 'ovseg', *words, '--cfg-options', *settings],
         cwd=tmp_path,

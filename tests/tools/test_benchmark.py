@@ -195,7 +195,7 @@ def test_a_pixel_refiner_has_a_stage_of_its_own():
 def test_sams_parts_have_stages_of_their_own(tmp_path, capsys):
     path = tmp_path / 'figures.json'
     config = ROOT / 'configs/trident/trident_tiny.py'
-    code = benchmark.main([str(config), *QUICK, '--device', 'cpu', '--json', str(path)])
+    code = benchmark.main([str(config), *QUICK, '--repeat', '1', '--json', str(path)])
     assert (code, capsys.readouterr().err) == (0, '')
     stages = json.loads(path.read_text())['results'][0]['stages']
     assert min(stages['SAM correlation']) > 0 and min(stages['SAM refinement']) > 0

@@ -276,12 +276,12 @@ def test_labels_without_any_class_end_it(config, data, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_several_processes_go_on_with_their_own_random_states(config, tmp_path):
-    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    whole, rest = tmp_path / 'whole', tmp_path / 'rest'
     options = ['--cfg-options', 'randomness.diff_rank_seed=True']
+    options += ['default_hooks.checkpoint.max_keep_ckpts=-1']
     for folder, words in (
         (whole, options),
-        (parts, [*options, 'train_cfg.max_iters=3']),
-        (parts, ['--resume', *options]),
+        (rest, ['--resume', whole / 'iter_3.pth', *options]),
     ):
         port = free_port()
         done = run_script(
@@ -289,7 +289,8 @@ def test_several_processes_go_on_with_their_own_random_states(config, tmp_path):
             CUDA_VISIBLE_DEVICES='',
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
-    found, expected = (read_checkpoint(folder / 'iter_6.pth') for folder in (parts, whole))
+    assert names(rest) == ['iter_4.pth', 'iter_5.pth', 'iter_6.pth']
+    found, expected = (read_checkpoint(folder / 'iter_6.pth') for folder in (rest, whole))
     check_equal(found['state_dict'], expected['state_dict'])
 
 
