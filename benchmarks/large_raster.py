@@ -30,6 +30,12 @@ WORDS = 'sky; grass; water; red star; blue ball; yellow flower; pink heart'
 _SCENE, _SCENES, _ROWS = 256, 8, 256
 
 
+def scene_pictures(count: int) -> list[np.ndarray]:
+    """Scenes of the small world, (256, 256, 3) uint8 RGB each."""
+    scenes = [sample_scene('val', index, 0, (_SCENE, _SCENE)) for index in range(count)]
+    return [draw(scene, whole(scene)).image for scene in scenes]
+
+
 def write_raster(path: Path, side: int) -> None:
     """A GeoTIFF of ``side`` x ``side`` pixels that repeats a mosaic of scenes.
 
@@ -38,11 +44,7 @@ def write_raster(path: Path, side: int) -> None:
         side: in pixels.
     """
     rasterio = extra_module('rasterio', 'geo', 'Rasters')
-    pictures = []
-    for index in range(_SCENES):
-        scene = sample_scene('val', index, 0, (_SCENE, _SCENE))
-        pictures.append(draw(scene, whole(scene)).image)
-    band = np.concatenate(pictures, 1).transpose(2, 0, 1)
+    band = np.concatenate(scene_pictures(_SCENES), 1).transpose(2, 0, 1)
     times = -(-side // band.shape[2])
     profile = {'driver': 'GTiff', 'width': side, 'height': side, 'count': 3, 'dtype': 'uint8'}
     profile.update(tiled=True, blockxsize=256, blockysize=256, compress='deflate', crs='EPSG:3857')
@@ -66,7 +68,7 @@ def measure(side: int, args: argparse.Namespace) -> None:
         made = [sys.executable, __file__, '--make', str(path), '--sides', str(side)]
         subprocess.run(made, check=True)
         segmenter = OpenVocabSegmenter(args.model, device='cpu')
-        segmenter.segment(np.zeros((256, 256, 3), np.uint8), WORDS)
+        segmenter.segment(scene_pictures(1)[0], WORDS)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         settings = RasterSettings(tile=args.tile, overlap=args.tile // 4, megabytes=args.megabytes)
         begun = time.perf_counter()

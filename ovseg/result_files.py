@@ -30,6 +30,11 @@ _TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _TIFF_SOFTWARE = 305
 _MOST_TAGS = 1000
 _SQLITE_START = b'SQLite f'
+# What readers raise on files that are none of theirs.
+_UNREADABLE = (
+    *(OSError, ValueError, NotImplementedError),
+    *(zipfile.BadZipFile, struct.error, sqlite3.Error),
+)
 # The one layer of a GeoPackage of results.
 GEOPACKAGE_LAYER = 'ovseg_labels'
 
@@ -76,7 +81,7 @@ def is_result(path: str | os.PathLike[str]) -> bool:
             if start.startswith(b'PK'):
                 with zipfile.ZipFile(file) as archive:
                     return set(archive.namelist()) == _SCORE_ARRAYS
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, sqlite3.Error):
+    except _UNREADABLE:
         return False
     return False
 

@@ -49,7 +49,8 @@ FLOORS = [
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
-    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'rasters', 'cli', '__main__'),
+    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'rasters'),
+    *('cli', '__main__'),
 ]
 
 

@@ -1,7 +1,8 @@
 """Masks of what you name in a raster of any size: a GeoTIFF, or any large picture.
 
-The model sees square tiles; their scores are blended before they are decided, so that tiles leave no
-seams. The labels are a GeoTIFF with the raster's coordinates; polygons go to a GeoPackage or GeoJSON.
+The model sees square tiles; their scores are blended before they are decided, so that tiles leave
+no seams. The labels are a GeoTIFF with the raster's coordinates; polygons go to a GeoPackage or
+GeoJSON.
 
 Examples::
 
@@ -52,7 +53,8 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '--save',
         metavar='KINDS',
         default=SAVED,
-        help=f'any of {",".join(KINDS_OF_RASTER_FILES)} (default: %(default)s); labels are always written',
+        help=f'any of {",".join(KINDS_OF_RASTER_FILES)} (default: %(default)s); labels are written '
+        'in any case',
     )
     parser.add_argument(
         '--tile',

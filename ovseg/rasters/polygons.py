@@ -27,9 +27,9 @@ def write_polygons(
     """Write the pieces of each class as polygons with their holes, along the edges of pixels.
 
     Pieces that touch at a corner alone are two. The background is left out. A ``.gpkg`` file
-    (GeoPackage) has the raster's coordinates, a ``.geojson`` file longitude and latitude as RFC 7946
-    has it, or pixels (column, row) where the raster has no coordinate system. All polygons are held
-    in memory, outlines alone.
+    (GeoPackage) has the raster's coordinates, a ``.geojson`` file longitude and latitude as RFC
+    7946 has it, or pixels (column, row) where the raster has no coordinate system. The outlines of
+    all polygons are held in memory.
 
     Args:
         labels: the GeoTIFF file of labels.
@@ -62,9 +62,7 @@ def _pieces(
     rasterio = extra_module('rasterio', 'geo', 'Rasters')
     features = extra_module('rasterio.features', 'geo', 'Rasters')
     pixel = abs(dataset.transform.determinant)
-    found = features.shapes(
-        rasterio.band(dataset, 1), connectivity=4, transform=dataset.transform
-    )
+    found = features.shapes(rasterio.band(dataset, 1), connectivity=4, transform=dataset.transform)
     for geometry, value in found:
         index = int(value)
         if index == background_index or index == dataset.nodata:

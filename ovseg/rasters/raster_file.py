@@ -145,8 +145,8 @@ class Raster:
             )
             notify(
                 f'{self.path.name} has values of the kind {min(kinds)}: from black to white go '
-                f'those of its bands {told}, the {_PERCENTILES[0]:g}nd to the '
-                f'{_PERCENTILES[1]:g}th percentile (--value-range LOW HIGH says others).'
+                f'those of its bands {told}: percentiles {_PERCENTILES[0]:g} to '
+                f'{_PERCENTILES[1]:g} (--value-range LOW HIGH says others).'
             )
         return ranges[:, 0, None, None], ranges[:, 1, None, None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ovseg.rasters.raster_file import Raster, opened_raster
 from ovseg.rasters.settings import RasterSettings
 from ovseg.rasters.tiles import Span, spans
 from ovseg.scores.decide import Decision, decide
+from ovseg.scores.row_map import RowMap
 from ovseg.tables import text_table
 from ovseg.text import Classifier
 from ovseg.visualization import draw_overlay
@@ -187,7 +189,9 @@ def segment_raster(
                 raise UserError(f'{path} has no pixel with data.')
         result = run.result(str(path), paths)
         if 'overlay' in paths:
-            write_picture(_overlay(raster, paths['labels'], vocabulary), paths['overlay'], 'overlay')
+            write_picture(
+                _overlay(raster, paths['labels'], vocabulary), paths['overlay'], 'overlay'
+            )
     for kind in ('gpkg', 'geojson'):
         if kind in paths:
             names, other = vocabulary.names, vocabulary.background_index
@@ -253,9 +257,7 @@ class _Run:
                 self._vocabulary.names[index],
                 int(self.counts[index]),
                 float(self.counts[index] / total),
-                None
-                if index == rule.wordless
-                else float(self._sums[index] / self.counts[index]),
+                None if index == rule.wordless else float(self._sums[index] / self.counts[index]),
             )
             for index in np.argsort(-self.counts, kind='stable').tolist()
             if self.counts[index]
@@ -327,21 +329,22 @@ class _Run:
     def _scored(
         self, rows: Span, some: Sequence[tuple[Span, np.ndarray, np.ndarray]]
     ) -> list[_Tile]:
-        segmenter, model = self._segmenter, self._segmenter.model
+        segmenter = self._segmenter
         encoded = segmenter.encode([pixels for _, pixels, _ in some])
         tiles = []
         for (span, pixels, valid), each in zip(some, encoded, strict=True):
             self._classifier.check_model(each.encoding.text_space)
-            size = pixels.shape[:2]
             scores = segmenter.memory.in_strips(
-                lambda budget, encoding=each.encoding, size=size: model.scores(
-                    encoding, self._classifier, size, self._limited(budget)
-                ),
-                size,
+                partial(self._scores, each.encoding, pixels.shape[:2]),
+                pixels.shape[:2],
                 self._classifier.num_classes,
             )
             tiles.append(_Tile(rows, span, valid, PlacedMap(scores, rows, span)))
         return tiles
+
+    def _scores(self, encoding: Any, size: tuple[int, int], budget: MemoryBudget) -> RowMap:
+        model = self._segmenter.model
+        return model.scores(encoding, self._classifier, size, self._limited(budget))
 
     def _limited(self, budget: MemoryBudget) -> MemoryBudget:
         allowed = MemoryBudget(self._settings.megabytes).share(_STRIPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
     step = tile - overlap
     count = -(-(length - tile) // step) + 1
     starts = [min(index * step, length - tile) for index in range(count)]
-    shared = [0, *(first + tile - second for first, second in zip(starts, starts[1:])), 0]
+    shared = [0, *(first + tile - second for first, second in pairwise(starts)), 0]
     return [
         Span(start, start + tile, lead, tail)
         for start, lead, tail in zip(starts, shared[:-1], shared[1:], strict=True)

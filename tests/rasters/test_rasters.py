@@ -205,7 +205,7 @@ def test_values_of_16_bits_are_stretched_and_bands_chosen(
     result = segment_raster(pixelwise, path, WORDS, folder=tmp_path, what=(), settings=settings)
     expected = pixelwise.segment(picture, WORDS).labels
     assert (read(result.paths['labels']) == expected).all()
-    with pytest.warns(Notice, match=r'uint16.*bands 1: \d+ to \d+, 2: .* percentile'):
+    with pytest.warns(Notice, match=r'uint16.*bands 1: \d+ to \d+, 2: .* percentiles 2 to 98'):
         segment_raster(pixelwise, path, WORDS, folder=tmp_path, what=(), settings=SMALL)
     with pytest.raises(UserError, match='has the bands 1 to 4, but no 5'):
         wrong = RasterSettings(64, 16, bands=(5,))
