@@ -15,6 +15,7 @@ FLOORS = [
         'consoles',
         'progress',
         'errors',
+        'extras',
         'process_end',
         'compat',
         'file_names',
@@ -48,7 +49,8 @@ FLOORS = [
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
-    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli', '__main__'),
+    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'rasters'),
+    *('cli', '__main__'),
 ]
 
 

@@ -202,8 +202,7 @@ class OpenVocabSegmenter:
             Notice: a model of a small world is asked for words or an image that it cannot know; one
                 class alone was given.
         """
-        vocabulary = self._read_words(words, background, threshold)
-        classifier = self._classifier(vocabulary)
+        vocabulary, classifier = self.question(words, background, threshold)
         return self._answer(
             image, lambda encoded: self._decide(encoded, vocabulary, classifier, scores)
         )
@@ -381,8 +380,7 @@ class OpenVocabSegmenter:
         workers = default_workers() if workers is None else workers
         if workers < 1:
             raise ValueError(f'workers must be at least 1, but is {workers}.')
-        vocabulary = self._read_words(words, background, threshold)
-        classifier = self._classifier(vocabulary)
+        vocabulary, classifier = self.question(words, background, threshold)
 
         def encode(loaded: Sequence[_Loaded]) -> list[EncodedImage]:
             with plain_torch():
@@ -418,9 +416,31 @@ class OpenVocabSegmenter:
         """
         if task != 'semantic':
             self._check_segments(task)
+        stuff_labels(stuff, self.question(words, background, threshold)[0])
+
+    def question(
+        self,
+        words: Any = None,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> tuple[Vocabulary, Classifier]:
+        """The classes of words and their classifier, for asking :attr:`model` by oneself.
+
+        Args:
+            words: as in :meth:`segment`.
+            background: as in :meth:`segment`.
+            threshold: as in :meth:`segment`.
+
+        Raises:
+            UserError: no words, or words that cannot be read or that the model does not know.
+        """
         vocabulary = self._read_words(words, background, threshold)
-        stuff_labels(stuff, vocabulary)
-        self._classifier(vocabulary)
+        return vocabulary, self._classifier(vocabulary)
+
+    @property
+    def memory(self) -> BoundedMemory:
+        """Runs parts of :attr:`model` in smaller pieces where memory does not suffice."""
+        return self._memory
 
     def _check_segments(self, task: str) -> None:
         check_segment_task(task)
