@@ -41,11 +41,13 @@ FLOORS = [
     ),
     *(
         'registry',
+        'saved_config',
         'config_files',
         'zoo',
         'run_arguments',
         'downloads',
         'weight_files',
+        'saved_weights',
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
