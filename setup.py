@@ -64,6 +64,8 @@ setup(
     extras_require={
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'geo': ['rasterio>=1.4', 'pyogrio>=0.9', 'shapely>=2'],  # ovseg raster
+        # ovseg export onnx
+        'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20'],
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend

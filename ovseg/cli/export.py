@@ -1,10 +1,12 @@
-"""Write what a training made as a file for others: %(prog)s KIND ... CHECKPOINT OUT.
+"""Write a model, or what a training made, as a file for others: %(prog)s KIND ... OUT.
 
 Examples::
 
     %(prog)s denseclip --help              # what KIND writes
     %(prog)s denseclip mine.py work_dirs/mine/iter_8000.pth small.safetensors
     %(prog)s weights work_dirs/mine/iter_8000.pth half.safetensors
+    %(prog)s onnx maskclip-vit-b16 maskclip.onnx          # words stay an input
+    %(prog)s rows maskclip-vit-b16 "cat, kitten; sofa" words.npz
 
 Files appear whole or not at all.
 """
@@ -18,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ovseg.cli import exported_files
+from ovseg.cli import exported_files, exported_models
 from ovseg.cli.parsers import add_quiet
 from ovseg.config_files import place_of_config
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK
 from ovseg.files import check_folder
 from ovseg.input_files import check_named
+from ovseg.zoo import resolve_model
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class Kind:
     Attributes:
         export: writes the file and returns what is in it; its docstring is the kind's help.
         config: whether CONFIG is given; a path is the default of ``--config``.
+        takes: what stands before OUT, by their names.
         options: arguments of ``add_argument`` by the option's name.
     """
 
     export: Callable[[argparse.Namespace], str]
     config: bool | str = False
+    takes: tuple[str, ...] = ('checkpoint',)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -48,6 +53,19 @@ _DTYPE = {
         default='float16',
         help='of the weights in the file; they are computed with in float32 (default: %(default)s)',
     )
+}
+_MODEL: Mapping[str, Mapping[str, Any]] = {
+    '--checkpoint': dict(help="weights instead of the model's own, or those of a trained model"),
+}
+_PROGRAM: Mapping[str, Mapping[str, Any]] = {
+    **_MODEL,
+    '--size': dict(
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the images, where the program is to be for one size alone (default: any size; for '
+        'models that cannot, their windows, or 512 x 512)',
+    ),
 }
 KINDS = {
     'clip-dinoiser': Kind(exported_files.clip_dinoiser),
@@ -78,6 +96,10 @@ KINDS = {
         },
     ),
     'weights': Kind(exported_files.weights, options=_DTYPE),
+    'onnx': Kind(exported_models.onnx, takes=('model',), options=_PROGRAM),
+    'torch-export': Kind(exported_models.torch_export, takes=('model',), options=_PROGRAM),
+    'rows': Kind(exported_models.rows, takes=('model', 'words'), options=_MODEL),
+    'features': Kind(exported_models.features, takes=('model', 'image'), options=_MODEL),
 }
 
 
@@ -97,7 +119,9 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         )
         if kind.config is True:
             words.add_argument('config', metavar='CONFIG', help='path or name of a config')
-        words.add_argument('checkpoint', metavar='CHECKPOINT', type=Path)
+        for taken in kind.takes:
+            type_of = Path if taken == 'checkpoint' else str
+            words.add_argument(taken, metavar=taken.upper(), type=type_of)
         words.add_argument('out', metavar='OUT', type=Path)
         if isinstance(kind.config, str):
             words.add_argument('--config', default=kind.config, help='default: %(default)s')
@@ -115,6 +139,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if hasattr(args, 'config'):
         place_of_config(args.config)
+    if hasattr(args, 'model'):
+        resolve_model(args.model)
     for path in (args.checkpoint, getattr(args, 'into', None)):
         check_named(path)
     check_folder(args.out.parent)

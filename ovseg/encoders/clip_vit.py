@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,12 @@ from ovseg.affinity.last_block import (
 from ovseg.affinity.neighbours import neighbour_bias
 from ovseg.affinity.variants import QueriesKeys
 from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
-from ovseg.encoders.position import RESIZE_RULES, ResizeRule, resize_position_embedding
+from ovseg.encoders.position import (
+    OF_ANY_GRID,
+    RESIZE_RULES,
+    ResizeRule,
+    resize_position_embedding,
+)
 from ovseg.errors import UserError
 from ovseg.precision import as_summed_by, in_own_precision, products_of
 from ovseg.text.fingerprint import version_of
@@ -159,7 +163,8 @@ class CLIPViTEncoder(nn.Module):
         """
         visual = self.visual
         tokens, grid = self.embed(image)
-        mlp_block = self._mlp_block if with_mlp_input else None
+        # By number: torch.export has another object for a block each time it is asked for.
+        mlp_layer = self._mlp_layer if with_mlp_input else None
         wanted = self.last_block.earlier_blocks if with_compared else ()
         passed = Passed()
         for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
@@ -167,7 +172,7 @@ class CLIPViTEncoder(nn.Module):
             # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
             done = run_block(block, tokens, PLAIN_BLOCK, with_compared=layer in wanted)
             tokens = done.tokens
-            if block is mlp_block and done.mlp_input is not None:
+            if layer == mlp_layer and done.mlp_input is not None:
                 passed.maps['mlp_input'] = drop_class_token(done.mlp_input, grid)
             if layer in layers:
                 passed.maps[layer] = drop_class_token(tokens, grid)
@@ -287,7 +292,7 @@ class CLIPViTEncoder(nn.Module):
             (B, C, h, w).
         """
         tokens, grid = self.embed(image)
-        last = self._mlp_block
+        last = self.visual.transformer.resblocks[self._mlp_layer - 1]
         for block in self.visual.transformer.resblocks[: self.mlp_input_layer]:
             tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
         attended = run_block(last, tokens, _ATTENTION_ONLY).tokens
@@ -310,14 +315,15 @@ class CLIPViTEncoder(nn.Module):
         return visual.ln_pre(tokens + self._position(grid, tokens)), grid
 
     @property
-    def _mlp_block(self) -> ResidualAttentionBlock:
+    def _mlp_layer(self) -> int:
+        """The block that ``mlp_input`` is of, counted from 1."""
         blocks = self.visual.transformer.resblocks
         if not -len(blocks) <= self.mlp_input_layer <= -2:
             raise UserError(
                 f'encoder.mlp_input_layer must lie in -{len(blocks)}..-2 for a CLIP of '
                 f'{len(blocks)} blocks (the last one is replaced), got {self.mlp_input_layer}'
             )
-        return blocks[self.mlp_input_layer]
+        return len(blocks) + self.mlp_input_layer + 1
 
     def margins(self, size: tuple[int, int]) -> Margins:
         """How far the feature map reaches beyond an image.
@@ -341,9 +347,10 @@ class CLIPViTEncoder(nn.Module):
         """
         height, width = image.shape[-2:]
         # Nothing is left to leave out of an image smaller than a patch, so it is filled up.
-        rounding = math.floor if self.padding == 'floor' else math.ceil
+        # In whole numbers, which a recorded program can hold.
+        more = 0 if self.padding == 'floor' else 1
         rows, columns = (
-            max(rounding(side / unit), 1) * unit
+            max((side + more * (unit - 1)) // unit, 1) * unit
             for side, unit in zip((height, width), self.padding_unit, strict=True)
         )
         image = image[..., :rows, :columns]
@@ -384,8 +391,10 @@ class CLIPViTEncoder(nn.Module):
 
     def _position_table(self, grid: tuple[int, int]) -> Tensor:
         source = self.visual.positional_embedding.detach()
+        rule = self.position_resize
+        any_grid = _is_exported() and rule in OF_ANY_GRID
         return resize_position_embedding(
-            source, tuple(self.visual.grid_size), grid, self.position_resize
+            source, tuple(self.visual.grid_size), grid, rule, any_grid=any_grid
         )
 
     def _embedding(self, block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
@@ -399,3 +408,9 @@ class CLIPViTEncoder(nn.Module):
 def _is_recorded() -> bool:
     """Whether torch writes a program down: tensors have no address then, and nothing is kept."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _is_exported() -> bool:
+    """Whether the program is for other sizes, too, without anybody to look at them."""
+    asked = getattr(torch.compiler, 'is_exporting', None)  # torch 2.5 has none
+    return asked is not None and bool(asked())

@@ -11,6 +11,9 @@ ResizeRule = Literal['token_count', 'always', 'scale_factor', 'dino', 'antialias
 RESIZE_RULES: tuple[str, ...] = get_args(ResizeRule)
 _KEEP_EQUAL_COUNTS = ('token_count', 'scale_factor')
 _SAMPLE_BY_FACTOR = ('scale_factor', 'dino')
+# Rules under which one formula holds for all grids, those of MaskCLIP's test for chance counts
+# apart. By a factor, equal grids are another case.
+OF_ANY_GRID: tuple[str, ...] = ('always', 'antialias', 'token_count')
 # DINO's: (n + 0.1) / g * g, rounded down, is n again. CLIP's dense methods took it over.
 _ROUNDING_GUARD = 0.1
 
@@ -21,6 +24,7 @@ def resize_position_embedding(
     grid: tuple[int, int],
     rule: ResizeRule,
     mode: Literal['bicubic', 'bilinear'] = 'bicubic',
+    any_grid: bool = False,
 ) -> Tensor:
     """Returns the position embedding for a patch grid.
 
@@ -36,6 +40,8 @@ def resize_position_embedding(
             ``'dino'`` samples by these factors whenever the grids differ. ``'antialias'`` is
             ``'always'`` with antialiasing, as DINOv2 with registers has it.
         mode: interpolation; DenseCLIP's trained towers resize bilinearly.
+        any_grid: do not look whether the grids are alike, since the result serves others, too: for
+            programs whose sizes are open. Where they are, resizing by size changes nothing.
 
     Returns:
         (1 + h*w, C), with align_corners False; the class part is unchanged.
@@ -45,9 +51,7 @@ def resize_position_embedding(
         >>> resize_position_embedding(torch.zeros(5, 8), (2, 2), (3, 4), 'always').shape
         torch.Size([13, 8])
     """
-    if grid == trained_grid:
-        return embedding
-    if rule in _KEEP_EQUAL_COUNTS and grid[0] * grid[1] == trained_grid[0] * trained_grid[1]:
+    if not any_grid and _stays(trained_grid, grid, rule):
         return embedding
     class_part, patch_part = embedding[:1], embedding[1:]
     planes = patch_part.T.unflatten(1, trained_grid)[None]
@@ -69,3 +73,9 @@ def resize_position_embedding(
         antialias=rule == 'antialias',
     )
     return cat([class_part, planes[0].flatten(1).T.to(embedding.dtype)])
+
+
+def _stays(trained_grid: tuple[int, int], grid: tuple[int, int], rule: ResizeRule) -> bool:
+    if grid == trained_grid:
+        return True
+    return rule in _KEEP_EQUAL_COUNTS and grid[0] * grid[1] == trained_grid[0] * trained_grid[1]

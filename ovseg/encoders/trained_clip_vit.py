@@ -152,7 +152,7 @@ class CLIPVisionTransformer(VisionTransformer):
         ).to(patches.dtype)
         first = self.class_embedding.to(patches.dtype)
         if self.class_embedding_twice:
-            first = 2 * first
+            first = first + first  # as exact as 2 * first, for which torch.export has no rule
         first = (first + positions[0]).expand(len(patches), 1, -1)
         return self.ln_pre(torch.cat([first, patches + positions[1:]], dim=1)), grid
 

@@ -173,7 +173,7 @@ class TrainingFreeSegmentor(Segmentor):
             images.inputs,
             self.inference_settings.with_window_batch(window_batch),
             outputs,
-            None if self.guide is None else self._guide,
+            None if self.guide is None else self.guided,
             keep_image=self.pixel_refiner is not None,
         )
         return self.in_text_space(encodings)
@@ -183,7 +183,13 @@ class TrainingFreeSegmentor(Segmentor):
         space = self.text.space
         return [replace(encoding, text_space=space) for encoding in encodings]
 
-    def _guide(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:
+    def guided(self, features: DenseFeatures, inputs: Tensor) -> DenseFeatures:
+        """Features after the guide's pooling.
+
+        Args:
+            features: (B, D, h, w) and what the guide needs beside.
+            inputs: (B, 3, H, W), what the encoder saw.
+        """
         assert self.guide is not None  # else nobody calls this
         return apply_guide(self.guide, features, self.pixels(inputs))
 
