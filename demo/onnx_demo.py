@@ -5,21 +5,25 @@ ovseg export rows maskclip-tiny "sky; grass; water; red star" words.npz
 python demo/onnx_demo.py model.onnx words.npz demo/scene.png labels.png
 """
 
+from __future__ import annotations
+
+import argparse
 import json
+import os
 import sys
-
-import numpy as np
-import onnxruntime
-from PIL import Image
+from typing import Any
 
 
-def larger(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map (h, w) at another (width, height)."""
+def larger(values: Any, size: tuple[int, int]) -> Any:
+    """A map (h, w) at another (width, height), bilinearly."""
+    import numpy as np
+    from PIL import Image
+
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
 
 
 def windows(size: tuple[int, int], rule: dict | None) -> list[tuple[int, int, int, int]]:
-    """(top, left, bottom, right) of the windows of an image: the whole, without a rule."""
+    """(top, left, bottom, right) of the windows of an image; without a rule it is one window."""
     if rule is None:
         return [(0, 0, *size)]
     starts = []
@@ -30,39 +34,64 @@ def windows(size: tuple[int, int], rule: dict | None) -> list[tuple[int, int, in
     return [(top, left, top + height, left + width) for top in starts[0] for left in starts[1]]
 
 
-def main(model: str, words: str, image: str, out: str) -> None:
-    """Labels an image.
+def label(model: str, words: str, image: str) -> tuple[Any, list[str]]:
+    """Labels (H, W) of an image, and the names of the classes.
 
     Args:
-        model: the ONNX file.
-        words: the rows.
+        model: an ONNX file of ``ovseg export onnx``.
+        words: rows of ``ovseg export rows``.
         image: any file that Pillow reads.
-        out: the labels, a PNG file of class indices.
     """
+    import numpy as np
+    import onnxruntime
+    from PIL import Image
+
     session = onnxruntime.InferenceSession(model)
     facts = json.loads(session.get_modelmeta().custom_metadata_map['ovseg'])
     rows = np.load(words)
-    photo = Image.open(image).convert('RGB')
-    short, scale, unit = min(photo.size), facts['resize']['scale'], facts.get('multiple', 1)
-    factor = 1.0 if scale is None else min(min(scale) / short, max(scale) / max(photo.size))
-    size = [max(2, round(side * factor / unit)) * unit for side in photo.size]
-    pixels = np.asarray(photo.resize(size, Image.Resampling.BILINEAR), np.float32)
     names = rows['names'].tolist()
-    total = np.zeros((len(names), *pixels.shape[:2]), np.float32)
-    count = np.zeros(pixels.shape[:2], np.float32)
-    for top, left, bottom, right in windows(pixels.shape[:2], facts['windows']):
-        part = np.ascontiguousarray(pixels[top:bottom, left:right].transpose(2, 0, 1)[None])
+    photo = Image.open(image).convert('RGB')
+    scale, unit = facts['resize']['scale'], facts.get('multiple', 1)
+    sides = min(photo.size), max(photo.size)
+    factor = 1.0 if scale is None else min(min(scale) / sides[0], max(scale) / sides[1])
+    width, height = (max(2, round(side * factor / unit)) * unit for side in photo.size)
+    resized = photo.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(resized, np.float32).transpose(2, 0, 1)[None]
+    total = np.zeros((len(names), height, width), np.float32)
+    count = np.zeros((height, width), np.float32)
+    for top, left, bottom, right in windows((height, width), facts['windows']):
+        part = np.ascontiguousarray(pixels[..., top:bottom, left:right])
         scores = session.run(['scores'], {'image': part, 'rows': rows['rows']})[0][0]
         for index in range(len(names)):  # a class's best row speaks for it
             best = scores[rows['classes'] == index].max(0)
             total[index, top:bottom, left:right] += larger(best, (right - left, bottom - top))
         count[top:bottom, left:right] += 1
-    full = [larger(scores, photo.size) for scores in total / count]
-    labels = np.stack(full).argmax(0)
-    Image.fromarray(labels.astype(np.uint8)).save(out)
+    return np.stack([larger(one, photo.size) for one in total / count]).argmax(0), names
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the labels of an image and prints the share of each class.
+
+    Args:
+        argv: the words; None for the process's own.
+    """
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    for name in ('model', 'words', 'image'):
+        parser.add_argument(name, metavar=name.upper())
+    parser.add_argument('out', metavar='OUT', help='labels, a PNG file of class indices')
+    args = parser.parse_args(argv)
+    for path in (args.model, args.words, args.image):
+        if not os.path.isfile(path):
+            parser.error(f'there is no file {path}')
+    labels, names = label(args.model, args.words, args.image)
+    from PIL import Image
+
+    Image.fromarray(labels.astype('uint8')).save(args.out)
     for index, name in enumerate(names):
         print(f'{name:20s} {(labels == index).mean():6.1%}')
+    return 0
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    sys.exit(main())

@@ -46,8 +46,8 @@ def export_onnx(
         UserError: a model that is no single program, a library that is missing, or an exported
             program that says something else than the model.
     """
-    for name in ('onnx', 'onnxscript'):
-        extra_module(name, 'export', 'ONNX files')
+    extra_module('onnx', 'export', 'ONNX files')
+    extra_module('onnxscript', 'export', 'ONNX files')
     runtime = extra_module('onnxruntime', 'export', 'ONNX files')
     program = _program(segmenter, size)
     with written_whole(path) as temporary:

@@ -71,6 +71,10 @@ REFUSED = {
         (['scene.png', 'sky', '--out-dir', 'scene.png/below'], 'is a file'),
         (['scene.png', 'sky', '--checkpoint', 'nowhere.pth'], 'nowhere.pth does not exist'),
     ],
+    'demo/onnx_demo.py': [
+        (['model.onnx'], 'the following arguments are required: WORDS, IMAGE, OUT'),
+        (['model.onnx', 'words.npz', 'scene.png', 'out.png'], 'there is no file model.onnx'),
+    ],
     'tools/test.py': [
         (['maskclip_tiny', 'nowhere.pth'], 'nowhere.pth does not exist'),
         (['maskclip_tiny', '--out', 'a', '--show-dir', './a'], '--out are the same folder'),

@@ -24,7 +24,8 @@ def test_a_kind_explains_itself_and_names_its_words(name, capsys):
         run_tool('export', name, '--help')
     assert left.value.code == 0
     printed = capsys.readouterr().out
-    given = 'CONFIG CHECKPOINT OUT' if KINDS[name].config is True else 'CHECKPOINT OUT'
+    given = ' '.join([*KINDS[name].takes, 'out']).upper()
+    given = f'CONFIG {given}' if KINDS[name].config is True else given
     assert given in ' '.join(printed.split())
     assert all(option in printed for option in KINDS[name].options)
 
