@@ -43,6 +43,7 @@ class NearestWords:
         column: of the pixel, from the left.
         label: of the pixel in the result.
         names: one name a class, in label order.
+        palette: one RGB colour a class.
         words: all that competed, the nearest first.
         reason: one sentence on how the label came about.
     """
@@ -51,6 +52,7 @@ class NearestWords:
     column: int
     label: int
     names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
     words: tuple[WordScore, ...]
     reason: str
 
@@ -115,7 +117,8 @@ def nearest_words(
     )
     names = tuple(vocabulary.names)
     reason = _reason(label, verdict, int(rule.best_classes(rows)[0]), names, shares, rule)
-    return NearestWords(*place, label, names, listed, reason)
+    palette = tuple(vocabulary.palette)
+    return NearestWords(*place, label, names, palette, listed, reason)
 
 
 def _words_of_rows(vocabulary: Vocabulary, labels: list[int]) -> list[tuple[str, ...]]:
