@@ -64,7 +64,7 @@ setup(
     install_requires=read_requirements('runtime.txt'),
     entry_points={'console_scripts': ['ovseg = ovseg.cli.command:enter']},
     extras_require={
-        'app': ['gradio>=6.0'],  # ovseg app: the web page
+        'app': ['gradio>=6.31'],  # ovseg app: the web page
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words

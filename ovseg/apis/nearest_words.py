@@ -44,6 +44,7 @@ class NearestWords:
         label: of the pixel in the result.
         names: one name a class, in label order.
         palette: one RGB colour a class.
+        background_index: the class that means "none of these", or None.
         words: all that competed, the nearest first.
         reason: one sentence on how the label came about.
     """
@@ -53,6 +54,7 @@ class NearestWords:
     label: int
     names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    background_index: int | None
     words: tuple[WordScore, ...]
     reason: str
 
@@ -117,8 +119,15 @@ def nearest_words(
     )
     names = tuple(vocabulary.names)
     reason = _reason(label, verdict, int(rule.best_classes(rows)[0]), names, shares, rule)
-    palette = tuple(vocabulary.palette)
-    return NearestWords(*place, label, names, palette, listed, reason)
+    return NearestWords(
+        *place,
+        label,
+        names,
+        tuple(vocabulary.palette),
+        vocabulary.background_index,
+        listed,
+        reason,
+    )
 
 
 def _words_of_rows(vocabulary: Vocabulary, labels: list[int]) -> list[tuple[str, ...]]:

@@ -142,46 +142,40 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
         (choice_of(known[name]) if name in known else name, name) for name in desk.models.names
     ]
     first = desk.models.names[0]
-    style = _read('page.css')
+    plain = {'css_template': _read('page.css'), 'apply_default_css': False}
     with gr.Blocks(title='ovseg', analytics_enabled=False) as page:
         latest, shown = gr.State(None), gr.State(None)
-        gr.HTML(
-            '<h1>ovseg</h1><p>An image and words in, masks out.</p>',
-            elem_id='ov-head',
-            css_template=style,
-            apply_default_css=False,
-        )
+        gr.HTML('<h1>ovseg</h1><p>An image and words in, masks out.</p>', **plain)
+        with gr.Row(equal_height=True):
+            words = gr.Textbox(
+                beginning.words,
+                label='Words: classes by ";", synonyms by ","',
+                placeholder=_PLACEHOLDER,
+                lines=1,
+                max_lines=6,
+                scale=5,
+                min_width=320,
+                elem_id='ov-words',
+            )
+            find = gr.Button('Find', variant='primary', min_width=120, elem_id='ov-find')
+            scene = gr.Button('Try the drawn scene', min_width=120, elem_id='ov-scene')
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=320):
                 viewer = gr.HTML(
                     None,
-                    html_template=_read('viewer.html'),
+                    html_template=_read('viewer.html').replace('MEGABYTES', f'{megabytes:g}'),
                     css_template=_read('viewer.css'),
                     js_on_load=_read('viewer.js'),
                     apply_default_css=False,
                     elem_id='ov-viewer',
-                    megabytes=f'{megabytes:g}',
                 )
             with gr.Column(scale=2, min_width=320):
-                words = gr.Textbox(
-                    beginning.words,
-                    label='Words',
-                    info='classes by ";", synonyms by ","',
-                    placeholder=_PLACEHOLDER,
-                    lines=2,
-                    max_lines=6,
-                    submit_btn=False,
-                    elem_id='ov-words',
-                )
-                with gr.Row():
-                    find = gr.Button('Find', variant='primary', elem_id='ov-find')
-                    scene = gr.Button('Try the drawn scene', elem_id='ov-scene')
-                notes = gr.HTML('', elem_id='ov-notes', css_template=style, apply_default_css=False)
-                why = gr.HTML('', elem_id='ov-why', css_template=style, apply_default_css=False)
+                notes = gr.HTML('', elem_id='ov-notes', **plain)
+                why = gr.HTML('', elem_id='ov-why', **plain)
                 background = gr.Textbox(
                     beginning.background,
-                    label='Background words',
-                    info='what is none of these: "wall, floor"',
+                    label='Background words: what is none of these',
+                    placeholder='wall, floor',
                     elem_id='ov-background',
                 )
                 threshold = gr.Slider(
@@ -189,17 +183,11 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
                     1,
                     0,
                     step=0.01,
-                    label='Threshold',
-                    info='pixels that are less sure are background; 0: none',
+                    label='Threshold: pixels that are less sure are background',
                     elem_id='ov-threshold',
                 )
                 model = gr.Dropdown(choices, value=first, label='Model', elem_id='ov-model')
-                about = gr.HTML(
-                    _paragraph(facts(first)),
-                    elem_id='ov-about',
-                    css_template=style,
-                    apply_default_css=False,
-                )
+                about = gr.HTML(_paragraph(facts(first)), elem_id='ov-about', **plain)
         files = gr.HTML(None, html_template='', js_on_load=_SAVE, elem_id='ov-files')
 
         settings = [model, words, background, threshold]

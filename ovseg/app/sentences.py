@@ -61,9 +61,9 @@ def why_html(why: NearestWords) -> str:
         why: of the pixel.
     """
     lines = ''.join(
-        f'<tr><td><span class="ov-swatch" style="background:rgb({_rgb(why.palette[each.label])})">'
-        f'</span>{escape(", ".join(each.words))}</td><td>{escape(why.names[each.label])}</td>'
-        f'<td>{each.score:.3f}</td><td>{_margin(each.margin)}</td><td>{each.probability:.2f}</td></tr>'
+        f'<tr><td>{_swatch(why, each.label)}{escape(", ".join(each.words))}</td>'
+        f'<td>{escape(why.names[each.label])}</td><td>{each.score:.3f}</td>'
+        f'<td>{_margin(each.margin)}</td><td>{each.probability:.2f}</td></tr>'
         for each in why.words[:_MOST_WORDS]
     )
     more = len(why.words) - _MOST_WORDS
@@ -80,5 +80,8 @@ def _margin(margin: float) -> str:
     return 'nearest' if not margin else f'\N{MINUS SIGN}{margin:.3f}'
 
 
-def _rgb(color: Sequence[int]) -> str:
-    return ','.join(str(int(channel)) for channel in color)
+def _swatch(why: NearestWords, label: int) -> str:
+    if label == why.background_index:  # it is not painted
+        return '<span class="ov-swatch ov-none"></span>'
+    color = ','.join(str(int(channel)) for channel in why.palette[label])
+    return f'<span class="ov-swatch" style="background:rgb({color})"></span>'
