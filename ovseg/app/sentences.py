@@ -61,7 +61,8 @@ def why_html(why: NearestWords) -> str:
         why: of the pixel.
     """
     lines = ''.join(
-        f'<tr><td>{_swatch(why, each.label)}{escape(", ".join(each.words))}</td>'
+        f'<tr><td><span class="ov-word">{_swatch(why, each.label)}'
+        f'{escape(", ".join(each.words))}</span></td>'
         f'<td>{escape(why.names[each.label])}</td><td>{each.score:.3f}</td>'
         f'<td>{_margin(each.margin)}</td><td>{each.probability:.2f}</td></tr>'
         for each in why.words[:_MOST_WORDS]

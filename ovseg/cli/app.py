@@ -116,10 +116,15 @@ def run(args: argparse.Namespace) -> int:
     with Served(names, partial(load_model, args, names[0]), beginning, where) as served:
         print(f'The page is at {served.url} until Ctrl-C.', flush=True)
         try:
-            threading.Event().wait()
+            wait_for_interrupt()
         except KeyboardInterrupt:
             print('The page is closed.')
     return EXIT_OK
+
+
+def wait_for_interrupt() -> None:
+    """Waits while other threads serve; Ctrl-C ends it with a ``KeyboardInterrupt``."""
+    threading.Event().wait()
 
 
 def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegmenter:
