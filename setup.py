@@ -66,6 +66,7 @@ setup(
     extras_require={
         'app': ['gradio>=6.31'],  # ovseg app: the web page
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
+        'geo': ['rasterio>=1.4', 'pyogrio>=0.9', 'shapely>=2'],  # ovseg raster
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import ovseg
 from ovseg.errors import UserError, nearest
 from ovseg.input_files import cause_of
+from ovseg.saved_config import CONFIG, read_saved_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -54,7 +55,7 @@ def read_config(
     """The complete config of a name on a data set.
 
     Args:
-        name: as for :func:`place_of_config`.
+        name: as for :func:`place_of_config`, or the ``ovseg.json`` of a saved model.
         on: the data set; None for what the name says, else the first one.
         import_modules: import its ``custom_imports``, as everything does that builds from it.
 
@@ -62,6 +63,8 @@ def read_config(
         FileNotFoundError: there is no such config; names the nearest one.
         UserError: the config cannot be read, or has no settings for the data set.
     """
+    if os.path.basename(name) == CONFIG:
+        return read_saved_config(Path(name))
     place = place_of_config(name, on)
     wanted = place.on or os.environ.get(ON)
     try:

@@ -54,7 +54,7 @@ def fetch_weights(tag: Mapping[str, object], name: str) -> str:
         UserError: they are not cached and cannot be fetched.
     """
     repository = str(tag.get('hf_hub') or '')
-    if repository and not _reaches_hub():
+    if repository and not reaches_hub():
         # The hub's client would retry for a minute, with a warning each time.
         cached = _cached(repository)
         if cached is None:
@@ -210,7 +210,7 @@ def _open_clip_cache() -> Path:
     return Path(os.path.expanduser('~/.cache/clip'))
 
 
-def _reaches_hub() -> bool:
+def reaches_hub() -> bool:
     """Whether the hub's host resolves; behind a proxy only the proxy can tell."""
     if urllib.request.getproxies():
         return True

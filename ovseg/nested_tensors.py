@@ -30,3 +30,34 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map_tensors(one, function) for one in value)
     return value
+
+
+def tensor_bytes(value: Any) -> int:
+    """What the tensors in nested objects take, each memory once.
+
+    Args:
+        value: dataclasses, lists, tuples, dicts and plain objects.
+
+    Example:
+        >>> some = torch.ones(2, 3)
+        >>> tensor_bytes([some, {'a': some[0]}, 'b'])
+        24
+    """
+    found: dict[int, int] = {}
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, Tensor):
+            memory = each.untyped_storage()
+            found[memory.data_ptr()] = memory.nbytes()
+        elif isinstance(each, dict):
+            left += each.values()
+        elif isinstance(each, list | tuple):
+            left += each
+        elif is_dataclass(each):
+            left += vars(each).values()
+    return sum(found.values())

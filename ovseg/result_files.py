@@ -8,10 +8,12 @@ anybody's.
 from __future__ import annotations
 
 import os
+import sqlite3
 import struct
 import zipfile
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 # Whoever plans names asks for marks, and needs no pictures for that.
 if TYPE_CHECKING:
@@ -24,6 +26,17 @@ _PNG_START = b'\x89PNG\r\n\x1a\n'
 # Chunks before the pixels: a handful in any file.
 _MOST_CHUNKS = 64
 _JSON_START = 200
+_TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_TIFF_SOFTWARE = 305
+_MOST_TAGS = 1000
+_SQLITE_START = b'SQLite f'
+# What readers raise on files that are none of theirs.
+_UNREADABLE = (
+    *(OSError, ValueError, NotImplementedError),
+    *(zipfile.BadZipFile, struct.error, sqlite3.Error),
+)
+# The one layer of a GeoPackage of results.
+GEOPACKAGE_LAYER = 'ovseg_labels'
 
 
 def png_mark(kind: str) -> PngInfo:
@@ -45,7 +58,7 @@ def marked_json(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_result(path: str | os.PathLike[str]) -> bool:
-    """Whether a file was written by ovseg as a result: a PNG, JSON or NPZ file with its mark.
+    """Whether a file was written by ovseg as a result: one with its mark, of a kind that it writes.
 
     Files that cannot be read, and files of versions that wrote no mark, are none.
     """
@@ -61,12 +74,47 @@ def is_result(path: str | os.PathLike[str]) -> bool:
                 key, value = _MADE_BY
                 head = (start + file.read(_JSON_START)).lstrip(b'{').lstrip()
                 return head.startswith(f'"{key}": "{value}"'.encode())
+            if start.startswith(_TIFF_STARTS):
+                return _has_tiff_mark(file)
+            if start == _SQLITE_START:
+                return _has_geopackage_mark(path)
             if start.startswith(b'PK'):
                 with zipfile.ZipFile(file) as archive:
                     return set(archive.namelist()) == _SCORE_ARRAYS
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+    except _UNREADABLE:
         return False
     return False
+
+
+def _has_tiff_mark(file: IO[bytes]) -> bool:
+    """Whether a TIFF file names ovseg as the software that made it, in its first directory."""
+    file.seek(0)
+    start = file.read(16)
+    order = '<' if start.startswith(b'II') else '>'
+    is_big = start[2:4] in (b'+\0', b'\0+')
+    if is_big:
+        place, count, entry = '8xQ', 'Q', 'HHQ8s'
+    else:
+        place, count, entry = '4xI', 'H', 'HHI4s'
+    (first,) = struct.unpack_from(order + place, start)
+    file.seek(first)
+    count_size, entry_size = struct.calcsize(order + count), struct.calcsize(order + entry)
+    (entries,) = struct.unpack(order + count, file.read(count_size))
+    table = file.read(min(entries, _MOST_TAGS) * entry_size)
+    for tag, _, length, value in struct.iter_unpack(order + entry, table):
+        if tag == _TIFF_SOFTWARE and length == len(_MADE_BY[1]) + 1:
+            text = value
+            if length > len(value):  # then the value is where it stands
+                file.seek(int.from_bytes(value, 'little' if order == '<' else 'big'))
+                text = file.read(length)
+            return text.startswith(_MADE_BY[1].encode() + b'\0')
+    return False
+
+
+def _has_geopackage_mark(path: Path) -> bool:
+    with closing(sqlite3.connect(f'{path.absolute().as_uri()}?mode=ro', uri=True)) as database:
+        layers = database.execute('SELECT table_name FROM gpkg_contents').fetchall()
+    return layers == [(GEOPACKAGE_LAYER,)]
 
 
 def _has_png_mark(file: Any) -> bool:

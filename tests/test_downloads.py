@@ -32,7 +32,7 @@ def offline(monkeypatch, tmp_path):
 
     monkeypatch.setattr(downloads.urllib.request, 'urlopen', unreachable)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    monkeypatch.setattr(downloads, '_reaches_hub', lambda: False)
+    monkeypatch.setattr(downloads, 'reaches_hub', lambda: False)
     monkeypatch.setattr(downloads.huggingface_hub, 'try_to_load_from_cache', lambda *args: None)
     return tmp_path / 'hub' / 'checkpoints'
 

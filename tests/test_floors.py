@@ -15,6 +15,7 @@ FLOORS = [
         'consoles',
         'progress',
         'errors',
+        'extras',
         'process_end',
         'compat',
         'file_names',
@@ -40,16 +41,18 @@ FLOORS = [
     ),
     *(
         'registry',
+        'saved_config',
         'config_files',
         'zoo',
         'run_arguments',
         'downloads',
         'weight_files',
+        'saved_weights',
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
-    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'app', 'cli'),
-    '__main__',
+    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'rasters'),
+    *('app', 'cli', '__main__'),
 ]
 
 

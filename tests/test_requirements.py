@@ -50,7 +50,7 @@ def extras() -> dict[str, Requirement]:
 
 
 def imported(source: str) -> set[str]:
-    """Top names of all absolute imports, those inside functions included.
+    """Top names of all absolute imports, those inside functions and by `extra_module` included.
 
     >>> sorted(imported('import a.b\\nfrom . import c\\ndef f():\\n    from d.e import g'))
     ['a', 'd']
@@ -61,6 +61,8 @@ def imported(source: str) -> set[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.append(node.module)
+        elif isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'extra_module':
+            names.append(ast.literal_eval(node.args[0]))
     return {name.split('.')[0] for name in names}
 
 
@@ -126,6 +128,7 @@ def test_the_lowest_versions_are_the_bounds():
 def test_an_import_inside_a_function_is_seen():
     source = 'import a.b\nfrom . import c\nfrom .x import y\ndef f():\n    from d.e import g\n'
     assert imported(source) == {'a', 'd'}
+    assert imported("extra_module('f.g', 'h', 'I')") == {'f'}
 
 
 def test_reading_the_version_imports_nothing(tmp_path):

@@ -13,6 +13,7 @@ from ovseg.apis.encoded_image import settings_of_features
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.saved_weights import load_all_weights, weights_of_saved
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.text_rows import set_templates
 from ovseg.torch_modes import plain_torch
@@ -46,7 +47,10 @@ def build_model(
     kind = model_kind(settings)
     if kind is None or not issubclass(kind, Segmentor):
         raise UserError(f'The config {config.filename} has no model to load.')
-    if kind.needs_checkpoint(settings):
+    saved = weights_of_saved(config)
+    if saved is not None and checkpoint not in (None, RANDOM):
+        raise UserError(f'{saved.parent} is a saved model with its weights: give no checkpoint.')
+    if saved is None and kind.needs_checkpoint(settings):
         checkpoint = checkpoint or config.get('load_from')
         if checkpoint is None:
             raise UserError(
@@ -76,6 +80,8 @@ def build_model(
         model = MODELS.build(settings)
         if file is not None:
             load_checkpoint_strict(model, file)
+        elif saved is not None and checkpoint is None:
+            load_all_weights(model, saved)
     model.built_from = built_from
     return model
 

@@ -25,6 +25,14 @@ SEGMENT_ENDS = {
     'panoptic': '_panoptic.json',
     'instances': '_instances.json',
 }
+RASTER_ENDS = {
+    'labels': '_labels.tif',
+    'overlay': '_overlay.png',
+    'json': '.json',
+    'gpkg': '_labels.gpkg',
+    'geojson': '_labels.geojson',
+}
+KINDS_OF_RASTER_FILES = tuple(RASTER_ENDS)
 PANOPTIC_PNG = '_panoptic.png'
 
 

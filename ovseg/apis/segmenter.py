@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
@@ -17,6 +18,7 @@ from ovseg.apis.loaded_image import LoadedImage
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.nearest_words import NearestWords, nearest_words
 from ovseg.apis.one_class import beside_one_class, usual_background
+from ovseg.apis.pretrained import folder_of_model, push_model, save_model
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import Failed, Steps, answers_in_order, default_workers
@@ -38,6 +40,7 @@ from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 from ovseg.vocabulary.word_lists import plain_separators
 from ovseg.zoo import DEFAULT_MODEL, check_weights, resolve_model
+from ovseg.zoo.worlds import SCENES
 
 _CLASSIFIERS_KEPT = 16
 _Item = TypeVar('_Item')
@@ -53,7 +56,8 @@ class OpenVocabSegmenter:
     """Finds what you name in images.
 
     Args:
-        model: a name of ``ovseg.list_models()``, or the path of a config.
+        model: a name of ``ovseg.list_models()``, the path of a config, or the folder of a saved
+            model (:meth:`save_pretrained`).
         checkpoint: a file with the CLIP weights, instead of those that the config names; for the
             config of a trained model, its checkpoint.
         device: 'cpu', 'cuda', ...; by default a GPU if there is one.
@@ -106,6 +110,8 @@ class OpenVocabSegmenter:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
         config = read_config(place.path, place.on)
         self.resize = resize_rule_of(config)
+        self.config = config
+        self.has_own_weights = checkpoint is not None or config.get('saved') is not None
         self._world = small_world(config, checkpoint, self.name)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         set_precision(self.model, precision)
@@ -116,6 +122,97 @@ class OpenVocabSegmenter:
         if vocabulary is not None:
             self._vocabulary = self._read_words(vocabulary, background, None)
             self._classifier(self._vocabulary)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        **settings: Any,
+    ) -> OpenVocabSegmenter:
+        """A saved model, from a folder or the Hugging Face hub; no code of it is executed.
+
+        Args:
+            source: a folder of :meth:`save_pretrained`, or ``'organisation/name'`` on the hub,
+                whose files are fetched into the hub's own cache.
+            revision: on the hub: a branch, tag or commit; None for the newest.
+            token: of the hub; None for that of the user who is logged in.
+            settings: further ones of this class, such as ``device`` or ``templates``.
+
+        Raises:
+            FileNotFoundError: there is no such folder or model.
+            UserError: it is no model of ovseg, damaged, not open to this user, or out of reach.
+        """
+        segmenter = cls(folder_of_model(source, revision, token), **settings)
+        if not os.path.isdir(os.path.expanduser(source)):
+            segmenter.name = str(source)
+        return segmenter
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        licence: str | None = None,
+        measured: Mapping[str, float] | None = None,
+    ) -> Path:
+        """Write the model with all its weights, and a card, as a folder that needs nothing else.
+
+        The words given at the start are its words. ``--model FOLDER`` takes it, too.
+
+        Args:
+            folder: made if missing.
+            licence: of the weights; None for that of ``list_models()`` where they are those.
+            measured: mIoU in percent by data set, measured with these weights; for the card, which
+                keeps published numbers apart.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: the model is not in float32, a setting of its config names a file of this
+                machine, or the folder cannot be written.
+        """
+        return save_model(self, folder, licence, measured)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        licence: str,
+        measured: Mapping[str, float] | None = None,
+        private: bool = False,
+        token: str | bool | None = None,
+        message: str = 'Model of ovseg',
+    ) -> str:
+        """Send the model, as :meth:`save_pretrained` writes it, to the Hugging Face hub.
+
+        Args:
+            name: ``'organisation/name'``; made if it is not there.
+            licence: of the weights, which you say: others will rely on it.
+            measured: as in :meth:`save_pretrained`.
+            private: whether a new repository is.
+            token: of the hub; None for that of the user who is logged in.
+            message: of the commit.
+
+        Returns:
+            The address of its page.
+
+        Raises:
+            UserError: as :meth:`save_pretrained`; or the hub refuses it or cannot be reached.
+        """
+        return push_model(self, name, licence, measured, private, token, message)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The classes of calls that give no words."""
+        return self._vocabulary
+
+    @property
+    def world(self) -> str | None:
+        """The small world whose words and pictures alone the model knows; None for most."""
+        return None if self._world is None else SCENES
 
     @property
     def batch_size(self) -> int:
@@ -203,8 +300,7 @@ class OpenVocabSegmenter:
             Notice: a model of a small world is asked for words or an image that it cannot know; one
                 class alone was given.
         """
-        vocabulary = self._read_words(words, background, threshold)
-        classifier = self._classifier(vocabulary)
+        vocabulary, classifier = self.question(words, background, threshold)
         return self._answer(
             image, lambda encoded: self._decide(encoded, vocabulary, classifier, scores)
         )
@@ -382,8 +478,7 @@ class OpenVocabSegmenter:
         workers = default_workers() if workers is None else workers
         if workers < 1:
             raise ValueError(f'workers must be at least 1, but is {workers}.')
-        vocabulary = self._read_words(words, background, threshold)
-        classifier = self._classifier(vocabulary)
+        vocabulary, classifier = self.question(words, background, threshold)
 
         def encode(loaded: Sequence[_Loaded]) -> list[EncodedImage]:
             with plain_torch():
@@ -419,9 +514,31 @@ class OpenVocabSegmenter:
         """
         if task != 'semantic':
             self._check_segments(task)
+        stuff_labels(stuff, self.question(words, background, threshold)[0])
+
+    def question(
+        self,
+        words: Any = None,
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> tuple[Vocabulary, Classifier]:
+        """The classes of words and their classifier, for asking :attr:`model` by oneself.
+
+        Args:
+            words: as in :meth:`segment`.
+            background: as in :meth:`segment`.
+            threshold: as in :meth:`segment`.
+
+        Raises:
+            UserError: no words, or words that cannot be read or that the model does not know.
+        """
         vocabulary = self._read_words(words, background, threshold)
-        stuff_labels(stuff, vocabulary)
-        self._classifier(vocabulary)
+        return vocabulary, self._classifier(vocabulary)
+
+    @property
+    def memory(self) -> BoundedMemory:
+        """Runs parts of :attr:`model` in smaller pieces where memory does not suffice."""
+        return self._memory
 
     def _check_segments(self, task: str) -> None:
         check_segment_task(task)

@@ -13,6 +13,7 @@ from ovseg.app.desk import Desk
 from ovseg.app.door import Door
 from ovseg.app.page import Beginning, build_page
 from ovseg.errors import UserError
+from ovseg.extras import extra_module
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,4 @@ def import_gradio() -> Any:
     """
     # Read while it is imported.
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-    try:
-        import gradio
-    except ImportError as error:
-        raise UserError(
-            'The web page is shown by gradio, which is missing: pip install "ovseg[app]".'
-        ) from error
-    return gradio
+    return extra_module('gradio', 'app', 'Web pages')

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from ovseg.config_files import ConfigPlace, place_of_config
 from ovseg.errors import UserError, nearest
+from ovseg.saved_config import CONFIG, is_saved_model
 from ovseg.zoo.entries import ENTRIES
 from ovseg.zoo.entry import ModelEntry
 from ovseg.zoo.listing import ModelList
@@ -42,8 +44,9 @@ def resolve_model(model: str | Path, on: str | None = None) -> tuple[str, Config
     """Name and config of what a user calls a model: a zoo name or a config.
 
     Args:
-        model: a name of ``list_models()``, which is for any images; or a config, as for
-            :func:`~ovseg.config_files.place_of_config`, with or without its ``.py``.
+        model: a name of ``list_models()``, which is for any images; a config, as for
+            :func:`~ovseg.config_files.place_of_config`, with or without its ``.py``; or the folder
+            of a saved model.
         on: the data set whose published settings are wanted.
 
     Raises:
@@ -51,6 +54,11 @@ def resolve_model(model: str | Path, on: str | None = None) -> tuple[str, Config
         FileNotFoundError: there is no such config.
     """
     text = str(model)
+    if is_saved_model(text):
+        folder = Path(os.path.expanduser(text))
+        if on is not None:
+            raise UserError(f'{model} is a saved model, which has no settings for --on {on}.')
+        return folder.resolve().name, ConfigPlace(folder / CONFIG)
     if not text.endswith('.py'):
         try:
             entry = find_model(text)

@@ -29,6 +29,9 @@ def world_of(config: Mapping[str, Any], checkpoint: object = None) -> str | None
         >>> world_of({'model': {'clip': {'model': 'tiny_clip_scenes'}}})
         'scenes'
     """
+    saved = config.get('saved')
+    if saved is not None and checkpoint is None:
+        return SCENES if saved.get('world') == SCENES else None
     file = checkpoint if checkpoint is not None else config.get('load_from')
     names = [str(file)] if file is not None else _texts(config.get('model'))
     for name in names:

@@ -56,12 +56,21 @@ def test_a_student_with_a_backbone_that_rounds_down_takes_them_too():
         assert labels(model, size).shape == size
 
 
+def skip_if_edges_cannot_be_repeated(dtype):
+    try:
+        torch.nn.functional.pad(torch.zeros(1, 1, 2, 2, dtype=dtype), (1,) * 4, mode='replicate')
+    except RuntimeError as error:
+        pytest.skip(f'torch {torch.__version__} cannot: {error}')
+
+
 @every_segmentor
 @pytest.mark.parametrize(
     ('dtype', 'least'), [(torch.float16, 0.98), (torch.bfloat16, 0.95), (torch.float64, 0.999)]
 )
 def test_another_precision_gives_nearly_the_same_labels(case, dtype, least):
     model = copy.deepcopy(model_of(case)).to(dtype)
+    if any(getattr(part, 'padding_mode', '') == 'replicate' for part in model.modules()):
+        skip_if_edges_cannot_be_repeated(dtype)
     wanted = labels(model_of(case))
     assert (labels(model) == wanted).float().mean() >= least
     # Back again, the constants are what they were; the weights have lost their digits.

@@ -101,7 +101,7 @@ def test_no_network_gives_one_sentence_that_names_the_file_at_once(monkeypatch):
 def test_weights_in_the_hub_cache_need_no_network(monkeypatch, tmp_path):
     path = tmp_path / 'open_clip_model.safetensors'
     save_file(tiny_clip('vit').model.state_dict(), path)
-    monkeypatch.setattr(downloads, '_reaches_hub', lambda: False)
+    monkeypatch.setattr(downloads, 'reaches_hub', lambda: False)
     monkeypatch.setattr(
         downloads.huggingface_hub,
         'try_to_load_from_cache',
@@ -114,7 +114,7 @@ def test_a_failing_download_is_one_sentence(monkeypatch):
     def broken(*args, **kwargs):
         raise ConnectionError('no route to host\nand a long story')
 
-    monkeypatch.setattr(downloads, '_reaches_hub', lambda: True)
+    monkeypatch.setattr(downloads, 'reaches_hub', lambda: True)
     monkeypatch.setattr(open_clip.pretrained, 'download_pretrained', broken)
     refused('could not be downloaded .*ConnectionError', 'ViT-B-16-quickgelu', 'openai')
 

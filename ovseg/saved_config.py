@@ -1,0 +1,118 @@
+"""The config of a saved model: plain values in JSON, of which nothing is executed.
+
+A saved model is a folder with ``ovseg.json`` (this), ``model.safetensors`` (all weights) and a
+card, ``README.md``. It needs no other file, and names none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovseg.errors import UserError
+from ovseg.input_files import read_json
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+CONFIG, WEIGHTS, CARD = 'ovseg.json', 'model.safetensors', 'README.md'
+FORMAT = 'ovseg model 1'
+_KEYS = ('model', 'resize')
+# Settings that have code imported, or files of others read.
+_REFUSED = ('_base_', 'custom_imports', 'init_cfg', 'load_from', 'resume_from')
+_FILE_SUFFIXES = ('.pt', '.pth', '.bin', '.safetensors', '.npz', '.npy', '.py', '.pkl', '.json')
+# Weights that every installation of ovseg has.
+_SHIPPED = ('ovseg://', 'embedded:')
+
+
+def is_saved_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the folder of a saved model.
+
+    Args:
+        path: as typed by a person.
+    """
+    return os.path.isfile(os.path.join(os.path.expanduser(path), CONFIG))
+
+
+def read_saved_config(path: Path) -> Config:
+    """The config of a saved model, with ``saved`` for what its file says beside.
+
+    Args:
+        path: of the ``ovseg.json``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: it is cut off, of another format, or has settings that a saved model has not.
+    """
+    from mmengine.config import Config
+
+    content = read_json(path, 'saved model')
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        found = content.get('format') if isinstance(content, dict) else None
+        raise UserError(
+            f'{path} is of the format {found!r}, and this ovseg reads {FORMAT!r}: get the model '
+            'again, or a newer ovseg.'
+        )
+    settings = content.get('config')
+    if not isinstance(settings, dict) or 'model' not in settings:
+        raise UserError(f'{path} has no config with a model; get it again.')
+    for key in settings:
+        if key not in _KEYS:
+            raise UserError(f'{path} has config.{key}, which no saved model has.')
+    for place, reason in foreign_settings(settings, 'config'):
+        raise UserError(f'{path}: {place} {reason}, which no saved model does.')
+    facts = {key: value for key, value in content.items() if key != 'config'}
+    return Config({**settings, 'saved': facts}, filename=str(path))
+
+
+def foreign_settings(settings: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Settings that would have code or files of others read: where, and what they do.
+
+    Args:
+        settings: of a model, plain values.
+        place: the name of the settings.
+    """
+    if isinstance(settings, Mapping):
+        for name, part in settings.items():
+            if name in _REFUSED and part is not None:
+                yield f'{place}.{name}', 'names code or files to read'
+            yield from foreign_settings(part, f'{place}.{name}')
+    elif isinstance(settings, list | tuple):
+        for number, part in enumerate(settings):
+            yield from foreign_settings(part, f'{place}[{number}]')
+    elif isinstance(settings, str) and _names_a_file(settings):
+        yield place, f'names a file ({settings})'
+
+
+def _names_a_file(text: str) -> bool:
+    if text.startswith(_SHIPPED):
+        return False
+    return text.endswith(_FILE_SUFFIXES) or '://' in text or os.path.isabs(text)
+
+
+def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a model whose weights come from elsewhere: none that it names are loaded first.
+
+    Networks whose weights ship with ovseg keep them, since their settings do.
+
+    Args:
+        settings: of a model, plain values.
+
+    Example:
+        >>> without_files({'clip': {'model': 'ViT-B-16', 'pretrained': 'openai'}})
+        {'clip': {'model': 'ViT-B-16', 'pretrained': 'random'}}
+    """
+    kept: dict[str, Any] = {}
+    for name, part in settings.items():
+        is_shipped = isinstance(part, str) and (part.startswith(_SHIPPED) or part == 'embedded')
+        if isinstance(part, Mapping):
+            kept[name] = without_files(part)
+        elif name == 'pretrained' and part is not None and not is_shipped and 'model' in settings:
+            kept[name] = 'random'
+        elif name in ('adapted', 'weights') and isinstance(part, str) and not is_shipped:
+            kept[name] = None
+        elif name != 'cache_dir':  # of the machine where it was saved
+            kept[name] = part
+    return kept
