@@ -27,7 +27,7 @@ def served(*names: str, **settings: Any) -> Iterator[str]:
         names: of the models; the first is loaded.
         settings: fields of ``Place``.
     """
-    pytest.importorskip('gradio', reason='gradio is missing: pip install "ovseg[app]"')
+    need_gradio()
     from ovseg.app.page import Beginning, drawn_scene
     from ovseg.app.serve import Place, Served
 
@@ -36,6 +36,12 @@ def served(*names: str, **settings: Any) -> Iterator[str]:
     place = Place(**{'port': free_port(), **settings})
     with Served(list(names), load, Beginning('', '', drawn_scene()), place) as page:
         yield page.url
+
+
+def need_gradio() -> None:
+    """Skips the test where gradio is not there, or not for the versions that are."""
+    why = 'gradio cannot be imported: pip install "ovseg[app]"'
+    pytest.importorskip('gradio', reason=why, exc_type=ImportError)
 
 
 def free_port() -> int:

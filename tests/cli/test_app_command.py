@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from served_page import free_port, request
+from served_page import free_port, need_gradio, request
 
 from ovseg.cli.app import build_parser, offered_models
 from ovseg.cli.command import main
@@ -32,7 +32,7 @@ def test_without_gradio_the_extra_is_named(monkeypatch, capsys):
 
 
 def test_it_serves_until_it_is_interrupted_and_then_ends_well(monkeypatch, capsys):
-    pytest.importorskip('gradio', reason='gradio is missing: pip install "ovseg[app]"')
+    need_gradio()
     port, pages = free_port(), []
 
     def visit():
