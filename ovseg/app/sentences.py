@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TypeVar
 
-from ovseg.apis.nearest_words import NearestWords
+from ovseg.apis.nearest_words import NearestWords, WordScore
 from ovseg.errors import UserError, printable
 
 _Answer = TypeVar('_Answer')
@@ -61,17 +61,16 @@ def why_html(why: NearestWords) -> str:
         why: of the pixel.
     """
     lines = ''.join(
-        f'<tr><td><span class="ov-word">{_swatch(why, each.label)}'
-        f'{escape(", ".join(each.words))}</span></td>'
-        f'<td>{escape(why.names[each.label])}</td><td>{each.score:.3f}</td>'
-        f'<td>{_margin(each.margin)}</td><td>{each.probability:.2f}</td></tr>'
+        f'<tr><td>{_swatch(why, each.label)} {escape(", ".join(each.words))}{_class(why, each)}'
+        f'</td><td>{each.score:.3f}</td><td>{_margin(each.margin)}</td>'
+        f'<td>{each.probability:.2f}</td></tr>'
         for each in why.words[:_MOST_WORDS]
     )
     more = len(why.words) - _MOST_WORDS
     rest = f'<p class="ov-more">and {more} more words, all further away</p>' if more > 0 else ''
     return (
         f'<p class="ov-title">Why row {why.row}, column {why.column}?</p>'
-        f'<p>{escape(why.reason)}</p><table><thead><tr><th>Words</th><th>Class</th>'
+        f'<p>{escape(why.reason)}</p><table><thead><tr><th>Words</th>'
         '<th>Score</th><th>Margin</th><th>Probability</th></tr></thead>'
         f'<tbody>{lines}</tbody></table>{rest}'
     )
@@ -79,6 +78,12 @@ def why_html(why: NearestWords) -> str:
 
 def _margin(margin: float) -> str:
     return 'nearest' if not margin else f'\N{MINUS SIGN}{margin:.3f}'
+
+
+def _class(why: NearestWords, each: WordScore) -> str:
+    """Which class words stand for, where they are not its name."""
+    name = why.names[each.label]
+    return '' if each.words == (name,) else f' <span class="ov-of">of {escape(name)}</span>'
 
 
 def _swatch(why: NearestWords, label: int) -> str:

@@ -80,6 +80,8 @@ class Served:
                 theme=gradio.themes.Default(
                     font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
                 ),
+                # Its arrow stands on the text where that is long.
+                css='#ov-model input { padding-right: 2.4em; text-overflow: ellipsis; }',
                 app_kwargs={
                     'middleware': [door],
                     'docs_url': None,

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import tempfile
+from urllib.parse import urlsplit
 
 import pytest
 from scripts import ROOT
@@ -57,8 +58,9 @@ def test_a_click_says_what_the_python_interface_says(url):
     table, _ = visitor.why(200, 30)
     segment = OpenVocabSegmenter(device='cpu', precision='float32')
     why = segment.nearest_words(SCENE, 'sky; grass, sand', at=(200, 30), background='ball')
-    rows = re.findall(r'</span>([^<]+)</span></td><td>(.*?)</td><td>(.*?)</td>', table)
-    assert rows == [
+    line = r'</span> ([^<]+?)(?: <span class="ov-of">of (.*?)</span>)?</td><td>(.*?)<'
+    rows = re.findall(line, table)
+    assert [(words, of or words, score) for words, of, score in rows] == [
         (', '.join(each.words), why.names[each.label], f'{each.score:.3f}') for each in why.words
     ]
 
@@ -156,8 +158,33 @@ def test_the_page_tells_no_path_and_asks_for_nothing_from_elsewhere(url):
     assert not config['analytics_enabled'] and not config['run_history']
 
 
-def test_it_listens_at_this_machine_alone(url):
-    assert url.startswith('http://127.0.0.1:')
+def test_it_listens_at_this_machine_alone_and_connects_to_nobody_else(monkeypatch):
+    reached, connect = [], socket.socket.connect
+
+    def noted(own, address):
+        reached.append(address[0])
+        return connect(own, address)
+
+    monkeypatch.setattr(socket.socket, 'connect', noted)
+    monkeypatch.setattr(socket, 'getaddrinfo', _noting(socket.getaddrinfo, reached))
+    with served('maskclip-tiny') as url:
+        assert url.startswith('http://127.0.0.1:')
+        Visitor(url).upload(SCENE.read_bytes(), 'scene.png')
+        listening = urlsplit(url).port
+        others = [each[4][0] for each in socket.getaddrinfo(socket.gethostname(), listening)]
+        for address in {*others} - {'127.0.0.1', '127.0.1.1', '::1'}:
+            with socket.socket() as visitor:
+                assert visitor.connect_ex((address, listening))
+    assert '127.0.0.1' in reached
+    assert set(reached) <= {'127.0.0.1', 'localhost', socket.gethostname()}
+
+
+def _noting(function, reached):
+    def noted(host, *more, **settings):
+        reached.append(host)
+        return function(host, *more, **settings)
+
+    return noted
 
 
 def test_a_port_that_is_taken_is_a_sentence():
