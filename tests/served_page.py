@@ -95,8 +95,14 @@ class Visitor:
         status, body, _ = request(self.url, 'POST', '/ovseg/picture', data)
         assert status == 200, body
         dropped = {'picture': json.loads(body)['picture'], 'name': name}
-        _, *shown = self.trigger('ov-viewer', 'upload', _settings(words, **settings), dropped)
-        return _named(shown)
+        asked = _settings(words, **settings)
+        self.trigger('ov-viewer', 'upload', asked[:1], dropped)
+        (then,) = (
+            each
+            for each in self._config['dependencies']
+            if each['trigger_after'] == self._handler('ov-viewer', 'upload')[1]
+        )
+        return _named(self._call(then['id'], None, [None, *asked]))
 
     def ask(self, words: str, **settings: Any) -> Any:
         """What the page shows when words are asked for."""
@@ -113,6 +119,11 @@ class Visitor:
 
     def trigger(self, element: str, event: str, data: list[Any], event_data: Any = None) -> Any:
         """What the outputs of an event become."""
+        target, number = self._handler(element, event)
+        return self._call(number, target, data, event_data)
+
+    def _handler(self, element: str, event: str) -> tuple[int, int]:
+        """Numbers of an element, and of what an event of it calls."""
         (target,) = (
             each['id']
             for each in self._config['components']
@@ -123,6 +134,11 @@ class Visitor:
             for each in self._config['dependencies']
             if [target, event] in [list(pair) for pair in each['targets']]
         )
+        return target, number
+
+    def _call(
+        self, number: int, target: int | None, data: list[Any], event_data: Any = None
+    ) -> Any:
         question = {'data': data, 'fn_index': number, 'session_hash': self.session}
         question |= {'event_data': event_data, 'trigger_id': target}
         status, body, _ = self.join(json.dumps(question).encode())

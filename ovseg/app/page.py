@@ -93,17 +93,21 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
             return [view, notes, '', None]
         return shown
 
-    def on_upload(
-        model: str, words: str, background: str, threshold: float, event: gr.EventData
-    ) -> list[Any]:
+    def on_upload(model: str, event: gr.EventData) -> Question:
+        """The picture, remembered at once: words may be asked for before it is encoded."""
         name = Path(str(event.name).replace('\\', '/')).name[-_LONGEST_NAME:] or 'picture'
-        question = Question(str(event.picture), name, model, words, background, threshold)
-        return [question, *looked_at(question)]
+        return Question(str(event.picture), name, model, '')
 
-    def on_scene(model: str, background: str, threshold: float) -> list[Any]:
+    def on_scene(model: str) -> list[Any]:
         data, words = beginning.scene
-        question = Question(desk.receive(data), 'scene.png', model, words, background, threshold)
-        return [words, question, *looked_at(question)]
+        return [Question(desk.receive(data), 'scene.png', model, ''), words]
+
+    def on_picture(
+        latest: Question, model: str, words: str, background: str, threshold: float
+    ) -> list[Any]:
+        return looked_at(
+            replace(latest, model=model, words=words, background=background, threshold=threshold)
+        )
 
     def on_ask(
         latest: Question | None, model: str, words: str, background: str, threshold: float
@@ -192,8 +196,11 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
 
         settings = [model, words, background, threshold]
         answer = [viewer, notes, why, shown]
-        _on(viewer.upload, on_upload, settings, [latest, *answer])
-        _on(scene.click, on_scene, [model, background, threshold], [words, latest, *answer])
+        for received in (
+            _on(viewer.upload, on_upload, [model], [latest], shown_on=viewer),
+            _on(scene.click, on_scene, [model], [latest, words], shown_on=viewer),
+        ):
+            _on(received.then, on_picture, [latest, *settings], answer, shown_on=viewer)
         _on(find.click, on_ask, [latest, *settings], answer, shown_on=viewer)
         for changed in (words.submit, background.submit, threshold.release, model.input):
             _on(changed, on_change, [latest, *settings], answer, shown_on=viewer)
@@ -218,9 +225,12 @@ def _on(
     inputs: list[Any],
     outputs: list[Any],
     shown_on: Any = None,
-) -> None:
-    """Has an event call a handler; progress is shown on one of the outputs."""
-    event(
+) -> Any:
+    """Has an event call a handler; progress is shown on one of the components.
+
+    Of events that come while the handler is at work, the last one is handled next.
+    """
+    return event(
         handler,
         inputs,
         outputs,
@@ -228,7 +238,7 @@ def _on(
         show_progress_on=shown_on,
         concurrency_limit=_WAITING,
         api_visibility='private',
-        queue=True,
+        trigger_mode='always_last',
     )
 
 

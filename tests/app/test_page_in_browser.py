@@ -104,7 +104,9 @@ def test_a_visit(result, tmp_path):
 
         narrow = open_page(shown, url, PHONE)
         upload(narrow)
-        ask(narrow, WORDS)
+        narrow.fill('#ov-words textarea', WORDS)
+        narrow.press('#ov-words textarea', 'Enter')
+        narrow.wait_for_selector('.ov-legend tbody tr')
         assert narrow.evaluate('document.documentElement.scrollWidth') <= PHONE[0]
     assert len(asked_for) > 10 and not complaints
     assert all(each.startswith((url, 'data:', 'blob:')) for each in asked_for)
