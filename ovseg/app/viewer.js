@@ -240,6 +240,9 @@ async function send(file) {
       + ' this page takes: shrink it.');
     return;
   }
+  const small = find('.ov-small');
+  const before = small.textContent;
+  small.textContent = `Sending ${file.name}`;
   try {
     const answer = await fetch('ovseg/picture', { method: 'POST', body: file });
     const said = await answer.json();
@@ -250,6 +253,8 @@ async function send(file) {
     trigger('upload', { picture: said.picture, name: file.name || 'picture.png' });
   } catch (error) {
     complain(`The page's server does not answer: is ovseg app still running? (${error.message})`);
+  } finally {
+    small.textContent = before;
   }
 }
 
@@ -263,12 +268,13 @@ find('.ov-drop').addEventListener('keydown', (event) => {
     find('.ov-file').click();
   }
 });
-root.addEventListener('dragover', (event) => {
+// Anywhere on the page: a picture that misses the box would replace the page.
+document.addEventListener('dragover', (event) => {
   event.preventDefault();
   root.classList.add('ov-over');
 });
-root.addEventListener('dragleave', () => root.classList.remove('ov-over'));
-root.addEventListener('drop', (event) => {
+document.addEventListener('dragleave', () => root.classList.remove('ov-over'));
+document.addEventListener('drop', (event) => {
   event.preventDefault();
   root.classList.remove('ov-over');
   send(event.dataTransfer.files[0]);

@@ -17,6 +17,12 @@ from ovseg import OpenVocabSegmenter
 
 WORDS = 'sky; grass; water; red star'
 PIXELS = "() => document.querySelector('.ov-canvas').toDataURL('image/png')"
+FILE = """([name, data, zeros]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes, new Uint8Array(zeros)], name, { type: 'image/png' }));
+  return transfer;
+}"""
 # Bytes of JPEG and the browser's own mixing of colours, in mean and at 99 of 100 pixels.
 MEAN, MOST = 3, 24
 
@@ -36,6 +42,12 @@ def downloaded(page, kind):
         page.click(f'[data-file="{kind}"]')
     path = waiting.value.path()
     return waiting.value.suggested_filename, path.read_bytes()
+
+
+def drop(page, name, data=b'', zeros=0):
+    """Drops a file of a name and content, with so many zeros behind it, on the page."""
+    made = page.evaluate_handle(FILE, [name, base64.b64encode(data).decode(), zeros])
+    page.dispatch_event('body', 'drop', {'dataTransfer': made})
 
 
 def legend(page):
@@ -103,7 +115,11 @@ def test_a_visit(result, tmp_path):
         assert_alike(pixels(page), result.image)
 
         narrow = open_page(shown, url, PHONE)
-        upload(narrow)
+        drop(narrow, 'big.png', zeros=21_000_000)
+        assert 'big.png has 21.0 MB, more than the 20 MB' in narrow.inner_text('.ov-trouble')
+        drop(narrow, 'scene.png', SCENE.read_bytes())
+        narrow.wait_for_selector('.ov-shown:not([hidden])')
+        assert not narrow.is_visible('.ov-trouble')
         narrow.fill('#ov-words textarea', WORDS)
         narrow.press('#ov-words textarea', 'Enter')
         narrow.wait_for_selector('.ov-legend tbody tr')
