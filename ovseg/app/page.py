@@ -163,6 +163,7 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
             )
             find = gr.Button('Find', variant='primary', min_width=120, elem_id='ov-find')
             scene = gr.Button('Try the drawn scene', min_width=120, elem_id='ov-scene')
+        notes = gr.HTML('', elem_id='ov-notes', **plain)
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=320):
                 viewer = gr.HTML(
@@ -174,7 +175,6 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
                     elem_id='ov-viewer',
                 )
             with gr.Column(scale=2, min_width=320):
-                notes = gr.HTML('', elem_id='ov-notes', **plain)
                 why = gr.HTML('', elem_id='ov-why', **plain)
                 background = gr.Textbox(
                     beginning.background,

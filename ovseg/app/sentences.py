@@ -34,7 +34,7 @@ def or_sentence(work: Callable[[], _Answer]) -> tuple[_Answer | None, str]:
 
 
 def notes_html(error: str, notices: Sequence[str] = (), done: str = '') -> str:
-    """Sentences below the page's settings.
+    """Sentences below the words.
 
     Args:
         error: why there is no answer, or ''.
@@ -67,7 +67,7 @@ def why_html(why: NearestWords) -> str:
         for each in why.words[:_MOST_WORDS]
     )
     more = len(why.words) - _MOST_WORDS
-    rest = f'<p class="ov-more">and {more} more words, all further away</p>' if more > 0 else ''
+    rest = f'<p class="ov-more">and {more} more, further away</p>' if more > 0 else ''
     return (
         f'<p class="ov-title">Why row {why.row}, column {why.column}?</p>'
         f'<p>{escape(why.reason)}</p><table><thead><tr><th>Words</th>'
