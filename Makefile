@@ -55,6 +55,7 @@ $(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	$(PIP) install --quiet -e .
 	touch $@
 
-$(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt
+$(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt requirements/page.txt
 	$(PIP) install --quiet -r requirements/tests.txt
+	$(PIP) install --quiet --no-deps -r requirements/page.txt
 	touch $@

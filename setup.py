@@ -56,12 +56,15 @@ setup(
             'vocabulary/names/*',
             'weights/*',
             'apis/*.json',
+            'app/viewer.*',
+            'app/page.css',
             'datasets/preparation/*.json',
         ]
     },
     install_requires=read_requirements('runtime.txt'),
     entry_points={'console_scripts': ['ovseg = ovseg.cli.command:enter']},
     extras_require={
+        'app': ['gradio>=6.31'],  # ovseg app: the web page
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'geo': ['rasterio>=1.4', 'pyogrio>=0.9', 'shapely>=2'],  # ovseg raster
         # ovseg export onnx

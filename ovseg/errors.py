@@ -8,6 +8,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,8 @@ _PACKAGE = str(Path(__file__).resolve().parent)
 # Joiners inside words and emoji; of all letters that show nothing these alone change what is seen.
 _JOINERS = '\u200c\u200d'
 _UNPRINTABLE = ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
+# Where the notices of this thread go instead of becoming warnings.
+_HEARD: ContextVar[list[str] | None] = ContextVar('heard', default=None)
 
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
@@ -47,10 +50,34 @@ def notify(message: str) -> None:
     Args:
         message: one sentence, shown as :func:`printable` makes it.
     """
+    heard = _HEARD.get()
+    if heard is not None:
+        heard.append(printable(message))
+        return
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(printable(message), Notice, stacklevel=level)
+
+
+@contextmanager
+def notices_heard() -> Iterator[list[str]]:
+    """A list that receives the notices of this thread; none of them becomes a warning.
+
+    Python's own way to collect warnings changes what all threads do.
+
+    Example:
+        >>> with notices_heard() as heard:
+        ...     notify('The picture is dark.')
+        >>> heard
+        ['The picture is dark.']
+    """
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
 
 
 def printable(text: object) -> str:

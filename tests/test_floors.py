@@ -52,7 +52,7 @@ FLOORS = [
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'rasters', 'portable'),
-    *('cli', '__main__'),
+    *('app', 'cli', '__main__'),
 ]
 
 

@@ -125,6 +125,14 @@ def test_the_lowest_versions_are_the_bounds():
     assert lowest == {name: bound.replace('>=', '==') for name, bound in bounds.items()}
 
 
+def test_the_page_is_tested_on_a_version_of_its_extra():
+    pins, wanted = read('page.txt'), extras()['gradio']
+    assert all(len(pin.specifier) == 1 and '==' in str(pin.specifier) for pin in pins.values())
+    (only,) = pins['gradio'].specifier
+    assert wanted.specifier.contains(only.version)
+    assert not pins.keys() & (read('lock.txt').keys() | read('tests.txt').keys())
+
+
 def test_an_import_inside_a_function_is_seen():
     source = 'import a.b\nfrom . import c\nfrom .x import y\ndef f():\n    from d.e import g\n'
     assert imported(source) == {'a', 'd'}

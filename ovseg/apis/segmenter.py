@@ -16,6 +16,7 @@ from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.apis.encoded_image import EncodedImage
 from ovseg.apis.loaded_image import LoadedImage
 from ovseg.apis.memory import BoundedMemory
+from ovseg.apis.nearest_words import NearestWords, nearest_words
 from ovseg.apis.one_class import beside_one_class, usual_background
 from ovseg.apis.pretrained import folder_of_model, push_model, save_model
 from ovseg.apis.results import SegmentationResult
@@ -568,6 +569,54 @@ class OpenVocabSegmenter:
             FileNotFoundError: there is no such image.
         """
         return self._answer(image, lambda encoded: encoded)
+
+    def nearest_words(
+        self,
+        image: _One,
+        words: Any = None,
+        *,
+        at: tuple[int, int],
+        background: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> NearestWords:
+        """Why a pixel gets its label: the words that compete for it, the nearest first.
+
+        Args:
+            image: as in :meth:`segment`, one; an encoded one is asked in no time.
+            words: as in :meth:`segment`.
+            at: (row, column) of the pixel in the upright image.
+            background: as in :meth:`segment`.
+            threshold: as in :meth:`segment`.
+
+        Raises:
+            UserError: as in :meth:`segment`; a place outside of the image.
+            FileNotFoundError: there is no such image.
+        """
+        vocabulary = self._read_words(words, background, threshold)
+        classifier = self._classifier(vocabulary)
+
+        def explain(encoded: EncodedImage) -> NearestWords:
+            row, column = at
+            size = height, width = encoded.image.shape[0], encoded.image.shape[1]
+            if not (0 <= row < height and 0 <= column < width):
+                raise UserError(
+                    f'There is no pixel at row {row}, column {column}: the image has {height} rows '
+                    f'and {width} columns.'
+                )
+            label = int(self._decide(encoded, vocabulary, classifier, False).labels[row, column])
+            scores = self._memory.in_strips(
+                lambda budget: self.model.scores(encoded.encoding, classifier, size, budget).rows(
+                    row, row + 1
+                )[:, 0, column],
+                size,
+                classifier.num_classes,
+            )
+            rule = self.model.rule(classifier)
+            return nearest_words(scores, label, (row, column), vocabulary, classifier, rule)
+
+        answer = self._answer(image, explain)
+        assert isinstance(answer, NearestWords)  # of one image
+        return answer
 
     # Words -----------------------------------------------------------------------------------
 

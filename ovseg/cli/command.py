@@ -46,6 +46,7 @@ COMMANDS = (
         'label', 'masks of what you name in many images: fast, and goes on when killed', 'label'
     ),
     Command('raster', 'masks of what you name in a raster of any size, as maps', 'raster'),
+    Command('app', 'a web page: drop an image, type words, see masks', 'app'),
     Command('models', 'the models that go by a name: licence, size, speed', 'models'),
     Command('test', 'evaluate a model on a data set', 'test'),
     Command('train', 'train a model', 'train'),

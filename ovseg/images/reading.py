@@ -72,6 +72,26 @@ def load_rgb(source: ImageSource) -> np.ndarray:
     )
 
 
+def decode_rgb(data: bytes, name: str) -> np.ndarray:
+    """As :func:`load_rgb`, of the bytes of a file that is none of this machine's.
+
+    Args:
+        data: the file's content.
+        name: what it is called, for messages.
+
+    Raises:
+        UserError: no image, a damaged or cut one, or one that is too large to decode.
+    """
+    try:
+        with opened(name, data=io.BytesIO(data)) as picture:
+            return _from_pil(picture, name)
+    except UnknownFormat:
+        decoded = _decode_tiff(data, name)
+        if decoded is None:
+            raise
+        return _from_array(decoded, name)
+
+
 def name_of(source: ImageSource) -> str:
     """What to call an image in messages: its path, or 'the image in memory'."""
     return str(source) if isinstance(source, (str, os.PathLike)) else _IN_MEMORY
@@ -86,19 +106,18 @@ def _load_file(path: Path) -> np.ndarray:
         with opened(path) as picture:
             return _from_pil(picture, str(path))
     except UnknownFormat:
-        decoded = _decode_tiff(path)
+        decoded = _decode_tiff(path.read_bytes(), str(path))
         if decoded is None:
             raise
         return _from_array(decoded, str(path))
 
 
-def _decode_tiff(path: Path) -> np.ndarray | None:
+def _decode_tiff(data: bytes, name: str) -> np.ndarray | None:
     """(H, W[, 3 or 4]) RGB of a TIFF file that Pillow does not know (16-bit colour), else None."""
-    data = path.read_bytes()
     if not data.startswith(TIFF_STARTS):
         return None
     try:
-        _check_tiff_size(data, path)
+        _check_tiff_size(data, name)
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if array is not None and array.ndim == 3:
             order = cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB
@@ -110,7 +129,7 @@ def _decode_tiff(path: Path) -> np.ndarray | None:
     return array
 
 
-def _check_tiff_size(data: bytes, path: Path) -> None:
+def _check_tiff_size(data: bytes, name: str) -> None:
     """Stops at more pixels than Pillow takes; a few bytes can unfold to any number."""
     fields = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
     stream = io.BytesIO(data)
@@ -118,7 +137,7 @@ def _check_tiff_size(data: bytes, path: Path) -> None:
     fields.load(stream)
     pixels = fields[TiffImagePlugin.IMAGEWIDTH] * fields[TiffImagePlugin.IMAGELENGTH]
     if Image.MAX_IMAGE_PIXELS is not None and pixels > 2 * Image.MAX_IMAGE_PIXELS:
-        raise too_large(f'image {path}')
+        raise too_large(f'image {name}')
 
 
 def _from_pil(picture: Image.Image, name: str) -> np.ndarray:

@@ -53,6 +53,11 @@ REFUSED = {
         (['segment', 'scene.png', 'sky', '--every', '2'], 'to a video only'),
         (['models', 'maskclip-tny'], "Did you mean 'maskclip-tiny'?"),
         (['completion', 'tcsh'], "invalid choice: 'tcsh'"),
+        (['app', 'sky;;'], 'class 2'),
+        (['app', '--port', '0'], '--port must be from 1 to 65535'),
+        (['app', '--max-megabytes', '0'], '--max-megabytes must be more than 0'),
+        (['app', '--model', 'maskclip-tny'], "Did you mean 'maskclip-tiny'?"),
+        (['app', '--checkpoint', 'nowhere.pth'], 'nowhere.pth does not exist'),
         (['check', 'here'], 'unrecognized arguments: here'),
     ],
     'demo/image_demo.py': [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
 from ovseg.errors import UserError
-from ovseg.images.reading import find_images, load_rgb
+from ovseg.images.reading import decode_rgb, find_images, load_rgb
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 9, 9], [90, 0, 7], [255, 255, 255]]])
 RGB = RGB.astype(np.uint8)
@@ -264,3 +265,15 @@ def test_nothing_found_says_what_was_looked_for(tmp_path, monkeypatch, pattern, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=message):
         find_images(pattern)
+
+
+def test_bytes_are_read_as_the_file_that_they_are_of(tmp_path):
+    data = Path(saved(tmp_path, Image.fromarray(RGB))).read_bytes()
+    assert (decode_rgb(data, 'its name') == RGB).all()
+    deep = tmp_path / 'deep.tif'  # 16-bit colour, which Pillow does not know
+    cv2.imwrite(str(deep), RGB.astype(np.uint16) * 257)
+    assert (decode_rgb(deep.read_bytes(), 'deep.tif') == load_rgb(deep)).all()
+    with pytest.raises(UserError, match='The image its name is damaged or cut off'):
+        decode_rgb(data[:-30], 'its name')
+    with pytest.raises(UserError, match='The image its name is not an image'):
+        decode_rgb(b'', 'its name')

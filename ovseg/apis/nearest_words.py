@@ -1,0 +1,165 @@
+"""Why a pixel got its label: the words that competed for it, the nearest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ovseg.tables import text_table
+from ovseg.text import Classifier
+from ovseg.text.decision_rule import DecisionRule
+from ovseg.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class WordScore:
+    """What a word, or the words of a class together, scored in a pixel.
+
+    Attributes:
+        words: what was compared with the pixel: one word where the words of a class compete, else
+            all that were averaged.
+        label: the class that they stand for.
+        score: what the model compares, of any range: the cosine of word and pixel for most; for
+            one that names masks, the probabilities of the masks at the pixel, summed up.
+        margin: how much the nearest words score more; 0 for these themselves.
+        probability: of the class, in [0, 1].
+    """
+
+    words: tuple[str, ...]
+    label: int
+    score: float
+    margin: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class NearestWords:
+    """What competed for a pixel, and who got it.
+
+    Attributes:
+        row: of the pixel, from the top.
+        column: of the pixel, from the left.
+        label: of the pixel in the result.
+        names: one name a class, in label order.
+        palette: one RGB colour a class.
+        background_index: the class that means "none of these", or None.
+        words: all that competed, the nearest first.
+        reason: one sentence on how the label came about.
+    """
+
+    row: int
+    column: int
+    label: int
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    background_index: int | None
+    words: tuple[WordScore, ...]
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The class of the pixel in the result."""
+        return self.names[self.label]
+
+    def table(self, most: int = 8) -> str:
+        """Words, class, score, margin and probability, as aligned text.
+
+        Args:
+            most: how many lines, the nearest words first.
+        """
+        rows = [
+            (
+                ', '.join(each.words),
+                self.names[each.label],
+                f'{each.score:.3f}',
+                f'{each.margin:.3f}',
+                f'{each.probability:.3f}',
+            )
+            for each in self.words[:most]
+        ]
+        return text_table(('words', 'class', 'score', 'margin', 'probability'), rows, left=2)
+
+
+def nearest_words(
+    scores: Tensor,
+    label: int,
+    place: tuple[int, int],
+    vocabulary: Vocabulary,
+    classifier: Classifier,
+    rule: DecisionRule,
+) -> NearestWords:
+    """What competed for one pixel.
+
+    Args:
+        scores: (P,), of the rows of the classifier in this pixel.
+        label: what the pixel has in the result.
+        place: (row, column) of the pixel.
+        vocabulary: what the rows were made from.
+        classifier: the rows.
+        rule: decides scores.
+    """
+    rows = scores.float()[None]
+    shares = rule.probabilities(rows)[0]
+    verdict = int(rule.judge(rows).labels[0])
+    labels = classifier.class_index.tolist()
+    words = _words_of_rows(vocabulary, labels)
+    best = float(rows.max())
+    order = torch.argsort(rows[0], descending=True, stable=True).tolist()
+    listed = tuple(
+        WordScore(
+            words[row],
+            labels[row],
+            float(rows[0, row]),
+            best - float(rows[0, row]),
+            float(shares[labels[row]]),
+        )
+        for row in order
+    )
+    names = tuple(vocabulary.names)
+    reason = _reason(label, verdict, int(rule.best_classes(rows)[0]), names, shares, rule)
+    return NearestWords(
+        *place,
+        label,
+        names,
+        tuple(vocabulary.palette),
+        vocabulary.background_index,
+        listed,
+        reason,
+    )
+
+
+def _words_of_rows(vocabulary: Vocabulary, labels: list[int]) -> list[tuple[str, ...]]:
+    """What each row stands for: a word where a class has a row a word, else all of its words."""
+    words: list[tuple[str, ...]] = []
+    for label in sorted(set(labels)):
+        item, count = vocabulary[label], labels.count(label)
+        prompts = item.prompts or (item.name,)
+        if count == len(prompts):
+            words += [(prompt,) for prompt in prompts]
+        else:
+            words += [tuple(prompts)] * count
+    return words
+
+
+def _reason(
+    label: int,
+    verdict: int,
+    best: int,
+    names: tuple[str, ...],
+    shares: Tensor,
+    rule: DecisionRule,
+) -> str:
+    probability = f'a probability of {float(shares[best]):.2f}'
+    if label != verdict:
+        return (
+            f'{names[best]!r} scores most here, with {probability}, and what the model does with '
+            f'regions or masks afterwards gives the pixel to {names[label]!r}.'
+        )
+    if verdict != best:
+        return (
+            f'{names[best]!r} scores most, but {probability} is below the threshold of '
+            f'{rule.rejection.threshold:.2f}: the pixel is {names[label]!r}.'
+        )
+    return f'{names[label]!r} scores most, with {probability}.'

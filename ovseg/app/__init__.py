@@ -1,0 +1,1 @@
+"""The web page: what it computes apart from what gradio shows."""

@@ -1,0 +1,75 @@
+"""Why a pixel got its label: what competed for it agrees with how it was decided."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scripts import ROOT
+
+from ovseg import OpenVocabSegmenter
+from ovseg.errors import UserError
+
+SCENE = ROOT / 'demo' / 'scene.png'
+WORDS = 'sky; grass, sand; water; red star, star'
+BACKGROUND = 'ball, heart'
+
+
+@pytest.fixture(scope='module')
+def asked():
+    """A model whose synonyms compete, with the scene encoded by it and its answer."""
+    segment = OpenVocabSegmenter('proxyclip-tiny', device='cpu', precision='float32')
+    image = segment.encode(SCENE)
+    return segment, image, segment(image, WORDS, background=BACKGROUND, scores=True)
+
+
+@pytest.mark.parametrize('place', [(20, 20), (300, 40), (100, 120), (383, 511)])
+def test_label_and_probabilities_are_those_of_the_result(asked, place):
+    segment, image, result = asked
+    why = segment.nearest_words(image, WORDS, at=place, background=BACKGROUND)
+    assert why.label == result.labels[place] and why.name == result.names[why.label]
+    for each in why.words:
+        assert each.probability == pytest.approx(result.scores[each.label][place], abs=1e-5)
+
+
+def test_words_come_nearest_first_each_with_what_it_lacks(asked):
+    segment, image, _ = asked
+    why = segment.nearest_words(image, WORDS, at=(20, 20), background=BACKGROUND)
+    scores = [each.score for each in why.words]
+    assert scores == sorted(scores, reverse=True)
+    assert [each.margin for each in why.words] == pytest.approx([scores[0] - s for s in scores])
+    assert why.words[0].words == ('sky',) and 'sky' in why.reason
+    asked_for = {'sky', 'grass', 'sand', 'water', 'red star', 'star', 'ball', 'heart'}
+    assert {word for each in why.words for word in each.words} == asked_for
+    assert why.table(most=2).splitlines()[2].split()[:2] == ['sky', 'sky']
+
+
+def test_averaged_words_are_named_together():
+    segment = OpenVocabSegmenter('maskclip-tiny', device='cpu')
+    why = segment.nearest_words(SCENE, 'sky; grass, sand', at=(300, 100))
+    assert {each.words for each in why.words} == {('sky',), ('grass', 'sand')}
+
+
+def test_a_rejected_pixel_says_whose_probability_was_too_small(asked):
+    segment, image, _ = asked
+    why = segment.nearest_words(image, WORDS, at=(300, 40), threshold=1.0)
+    assert why.name == 'background' and 'below the threshold of 1.00' in why.reason
+
+
+def test_a_pixel_that_a_later_step_moved_says_so():
+    segment = OpenVocabSegmenter('trident-tiny', device='cpu')
+    image = segment.encode(SCENE)
+    words = 'sky; grass; water; red star; purple kite'
+    result = segment(image, words, scores=True)
+    moved = np.argwhere(result.labels != result.scores.argmax(0))
+    assert len(moved), 'the refinement moves no pixel of this scene: choose other words'
+    row, column = (int(each) for each in moved[0])
+    why = segment.nearest_words(image, words, at=(row, column))
+    assert why.label == result.labels[row, column]
+    assert f'gives the pixel to {why.name!r}' in why.reason
+
+
+@pytest.mark.parametrize('place', [(384, 0), (0, 512), (-1, 0)])
+def test_a_place_outside_of_the_image_is_a_sentence(asked, place):
+    segment, image, _ = asked
+    with pytest.raises(UserError, match='384 rows and 512 columns'):
+        segment.nearest_words(image, WORDS, at=place)
