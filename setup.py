@@ -65,6 +65,8 @@ setup(
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
+        'pandas': ['pandas>=2.2.2'],  # result.to_pandas()
+        'supervision': ['supervision>=0.22'],  # result.to_supervision()
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend
     },
     cmdclass={'build_py': BuildWithConfigs},
