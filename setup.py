@@ -62,6 +62,8 @@ setup(
     install_requires=read_requirements('runtime.txt'),
     entry_points={'console_scripts': ['ovseg = ovseg.cli.command:enter']},
     extras_require={
+        'cvat': ['cvat-sdk>=2.80'],  # ovseg.integrations.cvat
+        'fiftyone': ['fiftyone>=1.22'],  # ovseg.integrations.fiftyone_model
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words

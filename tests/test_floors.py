@@ -50,7 +50,8 @@ FLOORS = [
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
-    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'cli', '__main__'),
+    *('visualization', 'datasets', 'evaluation', 'scenes', 'engine'),
+    *('apis', 'integrations', 'cli', '__main__'),
 ]
 
 
