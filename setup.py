@@ -65,12 +65,16 @@ setup(
     entry_points={'console_scripts': ['ovseg = ovseg.cli.command:enter']},
     extras_require={
         'app': ['gradio>=6.31'],  # ovseg app: the web page
+        'cvat': ['cvat-sdk>=2.80'],  # ovseg.integrations.cvat
+        'fiftyone': ['fiftyone>=1.22'],  # ovseg.integrations.fiftyone_model
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'geo': ['rasterio>=1.4', 'pyogrio>=0.9', 'shapely>=2'],  # ovseg raster
         # ovseg export onnx
         'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20'],
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
+        'pandas': ['pandas>=2.2.2'],  # result.to_pandas()
+        'supervision': ['supervision>=0.22'],  # result.to_supervision()
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend
     },
     cmdclass={'build_py': BuildWithConfigs},

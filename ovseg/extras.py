@@ -13,7 +13,7 @@ def extra_module(name: str, extra: str, purpose: str) -> ModuleType:
 
     Args:
         name: of the module, such as ``'rasterio.features'``.
-        extra: of setup.py that installs it.
+        extra: of ovseg, in ``setup.py``.
         purpose: what it is needed for, as a sentence begins: ``'Rasters'``.
 
     Raises:
@@ -22,8 +22,18 @@ def extra_module(name: str, extra: str, purpose: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        library = name.partition('.')[0]
-        raise UserError(
-            f'{purpose} need {library}, which cannot be imported ({error}): '
-            f"pip install 'ovseg[{extra}]'"
-        ) from error
+        raise missing_library(f'{purpose} need {name.partition(".")[0]}', extra) from error
+
+
+def missing_library(sentence: str, extra: str) -> UserError:
+    """The error of a library that is imported where it is needed.
+
+    Args:
+        sentence: up to the library's name, such as ``Tables are made by pandas``.
+        extra: of ovseg, in ``setup.py``.
+
+    Example:
+        >>> str(missing_library('Tables are made by pandas', 'pandas'))
+        'Tables are made by pandas, which is missing: pip install "ovseg[pandas]".'
+    """
+    return UserError(f'{sentence}, which is missing: pip install "ovseg[{extra}]".')

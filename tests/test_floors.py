@@ -32,6 +32,7 @@ FLOORS = [
         'stages',
         'row_resize',
         'coco_masks',
+        'mask_polygons',
         'tables',
         'devices',
         'torch_modes',
@@ -52,7 +53,7 @@ FLOORS = [
     *('vocabulary', 'affinity', 'text', 'images'),
     *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'rasters', 'portable'),
-    *('app', 'cli', '__main__'),
+    *('app', 'integrations', 'cli', '__main__'),
 ]
 
 

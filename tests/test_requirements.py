@@ -22,8 +22,9 @@ DISTRIBUTIONS = {
     'open_clip': 'open_clip_torch',
     'yaml': 'pyyaml',
 }
-# IPython is asked for only where it is running already, in a notebook; _typeshed by type checkers.
-PRESENT = {'IPython', '_typeshed'}
+# Asked for only where they are running already: in a notebook, and in the server of Label Studio's
+# backends, which is no release on PyPI; _typeshed by type checkers.
+PRESENT = {'IPython', '_typeshed', 'label_studio_ml', 'label_studio_sdk'}
 FOLDERS = ('ovseg', 'tools', 'demo', 'benchmarks')
 
 

@@ -59,7 +59,11 @@ def write_picture(picture: np.ndarray, path: Path, kind: str) -> None:
 
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write plain values as a JSON file that people can read, with the mark of results."""
+    write_text(json.dumps(marked_json(content), ensure_ascii=False, indent=2) + '\n', path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, which has no mark unless the text holds one."""
     # Bytes of a file's name that are no Unicode become escapes that any JSON reader knows.
-    text = json.dumps(marked_json(content), ensure_ascii=False, indent=2)
     with written_whole(path) as temporary:
-        temporary.write_text(text + '\n', encoding='utf-8', errors='backslashreplace')
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')

@@ -13,17 +13,22 @@ ENDS = {
     'scores': '_scores.npz',
     'json': '.json',
     'coco': '_coco.json',
+    # Named as their tools look for them: like the image.
+    'yolo': '.txt',
+    'labelme': '.json',
 }
 KINDS_OF_FILES = tuple(ENDS)
 # By task. Of `panoptic` this is the JSON file; a PNG file goes with it.
 KINDS_OF_SEGMENT_FILES = {
-    'panoptic': ('overlay', 'panoptic', 'instances'),
-    'instance': ('overlay', 'instances'),
+    'panoptic': ('overlay', 'panoptic', 'instances', 'yolo', 'labelme'),
+    'instance': ('overlay', 'instances', 'yolo', 'labelme'),
 }
 SEGMENT_ENDS = {
     'overlay': '_overlay.png',
     'panoptic': '_panoptic.json',
     'instances': '_instances.json',
+    'yolo': ENDS['yolo'],
+    'labelme': ENDS['labelme'],
 }
 RASTER_ENDS = {
     'labels': '_labels.tif',
@@ -44,13 +49,18 @@ def check_kinds(kinds: Collection[str], known: Sequence[str]) -> list[str]:
         known: what there is, in order.
 
     Raises:
-        UserError: one of them is unknown.
+        UserError: one of them is unknown, or two are files of one name.
     """
     for kind in kinds:
         if kind not in known:
             raise UserError(
                 f'{kind!r} cannot be saved, use {", ".join(known)}.' + nearest(kind, known)
             )
+    if 'json' in kinds and 'labelme' in kinds:
+        raise UserError(
+            "'json' and 'labelme' are files of one name, since LabelMe finds its own by the "
+            "image's: save them into two folders."
+        )
     return [kind for kind in known if kind in kinds]
 
 

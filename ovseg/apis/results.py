@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ovseg.apis.bridges.bridged import TOLERANCE, Bridged
+from ovseg.apis.bridges.named_mask import NamedMask
+from ovseg.apis.bridges.pandas_table import to_frame
 from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.kinds import ENDS, KINDS_OF_FILES
@@ -17,9 +20,13 @@ from ovseg.coco_masks import mask_record
 from ovseg.errors import UnknownClass, UserError, nearest
 from ovseg.files import written_whole
 from ovseg.images.output_plan import check_targets
+from ovseg.mask_polygons import check_tolerance, geometry
 from ovseg.tables import text_table
 from ovseg.visualization import class_shares, draw_overlay, save_label_png
 from ovseg.visualization.legend import format_share
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # KINDS_OF_FILES is here for callers of before.
 __all__ = ['KINDS_OF_FILES', 'ClassArea', 'SegmentationResult']
@@ -46,7 +53,7 @@ class ClassArea:
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentationResult(ShownAsPicture):
+class SegmentationResult(ShownAsPicture, Bridged):
     """Masks of one image, with the words that they stand for.
 
     Shown as the last line of a notebook cell, it is its overlay picture.
@@ -196,11 +203,53 @@ class SegmentationResult(ShownAsPicture):
             'annotations': annotations,
         }
 
+    def named_masks(self) -> list[NamedMask]:
+        """The masks of the classes present, largest first, without the background."""
+        return [
+            NamedMask(self.labels == area.index, area.index, area.name, area.score)
+            for area in self.areas()
+            if area.index != self.background_index
+        ]
+
+    def to_polygons(self, tolerance: float = 0.0) -> dict[str, dict[str, Any]]:
+        """Outlines of the classes present, by name: ``Polygon`` or ``MultiPolygon`` of GeoJSON.
+
+        Points are ``[x, y]`` of corners of pixels: the pixel in row r and column c is the square
+        from (c, r) to (c + 1, r + 1), y down. Holes are holes, and pixels that touch at a corner
+        alone are parts of their own. The background is left out.
+
+        Args:
+            tolerance: how far, in pixels, an outline may be from the true one to have fewer points;
+                with 0 a polygon covers exactly the pixels of its class, with 1 slopes are lines.
+
+        Raises:
+            UserError: the tolerance is no number from 0 on.
+        """
+        return {each.name: geometry(each.polygons(tolerance)) for each in self.named_masks()}
+
+    def to_pandas(self) -> DataFrame:
+        """A row a class present, the background's too (``pip install "ovseg[pandas]"``).
+
+        Columns: ``image``, ``index``, ``name``, ``background`` (bool), ``pixels``, ``share`` of the
+        image in [0, 1], ``score`` in [0, 1] or NaN. Tables of several images join by
+        ``pandas.concat``.
+
+        Raises:
+            UserError: pandas is missing.
+        """
+        types = {'image': 'str', 'index': 'int64', 'name': 'str', 'background': 'bool'}
+        rows = [
+            {'image': self.source, 'background': area.index == self.background_index, **vars(area)}
+            for area in self.areas()
+        ]
+        return to_frame(rows, {**types, 'pixels': 'int64', 'share': 'float64', 'score': 'float64'})
+
     def save(
         self,
         folder: str | Path,
         stem: str | None = None,
         what: Collection[str] = ('labels', 'overlay', 'json'),
+        tolerance: float = TOLERANCE,
     ) -> dict[str, Path]:
         """Write files; each appears whole or not at all.
 
@@ -212,21 +261,26 @@ class SegmentationResult(ShownAsPicture):
         scores     ``STEM_scores.npz``       ``scores`` (K, H, W) float16, ``names``
         json       ``STEM.json``             areas and mean scores
         coco       ``STEM_coco.json``        run-length encoded masks
+        yolo       ``STEM.txt``              polygons as YOLO's segmentation takes them
+        labelme    ``STEM.json``             polygons as LabelMe reads them
         =========  ========================  ====================================================
 
         Args:
             folder: made if missing.
             stem: how the files begin; by default the image's file name without its suffix.
-            what: kinds of files.
+            what: kinds of files; not ``json`` and ``labelme`` together.
+            tolerance: of the polygons of ``yolo`` and ``labelme``, in pixels (see
+                :meth:`to_polygons`).
 
         Returns:
             The paths written, by kind.
 
         Raises:
             UserError: a kind is unknown, scores are wanted but were not asked for when segmenting,
-                a file would replace the image or a file beside it that ovseg did not write, or
-                the folder cannot be written to.
+                the tolerance is no number from 0 on, a file would replace the image or a file
+                beside it that ovseg did not write, or the folder cannot be written to.
         """
+        check_tolerance(tolerance)
         paths = file_paths(folder, stem or stem_of(self.source), ENDS, what)
         if 'scores' in what and self.scores is None:
             raise UserError(
@@ -234,10 +288,10 @@ class SegmentationResult(ShownAsPicture):
             )
         check_targets(paths.values(), self.source)
         for kind, path in paths.items():
-            self._write(kind, path)
+            self._write(kind, path, tolerance)
         return paths
 
-    def _write(self, kind: str, path: Path) -> None:
+    def _write(self, kind: str, path: Path, tolerance: float) -> None:
         if kind == 'labels':
             save_label_png(self.labels, self.palette, path)
         elif kind == 'overlay':
@@ -248,5 +302,7 @@ class SegmentationResult(ShownAsPicture):
                 np.savez_compressed(
                     file, scores=self.scores.astype(np.float16), names=np.array(self.names)
                 )
-        else:
+        elif kind in ('json', 'coco'):
             write_json(self.to_dict() if kind == 'json' else self.to_coco(), path)
+        else:
+            self._write_annotations(kind, path, tolerance)

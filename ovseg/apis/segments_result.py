@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ovseg.apis.bridges.bridged import TOLERANCE, Bridged
+from ovseg.apis.bridges.named_mask import NamedMask
+from ovseg.apis.bridges.pandas_table import to_frame
 from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.kinds import KINDS_OF_SEGMENT_FILES, PANOPTIC_PNG, SEGMENT_ENDS
@@ -16,14 +19,18 @@ from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tasks import check_segment_task
 from ovseg.coco_masks import mask_record
 from ovseg.images.output_plan import check_targets
+from ovseg.mask_polygons import check_tolerance, geometry
 from ovseg.regions.mask_segments import Segment
 from ovseg.tables import text_table
 from ovseg.visualization import draw_segments, save_panoptic_png
 from ovseg.visualization.legend import format_share
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 
 @dataclass(frozen=True, eq=False)
-class SegmentsResult(ShownAsPicture):
+class SegmentsResult(ShownAsPicture, Bridged):
     """Segments of one image, with the words that they stand for.
 
     Shown as the last line of a notebook cell, it is its overlay picture.
@@ -175,8 +182,68 @@ class SegmentsResult(ShownAsPicture):
     def _classes(self) -> list[int]:
         return [label for label in range(len(self.names)) if label != self.background_index]
 
+    def named_masks(self) -> list[NamedMask]:
+        """The masks of the segments, in the order of their ids."""
+        return [
+            NamedMask(
+                self.ids == segment.id,
+                segment.label,
+                self.names[segment.label],
+                segment.score,
+                segment.id,
+            )
+            for segment in self.segments
+        ]
+
+    def to_polygons(self, tolerance: float = 0.0) -> dict[int, dict[str, Any]]:
+        """Outlines of the segments, by id: ``Polygon`` or ``MultiPolygon`` of GeoJSON.
+
+        Args:
+            tolerance: in pixels, as are the points (see :meth:`SegmentationResult.to_polygons`).
+
+        Raises:
+            UserError: the tolerance is no number from 0 on.
+        """
+        return {
+            segment.id: geometry(each.polygons(tolerance))
+            for segment, each in zip(self.segments, self.named_masks(), strict=True)
+        }
+
+    def to_pandas(self) -> DataFrame:
+        """A row a segment (``pip install "ovseg[pandas]"``).
+
+        Columns: ``image``, ``id``, ``index`` (the class's label), ``name``, ``thing`` (bool),
+        ``pixels``, ``share`` of the image in [0, 1], ``score`` in [0, 1], and the box ``x``, ``y``,
+        ``width``, ``height`` in pixels. Tables of several images join by ``pandas.concat``.
+
+        Raises:
+            UserError: pandas is missing.
+        """
+        box = ('x', 'y', 'width', 'height')
+        rows = [
+            {
+                'image': self.source,
+                'id': segment.id,
+                'index': segment.label,
+                'name': self.names[segment.label],
+                'thing': segment.is_thing,
+                'pixels': segment.area,
+                'share': segment.area / self.ids.size,
+                'score': segment.score,
+                **dict(zip(box, segment.box, strict=True)),
+            }
+            for segment in self.segments
+        ]
+        types = {'image': 'str', 'id': 'int64', 'index': 'int64', 'name': 'str', 'thing': 'bool'}
+        numbers = {'pixels': 'int64', 'share': 'float64', 'score': 'float64'}
+        return to_frame(rows, {**types, **numbers, **dict.fromkeys(box, 'int64')})
+
     def save(
-        self, folder: str | Path, stem: str | None = None, what: Collection[str] | None = None
+        self,
+        folder: str | Path,
+        stem: str | None = None,
+        what: Collection[str] | None = None,
+        tolerance: float = TOLERANCE,
     ) -> dict[str, Path]:
         """Write files; each appears whole or not at all.
 
@@ -187,20 +254,26 @@ class SegmentsResult(ShownAsPicture):
         panoptic   ``STEM_panoptic.json``    segments, in COCO's panoptic format, beside
                    ``STEM_panoptic.png``     the ids, ``R + 256 G + 256^2 B``
         instances  ``STEM_instances.json``   things, in COCO's format, run-length encoded masks
+        yolo       ``STEM.txt``              polygons as YOLO's segmentation takes them
+        labelme    ``STEM.json``             polygons as LabelMe reads them
         =========  ========================  ====================================================
 
         Args:
             folder: made if missing.
             stem: how the files begin; by default the image's file name without its suffix.
             what: kinds of files; by default the overlay, and what is named like the task.
+            tolerance: of the polygons of ``yolo`` and ``labelme``, in pixels (see
+                :meth:`to_polygons`).
 
         Returns:
             The paths written, by kind; of ``panoptic`` that of the JSON file.
 
         Raises:
-            UserError: the task has no such kind, a file would replace the image or a file beside
-                it that ovseg did not write, or the folder cannot be written to.
+            UserError: the task has no such kind, the tolerance is no number from 0 on, a file
+                would replace the image or a file beside it that ovseg did not write, or the folder
+                cannot be written to.
         """
+        check_tolerance(tolerance)
         stem = stem or stem_of(self.source)
         kinds = KINDS_OF_SEGMENT_FILES[self.task]
         ends = {kind: SEGMENT_ENDS[kind] for kind in kinds}
@@ -212,6 +285,8 @@ class SegmentsResult(ShownAsPicture):
                 write_picture(self.overlay(), path, kind)
             elif kind == 'instances':
                 write_json(self.to_coco_instances(), path)
+            elif kind in ('yolo', 'labelme'):
+                self._write_annotations(kind, path, tolerance)
             else:
                 png = save_panoptic_png(self.ids, path.with_suffix('.png'))
                 write_json(self.to_coco_panoptic(png.name), path)

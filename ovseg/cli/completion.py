@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ovseg.cli.parsers import new_parser
-from ovseg.errors import EXIT_OK, UserError
+from ovseg.errors import EXIT_OK
+from ovseg.extras import missing_library
 
 SHELLS = ('bash', 'zsh', 'fish')
 # What stands behind these arguments, by their names; what is not here is a word of its own.
@@ -62,10 +63,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError as error:
-        raise UserError(
-            'Completion scripts are made by shtab, which is missing: pip install '
-            '"ovseg[completion]".'
-        ) from error
+        raise missing_library('Completion scripts are made by shtab', 'completion') from error
     parser = whole_parser()
     _say_what_is_a_file(parser, shtab.FILE, shtab.DIRECTORY)
     print(shtab.complete(parser, args.shell))

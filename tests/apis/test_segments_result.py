@@ -72,6 +72,8 @@ def test_panoptic_files_hold_ids_and_segments(tmp_path):
     ids = rgb @ [1, 256, 256**2]
     assert (ids == result.ids).all()
     assert annotation['image_id'] == content['images'][0]['id']
+    # panopticapi's evaluation stops where picture and list name different segments.
+    assert set(np.unique(ids)) - {0} == {each['id'] for each in annotation['segments_info']}
     for each in annotation['segments_info']:
         rows, columns = np.nonzero(ids == each['id'])
         assert each['area'] == len(rows) and each['iscrowd'] == 0

@@ -29,7 +29,10 @@ from ovseg.scenes.datasets import ScenesDataset
 from ovseg.vocabulary import Vocabulary
 
 # Pages that a test of their own follows from one block to the next.
-FOLLOWED = {'docs/train_my_data.md': 'test_train_my_data.py'}
+FOLLOWED = {
+    'docs/annotation_tools.md': 'test_annotation_tools.py',
+    'docs/train_my_data.md': 'test_train_my_data.py',
+}
 # Pages whose examples are run with what they print.
 DOCTESTS = {
     'docs/python_api.md': 'tests/apis/test_python_api_page.py',
@@ -38,6 +41,7 @@ DOCTESTS = {
 # Neither Python nor commands: trees of folders, drawings, what is printed.
 LISTINGS = {
     'docs/adding_a_method.md': ['words -> Vocabulary'],
+    'docs/annotation_tools.md': ['export CVAT_ACCESS_TOKEN', 'echo ', '<View>'],
     'docs/data.md': ['data/'],
     'docs/evaluation.md': ['config      path of the config'],
     'docs/getting_started.md': ['demo/scene.png: maskclip-tiny on cpu'],

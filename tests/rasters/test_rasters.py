@@ -322,5 +322,5 @@ def test_without_its_library_one_sentence_says_what_to_install(
 ):
     path = write(tmp_path / 'a.tif', picture.transpose(2, 0, 1))
     monkeypatch.setitem(sys.modules, 'rasterio', None)
-    with pytest.raises(UserError, match=r"pip install 'ovseg\[geo\]'"):
+    with pytest.raises(UserError, match=r'pip install "ovseg\[geo\]"'):
         segment_raster(pixelwise, path, WORDS, folder=Path(tmp_path))
