@@ -48,6 +48,8 @@ def read_saved_config(path: Path) -> Config:
     """
     from mmengine.config import Config
 
+    from ovseg.registry import MODELS
+
     content = read_json(path, 'saved model')
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         found = content.get('format') if isinstance(content, dict) else None
@@ -61,6 +63,7 @@ def read_saved_config(path: Path) -> Config:
     for key in settings:
         if key not in _KEYS:
             raise UserError(f'{path} has config.{key}, which no saved model has.')
+    MODELS.import_from_location()
     for place, reason in foreign_settings(settings, 'config'):
         raise UserError(f'{path}: {place} {reason}, which no saved model does.')
     facts = {key: value for key, value in content.items() if key != 'config'}
@@ -76,8 +79,10 @@ def foreign_settings(settings: Any, place: str) -> Iterator[tuple[str, str]]:
     """
     if isinstance(settings, Mapping):
         for name, part in settings.items():
-            if name in _REFUSED and part is not None:
+            if part is not None and (name in _REFUSED or str(name).startswith('_')):
                 yield f'{place}.{name}', 'names code or files to read'
+            if name == 'type' and not _is_registered(part):
+                yield f'{place}.{name}', f'is {part!r}, no part that ovseg has registered'
             yield from foreign_settings(part, f'{place}.{name}')
     elif isinstance(settings, list | tuple):
         for number, part in enumerate(settings):
@@ -89,7 +94,23 @@ def foreign_settings(settings: Any, place: str) -> Iterator[tuple[str, str]]:
 def _names_a_file(text: str) -> bool:
     if text.startswith(_SHIPPED):
         return False
-    return text.endswith(_FILE_SUFFIXES) or '://' in text or os.path.isabs(text)
+    is_path = text.startswith('~') or '..' in Path(text).parts or os.path.isabs(text)
+    return is_path or text.endswith(_FILE_SUFFIXES) or '://' in text or '{{' in text
+
+
+def _is_registered(name: Any) -> bool:
+    """Whether a name is one of our registry's or of those that it builds on.
+
+    Names with dots are none: mmengine imports what they name, whatever it is.
+    """
+    from ovseg.registry import MODELS
+
+    registry = MODELS
+    while isinstance(name, str) and registry is not None:
+        if name in registry.module_dict:
+            return True
+        registry = registry.parent
+    return False
 
 
 def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ovseg.images.reading import load_rgb
 from ovseg.images.video import Video
 from ovseg.input_files import read_json, read_text
 from ovseg.regions import RegionFolder
+from ovseg.saved_config import read_saved_config
 
 SECONDS = 20
 SIZE = (6, 8)
@@ -100,6 +101,7 @@ TEXT_DOORS = {
 }
 JSON_DOORS = {
     'json': read_json,
+    'saved model': read_saved_config,
     'captions': read_captions,
     'annotations of context': lambda path: read_annotations(path, ['train']),
     'annotations of COCO': check_coco,

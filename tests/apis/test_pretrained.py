@@ -136,6 +136,14 @@ def test_the_card_tells_licence_words_protocol_and_numbers_apart(saved, tmp_path
         (lambda it: it['config']['model']['clip'].update(pretrained='/etc/passwd'), 'names a file'),
         (lambda it: it['config']['model'].update(vocabulary='../words.json'), 'names a file'),
         (lambda it: it['config'].pop('model'), 'no config with a model'),
+        (lambda it: it['config']['model'].update(type='subprocess.call'), 'no part that ovseg has'),
+        (
+            lambda it: it['config']['model'].update(refiners=[{'type': 'mmengine.mkdir_or_exist'}]),
+            'no part that ovseg has',
+        ),
+        (lambda it: it['config']['model'].update(refiners=[{'type': 'antigravity'}]), 'no part'),
+        (lambda it: it['config']['model'].update(guide={'_scope_': 'os'}), '_scope_'),
+        (lambda it: it['config']['model'].update(text={'embeddings': '../rows'}), 'names a file'),
     ],
 )
 def test_what_would_read_other_files_or_run_code_is_refused(saved, tmp_path, change, reason):
