@@ -24,6 +24,7 @@ from torch.nn.modules.conv import _ConvNd
 from ovseg.errors import UserError
 from ovseg.nested_tensors import map_tensors
 from ovseg.precision_choice import choose_precision
+from ovseg.tensor_cores import put_channels_last, tf32_is_allowed
 
 # Statistics of pixels, ours, mmengine's and segment-anything's; they are in no checkpoint.
 _CONSTANTS = ('mean', 'std', 'pixel_mean', 'pixel_std')
@@ -89,7 +90,8 @@ def set_precision(model: nn.Module, precision: str | torch.dtype) -> None:
     """Casts the products of a model's image encoders, once and for good.
 
     Encoders whose class says ``casts_products = True``, wherever they are in the model, and the
-    networks of other packages that the model names in ``networks`` are cast. Weights that lost
+    networks of other packages that the model names in ``networks`` are cast; on a CUDA GPU their
+    convolutions are laid out with channels last. Weights that lost
     digits are saved by no one: a ``state_dict`` with such ones raises.
 
     Args:
@@ -119,8 +121,11 @@ def set_precision(model: nn.Module, precision: str | torch.dtype) -> None:
             f'{type(model).__name__} has no encoder that computes in another precision than '
             "'float32': choose that, or 'auto'"
         )
+    on_gpu = computes_on_cuda(model)
     for network in networks:
         _cast_products(network, dtype)
+        if on_gpu:
+            put_channels_last(network)
     setattr(model, _PRODUCTS, dtype)
     model.register_state_dict_post_hook(_refuse_rounded)
 
@@ -133,6 +138,22 @@ def precision_of(model: nn.Module) -> str:
     """
     dtype = getattr(model, _PRODUCTS, None) or dtype_of(model)
     return str(dtype).removeprefix('torch.')
+
+
+def precision_told(model: nn.Module) -> str:
+    """:func:`precision_of`, and whether what is float32 is multiplied in TF32: for protocols.
+
+    Args:
+        model: a segmentor, cast in either way or in none.
+    """
+    device = next((value.device for value in model.parameters()), torch.device('cpu'))
+    rounded = ' (TF32 allowed)' if tf32_is_allowed(device) else ''
+    return f'{precision_of(model)}{rounded}'
+
+
+def computes_on_cuda(model: nn.Module) -> bool:
+    """Whether a model's weights are on an NVIDIA or AMD GPU."""
+    return next(model.parameters()).device.type == 'cuda'
 
 
 def _networks_of(model: nn.Module) -> Iterator[nn.Module]:

@@ -36,6 +36,7 @@ FLOORS = [
         'torch_modes',
         'nested_tensors',
         'precision_choice',
+        'tensor_cores',
         'precision',
     ),
     *(

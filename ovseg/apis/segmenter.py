@@ -26,6 +26,7 @@ from ovseg.errors import UserError, notify
 from ovseg.images import Images, resize_rule_of
 from ovseg.images.batch import batch_of
 from ovseg.images.reading import ImageSource, load_rgb, name_of
+from ovseg.images.transport import Transport
 from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
@@ -55,7 +56,8 @@ class OpenVocabSegmenter:
         model: a name of ``ovseg.list_models()``, or the path of a config.
         checkpoint: a file with the CLIP weights, instead of those that the config names; for the
             config of a trained model, its checkpoint.
-        device: 'cpu', 'cuda', ...; by default a GPU if there is one.
+        device: 'cpu', 'cuda', 'mps', 'xpu', ...; None or 'auto' for the fastest there is, see
+            :func:`~ovseg.devices.choose_device`.
         vocabulary: words for calls that give none, e.g. ``'cat, kitten; sofa'``.
         templates: a template set's name, a list of templates, or the path of a file with one a
             line, instead of the config's.
@@ -109,6 +111,7 @@ class OpenVocabSegmenter:
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         set_precision(self.model, precision)
         self._classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)
+        self._transport = Transport(self.device)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
         self._vocabulary = self.model.vocabulary
@@ -517,7 +520,8 @@ class OpenVocabSegmenter:
             return image.of_model(self.model, self.name)
         pixels = load_rgb(image)
         doubt = None if self._world is None else self._world.doubt_of_picture(pixels)
-        return LoadedImage(pixels, self.resize.apply(pixels), _path_of(image), doubt)
+        resized = self.resize.apply(pixels)
+        return LoadedImage(pixels, resized, _path_of(image), self._transport.send(resized), doubt)
 
     def _encode_loaded(self, loaded: Sequence[_Loaded]) -> list[EncodedImage]:
         """Images of one size after resizing, encoded, in order; those that are encoded as is."""
@@ -526,7 +530,9 @@ class OpenVocabSegmenter:
             return [image for image in loaded if isinstance(image, EncodedImage)]
         for image in images:
             _say(image.doubt)
-        inputs = batch_of([image.resized for image in images], self.model.data_preprocessor)
+        inputs = batch_of(
+            [image.sent or image.resized for image in images], self.model.data_preprocessor
+        )
         paths = [image.path for image in images]
         originals = [image.pixels for image in images]
         encodings = self._memory.encode(Images(inputs, originals, paths))

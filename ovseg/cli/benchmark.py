@@ -23,7 +23,7 @@ from ovseg.cli.parsers import check_device, new_parser
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.files import check_folder
-from ovseg.precision_choice import PRECISIONS
+from ovseg.precision_choice import PRECISIONS, add_tf32_argument
 from ovseg.zoo import check_weights, resolve_model
 
 
@@ -63,7 +63,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
     parser.add_argument('--repeat', type=int, default=5, help='default: %(default)s')
-    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument('--device', help='default: auto, a GPU if there is one')
     parser.add_argument(
         '--precision',
         nargs='+',
@@ -72,6 +72,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help='of the products in the image encoders; two for one model compare them '
         '(default: auto, the fastest that the device has instructions for)',
     )
+    add_tf32_argument(parser)
     parser.add_argument('--templates', help="template set, instead of the config's")
     parser.add_argument(
         '--pretrained', help="weights instead of the config's; 'random' needs no download"

@@ -26,7 +26,7 @@ from ovseg.cli.benchmark_models import (
 from ovseg.errors import UserError
 from ovseg.images.reading import load_rgb
 from ovseg.images.resize import ResizeRule
-from ovseg.precision import precision_of
+from ovseg.precision import precision_told
 from ovseg.tables import text_table
 from ovseg.text import Classifier
 
@@ -131,7 +131,7 @@ def measure_costs(args: argparse.Namespace) -> None:
     facts = {
         'name': loaded.name,
         'device': device_name(loaded.device),
-        'precision': precision_of(loaded.model),
+        'precision': precision_told(loaded.model),
         'batch_size': args.batch_size,
         'model_megabytes': loaded.megabytes,
         'text_seconds': text_seconds,

@@ -23,11 +23,12 @@ from ovseg.files import written_whole
 from ovseg.images import Images, resize_rule_of, to_batch
 from ovseg.images.reading import load_rgb
 from ovseg.images.resize import ResizeRule
-from ovseg.precision import precision_of, set_precision
+from ovseg.precision import precision_told, set_precision
 from ovseg.precision_choice import choose_precision
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.stages import stage
 from ovseg.tables import text_table
+from ovseg.tensor_cores import set_tf32
 from ovseg.text import Classifier
 from ovseg.zoo import check_weights, resolve_model
 
@@ -127,6 +128,7 @@ class Loaded:
     def __init__(self, config: str, precision: str, args: argparse.Namespace) -> None:
         self.device = choose_device(args.device)
         choose_precision(precision, self.device)  # what cannot be is said at once
+        set_tf32(args.tf32, self.device)
         self.name, place = resolve_model(config, args.on)
         check_weights(place.path, args.pretrained, '--pretrained FILE')
         settings = read_config(place.path, place.on)
@@ -224,7 +226,7 @@ class Subject:
             classes=loaded.model.num_classes,
             batch_size=args.batch_size,
             device=device_name(loaded.device),
-            precision=precision_of(loaded.model),
+            precision=precision_told(loaded.model),
             text_seconds=text_seconds,
             model_megabytes=loaded.megabytes,
         )

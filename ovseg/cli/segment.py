@@ -67,7 +67,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         '--checkpoint',
         help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    parser.add_argument(
+        '--device', help='auto (default): a GPU if there is one; cpu, cuda, cuda:1, xpu, mps ...'
+    )
     add_precision_argument(parser, 'auto')
     parser.add_argument(
         '--template-set', help="a template set's name, or a file with one template a line"

@@ -323,9 +323,11 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.dist import is_main_process
 
     from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_parts
+    from ovseg.engine.launch import build_runner, device_of_run, load_config, need_parts
     from ovseg.images import give_resize_rule
+    from ovseg.tensor_cores import set_tf32
 
+    set_tf32(args.tf32, device_of_run())
     config = load_config(args)
     need_parts(config, ('model', 'test_dataloader', 'test_evaluator'), 'evaluate')
     give_resize_rule(config)
