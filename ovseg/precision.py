@@ -113,7 +113,7 @@ def set_precision(model: nn.Module, precision: str | torch.dtype) -> None:
             f'the weights of this model were rounded to {present}; build it anew for '
             f'{str(dtype).removeprefix("torch.")}'
         )
-    networks = list(_networks_of(model))
+    networks = list(encoders_of(model))
     if not networks and precision == 'auto':
         return
     if not networks:
@@ -141,14 +141,15 @@ def precision_of(model: nn.Module) -> str:
 
 
 def precision_told(model: nn.Module) -> str:
-    """:func:`precision_of`, and whether what is float32 is multiplied in TF32: for protocols.
+    """:func:`precision_of`, and what else moves last digits: TF32, compiled encoders.
 
     Args:
         model: a segmentor, cast in either way or in none.
     """
     device = next((value.device for value in model.parameters()), torch.device('cpu'))
     rounded = ' (TF32 allowed)' if tf32_is_allowed(device) else ''
-    return f'{precision_of(model)}{rounded}'
+    compiled = any(part._compiled_call_impl is not None for part in encoders_of(model))
+    return f'{precision_of(model)}{rounded}{", compiled" if compiled else ""}'
 
 
 def computes_on_cuda(model: nn.Module) -> bool:
@@ -156,7 +157,12 @@ def computes_on_cuda(model: nn.Module) -> bool:
     return next(model.parameters()).device.type == 'cuda'
 
 
-def _networks_of(model: nn.Module) -> Iterator[nn.Module]:
+def encoders_of(model: nn.Module) -> Iterator[nn.Module]:
+    """The image encoders of a model, ours and other packages': what nearly all arithmetic is in.
+
+    Args:
+        model: a segmentor.
+    """
     named = getattr(model, 'networks', ())
     parts = dict(model.named_modules())
     yield from (parts[name] for name in named if name in parts)

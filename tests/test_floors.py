@@ -38,6 +38,7 @@ FLOORS = [
         'precision_choice',
         'tensor_cores',
         'precision',
+        'compiled',
     ),
     *(
         'registry',

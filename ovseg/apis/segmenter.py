@@ -20,6 +20,7 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import Failed, Steps, answers_in_order, default_workers
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
+from ovseg.compiled import compile_encoders
 from ovseg.config_files import read_config
 from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
@@ -68,6 +69,8 @@ class OpenVocabSegmenter:
         precision: of the products in the image encoders: ``'float32'``, ``'bfloat16'``,
             ``'float16'``, or ``'auto'`` for the fastest that the device has instructions for, see
             :func:`~ovseg.precision_choice.choose_precision`. All else is float32.
+        compile: have torch compile the image encoders, which the first image waits for, see
+            :mod:`ovseg.compiled`.
 
     Raises:
         UserError: unknown model, device or precision, a precision that the device has not,
@@ -97,6 +100,7 @@ class OpenVocabSegmenter:
         batch_size: int = 8,
         on: str | None = None,
         precision: str = 'auto',
+        compile: bool = False,
     ) -> None:
         self.device = choose_device(device)
         choose_precision(precision, self.device)  # what cannot be is said before minutes go by
@@ -110,6 +114,8 @@ class OpenVocabSegmenter:
         self._world = small_world(config, checkpoint, self.name)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         set_precision(self.model, precision)
+        if compile:
+            compile_encoders(self.model)
         self._classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)
         self._transport = Transport(self.device)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)

@@ -19,7 +19,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ovseg.cli.parsers import check_device, new_parser
+from ovseg.cli.parsers import add_compile, check_device, new_parser
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.files import check_folder
@@ -73,6 +73,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '(default: auto, the fastest that the device has instructions for)',
     )
     add_tf32_argument(parser)
+    add_compile(parser, 'compare the model with itself, its image encoders compiled')
     parser.add_argument('--templates', help="template set, instead of the config's")
     parser.add_argument(
         '--pretrained', help="weights instead of the config's; 'random' needs no download"
@@ -123,6 +124,10 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(
             'several --classes or --sizes make a table of one config in one precision: leave the '
             'others out.'
+        )
+    if args.compile and (is_table(args) or len(args.config) * len(args.precision) > 1):
+        raise UserError(
+            '--compile compares one config in one precision with itself: leave the others out.'
         )
     if args.sizes and args.image:
         raise UserError('--sizes are of synthetic images: leave --image out, or take --image-size.')

@@ -17,6 +17,7 @@ import torch
 import ovseg
 from ovseg.apis.building import build_model
 from ovseg.apis.profiling import MemoryPeak, StageClock, resident_bytes
+from ovseg.compiled import compile_encoders
 from ovseg.config_files import read_config
 from ovseg.devices import choose_device
 from ovseg.files import written_whole
@@ -47,6 +48,7 @@ class Figures:
         batch_size: images at once.
         device: where.
         precision: of the products in the image encoders.
+        compile_seconds: of the first image, which compiled the encoders; None: nothing was.
         text_seconds: for encoding all words, once.
         model_megabytes: of the weights, without a teacher's, which predicting does not need.
         seconds: of each run, for the whole batch.
@@ -64,6 +66,7 @@ class Figures:
     precision: str
     text_seconds: float
     model_megabytes: float
+    compile_seconds: float | None = None
     seconds: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
     encoder_megabytes: float = 0.0
@@ -105,6 +108,11 @@ class Figures:
                 f'{self.labels_megabytes:.0f} MB, above the loaded model '
                 f'({self.model_megabytes:.0f} MB of weights)',
                 f'words: {self.text_seconds:.2f} s, once',
+                *(
+                    [f'compiled: the first image took {self.compile_seconds:.1f} s']
+                    if self.compile_seconds is not None
+                    else []
+                ),
             ]
         )
 
@@ -210,10 +218,16 @@ class Subject:
         precision: of ``ovseg.precision_choice.PRECISIONS``.
         args: the command line.
         image: (H, W, 3) uint8 RGB.
+        compiled: whether its encoders are.
     """
 
     def __init__(
-        self, config: str, precision: str, args: argparse.Namespace, image: np.ndarray
+        self,
+        config: str,
+        precision: str,
+        args: argparse.Namespace,
+        image: np.ndarray,
+        compiled: bool = False,
     ) -> None:
         self._loaded = loaded = Loaded(config, precision, args)
         self._images = [image] * args.batch_size
@@ -234,6 +248,11 @@ class Subject:
         # sampling memory costs time, so memory is measured here alone.
         with torch.inference_mode():
             inputs = self._inputs()
+            if compiled:  # and here it compiles
+                compile_encoders(loaded.model)
+                start = time.perf_counter()
+                loaded.encode(inputs, self._images)
+                self.figures.compile_seconds = time.perf_counter() - start
             with MemoryPeak(loaded.device) as encoder:
                 encodings = loaded.encode(inputs, self._images)
             with MemoryPeak(loaded.device) as labels:
@@ -266,6 +285,8 @@ def compare(first: Figures, second: Figures) -> str:
     """How much faster the second is, run by run, since they ran in turn."""
     ratios = [a / b for a, b in zip(first.seconds, second.seconds, strict=True)]
     names = [one.name for one in (first, second)]
+    if second.compile_seconds is not None:
+        names[1] += ', compiled'
     if first.precision != second.precision:
         names = [f'{one.name} in {one.precision}' for one in (first, second)]
     return (
@@ -285,9 +306,10 @@ def measure_models(args: argparse.Namespace) -> None:
     """
     image = load_rgb(args.image) if args.image else synthetic_image(*args.image_size)
     subjects = [
-        Subject(config, precision, args, image)
+        Subject(config, precision, args, image, compiled)
         for config in args.config
         for precision in args.precision
+        for compiled in ((False, True) if args.compile else (False,))
     ]
     for _ in range(args.repeat):
         for subject in subjects:

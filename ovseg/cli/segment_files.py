@@ -117,6 +117,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         templates=args.template_set,
         on=args.on,
         precision=args.precision,
+        compile=args.compile,
         **settings,
     )
 

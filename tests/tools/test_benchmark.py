@@ -161,6 +161,7 @@ def test_a_picture_and_a_batch(tmp_path, capsys):
         ([str(CONFIG), '--repeat', '0'], '--repeat must be at least 1'),
         ([str(CONFIG), '--classes', '3', '0'], '--classes must be at least 1'),
         ([str(CONFIG), str(CONFIG), '--sizes', '64'], 'a table of one config in one precision'),
+        ([str(CONFIG), '--compile', '--sizes', '64'], '--compile compares one config in one'),
         ([str(CONFIG), '--sizes', '64', '--image', 'a.png'], '--sizes are of synthetic images'),
         ([str(CONFIG), '--batch-size', '0'], '--batch-size must be at least 1'),
         ([str(CONFIG), '--image-size', '0', '5'], '--image-size'),
