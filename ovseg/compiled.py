@@ -69,6 +69,7 @@ def compile_encoders(model: nn.Module) -> Compilation:
     """Has torch compile a model's image encoders, those that :func:`set_precision` casts.
 
     Nothing is compiled before the first image, which waits for it. Labels stay but for rounding.
+    An encoder that is run block by block, not by a call, stays as it is: CLIP under a mixer, SAM.
     A copy of the model by pickle is not compiled.
 
     Args:
