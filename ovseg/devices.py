@@ -55,6 +55,18 @@ def present_devices() -> list[str]:
     return found
 
 
+def wait_for(device: torch.device) -> None:
+    """Waits until a device has done what it was given: before a clock is read.
+
+    Args:
+        device: a CPU has done it already.
+    """
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    elif device.type != 'cpu':
+        getattr(torch, device.type).synchronize()
+
+
 def need_gpu_for_amp(asked_by: str = '--amp') -> None:
     """Stops where mixed precision was asked for and there is no GPU.
 
