@@ -8,25 +8,29 @@ from ovseg.errors import UserError, nearest
 
 # What torch calls accelerators; those behind a package of their own are there once it is imported.
 _ACCELERATORS = ('cuda', 'mps', 'xpu', 'npu', 'mlu', 'musa', 'hpu', 'sdaa')
+# Taken where no device is named, in this order.
+_BY_ITSELF = ('cuda', 'xpu', 'mps')
 
 
 def choose_device(device: str | torch.device | int | None = None) -> torch.device:
     """The device asked for.
 
     Args:
-        device: as torch takes it; None for torch's default device where that was set
-            (``torch.set_default_device``), else a CUDA GPU if there is one, else the CPU.
+        device: as torch takes it; None or ``'auto'`` for torch's default device where that was set
+            (``torch.set_default_device``), else for the first there is of a CUDA GPU, an Intel GPU
+            (XPU) and Apple's (MPS), else the CPU.
 
     Raises:
         UserError: the name means nothing, or this machine has no such device; names those present.
     """
-    if device is None:
+    if device is None or device == 'auto':
         default = torch.get_default_device()
-        device = 'cuda' if default.type == 'cpu' and torch.cuda.is_available() else default
+        there = [kind for kind in _BY_ITSELF if _count(kind)]
+        device = there[0] if default.type == 'cpu' and there else default
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        known = ('cpu', *_ACCELERATORS)
+        known = ('auto', 'cpu', *_ACCELERATORS)
         raise _absent(device, nearest(str(device), known)) from error
     if chosen.type == 'cpu':
         if chosen.index:
@@ -49,6 +53,18 @@ def present_devices() -> list[str]:
         count = _count(kind)
         found += [kind] if count == 1 else [f'{kind}:{index}' for index in range(count)]
     return found
+
+
+def wait_for(device: torch.device) -> None:
+    """Waits until a device has done what it was given: before a clock is read.
+
+    Args:
+        device: a CPU has done it already.
+    """
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    elif device.type != 'cpu':
+        getattr(torch, device.type).synchronize()
 
 
 def need_gpu_for_amp(asked_by: str = '--amp') -> None:

@@ -24,6 +24,7 @@ from torch.nn.modules.conv import _ConvNd
 from ovseg.errors import UserError
 from ovseg.nested_tensors import map_tensors
 from ovseg.precision_choice import choose_precision
+from ovseg.tensor_cores import put_channels_last, tf32_is_allowed
 
 # Statistics of pixels, ours, mmengine's and segment-anything's; they are in no checkpoint.
 _CONSTANTS = ('mean', 'std', 'pixel_mean', 'pixel_std')
@@ -89,7 +90,8 @@ def set_precision(model: nn.Module, precision: str | torch.dtype) -> None:
     """Casts the products of a model's image encoders, once and for good.
 
     Encoders whose class says ``casts_products = True``, wherever they are in the model, and the
-    networks of other packages that the model names in ``networks`` are cast. Weights that lost
+    networks of other packages that the model names in ``networks`` are cast; on a CUDA GPU their
+    convolutions are laid out with channels last. Weights that lost
     digits are saved by no one: a ``state_dict`` with such ones raises.
 
     Args:
@@ -111,7 +113,7 @@ def set_precision(model: nn.Module, precision: str | torch.dtype) -> None:
             f'the weights of this model were rounded to {present}; build it anew for '
             f'{str(dtype).removeprefix("torch.")}'
         )
-    networks = list(_networks_of(model))
+    networks = list(encoders_of(model))
     if not networks and precision == 'auto':
         return
     if not networks:
@@ -119,8 +121,11 @@ def set_precision(model: nn.Module, precision: str | torch.dtype) -> None:
             f'{type(model).__name__} has no encoder that computes in another precision than '
             "'float32': choose that, or 'auto'"
         )
+    on_gpu = computes_on_cuda(model)
     for network in networks:
         _cast_products(network, dtype)
+        if on_gpu:
+            put_channels_last(network)
     setattr(model, _PRODUCTS, dtype)
     model.register_state_dict_post_hook(_refuse_rounded)
 
@@ -135,7 +140,29 @@ def precision_of(model: nn.Module) -> str:
     return str(dtype).removeprefix('torch.')
 
 
-def _networks_of(model: nn.Module) -> Iterator[nn.Module]:
+def precision_told(model: nn.Module) -> str:
+    """:func:`precision_of`, and what else moves last digits: TF32, compiled encoders.
+
+    Args:
+        model: a segmentor, cast in either way or in none.
+    """
+    device = next((value.device for value in model.parameters()), torch.device('cpu'))
+    rounded = ' (TF32 allowed)' if tf32_is_allowed(device) else ''
+    compiled = any(part._compiled_call_impl is not None for part in encoders_of(model))
+    return f'{precision_of(model)}{rounded}{", compiled" if compiled else ""}'
+
+
+def computes_on_cuda(model: nn.Module) -> bool:
+    """Whether a model's weights are on an NVIDIA or AMD GPU."""
+    return next(model.parameters()).device.type == 'cuda'
+
+
+def encoders_of(model: nn.Module) -> Iterator[nn.Module]:
+    """The image encoders of a model, ours and other packages': what nearly all arithmetic is in.
+
+    Args:
+        model: a segmentor.
+    """
     named = getattr(model, 'networks', ())
     parts = dict(model.named_modules())
     yield from (parts[name] for name in named if name in parts)

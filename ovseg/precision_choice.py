@@ -17,7 +17,7 @@ PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 # What auto means in a process and those that it starts, instead of the fastest.
 VARIABLE = 'OVSEG_PRECISION'
 # Compute capabilities from which on tensor cores multiply these types.
-_TENSOR_CORES = {'bfloat16': (8, 0), 'float16': (7, 0)}
+_TENSOR_CORES = {'bfloat16': (8, 0), 'float16': (7, 0), 'tf32': (8, 0)}
 # torch's words for a processor's instructions that multiply them: x86, then ARM.
 _INSTRUCTIONS = {
     'bfloat16': ('amx_bf16', 'avx512_bf16', 'bf16', 'sve_bf16'),
@@ -32,7 +32,7 @@ _ONEDNN_TAKES = {'bfloat16': '_is_mkldnn_bf16_supported', 'float16': '_is_mkldnn
 
 
 def add_precision_argument(parser: argparse.ArgumentParser, default: str) -> None:
-    """Adds ``--precision``.
+    """Adds ``--precision`` and ``--tf32``.
 
     Args:
         parser: receives it.
@@ -44,6 +44,21 @@ def add_precision_argument(parser: argparse.ArgumentParser, default: str) -> Non
         default=default,
         help='of the products in the image encoders; auto: the fastest that the device has '
         'instructions for (default: %(default)s)',
+    )
+    add_tf32_argument(parser)
+
+
+def add_tf32_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--tf32``.
+
+    Args:
+        parser: receives it.
+    """
+    parser.add_argument(
+        '--tf32',
+        action='store_true',
+        help='what is float32 on an NVIDIA GPU may be multiplied in TF32 (10 bits): faster, and '
+        'the protocol says so',
     )
 
 
@@ -100,7 +115,7 @@ def fastest_precision(device: torch.device) -> str:
     if device.type == 'cpu':
         return 'bfloat16' if cpu_multiplies('bfloat16') else 'float32'
     if device.type == 'cuda':
-        has = [name for name in _TENSOR_CORES if _gpu_multiplies(name, device)]
+        has = [name for name in ('bfloat16', 'float16') if has_tensor_cores_for(name, device)]
         return has[0] if has else 'float32'
     if device.type == 'mps':
         return 'float16'
@@ -117,7 +132,7 @@ def _check(name: str, device: torch.device, asked: str) -> None:
             )
     elif not _computes(name, device) or (
         # torch imitates it there, several times slower than float32.
-        device.type == 'cuda' and name == 'bfloat16' and not _gpu_multiplies(name, device)
+        device.type == 'cuda' and name == 'bfloat16' and not has_tensor_cores_for(name, device)
     ):
         raise UserError(
             f"The device '{device}' does not compute in {name}: choose the precision "
@@ -153,7 +168,13 @@ def _says(owner: Any, question: str) -> bool:
         return False
 
 
-def _gpu_multiplies(name: str, device: torch.device) -> bool:
+def has_tensor_cores_for(name: str, device: torch.device) -> bool:
+    """Whether a CUDA GPU multiplies numbers of a type in its tensor cores.
+
+    Args:
+        name: ``'bfloat16'``, ``'float16'`` or ``'tf32'``.
+        device: a CUDA one.
+    """
     import torch
 
     return torch.cuda.get_device_capability(device) >= _TENSOR_CORES[name]

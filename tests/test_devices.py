@@ -4,7 +4,8 @@ import pytest
 import torch
 from scripts import ROOT, load_script
 
-from ovseg import OpenVocabSegmenter
+from ovseg import OpenVocabSegmenter, devices
+from ovseg.apis.profiling import StageClock
 from ovseg.devices import choose_device, present_devices
 from ovseg.errors import UserError
 
@@ -36,6 +37,31 @@ def test_the_default_device_of_torch_is_the_default():
         choose_device()
     with torch.device('meta'):
         assert choose_device('cpu').type == 'cpu'
+
+
+@pytest.mark.parametrize(
+    ('there', 'chosen'),
+    [
+        ((), 'cpu'),
+        (('mps',), 'mps'),
+        (('mps', 'xpu'), 'xpu'),
+        (('xpu', 'cuda'), 'cuda'),
+        (('npu',), 'cpu'),
+    ],
+)
+def test_auto_is_the_first_gpu_there_is(there, chosen, monkeypatch):
+    monkeypatch.setattr(devices, '_count', lambda kind: int(kind in there))
+    assert choose_device('auto') == choose_device() == torch.device(chosen)
+
+
+@pytest.mark.parametrize('name', ['cuda:1', 'xpu', 'mps'])
+def test_a_clock_waits_for_the_gpu(name, monkeypatch):
+    device, waited = torch.device(name), []
+    monkeypatch.setattr(getattr(torch, device.type), 'synchronize', lambda *of: waited.append(of))
+    clock = StageClock(device)
+    with clock.measure('encode'):
+        assert len(waited) == 1  # for what was given to it before
+    assert len(waited) == 2 and waited[0] == ((device,) if name == 'cuda:1' else ())
 
 
 @pytest.mark.parametrize('name', ['cuda:77', 'mps:5', 'cud'])

@@ -38,7 +38,9 @@ FLOORS = [
         'torch_modes',
         'nested_tensors',
         'precision_choice',
+        'tensor_cores',
         'precision',
+        'compiled',
     ),
     *(
         'registry',

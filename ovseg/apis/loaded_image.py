@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ovseg.images.transport import Sent
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
@@ -15,12 +17,14 @@ class LoadedImage:
         pixels: (H, W, 3) uint8 RGB.
         resized: (h, w, 3) uint8 RGB, the same after the model's resize rule.
         path: of its file, None for one in memory.
+        sent: the latter on its way to a GPU; None: it travels with its batch.
         doubt: why the model may not know such images, a sentence; None: it may.
     """
 
     pixels: np.ndarray
     resized: np.ndarray
     path: str | None
+    sent: Sent | None = None
     doubt: str | None = None
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from ovseg.devices import wait_for
 from ovseg.stages import listening
 
 _STATM = Path('/proc/self/statm')
@@ -71,8 +72,7 @@ class StageClock:
         return {name: took for name, took in stages.items() if name not in rare or took > _NOTHING}
 
     def _now(self) -> float:
-        if self._device.type == 'cuda':
-            torch.cuda.synchronize(self._device)
+        wait_for(self._device)
         return time.perf_counter()
 
 

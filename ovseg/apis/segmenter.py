@@ -23,12 +23,14 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import Failed, Steps, answers_in_order, default_workers
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
+from ovseg.compiled import compile_encoders
 from ovseg.config_files import read_config
 from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
 from ovseg.images import Images, resize_rule_of
 from ovseg.images.batch import batch_of
 from ovseg.images.reading import ImageSource, load_rgb, name_of
+from ovseg.images.transport import Transport
 from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
@@ -60,7 +62,8 @@ class OpenVocabSegmenter:
             model (:meth:`save_pretrained`).
         checkpoint: a file with the CLIP weights, instead of those that the config names; for the
             config of a trained model, its checkpoint.
-        device: 'cpu', 'cuda', ...; by default a GPU if there is one.
+        device: 'cpu', 'cuda', 'mps', 'xpu', ...; None or 'auto' for the fastest there is, see
+            :func:`~ovseg.devices.choose_device`.
         vocabulary: words for calls that give none, e.g. ``'cat, kitten; sofa'``.
         templates: a template set's name, a list of templates, or the path of a file with one a
             line, instead of the config's.
@@ -71,6 +74,8 @@ class OpenVocabSegmenter:
         precision: of the products in the image encoders: ``'float32'``, ``'bfloat16'``,
             ``'float16'``, or ``'auto'`` for the fastest that the device has instructions for, see
             :func:`~ovseg.precision_choice.choose_precision`. All else is float32.
+        compile: have torch compile the image encoders, which the first image waits for, see
+            :mod:`ovseg.compiled`.
 
     Raises:
         UserError: unknown model, device or precision, a precision that the device has not,
@@ -100,6 +105,7 @@ class OpenVocabSegmenter:
         batch_size: int = 8,
         on: str | None = None,
         precision: str = 'auto',
+        compile: bool = False,
     ) -> None:
         self.device = choose_device(device)
         choose_precision(precision, self.device)  # what cannot be is said before minutes go by
@@ -115,7 +121,10 @@ class OpenVocabSegmenter:
         self._world = small_world(config, checkpoint, self.name)
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         set_precision(self.model, precision)
+        if compile:
+            compile_encoders(self.model)
         self._classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)
+        self._transport = Transport(self.device)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
         self._vocabulary = self.model.vocabulary
@@ -683,7 +692,8 @@ class OpenVocabSegmenter:
             return image.of_model(self.model, self.name)
         pixels = load_rgb(image)
         doubt = None if self._world is None else self._world.doubt_of_picture(pixels)
-        return LoadedImage(pixels, self.resize.apply(pixels), _path_of(image), doubt)
+        resized = self.resize.apply(pixels)
+        return LoadedImage(pixels, resized, _path_of(image), self._transport.send(resized), doubt)
 
     def _encode_loaded(self, loaded: Sequence[_Loaded]) -> list[EncodedImage]:
         """Images of one size after resizing, encoded, in order; those that are encoded as is."""
@@ -692,7 +702,9 @@ class OpenVocabSegmenter:
             return [image for image in loaded if isinstance(image, EncodedImage)]
         for image in images:
             _say(image.doubt)
-        inputs = batch_of([image.resized for image in images], self.model.data_preprocessor)
+        inputs = batch_of(
+            [image.sent or image.resized for image in images], self.model.data_preprocessor
+        )
         paths = [image.path for image in images]
         originals = [image.pixels for image in images]
         encodings = self._memory.encode(Images(inputs, originals, paths))

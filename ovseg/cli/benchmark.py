@@ -6,10 +6,11 @@ Examples::
     %(prog)s maskclip-vit-b16 --classes 847 --image-size 1024 2048
     %(prog)s maskclip-vit-b16 maskclip-vit-l14 --pretrained random --json out.json
     %(prog)s maskclip-vit-b16 --pretrained random --precision float32 bfloat16
+    %(prog)s maskclip-vit-b16 --classes 1 20 150 847 --sizes 224 448 1024x2048
 
 What is timed is the whole way of one image: resizing and normalising, the encoder, scores,
 refiners, upsampling to the image's own size and arg-max. Words are encoded once, before; their time
-stands apart.
+stands apart. Several numbers of classes, or sizes, give one table of what each of them costs.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ovseg.cli.parsers import check_device, new_parser
+from ovseg.cli.parsers import add_compile, check_device, new_parser
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.files import check_folder
-from ovseg.precision_choice import PRECISIONS
+from ovseg.precision_choice import PRECISIONS, add_tf32_argument
 from ovseg.zoo import check_weights, resolve_model
 
 
@@ -47,12 +48,22 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument(
         '--classes',
         type=int,
-        default=20,
-        help='default: %(default)s; a model whose classes training fixed keeps its own',
+        nargs='+',
+        default=[20],
+        metavar='K',
+        help='how many, default: 20; a model whose classes training fixed keeps its own',
+    )
+    parser.add_argument(
+        '--sizes',
+        type=_size,
+        nargs='+',
+        metavar='HxW',
+        help='synthetic images that the network takes at their own size, without the resize of '
+        'the config: 448 for 448x448, or 1024x2048',
     )
     parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
     parser.add_argument('--repeat', type=int, default=5, help='default: %(default)s')
-    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument('--device', help='default: auto, a GPU if there is one')
     parser.add_argument(
         '--precision',
         nargs='+',
@@ -61,6 +72,8 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help='of the products in the image encoders; two for one model compare them '
         '(default: auto, the fastest that the device has instructions for)',
     )
+    add_tf32_argument(parser)
+    add_compile(parser, 'compare the model with itself, its image encoders compiled')
     parser.add_argument('--templates', help="template set, instead of the config's")
     parser.add_argument(
         '--pretrained', help="weights instead of the config's; 'random' needs no download"
@@ -69,6 +82,25 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '--json', metavar='FILE', help='also write the figures there; "-" prints them, and no table'
     )
     return parser
+
+
+def is_table(args: argparse.Namespace) -> bool:
+    """Whether the costs of several numbers of classes or sizes are asked for.
+
+    Args:
+        args: of :func:`build_parser`.
+    """
+    return args.sizes is not None or len(args.classes) > 1
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of ``'448'`` or ``'1024x2048'``."""
+    sides = text.lower().split('x')
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) >= 32 for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no size of at least 32 pixels: write 448 or 1024x2048 (height x width)"
+        )
+    return int(sides[0]), int(sides[-1])
 
 
 def check(args: argparse.Namespace) -> None:
@@ -86,8 +118,19 @@ def check(args: argparse.Namespace) -> None:
             'compare two configs, or one in two precisions.'
         )
     for name in ('classes', 'batch_size', 'repeat'):
-        if getattr(args, name) < 1:
+        if min([getattr(args, name)] if name != 'classes' else args.classes) < 1:
             raise UserError(f'--{name.replace("_", "-")} must be at least 1.')
+    if is_table(args) and len(args.config) * len(args.precision) > 1:
+        raise UserError(
+            'several --classes or --sizes make a table of one config in one precision: leave the '
+            'others out.'
+        )
+    if args.compile and (is_table(args) or len(args.config) * len(args.precision) > 1):
+        raise UserError(
+            '--compile compares one config in one precision with itself: leave the others out.'
+        )
+    if args.sizes and args.image:
+        raise UserError('--sizes are of synthetic images: leave --image out, or take --image-size.')
     if min(args.image_size) < 1:
         raise UserError('--image-size must be two lengths of at least 1 pixel.')
     for config in args.config:
@@ -109,9 +152,10 @@ def run(args: argparse.Namespace) -> int:
         args: of :func:`build_parser`.
     """
     check(args)
+    from ovseg.cli.benchmark_costs import measure_costs
     from ovseg.cli.benchmark_models import measure_models
 
-    measure_models(args)
+    (measure_costs if is_table(args) else measure_models)(args)
     return EXIT_OK
 
 

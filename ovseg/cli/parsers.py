@@ -38,6 +38,21 @@ def check_device(device: str | None) -> None:
         choose_device(device)
 
 
+def add_compile(parser: argparse.ArgumentParser, does: str) -> None:
+    """Adds ``--compile``.
+
+    Args:
+        parser: receives it.
+        does: the first words of its help.
+    """
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help=f'{does} by torch.compile: the first image waits for it, one program then serves all '
+        'sizes; needs a C++ compiler',
+    )
+
+
 def add_quiet(parser: argparse.ArgumentParser, does: str | None = None) -> None:
     """Adds ``--quiet``.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
 from ovseg.cli.image_arguments import found_images, take_more_images
-from ovseg.cli.parsers import check_device, new_parser
+from ovseg.cli.parsers import add_compile, check_device, new_parser
 from ovseg.config_files import read_config
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
@@ -67,8 +67,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         '--checkpoint',
         help="CLIP weights instead of the model's own, or the checkpoint of a trained model",
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    parser.add_argument(
+        '--device', help='auto (default): a GPU if there is one; cpu, cuda, cuda:1, xpu, mps ...'
+    )
     add_precision_argument(parser, 'auto')
+    add_compile(parser, 'compile the image encoders')
     parser.add_argument(
         '--template-set', help="a template set's name, or a file with one template a line"
     )

@@ -32,6 +32,7 @@ from ovseg.cli.segment_summary import (
     found_line,
 )
 from ovseg.consoles import is_quiet
+from ovseg.devices import choose_device
 from ovseg.engine.file_check import check_image
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, print_beside_progress, printable_line
 from ovseg.files import CannotWrite, remove_dead_temporaries
@@ -40,6 +41,7 @@ from ovseg.images.output_plan import PlannedOutput, plan_outputs
 from ovseg.images.video import Video
 from ovseg.progress import with_progress
 from ovseg.regions.mask_segments import SegmentSettings
+from ovseg.tensor_cores import set_tf32
 from ovseg.vocabulary import Vocabulary
 
 
@@ -107,6 +109,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         args: with what :func:`ovseg.cli.segment.add_model_arguments` adds.
         settings: further ones of :class:`OpenVocabSegmenter`.
     """
+    set_tf32(args.tf32, choose_device(args.device))
     return OpenVocabSegmenter(
         args.model,
         args.checkpoint,
@@ -114,6 +117,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         templates=args.template_set,
         on=args.on,
         precision=args.precision,
+        compile=args.compile,
         **settings,
     )
 

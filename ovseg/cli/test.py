@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovseg.cli.parsers import new_parser
+from ovseg.cli.parsers import add_compile, new_parser
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_apart, check_folder, write_beside
@@ -62,6 +62,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
     parser.add_argument('--tta', action='store_true', help='average over sizes and mirror images')
     add_common_arguments(parser)
+    add_compile(parser, 'compile the image encoders')
     return parser
 
 
@@ -323,9 +324,11 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.dist import is_main_process
 
     from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_parts
+    from ovseg.engine.launch import build_runner, device_of_run, load_config, need_parts
     from ovseg.images import give_resize_rule
+    from ovseg.tensor_cores import set_tf32
 
+    set_tf32(args.tf32, device_of_run())
     config = load_config(args)
     need_parts(config, ('model', 'test_dataloader', 'test_evaluator'), 'evaluate')
     give_resize_rule(config)
@@ -337,6 +340,8 @@ def run(args: argparse.Namespace) -> int:
     if args.checkpoint is not None:
         config.load_from = args.checkpoint
     facts = set_precision(config, args)
+    if args.compile:
+        config.custom_hooks = [*(config.get('custom_hooks') or []), {'type': 'CompileHook'}]
     check_folder(config.work_dir)
     doubt_strangers(config, args)
     with explained(config):

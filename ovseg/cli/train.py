@@ -147,15 +147,24 @@ def run(args: argparse.Namespace) -> int:
     check_amp(args)
     from ovseg.engine.crop_sizes import padding_notes
     from ovseg.engine.explain import explained
-    from ovseg.engine.launch import build_runner, load_config, need_parts, need_whole_validation
+    from ovseg.engine.launch import (
+        build_runner,
+        device_of_run,
+        load_config,
+        need_parts,
+        need_whole_validation,
+    )
     from ovseg.engine.schedule import check_schedule
     from ovseg.engine.stopping import TrainingStopped
     from ovseg.engine.work_folder import held_folder
+    from ovseg.tensor_cores import set_tf32
 
     config = load_config(args)
     need_parts(config, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'train')
     need_whole_validation(config)
     set_precision(config, args)
+    if args.tf32:  # without it torch's own switches stay, as for mmseg's trainings
+        set_tf32(True, device_of_run())
     if config.optim_wrapper.get('type') == 'AmpOptimWrapper':
         from ovseg.devices import need_gpu_for_amp
 

@@ -6,6 +6,7 @@ from ovseg.engine.checkpoint import (
     unwrap,
 )
 from ovseg.engine.checkpoint_hook import CheckpointHook
+from ovseg.engine.compile_hook import CompileHook
 from ovseg.engine.epoch_loop import EpochBasedTrainLoop
 from ovseg.engine.file_check import FileCheckHook
 from ovseg.engine.finite import FiniteStateHook
@@ -27,6 +28,7 @@ from ovseg.weight_files import read_checkpoint
 
 __all__ = [
     'CheckpointHook',
+    'CompileHook',
     'EpochBasedTrainLoop',
     'FileCheckHook',
     'FiniteStateHook',

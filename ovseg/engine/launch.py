@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 
 import ovseg.registry as registries
 from ovseg.config_files import ConfigPlace, read_config
 from ovseg.consoles import StandardErrorHandler, is_quiet
-from ovseg.devices import choose_device
 from ovseg.engine.checkpoint import install_safe_loading
 from ovseg.engine.distributed import check_launcher
 from ovseg.engine.options import apply_options
@@ -35,6 +35,7 @@ __all__ = [
     'add_common_arguments',
     'asked_precision',
     'build_runner',
+    'device_of_run',
     'load_config',
     'need_parts',
     'need_whole_validation',
@@ -100,7 +101,12 @@ def asked_precision(args: argparse.Namespace) -> torch.dtype:
         UserError: the two contradict each other, or the device has no such precision.
     """
     check_amp(args)
-    return choose_precision('float16' if args.amp else args.precision, choose_device())
+    return choose_precision('float16' if args.amp else args.precision, device_of_run())
+
+
+def device_of_run() -> torch.device:
+    """Where mmengine's Runner computes, which chooses by itself."""
+    return torch.device(get_device())
 
 
 def need_whole_validation(config: Config) -> None:

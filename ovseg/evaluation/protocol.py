@@ -13,7 +13,7 @@ from prettytable import PrettyTable
 from torch import nn
 
 import ovseg
-from ovseg.precision import precision_of
+from ovseg.precision import precision_told
 
 # Import name -> distributions that carry it, the maintained one first.
 _PACKAGES = {
@@ -137,7 +137,7 @@ class EvaluationProtocol:
             resize=resize or resize_of(dataset),
             headline=_HEADLINES[headline],
             augmentation=augmentation,
-            precision=precision or precision_of(model),
+            precision=precision or precision_told(model),
             model={
                 'type': type(model).__name__,
                 **{key: _text(value) for key, value in said.items() if value not in (None, [], '')},

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ovseg.images.resize import ResizeRule
+from ovseg.images.transport import Sent, as_bgr
 
 
 def to_batch(images: Sequence[np.ndarray], rule: ResizeRule, preprocessor: nn.Module) -> Tensor:
@@ -25,19 +25,15 @@ def to_batch(images: Sequence[np.ndarray], rule: ResizeRule, preprocessor: nn.Mo
     return batch_of([rule.apply(image) for image in images], preprocessor)
 
 
-def batch_of(resized: Sequence[np.ndarray], preprocessor: nn.Module) -> Tensor:
+def batch_of(resized: Sequence[np.ndarray | Sent], preprocessor: nn.Module) -> Tensor:
     """Images that are resized already as the model's encoder takes them.
 
     Args:
-        resized: (h, w, 3) uint8 RGB, of one size.
+        resized: (h, w, 3) uint8 RGB, of one size; or images that were sent ahead.
         preprocessor: the model's ``data_preprocessor``.
 
     Returns:
         (B, 3, h, w) float32.
     """
-    tensors = []
-    for image in resized:
-        # Data preprocessors of the MM packages expect OpenCV's channel order.
-        bgr = np.ascontiguousarray(image[..., ::-1])
-        tensors.append(torch.from_numpy(bgr).permute(2, 0, 1))
+    tensors = [image.arrived() if isinstance(image, Sent) else as_bgr(image) for image in resized]
     return preprocessor({'inputs': tensors}, False)['inputs']

@@ -9,6 +9,7 @@ from tiny_ovseg import EMBEDDED, build, config, embedded_config, give_masks, pla
 from torch.nn import functional as F
 
 from ovseg.budget import MemoryBudget
+from ovseg.config_files import read_config
 from ovseg.engine.checkpoint import load_state_strict
 from ovseg.errors import UserError
 from ovseg.images import Images
@@ -17,6 +18,7 @@ from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.text.cosine import cosine_logits
 from ovseg.training import MaskAdaptation
 from ovseg.vocabulary import Rejection
+from ovseg.zoo import resolve_model
 
 SIZE, ORIGINAL = (50, 77), (61, 90)
 
@@ -396,3 +398,12 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
 def test_regions_without_classes_need_clip_alone(tmp_path):
     with pytest.raises(UserError, match=r'set model.ensemble=dict\(weight=0.0\)'):
         from_folder(tmp_path, ensemble=dict(weight=0.7))
+
+
+@pytest.mark.parametrize('name', ['ovseg-r101c-vit-b16', 'ovseg-swin-b-vit-l14'])
+def test_a_model_with_random_weights_needs_no_file_to_begin_with(name):
+    _, place = resolve_model(name, None)
+    settings = read_config(place.path, place.on).model
+    assert settings.backbone.init_cfg.type == 'Pretrained'
+    OVSeg.randomise(settings)
+    assert 'init_cfg' not in settings.backbone and settings.clip.pretrained == 'random'

@@ -99,6 +99,38 @@ def test_ratio_is_that_of_neighbouring_runs():
     )
 
 
+def test_costs_of_numbers_of_classes_and_of_sizes(capsys):
+    words = [str(CONFIG), '--classes', '1', '5', '--sizes', '64', '48x96', '--repeat', '2']
+    assert benchmark.main([*words, '--device', 'cpu', '--json', '-']) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found['text_seconds']) == ['1', '5'] and found['precision'] == 'float32'
+    rows = [(row['image'], row['input'], row['classes']) for row in found['results']]
+    small, wide = [64, 64], [48, 96]  # as they are: the resize of the config is left out
+    assert rows == [(size, size, count) for size in (small, wide) for count in (1, 5)]
+    for row in found['results']:
+        assert len(row['encoder_seconds']) == len(row['labels_seconds']) == 2
+        assert row['encoder_megabytes'] >= 0 and row['labels_megabytes'] >= 0
+    runs = [row['encoder_seconds'] for row in found['results']]
+    assert runs[0] == runs[1] != runs[2]  # the encoder knows no words and ran once for both
+
+
+def test_a_table_of_classes_alone_resizes_as_the_config_says(capsys):
+    words = [str(CONFIG), *QUICK, '--classes', '2', '3']
+    assert benchmark.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in lines[4:6]] == [
+        ['60', 'x', '90', '2'],
+        ['60', 'x', '90', '3'],
+    ]
+
+
+def test_a_trained_model_has_no_table_of_classes(tmp_path, capsys):
+    config, checkpoint = write_dense_clip(tmp_path)
+    words = [str(config), '--pretrained', str(checkpoint), '--device', 'cpu', '--classes', '2', '3']
+    assert benchmark.main(words) == 2
+    assert f'keeps the {len(CLASSES)} classes of its training' in capsys.readouterr().err
+
+
 def test_a_model_is_compared_with_itself_in_another_precision(tmp_path, capsys):
     path = tmp_path / 'figures.json'
     words = [str(CONFIG), '--precision', 'float32', 'bfloat16', '--json', str(path)]
@@ -127,6 +159,10 @@ def test_a_picture_and_a_batch(tmp_path, capsys):
             '2 x 2 configs and precisions were given',
         ),
         ([str(CONFIG), '--repeat', '0'], '--repeat must be at least 1'),
+        ([str(CONFIG), '--classes', '3', '0'], '--classes must be at least 1'),
+        ([str(CONFIG), str(CONFIG), '--sizes', '64'], 'a table of one config in one precision'),
+        ([str(CONFIG), '--compile', '--sizes', '64'], '--compile compares one config in one'),
+        ([str(CONFIG), '--sizes', '64', '--image', 'a.png'], '--sizes are of synthetic images'),
         ([str(CONFIG), '--batch-size', '0'], '--batch-size must be at least 1'),
         ([str(CONFIG), '--image-size', '0', '5'], '--image-size'),
         ([str(CONFIG), '--image', 'none.png'], 'no image none.png'),
@@ -139,6 +175,13 @@ def test_bad_arguments_are_one_sentence(capsys, arguments, message):
     err = capsys.readouterr().err
     assert message in err
     assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize('size', ['abc', '10x10', '64x64x3', '64x'])
+def test_a_size_that_is_none_is_refused(capsys, size):
+    with pytest.raises(SystemExit, match='2'):
+        benchmark.main([str(CONFIG), '--sizes', size])
+    assert f"'{size}' is no size of at least 32 pixels" in capsys.readouterr().err
 
 
 def test_nested_stages_are_taken_out_of_those_around_them(monkeypatch):

@@ -14,6 +14,7 @@ from tiny_world import CLASSES, COLORS, RESIZE, write_config, write_data
 from tool_runs import read_result, run_script, run_tool
 
 import ovseg
+from ovseg import compiled
 from ovseg.text import TextEncoder
 
 
@@ -123,6 +124,24 @@ def test_another_precision_is_part_of_the_protocol(tmp_path, capsys):
     assert list(scores) == ['float32', 'bfloat16']
     assert 0 < abs(scores['float32'] - scores['bfloat16']) < 0.5
     assert '| bfloat16' in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings('ignore:an image encoder was compiled')
+def test_compiled_encoders_are_part_of_the_protocol(tmp_path, monkeypatch):
+    torch.compiler.reset()
+    # Recorded and run as recorded: the C++ compiler takes minutes.
+    monkeypatch.setattr(compiled, '_translator', lambda: lambda graph, inputs: graph.forward)
+    few = ('--cfg-options', 'test_dataloader.dataset.num_scenes=1')
+    found = {}
+    for words in ((), ('--compile',)):
+        folder = tmp_path / f'run{len(words)}'
+        asked = ('--on', 'scenes', '--work-dir', folder, *words, *few)
+        assert run_tool('test', 'maskclip-tiny', *asked) == 0
+        result = read_result(folder)
+        found[result['protocol']['precision']] = result['metrics']['aAcc']
+    torch.compiler.reset()
+    assert list(found) == ['float32', 'float32, compiled']
+    assert found['float32'] == found['float32, compiled']
 
 
 def test_a_trained_model_is_tested_with_its_checkpoint(data, tmp_path, capsys):
