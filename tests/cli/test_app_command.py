@@ -28,7 +28,7 @@ def test_all_models_are_offered_but_those_whose_weights_a_user_has_to_bring():
 def test_without_gradio_the_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     assert main(['app', '--device', 'cpu']) == 2
-    assert "pip install 'ovseg[app]'" in capsys.readouterr().err
+    assert 'pip install "ovseg[app]"' in capsys.readouterr().err
 
 
 def test_it_serves_until_it_is_interrupted_and_then_ends_well(monkeypatch, capsys):
