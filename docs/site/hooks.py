@@ -11,10 +11,12 @@ import logging
 import posixpath
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 # Warnings below this name fail `mkdocs build --strict`.
@@ -53,6 +55,8 @@ def source_of(place: str) -> str:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages and pictures from outside of docs/, and the notebooks as pages."""
+    from mkdocs.structure.files import File
+
     for here, there in places().items():
         path = ROOT / here
         if path.suffix == '.ipynb':
@@ -65,12 +69,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page with links that are right on the site."""
-    here = page.file.src_uri
-    pieces, end = [], 0
-    for fence in _FENCED.finditer(markdown):
-        pieces += [_linked(markdown[end : fence.start()], here), fence.group()]
-        end = fence.end()
-    return ''.join([*pieces, _linked(markdown[end:], here)])
+    return with_links_of_the_site(markdown, page.file.src_uri)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
@@ -89,8 +88,21 @@ def notebook_text(notebook: dict) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
+def with_links_of_the_site(markdown: str, page: str) -> str:
+    """A page with links that are right on the site; what it does not show is named instead.
+
+    Args:
+        markdown: the page, with links that are right in the checkout.
+        page: its path on the site.
+    """
+    pieces, end = [], 0
+    for fence in _FENCED.finditer(markdown):
+        pieces += [_linked(markdown[end : fence.start()], page), fence.group()]
+        end = fence.end()
+    return ''.join([*pieces, _linked(markdown[end:], page)])
+
+
 def _linked(text: str, page: str) -> str:
-    """Markdown of the site's page at ``page`` with the links of the checkout made the site's."""
     folder = posixpath.dirname(source_of(page))
 
     def mend(link: re.Match[str]) -> str:

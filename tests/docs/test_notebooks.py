@@ -39,12 +39,14 @@ def test_a_notebook_is_stored_without_outputs(name):
     assert codes and all(not c['outputs'] and c['execution_count'] is None for c in codes)
 
 
+@pytest.mark.slow
 def test_the_first_steps_show_masks_and_tables(run):
     printed, pictures = run('first_steps')
     assert 'red star' in printed and 'blue ball' in printed
     assert pictures == 3
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_unlabelled_pictures(run):
     printed, pictures = run('train_a_student')
     shares = [float(part.split()[0]) for part in printed.split('decode.acc_seg: ')[1:]]
