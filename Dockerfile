@@ -30,6 +30,6 @@ USER ovseg
 WORKDIR /home/ovseg
 
 EXPOSE 7860
-# As Ctrl-C: the page ends at once.
+# What Ctrl-C sends, at which the page ends.
 STOPSIGNAL SIGINT
 CMD ["ovseg", "app", "--host", "0.0.0.0"]
