@@ -15,6 +15,7 @@ FLOORS = [
         'consoles',
         'progress',
         'errors',
+        'extras',
         'process_end',
         'compat',
         'file_names',

@@ -271,8 +271,19 @@ class OpenVocabSegmenter:
                 the classes; a threshold out of range.
             FileNotFoundError: there is no such image.
         """
-        self._check_segments(task)
         settings = SegmentSettings(score_threshold, overlap_threshold)
+        return self._answer(image, self._finder(words, task, stuff, background, settings))
+
+    def _finder(
+        self,
+        words: Any,
+        task: str,
+        stuff: Any,
+        background: str | Sequence[str] | None,
+        settings: SegmentSettings,
+    ) -> Callable[[EncodedImage], SegmentsResult]:
+        """What :meth:`segments` asks each image."""
+        self._check_segments(task)
         vocabulary = self._read_words(words, background, None)
         of_stuff = stuff_labels(stuff, vocabulary)
         classifier = self._classifier(vocabulary)
@@ -305,7 +316,7 @@ class OpenVocabSegmenter:
                 model=self.name,
             )
 
-        return self._answer(image, find)
+        return find
 
     @overload
     def stream(
@@ -378,19 +389,71 @@ class OpenVocabSegmenter:
                 if isinstance(result, Failed):
                     print(result)
         """
+        vocabulary = self._read_words(words, background, threshold)
+        classifier = self._classifier(vocabulary)
+        return self._answers(
+            images,
+            lambda encoded: self._decide(encoded, vocabulary, classifier, scores),
+            then,
+            workers,
+        )
+
+    def stream_segments(
+        self,
+        images: Iterable[_One],
+        words: Any = None,
+        *,
+        task: str = 'panoptic',
+        stuff: Any = None,
+        background: str | Sequence[str] | None = None,
+        score_threshold: float = SegmentSettings.score_threshold,
+        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        then: Callable[[SegmentsResult], Any] | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
+        """Segments in many images, one after the other: :meth:`segments` as a :meth:`stream`.
+
+        Args:
+            images: as in :meth:`stream`.
+            words: as in :meth:`segment`.
+            task: as in :meth:`segments`.
+            stuff: as in :meth:`segments`.
+            background: as in :meth:`segments`.
+            score_threshold: as in :meth:`segments`.
+            overlap_threshold: as in :meth:`segments`.
+            then: as in :meth:`stream`.
+            workers: as in :meth:`stream`.
+
+        Returns:
+            An iterator as that of :meth:`stream`, of what :meth:`segments` returns.
+
+        Raises:
+            UserError: as in :meth:`segments`, of words, task, stuff and thresholds; said at once.
+            ValueError: less than one worker.
+        """
+        settings = SegmentSettings(score_threshold, overlap_threshold)
+        find = self._finder(words, task, stuff, background, settings)
+        return self._answers(images, find, then, workers)
+
+    def _answers(
+        self,
+        images: Iterable[_One],
+        ask: Callable[[EncodedImage], _Answer],
+        then: Callable[[_Answer], Any] | None,
+        workers: int | None,
+    ) -> Iterator[Any]:
+        """What ``then`` makes of what ``ask`` says of each image; see :meth:`stream`."""
         workers = default_workers() if workers is None else workers
         if workers < 1:
             raise ValueError(f'workers must be at least 1, but is {workers}.')
-        vocabulary = self._read_words(words, background, threshold)
-        classifier = self._classifier(vocabulary)
 
         def encode(loaded: Sequence[_Loaded]) -> list[EncodedImage]:
             with plain_torch():
                 return self._encode_loaded(loaded)
 
         def answer(encoded: EncodedImage) -> Any:
-            result = self._decide(encoded, vocabulary, classifier, scores)
-            return result if then is None else then(result)
+            answered = ask(encoded)
+            return answered if then is None else then(answered)
 
         steps = Steps(_called, self._load, _size_of, encode, answer)
         return answers_in_order(images, steps, lambda: self.batch_size, workers)
@@ -402,7 +465,7 @@ class OpenVocabSegmenter:
         threshold: float | None = None,
         task: str = 'semantic',
         stuff: Any = None,
-    ) -> None:
+    ) -> Vocabulary:
         """Encodes words ahead of the first image, so that what cannot be asked for is said now.
 
         Args:
@@ -411,6 +474,9 @@ class OpenVocabSegmenter:
             threshold: as in :meth:`segment`.
             task: ``'semantic'`` for :meth:`segment`, or one of :meth:`segments`.
             stuff: as in :meth:`segments`.
+
+        Returns:
+            The classes as results will have them, with a background where there is one.
 
         Raises:
             UserError: no words, or words that cannot be read or that the model does not know; a
@@ -421,6 +487,7 @@ class OpenVocabSegmenter:
         vocabulary = self._read_words(words, background, threshold)
         stuff_labels(stuff, vocabulary)
         self._classifier(vocabulary)
+        return vocabulary
 
     def _check_segments(self, task: str) -> None:
         check_segment_task(task)

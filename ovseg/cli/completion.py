@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ovseg.cli.parsers import new_parser
-from ovseg.errors import EXIT_OK, UserError
+from ovseg.errors import EXIT_OK
+from ovseg.extras import of_extra
 
 SHELLS = ('bash', 'zsh', 'fish')
 # What stands behind these arguments, by their names; what is not here is a word of its own.
@@ -59,13 +60,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: shtab is missing.
     """
-    try:
+    with of_extra('completion', 'Completion scripts are made by shtab'):
         import shtab
-    except ImportError as error:
-        raise UserError(
-            'Completion scripts are made by shtab, which is missing: pip install '
-            '"ovseg[completion]".'
-        ) from error
     parser = whole_parser()
     _say_what_is_a_file(parser, shtab.FILE, shtab.DIRECTORY)
     print(shtab.complete(parser, args.shell))

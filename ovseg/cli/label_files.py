@@ -5,34 +5,40 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import ovseg
 from ovseg.apis.encoded_image import identity_of
-from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.stream import Failed
 from ovseg.cli.label_folder import NAMES, LabelFolder
-from ovseg.cli.segment_files import plan_of, report, segmenter_of, tell_about
-from ovseg.cli.segment_summary import FolderSummary, Found, failed_line, found_line
+from ovseg.cli.label_saving import Done, Saving
+from ovseg.cli.segment_files import (
+    plan_of,
+    prepare,
+    report,
+    segmenter_of,
+    settings_of,
+    tell_about,
+)
+from ovseg.cli.segment_summary import FolderSummary, Found, Result, failed_line, found_line
+from ovseg.cli.set_files import ImageSet, check_set_files
+from ovseg.cli.set_records import FoundRecords, SetRecords
 from ovseg.consoles import is_quiet
-from ovseg.errors import print_beside_progress
+from ovseg.errors import EXIT_SOME_FAILED, print_beside_progress
 from ovseg.files import CannotWrite, remove_dead_temporaries
-from ovseg.images.finding import FoundImages
+from ovseg.images.finding import FoundImage, FoundImages
 from ovseg.images.output_plan import PlannedOutput
 from ovseg.progress import with_progress
 from ovseg.vocabulary import Vocabulary
 
-# What one image gave: what is in it, and its files by kind.
-_Done = tuple[Found, dict[str, Path]]
-
 
 def label_images(
     args: argparse.Namespace,
-    kinds: Sequence[str],
+    saving: Saving,
     found: FoundImages,
     vocabulary: Vocabulary | None,
 ) -> int:
@@ -40,7 +46,7 @@ def label_images(
 
     Args:
         args: see ``ovseg.cli.label.build_parser``.
-        kinds: the kinds of files to save; none for areas alone.
+        saving: which files are written.
         found: the images.
         vocabulary: what to look for; None for a model with classes of its own.
 
@@ -50,29 +56,37 @@ def label_images(
     Raises:
         UserError: nothing could be done; the folder holds other labels, or another run is at work.
     """
-    plan = plan_of(found.images, args.out_dir, args.task, kinds, NAMES)
+    plan = plan_of(found.images, args.out_dir, args.task, saving.planned_kinds, NAMES)
     tell_about(found, plan)
+    check_set_files(args.out_dir, saving.set_kinds, found.images)
     folder = LabelFolder(args.out_dir)
     with folder.held():
         segmenter = segmenter_of(args, batch_size=args.batch_size)
-        segmenter.prepare(vocabulary, args.background, args.threshold)
-        folder.agree(manifest_of(segmenter, vocabulary, args, kinds))
+        classes = prepare(segmenter, vocabulary, args)
+        folder.agree(manifest_of(segmenter, vocabulary, args, saving))
         for place in {output.folder for output in plan}:
             remove_dead_temporaries(place)
-        done = folder.done()
-        left = [output for output in plan if _key(output) not in done]
-        summary = _of_before(plan, done)
-        if summary.images and not is_quiet():
-            print(f'note: {summary.images} of {len(plan)} images are done already', file=sys.stderr)
-        _label(segmenter, vocabulary, args, kinds, left, summary, folder)
-    return report(summary, segmenter, args)
+        run = _Run(args, saving, found.images, plan, folder, SetRecords(args.out_dir))
+        run.find_what_is_done()
+        if run.summary.images and not is_quiet():
+            print(
+                f'note: {run.summary.images} of {len(plan)} images are done already',
+                file=sys.stderr,
+            )
+        run.label(segmenter, vocabulary)
+        missing = run.write_set_files(classes)
+    code = report(run.summary, segmenter, args)
+    if missing is None:
+        return code
+    print(f'error: {missing}', file=sys.stderr)
+    return EXIT_SOME_FAILED
 
 
 def manifest_of(
     segmenter: OpenVocabSegmenter,
     vocabulary: Vocabulary | None,
     args: argparse.Namespace,
-    kinds: Sequence[str],
+    saving: Saving,
 ) -> dict[str, Any]:
     """All that labels depend on, as plain values by what people call them.
 
@@ -80,7 +94,7 @@ def manifest_of(
         segmenter: that is asked.
         vocabulary: of the command line; None for the model's own.
         args: of the command line.
-        kinds: the kinds of files.
+        saving: which files are written.
     """
     classes = vocabulary or segmenter.model.vocabulary
     return {
@@ -93,80 +107,134 @@ def manifest_of(
         'background': args.background,
         'threshold': args.threshold,
         'template set': args.template_set,
+        'task': args.task,
+        'stuff': args.stuff,
         'precision': segmenter.precision,
-        'kinds of files': list(kinds),
+        'kinds of files': list(saving.kinds),
+        'files of the set': list(saving.set_kinds),
         'ovseg version': ovseg.__version__,
     }
+
+
+@dataclass
+class _Run:
+    """A run over the images of a folder, and what is known of those that are done."""
+
+    args: argparse.Namespace
+    saving: Saving
+    images: Sequence[FoundImage]
+    plan: Sequence[PlannedOutput]
+    folder: LabelFolder
+    records: SetRecords
+
+    def __post_init__(self) -> None:
+        self.summary = FolderSummary(self.args.task)
+        self._done = bytearray(len(self.plan))  # by the place of an image in the plan
+
+    def find_what_is_done(self) -> None:
+        """Sums up the images that earlier runs did, if all that is wanted of them is there."""
+        positions = self._positions()
+        records = self.records.found(positions) if self.saving.set_kinds else None
+        for line in self.folder.done():
+            position = positions.get(line['image'])
+            if position is None or self._done[position]:
+                continue
+            if records is None or records.has(position):
+                self._done[position] = True
+                self.summary.tried += 1
+                self.summary.add(Found(line['classes'], line.get('segments', {})))
+
+    def label(self, segmenter: OpenVocabSegmenter, vocabulary: Vocabulary | None) -> None:
+        """Labels what is left; a broken image does not end the run, a full disk does."""
+        left = [position for position, done in enumerate(self._done) if not done]
+        images = with_progress(
+            self._answers(segmenter, vocabulary, left),
+            len(left),
+            'image',
+            note=lambda: f'{len(self.summary.failures)} failed' if self.summary.failures else '',
+        )
+        with self.records.opened(bool(self.saving.set_kinds)):
+            for position, answer in images:
+                self._take(position, answer)
+                error = answer.error if isinstance(answer, Failed) else None
+                if isinstance(error, CannotWrite) and error.ends_run:
+                    self.summary.untried = len(self.plan) - self.summary.tried
+                    break
+
+    def _answers(
+        self,
+        segmenter: OpenVocabSegmenter,
+        vocabulary: Vocabulary | None,
+        left: Sequence[int],
+    ) -> Iterator[tuple[int, Done | Failed]]:
+        under_way: dict[str, PlannedOutput] = {}
+
+        def taken() -> Iterator[Path]:
+            for position in left:
+                output = self.plan[position]
+                under_way[str(output.image)] = output
+                yield output.image
+
+        def write(result: Result) -> Done:
+            return self.saving.save(result, under_way[result.source])
+
+        stream = segmenter.stream if self.args.task == 'semantic' else segmenter.stream_segments
+        settings = settings_of(self.args, self.saving.kinds)
+        answers: Iterator[Done | Failed] = stream(
+            taken(), vocabulary, **settings, then=write, workers=self.args.workers
+        )
+        for position, answer in zip(left, answers, strict=True):
+            del under_way[str(self.plan[position].image)]
+            yield position, answer
+
+    def _take(self, position: int, answer: Done | Failed) -> None:
+        """Writes down what became of an image."""
+        name = str(self.plan[position].image)
+        self.summary.tried += 1
+        if isinstance(answer, Failed):
+            self.summary.failures.append(str(answer))
+            line = failed_line(name, answer.reason)
+            self.folder.add_failed(line)
+        else:
+            self.summary.add(answer.found)
+            self._done[position] = True
+            line = found_line(name, answer.found, answer.paths)
+            # From the folder itself, which may be moved before the run goes on.
+            below = {
+                kind: Path(os.path.relpath(path, self.folder.path))
+                for kind, path in answer.paths.items()
+            }
+            key = _key(self.plan[position])
+            if self.saving.set_kinds:  # before the image is said to be done
+                self.records.add(key, answer.record)
+            self.folder.add_found(found_line(key, answer.found, below))
+        if self.args.json:
+            print_beside_progress(line, sys.stdout)
+
+    def write_set_files(self, classes: Vocabulary) -> CannotWrite | None:
+        """Writes one file for all images, unless some were not tried; returns what prevents it."""
+        if not self.saving.set_kinds or self.summary.untried:
+            return None
+        images = ImageSet(
+            self.folder.path, self.images, self.plan, classes, self.args.stuff, self._found()
+        )
+        try:
+            images.write(self.saving.set_kinds)
+        except CannotWrite as error:  # all images are done nevertheless
+            return error
+        return None
+
+    def _found(self) -> FoundRecords:
+        records = self.records.found(self._positions())
+        for position, done in enumerate(self._done):
+            if not done:
+                records.drop(position)
+        return records
+
+    def _positions(self) -> dict[str, int]:
+        return {_key(output): position for position, output in enumerate(self.plan)}
 
 
 def _key(output: PlannedOutput) -> str:
     """What an image is called in ``found.jsonl``, from wherever the command is run."""
     return os.path.abspath(output.image)
-
-
-def _of_before(
-    plan: Sequence[PlannedOutput], done: Mapping[str, Mapping[str, Any]]
-) -> FolderSummary:
-    """The summary of the images that earlier runs did."""
-    summary = FolderSummary()
-    for output in plan:
-        line = done.get(_key(output))
-        if line is not None:
-            summary.tried += 1
-            summary.add(Found(line['classes'], {}))
-    return summary
-
-
-def _label(
-    segmenter: OpenVocabSegmenter,
-    vocabulary: Vocabulary | None,
-    args: argparse.Namespace,
-    kinds: Sequence[str],
-    left: Sequence[PlannedOutput],
-    summary: FolderSummary,
-    folder: LabelFolder,
-) -> None:
-    """Labels what is left; a broken image does not end the run, a full disk does."""
-    total = summary.tried + len(left)
-    places = {str(output.image): output for output in left}
-
-    def write(result: SegmentationResult) -> _Done:
-        output = places[result.source]
-        paths = result.save(output.folder, output.stem, kinds) if kinds else {}
-        return Found.in_result(result), paths
-
-    answers: Iterator[_Done | Failed] = segmenter.stream(
-        (output.image for output in left),
-        vocabulary,
-        background=args.background,
-        threshold=args.threshold,
-        scores='scores' in kinds,
-        then=write,
-        workers=args.workers,
-    )
-    images = with_progress(
-        zip(left, answers, strict=True),
-        len(left),
-        'image',
-        note=lambda: f'{len(summary.failures)} failed' if summary.failures else '',
-    )
-    for output, answer in images:
-        name = str(output.image)
-        summary.tried += 1
-        if isinstance(answer, Failed):
-            summary.failures.append(str(answer))
-            line = failed_line(name, answer.reason)
-            folder.add_failed(line)
-        else:
-            found, paths = answer
-            summary.add(found)
-            line = found_line(name, found, paths)
-            # From the folder itself, which may be moved before the run goes on.
-            below = {kind: Path(os.path.relpath(path, folder.path)) for kind, path in paths.items()}
-            folder.add_found(found_line(_key(output), found, below))
-        if args.json:
-            print_beside_progress(line, sys.stdout)
-        error = answer.error if isinstance(answer, Failed) else None
-        if isinstance(error, CannotWrite) and error.ends_run:
-            summary.untried = total - summary.tried
-            break

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ovseg.apis.files import write_json
+from ovseg.apis.kinds import SET_FILES
 from ovseg.errors import UserError
 from ovseg.files import cannot_write
 
 MANIFEST, FOUND, FAILED = 'label.json', 'found.jsonl', 'failed.jsonl'
-NAMES = (MANIFEST, FOUND, FAILED)
+NAMES = (MANIFEST, FOUND, FAILED, *SET_FILES.values())
 
 
 class LabelFolder:
@@ -85,19 +86,15 @@ class LabelFolder:
                     'another --out-dir, or ask as then to go on there.'
                 )
 
-    def done(self) -> dict[str, dict[str, Any]]:
-        """The lines of images that are done and whose files are there, by the image's name."""
-        lines: dict[str, dict[str, Any]] = {}
+    def done(self) -> Iterator[dict[str, Any]]:
+        """The lines of images that are done and whose files are there; some may come twice."""
         with open(self.path / FOUND, encoding='utf-8') as file:
             for text in file:
                 with suppress(ValueError):  # a line that a full disk cut
                     line = json.loads(text)
-                    lines[line['image']] = line
-        return {
-            name: line
-            for name, line in lines.items()
-            if all(os.path.exists(self.path / file) for file in line['files'].values())
-        }
+                    files = line['files'].values()
+                    if all(os.path.exists(self.path / name) for name in files):
+                        yield line
 
     def add_found(self, line: str) -> None:
         """Say that an image is done.

@@ -136,7 +136,7 @@ def plan_of(
     """
     if task == 'semantic':
         return plan_outputs(images, out_dir, ends_of(kinds), LONGEST_END, reserved)
-    return plan_outputs(images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END)
+    return plan_outputs(images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END, reserved)
 
 
 def frames_of(
@@ -265,26 +265,56 @@ def asking(
     kinds: Sequence[str],
 ) -> Callable[[Any], Result]:
     """The question to each image; what cannot be asked at all is said at once."""
+    prepare(segmenter, vocabulary, args)
+    ask = segmenter.segment if args.task == 'semantic' else segmenter.segments
+    settings = settings_of(args, kinds)
+    return lambda path: ask(path, vocabulary, **settings)
+
+
+def prepare(
+    segmenter: OpenVocabSegmenter, vocabulary: Vocabulary | None, args: argparse.Namespace
+) -> Vocabulary:
+    """Encodes the words, and finds out what cannot be asked.
+
+    Args:
+        segmenter: that is asked.
+        vocabulary: what to look for; None for a model with classes of its own.
+        args: of the command line.
+
+    Returns:
+        The classes as results have them.
+
+    Raises:
+        UserError: what cannot be asked.
+    """
     if args.task == 'semantic':
-        segmenter.prepare(vocabulary, args.background, args.threshold)
-        return lambda path: segmenter.segment(
-            path,
-            vocabulary,
-            background=args.background,
-            threshold=args.threshold,
-            scores='scores' in kinds,
-        )
-    segmenter.prepare(vocabulary, args.background, task=args.task, stuff=args.stuff)
+        return segmenter.prepare(vocabulary, args.background, args.threshold)
+    settings = settings_of(args, ())
+    if 'score_threshold' in settings:
+        SegmentSettings(settings['score_threshold'])
+    return segmenter.prepare(vocabulary, args.background, task=args.task, stuff=args.stuff)
+
+
+def settings_of(args: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any]:
+    """What the command line says, as keywords: of ``segment`` or ``segments``, by the task.
+
+    Args:
+        args: of the command line.
+        kinds: the kinds of files to save.
+    """
+    if args.task == 'semantic':
+        return {
+            'background': args.background,
+            'threshold': args.threshold,
+            'scores': 'scores' in kinds,
+        }
     threshold = {} if args.threshold is None else {'score_threshold': args.threshold}
-    SegmentSettings(**threshold)
-    return lambda path: segmenter.segments(
-        path,
-        vocabulary,
-        task=args.task,
-        stuff=args.stuff,
-        background=args.background,
+    return {
+        'task': args.task,
+        'stuff': args.stuff,
+        'background': args.background,
         **threshold,
-    )
+    }
 
 
 def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse.Namespace) -> int:

@@ -34,11 +34,9 @@ class Found:
     @classmethod
     def in_result(cls, result: Result) -> Found:
         """What a result says."""
+        shares = {area.name: area.share for area in result.areas()}
         if isinstance(result, SegmentationResult):
-            return cls({area.name: area.share for area in result.areas()}, {})
-        shares: defaultdict[str, float] = defaultdict(float)
-        for segment in result.segments:
-            shares[result.names[segment.label]] += segment.area / result.ids.size
+            return cls(shares, {})
         return cls(shares, Counter(result.names[segment.label] for segment in result.segments))
 
 
