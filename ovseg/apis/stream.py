@@ -74,13 +74,17 @@ class Steps(Generic[_Image, _Loaded, _Encoded, _Answer]):
     answer: Callable[[_Encoded], _Answer]
 
 
-def default_workers() -> int:
-    """One thread for each processor core that this process may use, 8 at most."""
+def default_workers(processes: int = 1) -> int:
+    """One thread for each processor core that this process may use, 8 at most.
+
+    Args:
+        processes: how many share the cores.
+    """
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
         cores = os.cpu_count() or 1
-    return min(_MOST_WORKERS, cores)
+    return max(1, min(_MOST_WORKERS, cores // processes))
 
 
 def most_under_way(batch_size: int, workers: int) -> int:

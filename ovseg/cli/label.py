@@ -12,6 +12,7 @@ Examples::
     %(prog)s "photos/**/*.jpg" "dog; grass" --out-dir areas --save none
     %(prog)s photos/ "dog; grass" --out-dir masks --set-files coco,areas
     %(prog)s photos/ "dog; grass" --out-dir masks --task panoptic --stuff grass --model ovseg-tiny
+    torchrun --nproc-per-node 8 -m ovseg label photos/ "dog; grass" --out-dir masks
 
 Exit codes: 0 all done; 1 some images failed, they are listed; 2 nothing could be done.
 """

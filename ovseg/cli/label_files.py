@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.stream import Failed
 from ovseg.cli.label_folder import NAMES, LabelFolder
 from ovseg.cli.label_saving import Done, Saving
+from ovseg.cli.label_shares import FirstFailed, Share
 from ovseg.cli.segment_files import (
     plan_of,
     prepare,
@@ -27,13 +29,22 @@ from ovseg.cli.segment_files import (
 from ovseg.cli.segment_summary import FolderSummary, Found, Result, failed_line, found_line
 from ovseg.cli.set_files import ImageSet, check_set_files
 from ovseg.cli.set_records import FoundRecords, SetRecords
-from ovseg.consoles import is_quiet
-from ovseg.errors import EXIT_SOME_FAILED, print_beside_progress
+from ovseg.consoles import is_quiet, quiet
+from ovseg.errors import (
+    EXIT_NOTHING_DONE,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    print_beside_progress,
+    printable_line,
+)
 from ovseg.files import CannotWrite, remove_dead_temporaries
 from ovseg.images.finding import FoundImage, FoundImages
 from ovseg.images.output_plan import PlannedOutput
 from ovseg.progress import with_progress
 from ovseg.vocabulary import Vocabulary
+
+# Failed images that the summary names; the others stand in failed.jsonl.
+_MOST_TOLD = 20
 
 
 def label_images(
@@ -59,21 +70,35 @@ def label_images(
     plan = plan_of(found.images, args.out_dir, args.task, saving.planned_kinds, NAMES)
     tell_about(found, plan)
     check_set_files(args.out_dir, saving.set_kinds, found.images)
-    folder = LabelFolder(args.out_dir)
-    with folder.held():
-        segmenter = segmenter_of(args, batch_size=args.batch_size)
-        classes = prepare(segmenter, vocabulary, args)
-        folder.agree(manifest_of(segmenter, vocabulary, args, saving))
-        for place in {output.folder for output in plan}:
-            remove_dead_temporaries(place)
-        run = _Run(args, saving, found.images, plan, folder, SetRecords(args.out_dir))
-        run.find_what_is_done()
-        if run.summary.images and not is_quiet():
-            print(
-                f'note: {run.summary.images} of {len(plan)} images are done already',
-                file=sys.stderr,
-            )
-        run.label(segmenter, vocabulary)
+    share = Share.of_environment()
+    args.device, args.workers = share.device(args.device), share.workers(args.workers)
+    folder = LabelFolder(args.out_dir, share.rank, share.count)
+    run = _Run(args, saving, found.images, plan, folder, SetRecords(args.out_dir, share.rank))
+    with ExitStack() as stack:
+        try:
+            if share.is_first:
+                stack.enter_context(folder.held())
+            segmenter = segmenter_of(args, batch_size=args.batch_size)
+            classes = prepare(segmenter, vocabulary, args)
+            if share.is_first:
+                folder.agree(manifest_of(segmenter, vocabulary, args, saving))
+                for place in {output.folder for output in plan}:
+                    remove_dead_temporaries(place)
+            left = share.told(run.find_what_is_done, plan)
+        except FirstFailed:
+            print(f'note: {share} stops, because the first one could not begin', file=sys.stderr)
+            return EXIT_NOTHING_DONE
+        except Exception:
+            share.tell_failure()
+            raise
+        if not share.is_first:
+            stack.enter_context(folder.held())
+        run.label(segmenter, vocabulary, left, share)
+        share.let_go()
+        if not run.summary.untried and not folder.finish():
+            return EXIT_OK  # another process is at work yet, and will tell what all found
+        if not share.is_alone and not run.summary.untried:
+            run.sum_up()
         missing = run.write_set_files(classes)
     code = report(run.summary, segmenter, args)
     if missing is None:
@@ -128,11 +153,15 @@ class _Run:
     records: SetRecords
 
     def __post_init__(self) -> None:
-        self.summary = FolderSummary(self.args.task)
+        self.summary = FolderSummary(self.args.task, most_told=_MOST_TOLD)
         self._done = bytearray(len(self.plan))  # by the place of an image in the plan
 
-    def find_what_is_done(self) -> None:
-        """Sums up the images that earlier runs did, if all that is wanted of them is there."""
+    def find_what_is_done(self) -> bytearray:
+        """Sums up the images that are done, if all that is wanted of them is there.
+
+        Returns:
+            Of each image in the plan 1 if it is done, 0 if not.
+        """
         positions = self._positions()
         records = self.records.found(positions) if self.saving.set_kinds else None
         for line in self.folder.done():
@@ -143,22 +172,45 @@ class _Run:
                 self._done[position] = True
                 self.summary.tried += 1
                 self.summary.add(Found(line['classes'], line.get('segments', {})))
+        if self.summary.images and not is_quiet():
+            print(
+                f'note: {self.summary.images} of {len(self.plan)} images are done already',
+                file=sys.stderr,
+            )
+        return self._done
 
-    def label(self, segmenter: OpenVocabSegmenter, vocabulary: Vocabulary | None) -> None:
+    def sum_up(self) -> None:
+        """Sums up what all processes did."""
+        self.__post_init__()
+        with quiet():
+            self.find_what_is_done()
+        for line in self.folder.failed():
+            self.summary.tried += 1
+            self.summary.fail(printable_line(f'{line["image"]}: {line["error"]}'))
+
+    def label(
+        self,
+        segmenter: OpenVocabSegmenter,
+        vocabulary: Vocabulary | None,
+        left: Sequence[int],
+        share: Share,
+    ) -> None:
         """Labels what is left; a broken image does not end the run, a full disk does."""
-        left = [position for position, done in enumerate(self._done) if not done]
-        images = with_progress(
-            self._answers(segmenter, vocabulary, left),
-            len(left),
-            'image',
-            note=lambda: f'{len(self.summary.failures)} failed' if self.summary.failures else '',
-        )
+        images = self._answers(segmenter, vocabulary, left)
+        if share.is_first:  # several would draw over each other
+            images = with_progress(
+                images,
+                len(left),
+                'image',
+                '' if share.is_alone else str(share),
+                note=lambda: f'{self.summary.failed} failed' if self.summary.failed else '',
+            )
         with self.records.opened(bool(self.saving.set_kinds)):
-            for position, answer in images:
+            for number, (position, answer) in enumerate(images, start=1):
                 self._take(position, answer)
                 error = answer.error if isinstance(answer, Failed) else None
                 if isinstance(error, CannotWrite) and error.ends_run:
-                    self.summary.untried = len(self.plan) - self.summary.tried
+                    self.summary.untried = len(left) - number
                     break
 
     def _answers(
@@ -192,7 +244,7 @@ class _Run:
         name = str(self.plan[position].image)
         self.summary.tried += 1
         if isinstance(answer, Failed):
-            self.summary.failures.append(str(answer))
+            self.summary.fail(str(answer))
             line = failed_line(name, answer.reason)
             self.folder.add_failed(line)
         else:

@@ -244,7 +244,7 @@ def _segment_all(
             result, paths = _done(ask, picture, kinds)
         except Exception as error:  # One bad file must not end a long run.
             reason = reason_of(error)
-            summary.failures.append(printable_line(f'{picture.name}: {reason}'))
+            summary.fail(printable_line(f'{picture.name}: {reason}'))
             if args.json:
                 print_beside_progress(failed_line(picture.name, reason), sys.stdout)
             if isinstance(error, CannotWrite) and error.ends_run:
@@ -329,6 +329,8 @@ def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse
         UserError: not one image could be segmented.
     """
     failed = ''.join(f'\n  {line}' for line in summary.failures)
+    if summary.failed > len(summary.failures):
+        failed += f'\n  and {summary.failed - len(summary.failures)} more, see failed.jsonl'
     asked = summary.tried + summary.untried
     if summary.untried:
         failed += f'\n  {summary.untried} more were not tried, because no file can be written'
@@ -339,7 +341,7 @@ def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse
             f'{summary.images} of {asked} images: {segmenter.name} on {segmenter.device}\n\n'
             f'{summary.table()}\n\nresults in {printable_line(Path(args.out_dir))}/'
         )
-    missing = len(summary.failures) + summary.untried
+    missing = summary.failed + summary.untried
     if not missing:
         return EXIT_OK
     print(f'error: {missing} of {asked} images failed:{failed}', file=sys.stderr)

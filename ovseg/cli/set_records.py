@@ -7,7 +7,6 @@ on top, without a mask being read again. One process writes one file.
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.cli.line_files import add_line, cut_last_line
 from ovseg.files import cannot_write
 
 RECORDS = '.records'
@@ -73,7 +73,7 @@ class SetRecords:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._own, 'ab')  # noqa: SIM115  # closed below
+            self._file = open(self._own, 'ab', buffering=0)  # noqa: SIM115  # closed below
         except OSError as error:
             raise cannot_write(self._own, error) from error
         with self._file as file:
@@ -91,11 +91,7 @@ class SetRecords:
             CannotWrite: the disk does not take it.
         """
         assert self._file is not None  # within `opened`
-        try:
-            self._file.write(f'{json.dumps(image)}\t{record}\n'.encode('ascii'))
-            self._file.flush()
-        except OSError as error:
-            raise cannot_write(self._own, error) from error
+        add_line(self._file, f'{json.dumps(image)}\t{record}\n'.encode('ascii'))
 
     def found(self, positions: Mapping[str, int]) -> FoundRecords:
         """The records of some images, whoever wrote them.
@@ -151,24 +147,3 @@ class FoundRecords:
         finally:
             for file in files:
                 file.close()
-
-
-def cut_last_line(file: IO[bytes]) -> None:
-    """Take away the end of a file of lines that a process which died did not end.
-
-    Args:
-        file: opened to append.
-    """
-    end = file.seek(0, os.SEEK_END)
-    with open(file.name, 'rb') as again:
-        kept = end
-        while kept:
-            start = max(0, kept - 65536)
-            again.seek(start)
-            found = again.read(kept - start).rfind(b'\n')
-            if found >= 0:
-                kept = start + found + 1
-                break
-            kept = start
-    if kept != end:
-        file.truncate(kept)
