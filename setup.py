@@ -63,7 +63,8 @@ setup(
     entry_points={'console_scripts': ['ovseg = ovseg.cli.command:enter']},
     extras_require={
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
-        'parquet': ['pyarrow>=17'],  # ovseg label --set-files areas
+        'parquet': ['pyarrow>=17'],  # ovseg label: images from Parquet, --set-files areas
+        'ray': ['ray[data]>=2.60'],  # ovseg label --engine ray
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend

@@ -25,7 +25,7 @@ from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
 from ovseg.images import Images, resize_rule_of
 from ovseg.images.batch import batch_of
-from ovseg.images.reading import ImageSource, load_rgb, name_of
+from ovseg.images.reading import ImageBytes, ImageSource, load_rgb, name_of
 from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
@@ -649,7 +649,8 @@ def _size_of(image: _Loaded) -> Hashable:
 
 
 def _path_of(source: Any) -> str | None:
-    return str(source) if isinstance(source, (str, Path)) else None
+    """The path of an image, or what stands for it where its bytes come from elsewhere."""
+    return name_of(source) if isinstance(source, (str, Path, ImageBytes)) else None
 
 
 def _with_rejection(

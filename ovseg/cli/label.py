@@ -40,7 +40,9 @@ from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_folder
 from ovseg.images.finding import listed_images
+from ovseg.images.parquet_images import COLUMNS, ParquetImages, is_parquet
 
+ENGINES = ('own', 'ray')
 SAVED = {'semantic': 'labels,json', 'panoptic': 'panoptic', 'instance': 'instances'}
 NOTHING = 'none'
 
@@ -54,8 +56,9 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser = new_parser(__doc__, prog)
     parser.add_argument(
         'image',
-        metavar='FOLDER|LIST|GLOB',
-        help='the images; a list is a .txt file with one path a line, from the folder of the list',
+        metavar='FOLDER|LIST|GLOB|PARQUET',
+        help='the images; a list is a .txt file with one path a line, from the folder of the list; '
+        'Parquet files hold the bytes of image files',
     )
     parser.add_argument(
         'words',
@@ -100,6 +103,26 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help='print one line of JSON an image: its name, the files written, the share of each '
         'class; or why it failed',
     )
+    parser.add_argument(
+        '--columns',
+        metavar='IMAGE,NAME',
+        default=COLUMNS,
+        help='of Parquet files: the columns with the bytes of image files and with their names '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--engine',
+        choices=ENGINES,
+        default=ENGINES[0],
+        help='this process, or a pool of processes of Ray on a machine or a cluster, which needs '
+        '"ovseg[ray]" (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--ray-workers',
+        type=int,
+        metavar='N',
+        help='processes of --engine ray (default: one a GPU, or one for 8 processor cores)',
+    )
     parser.set_defaults(every=None, more_images=[])
     return parser
 
@@ -110,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     Args:
         args: of :func:`build_parser`.
     """
-    for option in ('batch_size', 'workers'):
+    for option in ('batch_size', 'workers', 'ray_workers'):
         number = getattr(args, option)
         if number is not None and number < 1:
             raise UserError(f'--{option.replace("_", "-")} must be at least 1.')
@@ -123,15 +146,22 @@ def run(args: argparse.Namespace) -> int:
         else chosen_kinds(args.set_files, args.task, KINDS_OF_SET_FILES, '--set-files')
     )
     check_folder(args.out_dir)
-    is_list = args.image.lower().endswith('.txt') and not os.path.isdir(args.image)
-    found = listed_images(args.image) if is_list else found_images(args)
+    parquet = None
+    if is_parquet(args.image):
+        parquet, found = ParquetImages.find(args.image, args.columns)
+    elif args.image.lower().endswith('.txt') and not os.path.isdir(args.image):
+        found = listed_images(args.image)
+    else:
+        found = found_images(args)
     vocabulary = checked_words(args)
-    check_device(args.device)
+    if args.engine == 'own':
+        check_device(args.device)
+    from ovseg.cli.label_engine import Question
     from ovseg.cli.label_files import label_images
     from ovseg.cli.label_saving import Saving
 
     saving = Saving(Path(args.out_dir), tuple(kinds), tuple(set_kinds))
-    return label_images(args, saving, found, vocabulary)
+    return label_images(Question(args, saving, vocabulary, parquet), found)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

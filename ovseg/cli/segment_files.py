@@ -97,7 +97,8 @@ def segment_images(
         remove_dead_temporaries(folder)
     if isinstance(pictures, list) and count == 1:
         return _segment_one(ask, segmenter, pictures[0], kinds, args.json)
-    return report(_segment_all(ask, args, pictures, count, kinds), segmenter, args)
+    summary = _segment_all(ask, args, pictures, count, kinds)
+    return report(summary, f'{segmenter.name} on {segmenter.device}', args)
 
 
 def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmenter:
@@ -317,12 +318,12 @@ def settings_of(args: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any
     }
 
 
-def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse.Namespace) -> int:
+def report(summary: FolderSummary, asked: str, args: argparse.Namespace) -> int:
     """Print what was found in many images, and what failed; returns the exit code.
 
     Args:
         summary: of the images.
-        segmenter: that was asked.
+        asked: the model, and where it ran.
         args: of the command line.
 
     Raises:
@@ -331,18 +332,18 @@ def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse
     failed = ''.join(f'\n  {line}' for line in summary.failures)
     if summary.failed > len(summary.failures):
         failed += f'\n  and {summary.failed - len(summary.failures)} more, see failed.jsonl'
-    asked = summary.tried + summary.untried
+    total = summary.tried + summary.untried
     if summary.untried:
         failed += f'\n  {summary.untried} more were not tried, because no file can be written'
     if not summary.images:
-        raise UserError(f'None of the {asked} images could be segmented:{failed}')
+        raise UserError(f'None of the {total} images could be segmented:{failed}')
     if not args.json:
         print(
-            f'{summary.images} of {asked} images: {segmenter.name} on {segmenter.device}\n\n'
+            f'{summary.images} of {total} images: {asked}\n\n'
             f'{summary.table()}\n\nresults in {printable_line(Path(args.out_dir))}/'
         )
     missing = summary.failed + summary.untried
     if not missing:
         return EXIT_OK
-    print(f'error: {missing} of {asked} images failed:{failed}', file=sys.stderr)
+    print(f'error: {missing} of {total} images failed:{failed}', file=sys.stderr)
     return EXIT_SOME_FAILED
