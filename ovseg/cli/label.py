@@ -157,11 +157,13 @@ def run(args: argparse.Namespace) -> int:
     if args.engine == 'own':
         check_device(args.device)
     from ovseg.cli.label_engine import Question
-    from ovseg.cli.label_files import label_images
+    from ovseg.cli.label_files import label_images, planned
     from ovseg.cli.label_saving import Saving
 
     saving = Saving(Path(args.out_dir), tuple(kinds), tuple(set_kinds))
-    return label_images(Question(args, saving, vocabulary, parquet), found)
+    plan = planned(found, args, saving)
+    del found  # of a million images it is two gigabytes
+    return label_images(Question(args, saving, vocabulary, parquet), plan)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

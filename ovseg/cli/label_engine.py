@@ -16,6 +16,7 @@ from ovseg.apis.stream import Failed
 from ovseg.cli.label_saving import Done, Saving
 from ovseg.cli.segment_files import prepare, segmenter_of, settings_of
 from ovseg.cli.segment_summary import Result
+from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.output_plan import PlannedOutput
 from ovseg.images.parquet_images import ParquetImages
 from ovseg.images.reading import ImageSource
@@ -173,7 +174,7 @@ class Engine(Protocol):
         """
 
     def answers(
-        self, positions: Sequence[int], plan: Sequence[PlannedOutput]
+        self, positions: Sequence[int], plan: CompactPlan
     ) -> Iterator[tuple[int, Done | Failed]]:
         """What some images gave, in whatever order.
 
@@ -199,7 +200,7 @@ class OwnProcess:
         return self._question.described(self._segmenter)
 
     def answers(
-        self, positions: Sequence[int], plan: Sequence[PlannedOutput]
+        self, positions: Sequence[int], plan: CompactPlan
     ) -> Iterator[tuple[int, Done | Failed]]:
         """See :class:`Engine`; the order is that of the positions."""
         outputs = (plan[position] for position in positions)

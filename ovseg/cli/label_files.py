@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from ovseg.apis.stream import Failed
 from ovseg.cli.label_engine import Engine, OwnProcess, Question
 from ovseg.cli.label_folder import NAMES, LabelFolder
-from ovseg.cli.label_saving import Done
+from ovseg.cli.label_saving import Done, Saving
 from ovseg.cli.label_shares import FirstFailed, Share
 from ovseg.cli.segment_files import plan_of, report, tell_about
 from ovseg.cli.segment_summary import FolderSummary, Found, failed_line, found_line
@@ -28,8 +29,8 @@ from ovseg.errors import (
     printable_line,
 )
 from ovseg.files import CannotWrite, remove_dead_temporaries
-from ovseg.images.finding import FoundImage, FoundImages
-from ovseg.images.output_plan import PlannedOutput
+from ovseg.images.compact_plan import CompactPlan
+from ovseg.images.finding import FoundImages
 from ovseg.progress import with_progress
 from ovseg.vocabulary import Vocabulary
 
@@ -37,12 +38,25 @@ from ovseg.vocabulary import Vocabulary
 _MOST_TOLD = 20
 
 
-def label_images(question: Question, found: FoundImages) -> int:
+def planned(found: FoundImages, args: argparse.Namespace, saving: Saving) -> CompactPlan:
+    """Where the files of all images go.
+
+    Args:
+        found: the images.
+        args: see ``ovseg.cli.label.build_parser``.
+        saving: which files are written.
+    """
+    plan = plan_of(found.images, args.out_dir, args.task, saving.planned_kinds, NAMES)
+    tell_about(found, plan)
+    return CompactPlan(found.images, plan)
+
+
+def label_images(question: Question, plan: CompactPlan) -> int:
     """Label what is left of the images, and print what was found in all.
 
     Args:
         question: that is asked.
-        found: the images.
+        plan: where the files of all images go.
 
     Returns:
         The exit code.
@@ -51,14 +65,12 @@ def label_images(question: Question, found: FoundImages) -> int:
         UserError: nothing could be done; the folder holds other labels, or another run is at work.
     """
     args, saving = question.args, question.saving
-    plan = plan_of(found.images, args.out_dir, args.task, saving.planned_kinds, NAMES)
-    tell_about(found, plan)
-    check_set_files(args.out_dir, saving.set_kinds, found.images)
+    check_set_files(args.out_dir, saving.set_kinds, plan)
     share = Share.of_environment()
     new_engine = _engine(args.engine, share)
     args.device, args.workers = share.device(args.device), share.workers(args.workers)
     folder = LabelFolder(args.out_dir, share.rank, share.count)
-    run = _Run(question, found.images, plan, folder, SetRecords(args.out_dir, share.rank))
+    run = _Run(question, plan, folder, SetRecords(args.out_dir, share.rank))
     with ExitStack() as stack:
         try:
             if share.is_first:
@@ -67,7 +79,7 @@ def label_images(question: Question, found: FoundImages) -> int:
             description = engine.describe()
             if share.is_first:
                 folder.agree(description.manifest)
-                for place in {output.folder for output in plan}:
+                for place in plan.folders:
                     remove_dead_temporaries(place)
             left = share.told(run.find_what_is_done, plan)
         except FirstFailed:
@@ -110,8 +122,7 @@ class _Run:
     """A run over the images of a folder, and what is known of those that are done."""
 
     question: Question
-    images: Sequence[FoundImage]
-    plan: Sequence[PlannedOutput]
+    plan: CompactPlan
     folder: LabelFolder
     records: SetRecords
 
@@ -205,7 +216,7 @@ class _Run:
         if not kinds or self.summary.untried:
             return None
         stuff, records = self.question.args.stuff, self._found()
-        images = ImageSet(self.folder.path, self.images, self.plan, classes, stuff, records)
+        images = ImageSet(self.folder.path, self.plan, classes, stuff, records)
         try:
             images.write(kinds)
         except CannotWrite as error:  # all images are done nevertheless

@@ -23,6 +23,7 @@ from ovseg.cli.label_saving import Done
 from ovseg.errors import UserError
 from ovseg.extras import of_extra
 from ovseg.files import CannotWrite
+from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.output_plan import PlannedOutput
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class OnRay:
         return replace(description, asked=f'{description.asked}, {workers}')
 
     def answers(
-        self, positions: Sequence[int], plan: Sequence[PlannedOutput]
+        self, positions: Sequence[int], plan: CompactPlan
     ) -> Iterator[tuple[int, Done | Failed]]:
         """See :class:`~ovseg.cli.label_engine.Engine`."""
         if not positions:
@@ -129,7 +130,7 @@ class OnRay:
             )
             yield position, Failed(str(plan[position].image), error)
 
-    def _blocks(self, positions: Sequence[int], plan: Sequence[PlannedOutput]) -> list[Any]:
+    def _blocks(self, positions: Sequence[int], plan: CompactPlan) -> list[Any]:
         """Tables of images, each of which is done by one process."""
         import pyarrow
 
@@ -137,7 +138,7 @@ class OnRay:
         size = max(1, min(most, len(positions) // (_BLOCKS * self._workers)))
         blocks = []
         for start in range(0, len(positions), size):
-            some = positions[start : start + size]
+            some = list(positions[start : start + size])
             outputs = [plan[position] for position in some]
             blocks.append(
                 pyarrow.table(

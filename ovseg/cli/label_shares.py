@@ -7,7 +7,8 @@ every N-th of these images and goes, whoever is still at work.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 
 from ovseg.apis.stream import default_workers
 from ovseg.errors import UserError
-from ovseg.images.output_plan import PlannedOutput
+from ovseg.images.compact_plan import CompactPlan
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -98,7 +99,7 @@ class Share:
         """
         return default_workers(self.local_count) if wanted is None else wanted
 
-    def told(self, find: Callable[[], bytearray], plan: Sequence[PlannedOutput]) -> list[int]:
+    def told(self, find: Callable[[], bytearray], plan: CompactPlan) -> array[int]:
         """The places of the images that this process is to do.
 
         Args:
@@ -139,8 +140,9 @@ class Share:
         if self.is_first and not self.is_alone and not is_told_by_torchrun:
             self._store.wait([f'{_TAKEN} {rank}' for rank in range(1, self.count)], _PATIENCE)
 
-    def _every_nth(self, left: np.ndarray) -> list[int]:
-        return np.flatnonzero(left)[self.rank :: self.count].tolist()
+    def _every_nth(self, left: np.ndarray) -> array[int]:
+        own = np.flatnonzero(left)[self.rank :: self.count].astype(np.int64)
+        return array('q', own.tobytes())
 
     @cached_property
     def _store(self) -> Store:
@@ -150,7 +152,7 @@ class Share:
         return next(iter(rendezvous('env://', timeout=_PATIENCE)))[0]
 
 
-def _digest(plan: Sequence[PlannedOutput]) -> bytes:
+def _digest(plan: CompactPlan) -> bytes:
     """What two processes share that see the same images."""
     digest = blake2b(digest_size=_DIGEST)
     for output in plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ovseg.cli.set_records import FoundRecords
 from ovseg.errors import UserError
 from ovseg.extras import of_extra
 from ovseg.files import written_whole
-from ovseg.images.finding import FoundImage
+from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.output_plan import PlannedOutput
 from ovseg.result_files import is_result
 from ovseg.vocabulary import Vocabulary
@@ -35,16 +35,14 @@ class ImageSet:
 
     Attributes:
         folder: of the files.
-        images: in the order of their ids, which begin at 1.
-        plan: where the files of each image go.
+        plan: where the files of each image go, in the order of the ids, which begin at 1.
         vocabulary: the classes as results have them.
         stuff: which of them are no things, as the command line says it.
         records: of the images that are done.
     """
 
     folder: Path
-    images: Sequence[FoundImage]
-    plan: Sequence[PlannedOutput]
+    plan: CompactPlan
     vocabulary: Vocabulary
     stuff: str | None
     records: FoundRecords
@@ -108,7 +106,7 @@ class ImageSet:
         for position, record in self.records:
             yield {
                 'id': position + 1,
-                'file_name': self._name(position),
+                'file_name': self.plan.place(position),
                 'height': record['height'],
                 'width': record['width'],
             }
@@ -119,9 +117,6 @@ class ImageSet:
             for annotation in record['annotations']:
                 number += 1
                 yield {**annotation, 'id': number, 'image_id': position + 1}
-
-    def _name(self, position: int) -> str:
-        return self.images[position].place.as_posix()
 
     def _write_areas(self, path: Path) -> None:
         pyarrow = _pyarrow()
@@ -152,7 +147,7 @@ class ImageSet:
 
             for position, record in self.records:
                 # Parquet's strings are Unicode, names of files may be other bytes.
-                name = os.fsencode(self._name(position)).decode('utf-8', 'backslashreplace')
+                name = os.fsencode(self.plan.place(position)).decode('utf-8', 'backslashreplace')
                 for row in record['areas']:
                     for column, value in zip(columns, (name, *row), strict=True):
                         column.append(value)
@@ -172,15 +167,13 @@ def place_of_png(folder: Path, output: PlannedOutput) -> Path:
     return output.folder.relative_to(folder) / f'{output.stem}.png'
 
 
-def check_set_files(
-    folder: str | Path, kinds: Collection[str], images: Sequence[FoundImage]
-) -> None:
+def check_set_files(folder: str | Path, kinds: Collection[str], plan: CompactPlan) -> None:
     """Stop before a long run whose files of the set could not be written.
 
     Args:
         folder: of the files.
         kinds: of :data:`ovseg.apis.kinds.SET_FILES`.
-        images: of the set.
+        plan: of the images.
 
     Raises:
         UserError: a library is missing; a file that is no result of ovseg is in the way; the
@@ -196,10 +189,11 @@ def check_set_files(
                 '--out-dir.'
             )
     if 'panoptic' in kinds:
-        for image in images:
-            if len(image.place.parts) > 1 and image.place.parts[0].lower() == PANOPTIC_FOLDER:
+        for place in plan.places():
+            first, slash, _ = place.partition('/')
+            if slash and first.lower() == PANOPTIC_FOLDER:
                 raise UserError(
-                    f'The images have a folder {image.place.parts[0]}, and the PNG files of '
+                    f'The images have a folder {first}, and the PNG files of '
                     f'{SET_FILES["panoptic"]} go into one of this name: call yours otherwise.'
                 )
 
