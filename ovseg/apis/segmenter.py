@@ -13,7 +13,7 @@ import torch
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.apis.encoded_image import EncodedImage
-from ovseg.apis.loaded_image import LoadedImage
+from ovseg.apis.loaded_image import ImageLoader, LoadedImage
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.one_class import beside_one_class, usual_background
 from ovseg.apis.results import SegmentationResult
@@ -25,7 +25,7 @@ from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
 from ovseg.images import Images, resize_rule_of
 from ovseg.images.batch import batch_of
-from ovseg.images.reading import ImageBytes, ImageSource, load_rgb, name_of
+from ovseg.images.reading import ImageSource, name_of
 from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
@@ -43,8 +43,8 @@ _Item = TypeVar('_Item')
 _Answer = TypeVar('_Answer')
 
 
-_One: TypeAlias = 'ImageSource | EncodedImage'
-_Many: TypeAlias = 'Sequence[ImageSource | EncodedImage]'
+_One: TypeAlias = 'ImageSource | LoadedImage | EncodedImage'
+_Many: TypeAlias = 'Sequence[ImageSource | LoadedImage | EncodedImage]'
 _Loaded: TypeAlias = 'LoadedImage | EncodedImage'
 
 
@@ -105,7 +105,7 @@ class OpenVocabSegmenter:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
         config = read_config(place.path, place.on)
         self.resize = resize_rule_of(config)
-        self._world = small_world(config, checkpoint, self.name)
+        self.loader = ImageLoader(self.resize, small_world(config, checkpoint, self.name))
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         set_precision(self.model, precision)
         self._classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)
@@ -321,7 +321,7 @@ class OpenVocabSegmenter:
     @overload
     def stream(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -334,7 +334,7 @@ class OpenVocabSegmenter:
     @overload
     def stream(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -346,7 +346,7 @@ class OpenVocabSegmenter:
 
     def stream(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -363,7 +363,8 @@ class OpenVocabSegmenter:
         be endless; as many are taken from it before the first result, or all there are.
 
         Args:
-            images: each as in :meth:`segment`; a generator, say.
+            images: each as in :meth:`segment`; a generator, say, or a ``DataLoader`` whose worker
+                processes read them by ``segment.loader``.
             words: as in :meth:`segment`.
             background: as in :meth:`segment`.
             threshold: as in :meth:`segment`.
@@ -400,7 +401,7 @@ class OpenVocabSegmenter:
 
     def stream_segments(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         words: Any = None,
         *,
         task: str = 'panoptic',
@@ -437,7 +438,7 @@ class OpenVocabSegmenter:
 
     def _answers(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         ask: Callable[[EncodedImage], _Answer],
         then: Callable[[_Answer], Any] | None,
         workers: int | None,
@@ -531,18 +532,16 @@ class OpenVocabSegmenter:
         vocabulary = _with_rejection(vocabulary, background, threshold)
         if words is not None:  # a config's one class may be meant as it is
             vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
-        if self._world is not None:
-            _say(self._world.doubt_of_words(vocabulary))
+        if self.loader.world is not None:
+            _say(self.loader.world.doubt_of_words(vocabulary))
         return vocabulary
 
     def _other_words(self, vocabulary: Vocabulary) -> list[str] | None:
         """Words for all that is not asked for; None where the model takes no words."""
         if not self.model.takes_templates:
             return None
-        prompts = prompts_of(vocabulary)
-        return (
-            usual_background(prompts) if self._world is None else self._world.other_words(prompts)
-        )
+        prompts, world = prompts_of(vocabulary), self.loader.world
+        return usual_background(prompts) if world is None else world.other_words(prompts)
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
         return self._classifiers.get(vocabulary, weights_written(self.model))
@@ -578,13 +577,15 @@ class OpenVocabSegmenter:
             encoded.update(zip(indices, some, strict=True))
         return [encoded[index] for index in range(len(images))]
 
-    def _load(self, image: _One) -> _Loaded:
+    def _load(self, image: _One | Failed) -> _Loaded:
         """An image as it was read, and as the encoder will see it."""
         if isinstance(image, EncodedImage):
             return image.of_model(self.model, self.name)
-        pixels = load_rgb(image)
-        doubt = None if self._world is None else self._world.doubt_of_picture(pixels)
-        return LoadedImage(pixels, self.resize.apply(pixels), _path_of(image), doubt)
+        if isinstance(image, Failed):
+            raise image.error
+        if isinstance(image, LoadedImage):
+            return self.loader.check(image)
+        return self.loader.load(image)
 
     def _encode_loaded(self, loaded: Sequence[_Loaded]) -> list[EncodedImage]:
         """Images of one size after resizing, encoded, in order; those that are encoded as is."""
@@ -639,18 +640,17 @@ def _say(doubt: str | None) -> None:
         notify(doubt)
 
 
-def _called(image: _One) -> str:
-    return image.source if isinstance(image, EncodedImage) else name_of(image)
+def _called(image: _One | Failed) -> str:
+    if isinstance(image, (EncodedImage, Failed)):
+        return image.source
+    if isinstance(image, LoadedImage):
+        return image.path or 'the image in memory'
+    return name_of(image)
 
 
 def _size_of(image: _Loaded) -> Hashable:
     """What images must share to be encoded together; those that are encoded already share it."""
     return image.size if isinstance(image, LoadedImage) else None
-
-
-def _path_of(source: Any) -> str | None:
-    """The path of an image, or what stands for it where its bytes come from elsewhere."""
-    return name_of(source) if isinstance(source, (str, Path, ImageBytes)) else None
 
 
 def _with_rejection(

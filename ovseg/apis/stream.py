@@ -50,6 +50,17 @@ class Failed:
         return printable_line(f'{self.source}: {self.reason}')
 
 
+def sendable(failed: Failed) -> Failed:
+    """The same for another process, which may not know the error: what it says, at least.
+
+    Args:
+        failed: of this process.
+    """
+    if isinstance(failed.error, (UserError, FileNotFoundError)):
+        return failed
+    return Failed(failed.source, UserError(failed.reason))
+
+
 def reason_of(error: Exception) -> str:
     """What to tell a person of an error that one image of many raised."""
     return str(error) if isinstance(error, (UserError, OSError)) else repr(error)

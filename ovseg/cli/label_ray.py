@@ -17,12 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovseg.apis.stream import Failed
+from ovseg.apis.stream import Failed, sendable
 from ovseg.cli.label_engine import Description, Question
 from ovseg.cli.label_saving import Done
 from ovseg.errors import UserError
 from ovseg.extras import of_extra
-from ovseg.files import CannotWrite
 from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.output_plan import PlannedOutput
 
@@ -201,9 +200,7 @@ def _be_in(folder: str) -> None:
 
 
 def _packed(answer: Done | Failed) -> bytes:
-    if isinstance(answer, Failed) and not isinstance(answer.error, CannotWrite):
-        answer = Failed(answer.source, UserError(answer.reason))  # others may not be sent
-    return pickle.dumps(answer)
+    return pickle.dumps(sendable(answer) if isinstance(answer, Failed) else answer)
 
 
 @contextmanager
