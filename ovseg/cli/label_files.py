@@ -81,7 +81,7 @@ def label_images(question: Question, plan: CompactPlan) -> int:
                 folder.agree(description.manifest)
                 for place in plan.folders:
                     remove_dead_temporaries(place)
-            left = share.told(run.find_what_is_done, plan)
+            left = share.told(run.find_what_is_done, plan, question.parquet is not None)
         except FirstFailed:
             print(f'note: {share} stops, because the first one could not begin', file=sys.stderr)
             return EXIT_NOTHING_DONE

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Batches in a block: what is done again where a process died.
 _BATCHES = 8
+# Rows of a Parquet file in a block at most.
+_ROWS = 1024
 # Blocks for each process at least, so that none is without work for long.
 _BLOCKS = 4
 # How often a block is tried whose process died: an image may be what it died of.
@@ -57,7 +59,13 @@ class OnRay:
     def __enter__(self) -> OnRay:
         ray = _ray()
         if not ray.is_initialized():
-            ray.init(include_dashboard=False, logging_level=logging.WARNING)
+            args = self._question.args
+            ray.init(
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                # Ray shows what its processes say on the standard output.
+                log_to_driver=not (args.json or args.quiet),
+            )
             self._is_own = True
         logging.getLogger('ray.data').setLevel(logging.WARNING)
         wanted = self._question.args.ray_workers
@@ -85,10 +93,10 @@ class OnRay:
 
         Where processes may have a GPU or stand on another machine, one of them says it.
         """
-        if self._is_own and 'num_gpus' not in self._needs:
+        ray = _ray()
+        if len(ray.nodes()) == 1 and 'num_gpus' not in self._needs:
             description = self._question.described(self._question.segmenter())
         else:
-            ray = _ray()
             task = ray.remote(_described).options(**self._needs)
             with _rays_errors():
                 description = ray.get(task.remote(self._question, os.getcwd()))
@@ -133,11 +141,18 @@ class OnRay:
         """Tables of images, each of which is done by one process."""
         import pyarrow
 
-        most = _BATCHES * self._question.args.batch_size
+        parquet = self._question.parquet
+        most = _BATCHES * self._question.args.batch_size if parquet is None else _ROWS
         size = max(1, min(most, len(positions) // (_BLOCKS * self._workers)))
         blocks = []
-        for start in range(0, len(positions), size):
-            some = list(positions[start : start + size])
+        # A row group is read from its beginning: each is split as little as can be.
+        together = [positions] if parquet is None else parquet.by_group(positions)
+        pieces = (
+            list(part[start : start + size])
+            for part in together
+            for start in range(0, len(part), size)
+        )
+        for some in pieces:
             outputs = [plan[position] for position in some]
             blocks.append(
                 pyarrow.table(

@@ -1,7 +1,7 @@
 """The part of a run that one of several processes does, as ``torchrun`` starts them.
 
 The first process finds out what is left and tells the others, who wait for that alone. Each does
-every N-th of these images and goes, whoever is still at work.
+its part of these images and goes, whoever is still at work.
 """
 
 from __future__ import annotations
@@ -99,12 +99,16 @@ class Share:
         """
         return default_workers(self.local_count) if wanted is None else wanted
 
-    def told(self, find: Callable[[], bytearray], plan: CompactPlan) -> array[int]:
+    def told(
+        self, find: Callable[[], bytearray], plan: CompactPlan, together: bool = False
+    ) -> array[int]:
         """The places of the images that this process is to do.
 
         Args:
             find: says by 1 or 0 whether each image is done; asked in the first process alone.
             plan: of all images.
+            together: whether this process's images should follow each other, as rows that lie
+                in one piece do; else each takes every N-th, so that large ones are shared out.
 
         Raises:
             FirstFailed: the first process could not begin.
@@ -115,7 +119,7 @@ class Share:
             if not self.is_alone:
                 told = _digest(plan) + np.packbits(left).tobytes()
                 self._store.set(_LEFT, told)  # type: ignore[arg-type]  # bytes are taken as they are
-            return self._every_nth(left)
+            return self._own(left, together)
         told = self._store.get(_LEFT)
         self._store.set(f'{_TAKEN} {self.rank}', '')
         if not told:
@@ -126,7 +130,7 @@ class Share:
                 'folder under the same name, and nothing may be added to it meanwhile.'
             )
         bits = np.frombuffer(told[_DIGEST:], np.uint8)
-        return self._every_nth(np.unpackbits(bits, count=len(plan)).astype(bool))
+        return self._own(np.unpackbits(bits, count=len(plan)).astype(bool), together)
 
     def tell_failure(self) -> None:
         """Let the others not wait for a first process that could not begin."""
@@ -140,8 +144,12 @@ class Share:
         if self.is_first and not self.is_alone and not is_told_by_torchrun:
             self._store.wait([f'{_TAKEN} {rank}' for rank in range(1, self.count)], _PATIENCE)
 
-    def _every_nth(self, left: np.ndarray) -> array[int]:
-        own = np.flatnonzero(left)[self.rank :: self.count].astype(np.int64)
+    def _own(self, left: np.ndarray, together: bool) -> array[int]:
+        places = np.flatnonzero(left).astype(np.int64)
+        if together:
+            own = np.array_split(places, self.count)[self.rank]
+        else:
+            own = places[self.rank :: self.count]
         return array('q', own.tobytes())
 
     @cached_property

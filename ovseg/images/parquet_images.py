@@ -7,7 +7,7 @@ can be read by any process that sees the files.
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -103,18 +103,26 @@ class ParquetImages:
         """
         from ovseg.images.reading import ImageBytes  # names are found without decoders
 
-        starts = [group.start for group in self.groups]
-        place = 0
-        while place < len(positions):
-            number = bisect_right(starts, positions[place]) - 1
-            end = starts[number + 1] if number + 1 < len(starts) else None
-            first = place
-            while place < len(positions) and (end is None or positions[place] < end):
-                place += 1
-            group = self.groups[number]
-            rows = [position - group.start for position in positions[first:place]]
-            for data, name in zip(self._rows(group, rows), names[first:place], strict=True):
-                yield ImageBytes(data, name)
+        named = iter(names)
+        for part in self.by_group(positions):
+            group = self.groups[bisect_right(self.groups, part[0], key=_start) - 1]
+            for data in self._rows(group, [position - group.start for position in part]):
+                yield ImageBytes(data, next(named))
+
+    def by_group(self, positions: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Positions in parts, each in one row group.
+
+        Args:
+            positions: ascending.
+        """
+        first = 0
+        while first < len(positions):
+            number = bisect_right(self.groups, positions[first], key=_start)
+            last = len(positions)
+            if number < len(self.groups):
+                last = bisect_left(positions, self.groups[number].start, first)
+            yield positions[first:last]
+            first = last
 
     def _rows(self, group: _Group, rows: Sequence[int]) -> Iterator[bytes]:
         """The bytes of some rows of a group; where a row has none, there are none."""
@@ -131,6 +139,10 @@ class ParquetImages:
                 if row is None:
                     return
                 start += len(values)
+
+
+def _start(group: _Group) -> int:
+    return group.start
 
 
 def is_parquet(pattern: str) -> bool:

@@ -44,6 +44,7 @@ def workers():
 def test_nothing_is_lost_or_done_twice_where_a_process_of_rays_is_killed(tmp_path, monkeypatch):
     pytest.importorskip('ray', reason='ray is not installed')
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('RAY_ADDRESS', 'local')  # not what else may run here
     (tmp_path / 'photos').mkdir()
     for index in range(12):
         save_scene(tmp_path / 'photos' / f'{index:02d}.png', index)

@@ -114,6 +114,9 @@ def test_shares_hold_each_image_that_is_left_once(joined):
     assert sorted(sum(shares, [])) == [place for place in range(20) if place not in (3, 4)]
     assert {len(share) for share in shares} == {6}
     assert list(Share().told(lambda: done, plan)) == sorted(sum(shares, []))
+    # Rows that lie together are read together.
+    parts = [list(share.told(lambda: done, plan, together=True)) for share in joined]
+    assert parts == [[0, 1, 2, 5, 6, 7], [8, 9, 10, 11, 12, 13], [14, 15, 16, 17, 18, 19]]
     with pytest.raises(UserError, match='process 2 of 3 sees other images'):
         joined[1].told(lambda: done, plan_of(21))
 
