@@ -64,7 +64,7 @@ setup(
     extras_require={
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'parquet': ['pyarrow>=17'],  # ovseg label: images from Parquet, --set-files areas
-        'ray': ['ray[data]>=2.60'],  # ovseg label --engine ray
+        'ray': ['ray[data]>=2.60,<2.64'],  # ovseg label --engine ray
         'tests': read_requirements('tests.txt'),
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend

@@ -11,6 +11,7 @@ import argparse
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,12 +61,18 @@ class OnRay:
         ray = _ray()
         if not ray.is_initialized():
             args = self._question.args
-            ray.init(
-                include_dashboard=False,
-                logging_level=logging.WARNING,
-                # Ray shows what its processes say on the standard output.
-                log_to_driver=not (args.json or args.quiet),
-            )
+            try:
+                ray.init(
+                    include_dashboard=False,
+                    logging_level=logging.WARNING,
+                    # Ray shows what its processes say on the standard output.
+                    log_to_driver=not (args.json or args.quiet),
+                )
+            except ConnectionError as error:
+                raise UserError(
+                    f'There is no Ray cluster to join ({error}): check RAY_ADDRESS, or unset it '
+                    'to start Ray on this machine.'
+                ) from error
             self._is_own = True
         logging.getLogger('ray.data').setLevel(logging.WARNING)
         wanted = self._question.args.ray_workers
@@ -115,16 +122,19 @@ class OnRay:
         # A block that cannot be done is missing below; the others are done nevertheless.
         context.max_errored_blocks = -1
         blocks = ray.data.from_arrow(self._blocks(positions, plan))
-        answered = blocks.map_batches(
-            _Labeller,
-            fn_constructor_args=(self._question, os.getcwd()),
-            batch_size=None,
-            batch_format='pyarrow',
-            compute=ray.data.ActorPoolStrategy(size=self._workers),
-            # A process that died is started again without end, a block is not tried without end.
-            ray_remote_args_fn=lambda: {'max_task_retries': _TRIES - 1},
-            **self._needs,
-        )
+        with warnings.catch_warnings():
+            # Ray 2.64 takes `ray_remote_args_fn` away, and has no other way yet to say how often.
+            warnings.simplefilter('ignore')
+            answered = blocks.map_batches(
+                _Labeller,
+                fn_constructor_args=(self._question, os.getcwd()),
+                batch_size=None,
+                batch_format='pyarrow',
+                compute=ray.data.ActorPoolStrategy(size=self._workers),
+                # A process that died is started again without end, a block is not tried so.
+                ray_remote_args_fn=lambda: {'max_task_retries': _TRIES - 1},
+                **self._needs,
+            )
         missing = dict.fromkeys(positions)
         with _rays_errors():
             for batch in answered.iter_batches(batch_size=None, batch_format='pyarrow'):

@@ -159,3 +159,16 @@ def test_processes_of_torchrun_do_not_start_ray(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('MASTER_ADDR', 'localhost')
     assert label('a.png', WORDS, '--out-dir', 'out', '--engine', 'ray') == 2
     assert 'start the command once, without torchrun' in capsys.readouterr().err
+
+
+def test_a_cluster_that_is_not_there_is_a_sentence(tmp_path, monkeypatch, capsys):
+    ray = pytest.importorskip('ray', reason='ray is not installed')
+
+    def nowhere(**_):
+        raise ConnectionError('nobody answers at 192.0.2.1')
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, 'init', nowhere)
+    save_scene(tmp_path / 'a.png', 0)
+    assert label('a.png', WORDS, '--out-dir', 'out', '--engine', 'ray') == 2
+    assert 'There is no Ray cluster to join (nobody answers' in capsys.readouterr().err
