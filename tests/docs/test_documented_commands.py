@@ -45,6 +45,7 @@ LISTINGS = {
     'docs/data.md': ['data/'],
     'docs/evaluation.md': ['config      path of the config'],
     'docs/getting_started.md': ['demo/scene.png: maskclip-tiny on cpu'],
+    'docs/many_images.md': ['hours = '],
     'docs/the_house.md': ['encode(Images) -> encodings', 'errors '],
     'docs/train_my_data.md': ['data/my_data/'],
 }
@@ -184,8 +185,12 @@ def test_the_arguments_of_a_command_are_those_of_its_script(block, command):
         check_command(rest)
     elif first == 'torchrun':
         module = rest.index('-m') + 1
-        assert rest[module] == 'ovseg' and rest[-2:] == ['--launcher', 'pytorch']
-        check_command(rest[module + 1 : -2])
+        assert rest[module] == 'ovseg'
+        words = rest[module + 1 :]
+        if words[0] != 'label':  # which knows by itself that it is one of several
+            assert words[-2:] == ['--launcher', 'pytorch']
+            words = words[:-2]
+        check_command(words)
     elif rest[0] == '-c':
         compile(rest[1], command, 'exec')
     elif rest[0] == '-m':
@@ -307,6 +312,8 @@ def test_a_command_with_embedded_models_runs(page, start, monkeypatch, capsys):
 def test_a_snippet_runs(block, place):
     if block.page == 'docs/label_my_folder.md':
         pytest.skip('followed below')
+    if 'import pyarrow' in block.text:
+        pytest.importorskip('pyarrow', reason='pyarrow, the extra `parquet`, is not installed')
     text = block.text
     for words, fewer in SMALLER.items():
         text = text.replace(words, fewer)
