@@ -287,4 +287,6 @@ def test_bytes_are_read_as_the_file_that_they_are_of(tmp_path):
     with pytest.raises(UserError, match='The image its name is damaged or cut off'):
         decode_rgb(data[:-30], 'its name')
     with pytest.raises(UserError, match='The image its name is not an image'):
+        decode_rgb(b'words', 'its name')
+    with pytest.raises(UserError, match='The image its name is empty'):
         decode_rgb(b'', 'its name')
