@@ -15,7 +15,10 @@ WORDS := demo/scene.txt
 CODE := ovseg tools demo benchmarks
 SPELLED := $(CODE) configs docs tests requirements setup.py $(wildcard *.md *.toml *.yml)
 
-.PHONY: demo test lint types parity wheel release clean
+# The site needs neither torch nor ovseg, so it has a small environment of its own.
+SITE_VENV ?= .venv-docs
+
+.PHONY: demo test lint types docs parity wheel release clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
@@ -34,6 +37,10 @@ lint: $(VENV)/.ready-tests
 types: $(VENV)/.ready-tests
 	$(BIN)/mypy
 
+# The site in outputs/docs, warnings are errors: python3 -m http.server -d outputs/docs shows it.
+docs: $(SITE_VENV)/.ready
+	PATH="$(abspath $(SITE_VENV)/bin):$$PATH" NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 # GOLDEN names a folder or files that the reference implementations computed; without it, every
 # golden folder beside the checkout that has checks.
 parity: $(VENV)/.ready
@@ -47,7 +54,7 @@ release: $(VENV)/.ready-tests
 	$(BIN)/python tools/release.py
 
 clean:
-	rm -rf $(VENV) build dist outputs *.egg-info
+	rm -rf $(VENV) $(SITE_VENV) build dist outputs *.egg-info
 
 $(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -58,4 +65,9 @@ $(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 $(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt requirements/page.txt
 	$(PIP) install --quiet -r requirements/tests.txt
 	$(PIP) install --quiet --no-deps -r requirements/page.txt
+	touch $@
+
+$(SITE_VENV)/.ready: requirements/docs.txt
+	$(PYTHON) -m venv $(SITE_VENV)
+	$(SITE_VENV)/bin/python -m pip --disable-pip-version-check install --quiet -r $<
 	touch $@

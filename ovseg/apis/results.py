@@ -60,7 +60,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
 
     Attributes:
         image: (H, W, 3) uint8 RGB, the image as it was read (upright).
-        labels: (H, W) int64 class indices.
+        labels: (H, W) int32 class indices.
         names: one name a class, in label order.
         palette: one RGB colour a class.
         background_index: the class that means "none of these", or None.

@@ -44,7 +44,9 @@ LISTINGS = {
     'docs/annotation_tools.md': ['export CVAT_ACCESS_TOKEN', 'echo ', '<View>'],
     'docs/data.md': ['data/'],
     'docs/evaluation.md': ['config      path of the config'],
+    'docs/export.md': ['features, words = np.load'],  # tests/portable/test_exported_models.py
     'docs/getting_started.md': ['demo/scene.png: maskclip-tiny on cpu'],
+    'docs/install.md': ['docker build', 'docker run'],  # no docker here: tests/test_dockerfile.py
     'docs/many_images.md': ['hours = '],
     'docs/the_house.md': ['encode(Images) -> encodings', 'errors '],
     'docs/train_my_data.md': ['data/my_data/'],
