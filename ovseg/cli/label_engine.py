@@ -20,6 +20,7 @@ from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.output_plan import PlannedOutput
 from ovseg.images.parquet_images import ParquetImages
 from ovseg.images.reading import ImageSource
+from ovseg.precision import precision_told
 from ovseg.vocabulary import Vocabulary
 
 
@@ -97,7 +98,7 @@ class Question:
             'template set': args.template_set,
             'task': args.task,
             'stuff': args.stuff,
-            'precision': segmenter.precision,
+            'precision': precision_told(segmenter.model),
             'kinds of files': list(self.saving.kinds),
             'files of the set': list(self.saving.set_kinds),
             'ovseg version': ovseg.__version__,
