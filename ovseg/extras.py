@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -9,31 +11,39 @@ from ovseg.errors import UserError
 
 
 def extra_module(name: str, extra: str, purpose: str) -> ModuleType:
-    """A module of a library that belongs to an extra.
+    """A module of a library that may be missing.
 
     Args:
         name: of the module, such as ``'rasterio.features'``.
-        extra: of ovseg, in ``setup.py``.
+        extra: that installs it, see :func:`of_extra`.
         purpose: what it is needed for, as a sentence begins: ``'Rasters'``.
 
     Raises:
-        UserError: it is not installed; says how to.
+        UserError: it is missing; says how to install it.
     """
-    try:
+    with of_extra(extra, f'{purpose} need {name.partition(".")[0]}'):
         return import_module(name)
-    except ImportError as error:
-        raise missing_library(f'{purpose} need {name.partition(".")[0]}', extra) from error
 
 
-def missing_library(sentence: str, extra: str) -> UserError:
-    """The error of a library that is imported where it is needed.
+@contextmanager
+def of_extra(extra: str, purpose: str) -> Iterator[None]:
+    """For the import of a library that may be missing.
 
     Args:
-        sentence: up to the library's name, such as ``Tables are made by pandas``.
-        extra: of ovseg, in ``setup.py``.
+        extra: that installs it, of ``setup.py``: ``pip install "ovseg[EXTRA]"``.
+        purpose: what needs which library, the begin of a sentence: ``'Tables are made by pandas'``.
+
+    Raises:
+        UserError: it is missing; says how to install it.
 
     Example:
-        >>> str(missing_library('Tables are made by pandas', 'pandas'))
-        'Tables are made by pandas, which is missing: pip install "ovseg[pandas]".'
+        >>> with of_extra('moon', 'Tides are told by moonlight'):
+        ...     import moonlight
+        Traceback (most recent call last):
+        ovseg.errors.UserError: Tides are told by moonlight, which is missing: pip install \
+"ovseg[moon]".
     """
-    return UserError(f'{sentence}, which is missing: pip install "ovseg[{extra}]".')
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f'{purpose}, which is missing: pip install "ovseg[{extra}]".') from error

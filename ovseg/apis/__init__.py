@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
     from ovseg.apis.segmenter import EncodedImage, OpenVocabSegmenter
     from ovseg.apis.segments_result import SegmentsResult
     from ovseg.apis.stream import Failed
-    from ovseg.images.reading import find_images, load_rgb
+    from ovseg.images.reading import ImageBytes, find_images, load_rgb
     from ovseg.zoo import ModelEntry, list_models
 
 __getattr__, __dir__ = lazy_names(
@@ -21,7 +21,7 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.apis.segmenter': ['EncodedImage', 'OpenVocabSegmenter'],
         'ovseg.apis.segments_result': ['SegmentsResult'],
         'ovseg.apis.stream': ['Failed'],
-        'ovseg.images.reading': ['find_images', 'load_rgb'],
+        'ovseg.images.reading': ['ImageBytes', 'find_images', 'load_rgb'],
         'ovseg.zoo': ['ModelEntry', 'list_models'],
     },
 )
@@ -30,6 +30,7 @@ __all__ = [
     'ClassArea',
     'EncodedImage',
     'Failed',
+    'ImageBytes',
     'ModelEntry',
     'OpenVocabSegmenter',
     'SegmentationResult',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +67,27 @@ def write_text(text: str, path: Path) -> None:
     # Bytes of a file's name that are no Unicode become escapes that any JSON reader knows.
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
+
+
+def write_long_json(content: Mapping[str, Any], path: Path) -> None:
+    """As :func:`write_json`, for lists that memory may not hold.
+
+    Args:
+        content: plain values; an iterator becomes a list with a line for each item, which is
+            written as it comes.
+        path: the file to write.
+    """
+    with written_whole(path) as temporary, temporary.open('w', encoding='ascii') as file:
+        before = '{'
+        for key, value in marked_json(dict(content)).items():
+            file.write(f'{before}\n{json.dumps(key)}: ')
+            before = ','
+            if not isinstance(value, Iterator):
+                file.write(json.dumps(value))
+                continue
+            between = '['
+            for item in value:
+                file.write(f'{between}\n{json.dumps(item)}')
+                between = ','
+            file.write(']' if between == ',' else '[]')
+        file.write('\n}\n')

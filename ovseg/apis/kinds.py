@@ -39,6 +39,15 @@ RASTER_ENDS = {
 }
 KINDS_OF_RASTER_FILES = tuple(RASTER_ENDS)
 PANOPTIC_PNG = '_panoptic.png'
+# Files of a whole set of images, by kind; which there are for a task.
+SET_FILES = {'coco': 'coco.json', 'panoptic': 'panoptic.json', 'areas': 'areas.parquet'}
+KINDS_OF_SET_FILES = {
+    'semantic': ('coco', 'areas'),
+    'panoptic': ('coco', 'panoptic', 'areas'),
+    'instance': ('coco', 'areas'),
+}
+# The folder of the PNG files that belong to panoptic.json.
+PANOPTIC_FOLDER = 'panoptic'
 
 
 def check_kinds(kinds: Collection[str], known: Sequence[str]) -> list[str]:

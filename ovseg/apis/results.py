@@ -12,7 +12,7 @@ import numpy as np
 from ovseg.apis.bridges.bridged import TOLERANCE, Bridged
 from ovseg.apis.bridges.named_mask import NamedMask
 from ovseg.apis.bridges.pandas_table import to_frame
-from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
+from ovseg.apis.coco import IMAGE_ID, categories_of, category_of, file_info, image_record
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.kinds import ENDS, KINDS_OF_FILES
 from ovseg.apis.shown import ShownAsPicture
@@ -178,6 +178,15 @@ class SegmentationResult(ShownAsPicture, Bridged):
 
         Category ids are labels + 1, since COCO has no category 0. The background is left out.
         """
+        return {
+            'info': file_info(),
+            'images': [image_record(self.source, self.labels.shape)],
+            'categories': categories_of(self.names, self.background_index),
+            'annotations': self.coco_annotations(),
+        }
+
+    def coco_annotations(self) -> list[dict[str, Any]]:
+        """The annotations of :meth:`to_coco`."""
         annotations: list[dict[str, Any]] = []
         for area in self.areas():
             if area.index == self.background_index:
@@ -192,16 +201,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
                     **({} if area.score is None else {'score': area.score}),
                 }
             )
-        return {
-            'info': file_info(),
-            'images': [image_record(self.source, self.labels.shape)],
-            'categories': [
-                {'id': category_of(index), 'name': name}
-                for index, name in enumerate(self.names)
-                if index != self.background_index
-            ],
-            'annotations': annotations,
-        }
+        return annotations
 
     def named_masks(self) -> list[NamedMask]:
         """The masks of the classes present, largest first, without the background."""

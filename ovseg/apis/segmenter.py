@@ -14,7 +14,7 @@ import torch
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.apis.encoded_image import EncodedImage
-from ovseg.apis.loaded_image import LoadedImage
+from ovseg.apis.loaded_image import ImageLoader, LoadedImage
 from ovseg.apis.memory import BoundedMemory
 from ovseg.apis.nearest_words import NearestWords, nearest_words
 from ovseg.apis.one_class import beside_one_class, usual_background
@@ -29,7 +29,8 @@ from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
 from ovseg.images import Images, resize_rule_of
 from ovseg.images.batch import batch_of
-from ovseg.images.reading import ImageSource, load_rgb, name_of
+from ovseg.images.reading import ImageSource, name_of
+from ovseg.images.resize import ResizeRule
 from ovseg.images.transport import Transport
 from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
@@ -49,8 +50,8 @@ _Item = TypeVar('_Item')
 _Answer = TypeVar('_Answer')
 
 
-_One: TypeAlias = 'ImageSource | EncodedImage'
-_Many: TypeAlias = 'Sequence[ImageSource | EncodedImage]'
+_One: TypeAlias = 'ImageSource | LoadedImage | EncodedImage'
+_Many: TypeAlias = 'Sequence[ImageSource | LoadedImage | EncodedImage]'
 _Loaded: TypeAlias = 'LoadedImage | EncodedImage'
 
 
@@ -115,10 +116,11 @@ class OpenVocabSegmenter:
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, but is {batch_size}.')
         config = read_config(place.path, place.on)
-        self.resize = resize_rule_of(config)
         self.config = config
         self.has_own_weights = checkpoint is not None or config.get('saved') is not None
-        self._world = small_world(config, checkpoint, self.name)
+        self.loader = ImageLoader(
+            resize_rule_of(config), small_world(config, checkpoint, self.name)
+        )
         self.model = build_model(config, checkpoint, templates).to(self.device).eval()
         set_precision(self.model, precision)
         if compile:
@@ -219,9 +221,14 @@ class OpenVocabSegmenter:
         return self._vocabulary
 
     @property
+    def resize(self) -> ResizeRule:
+        """How images are resized before the model sees them."""
+        return self.loader.rule
+
+    @property
     def world(self) -> str | None:
         """The small world whose words and pictures alone the model knows; None for most."""
-        return None if self._world is None else SCENES
+        return None if self.loader.world is None else SCENES
 
     @property
     def batch_size(self) -> int:
@@ -377,8 +384,19 @@ class OpenVocabSegmenter:
                 the classes; a threshold out of range.
             FileNotFoundError: there is no such image.
         """
-        self._check_segments(task)
         settings = SegmentSettings(score_threshold, overlap_threshold)
+        return self._answer(image, self._finder(words, task, stuff, background, settings))
+
+    def _finder(
+        self,
+        words: Any,
+        task: str,
+        stuff: Any,
+        background: str | Sequence[str] | None,
+        settings: SegmentSettings,
+    ) -> Callable[[EncodedImage], SegmentsResult]:
+        """What :meth:`segments` asks each image."""
+        self._check_segments(task)
         vocabulary = self._read_words(words, background, None)
         of_stuff = stuff_labels(stuff, vocabulary)
         classifier = self._classifier(vocabulary)
@@ -411,12 +429,12 @@ class OpenVocabSegmenter:
                 model=self.name,
             )
 
-        return self._answer(image, find)
+        return find
 
     @overload
     def stream(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -429,7 +447,7 @@ class OpenVocabSegmenter:
     @overload
     def stream(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -441,7 +459,7 @@ class OpenVocabSegmenter:
 
     def stream(
         self,
-        images: Iterable[_One],
+        images: Iterable[_One | Failed],
         words: Any = None,
         *,
         background: str | Sequence[str] | None = None,
@@ -458,7 +476,8 @@ class OpenVocabSegmenter:
         be endless; as many are taken from it before the first result, or all there are.
 
         Args:
-            images: each as in :meth:`segment`; a generator, say.
+            images: each as in :meth:`segment`; a generator, say, or a ``DataLoader`` whose worker
+                processes read them by ``segment.loader``.
             words: as in :meth:`segment`.
             background: as in :meth:`segment`.
             threshold: as in :meth:`segment`.
@@ -484,18 +503,70 @@ class OpenVocabSegmenter:
                 if isinstance(result, Failed):
                     print(result)
         """
+        vocabulary, classifier = self.question(words, background, threshold)
+        return self._answers(
+            images,
+            lambda encoded: self._decide(encoded, vocabulary, classifier, scores),
+            then,
+            workers,
+        )
+
+    def stream_segments(
+        self,
+        images: Iterable[_One | Failed],
+        words: Any = None,
+        *,
+        task: str = 'panoptic',
+        stuff: Any = None,
+        background: str | Sequence[str] | None = None,
+        score_threshold: float = SegmentSettings.score_threshold,
+        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        then: Callable[[SegmentsResult], Any] | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
+        """Segments in many images, one after the other: :meth:`segments` as a :meth:`stream`.
+
+        Args:
+            images: as in :meth:`stream`.
+            words: as in :meth:`segment`.
+            task: as in :meth:`segments`.
+            stuff: as in :meth:`segments`.
+            background: as in :meth:`segments`.
+            score_threshold: as in :meth:`segments`.
+            overlap_threshold: as in :meth:`segments`.
+            then: as in :meth:`stream`.
+            workers: as in :meth:`stream`.
+
+        Returns:
+            An iterator as that of :meth:`stream`, of what :meth:`segments` returns.
+
+        Raises:
+            UserError: as in :meth:`segments`, of words, task, stuff and thresholds; said at once.
+            ValueError: less than one worker.
+        """
+        settings = SegmentSettings(score_threshold, overlap_threshold)
+        find = self._finder(words, task, stuff, background, settings)
+        return self._answers(images, find, then, workers)
+
+    def _answers(
+        self,
+        images: Iterable[_One | Failed],
+        ask: Callable[[EncodedImage], _Answer],
+        then: Callable[[_Answer], Any] | None,
+        workers: int | None,
+    ) -> Iterator[Any]:
+        """What ``then`` makes of what ``ask`` says of each image; see :meth:`stream`."""
         workers = default_workers() if workers is None else workers
         if workers < 1:
             raise ValueError(f'workers must be at least 1, but is {workers}.')
-        vocabulary, classifier = self.question(words, background, threshold)
 
         def encode(loaded: Sequence[_Loaded]) -> list[EncodedImage]:
             with plain_torch():
                 return self._encode_loaded(loaded)
 
         def answer(encoded: EncodedImage) -> Any:
-            result = self._decide(encoded, vocabulary, classifier, scores)
-            return result if then is None else then(result)
+            answered = ask(encoded)
+            return answered if then is None else then(answered)
 
         steps = Steps(_called, self._load, _size_of, encode, answer)
         return answers_in_order(images, steps, lambda: self.batch_size, workers)
@@ -507,7 +578,7 @@ class OpenVocabSegmenter:
         threshold: float | None = None,
         task: str = 'semantic',
         stuff: Any = None,
-    ) -> None:
+    ) -> Vocabulary:
         """Encodes words ahead of the first image, so that what cannot be asked for is said now.
 
         Args:
@@ -517,13 +588,18 @@ class OpenVocabSegmenter:
             task: ``'semantic'`` for :meth:`segment`, or one of :meth:`segments`.
             stuff: as in :meth:`segments`.
 
+        Returns:
+            The classes as results will have them, with a background where there is one.
+
         Raises:
             UserError: no words, or words that cannot be read or that the model does not know; a
                 model that cannot do the task.
         """
         if task != 'semantic':
             self._check_segments(task)
-        stuff_labels(stuff, self.question(words, background, threshold)[0])
+        vocabulary, _ = self.question(words, background, threshold)
+        stuff_labels(stuff, vocabulary)
+        return vocabulary
 
     def question(
         self,
@@ -639,18 +715,16 @@ class OpenVocabSegmenter:
         vocabulary = _with_rejection(vocabulary, background, threshold)
         if words is not None:  # a config's one class may be meant as it is
             vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
-        if self._world is not None:
-            _say(self._world.doubt_of_words(vocabulary))
+        if self.loader.world is not None:
+            _say(self.loader.world.doubt_of_words(vocabulary))
         return vocabulary
 
     def _other_words(self, vocabulary: Vocabulary) -> list[str] | None:
         """Words for all that is not asked for; None where the model takes no words."""
         if not self.model.takes_templates:
             return None
-        prompts = prompts_of(vocabulary)
-        return (
-            usual_background(prompts) if self._world is None else self._world.other_words(prompts)
-        )
+        prompts, world = prompts_of(vocabulary), self.loader.world
+        return usual_background(prompts) if world is None else world.other_words(prompts)
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
         return self._classifiers.get(vocabulary, weights_written(self.model))
@@ -686,14 +760,17 @@ class OpenVocabSegmenter:
             encoded.update(zip(indices, some, strict=True))
         return [encoded[index] for index in range(len(images))]
 
-    def _load(self, image: _One) -> _Loaded:
+    def _load(self, image: _One | Failed) -> _Loaded:
         """An image as it was read, and as the encoder will see it."""
         if isinstance(image, EncodedImage):
             return image.of_model(self.model, self.name)
-        pixels = load_rgb(image)
-        doubt = None if self._world is None else self._world.doubt_of_picture(pixels)
-        resized = self.resize.apply(pixels)
-        return LoadedImage(pixels, resized, _path_of(image), self._transport.send(resized), doubt)
+        if isinstance(image, Failed):
+            raise image.error
+        if isinstance(image, LoadedImage):
+            loaded = self.loader.check(image)
+        else:
+            loaded = self.loader.load(image)
+        return replace(loaded, sent=self._transport.send(loaded.resized))
 
     def _encode_loaded(self, loaded: Sequence[_Loaded]) -> list[EncodedImage]:
         """Images of one size after resizing, encoded, in order; those that are encoded as is."""
@@ -750,17 +827,17 @@ def _say(doubt: str | None) -> None:
         notify(doubt)
 
 
-def _called(image: _One) -> str:
-    return image.source if isinstance(image, EncodedImage) else name_of(image)
+def _called(image: _One | Failed) -> str:
+    if isinstance(image, (EncodedImage, Failed)):
+        return image.source
+    if isinstance(image, LoadedImage):
+        return image.path or 'the image in memory'
+    return name_of(image)
 
 
 def _size_of(image: _Loaded) -> Hashable:
     """What images must share to be encoded together; those that are encoded already share it."""
     return image.size if isinstance(image, LoadedImage) else None
-
-
-def _path_of(source: Any) -> str | None:
-    return str(source) if isinstance(source, (str, Path)) else None
 
 
 def _with_rejection(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,17 @@ import numpy as np
 from ovseg.apis.bridges.bridged import TOLERANCE, Bridged
 from ovseg.apis.bridges.named_mask import NamedMask
 from ovseg.apis.bridges.pandas_table import to_frame
-from ovseg.apis.coco import IMAGE_ID, category_of, file_info, image_record
+from ovseg.apis.coco import (
+    IMAGE_ID,
+    categories_of,
+    category_of,
+    file_info,
+    image_record,
+    panoptic_categories,
+)
 from ovseg.apis.files import file_paths, stem_of, write_json, write_picture
 from ovseg.apis.kinds import KINDS_OF_SEGMENT_FILES, PANOPTIC_PNG, SEGMENT_ENDS
+from ovseg.apis.results import ClassArea
 from ovseg.apis.shown import ShownAsPicture
 from ovseg.apis.tasks import check_segment_task
 from ovseg.coco_masks import mask_record
@@ -101,6 +110,27 @@ class SegmentsResult(ShownAsPicture, Bridged):
         ]
         return text_table(('id', 'class', 'area', 'score'), rows, left=2)
 
+    def areas(self) -> list[ClassArea]:
+        """The classes that have segments, largest first.
+
+        A class's score is the mean over its pixels of their segments' scores.
+        """
+        pixels: Counter[int] = Counter()
+        scores: defaultdict[int, float] = defaultdict(float)
+        for segment in self.segments:
+            pixels[segment.label] += segment.area
+            scores[segment.label] += segment.area * segment.score
+        return [
+            ClassArea(
+                index=label,
+                name=self.names[label],
+                pixels=count,
+                share=count / self.ids.size,
+                score=scores[label] / count,
+            )
+            for label, count in sorted(pixels.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
     def overlay(self, opacity: float = 0.5, legend: bool = True) -> np.ndarray:
         """The image with its segments painted over it, uint8 RGB (see ``draw_segments``)."""
         return draw_segments(
@@ -128,29 +158,27 @@ class SegmentsResult(ShownAsPicture, Bridged):
                 {
                     'image_id': IMAGE_ID,
                     'file_name': file_name or stem_of(self.source) + PANOPTIC_PNG,
-                    'segments_info': [
-                        {
-                            'id': segment.id,
-                            'category_id': category_of(segment.label),
-                            'area': segment.area,
-                            'bbox': list(segment.box),
-                            'iscrowd': 0,
-                            'score': segment.score,
-                        }
-                        for segment in self.segments
-                    ],
+                    'segments_info': self.segments_info(),
                 }
             ],
-            'categories': [
-                {
-                    'id': category_of(label),
-                    'name': self.names[label],
-                    'isthing': int(label not in self.stuff),
-                    'color': [int(channel) for channel in self.palette[label]],
-                }
-                for label in self._classes()
-            ],
+            'categories': panoptic_categories(
+                self.names, self.palette, self.background_index, self.stuff
+            ),
         }
+
+    def segments_info(self) -> list[dict[str, Any]]:
+        """The segments as :meth:`to_coco_panoptic` lists them."""
+        return [
+            {
+                'id': segment.id,
+                'category_id': category_of(segment.label),
+                'area': segment.area,
+                'bbox': list(segment.box),
+                'iscrowd': 0,
+                'score': segment.score,
+            }
+            for segment in self.segments
+        ]
 
     def to_coco_instances(self) -> dict[str, Any]:
         """A COCO annotation file of one image: the run-length encoded mask of each thing.
@@ -160,27 +188,24 @@ class SegmentsResult(ShownAsPicture, Bridged):
         return {
             'info': file_info(),
             'images': [image_record(self.source, self.ids.shape)],
-            'categories': [
-                {'id': category_of(label), 'name': self.names[label]}
-                for label in self._classes()
-                if label not in self.stuff
-            ],
-            'annotations': [
-                {
-                    'id': segment.id,
-                    'image_id': IMAGE_ID,
-                    'category_id': category_of(segment.label),
-                    **mask_record(self.ids == segment.id),
-                    'iscrowd': 0,
-                    'score': segment.score,
-                }
-                for segment in self.segments
-                if segment.is_thing
-            ],
+            'categories': categories_of(self.names, self.background_index, self.stuff),
+            'annotations': self.coco_annotations(),
         }
 
-    def _classes(self) -> list[int]:
-        return [label for label in range(len(self.names)) if label != self.background_index]
+    def coco_annotations(self) -> list[dict[str, Any]]:
+        """The annotations of :meth:`to_coco_instances`."""
+        return [
+            {
+                'id': segment.id,
+                'image_id': IMAGE_ID,
+                'category_id': category_of(segment.label),
+                **mask_record(self.ids == segment.id),
+                'iscrowd': 0,
+                'score': segment.score,
+            }
+            for segment in self.segments
+            if segment.is_thing
+        ]
 
     def named_masks(self) -> list[NamedMask]:
         """The masks of the segments, in the order of their ids."""

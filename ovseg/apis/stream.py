@@ -50,6 +50,17 @@ class Failed:
         return printable_line(f'{self.source}: {self.reason}')
 
 
+def sendable(failed: Failed) -> Failed:
+    """The same for another process, which may not know the error: what it says, at least.
+
+    Args:
+        failed: of this process.
+    """
+    if isinstance(failed.error, (UserError, FileNotFoundError)):
+        return failed
+    return Failed(failed.source, UserError(failed.reason))
+
+
 def reason_of(error: Exception) -> str:
     """What to tell a person of an error that one image of many raised."""
     return str(error) if isinstance(error, (UserError, OSError)) else repr(error)
@@ -74,13 +85,17 @@ class Steps(Generic[_Image, _Loaded, _Encoded, _Answer]):
     answer: Callable[[_Encoded], _Answer]
 
 
-def default_workers() -> int:
-    """One thread for each processor core that this process may use, 8 at most."""
+def default_workers(processes: int = 1) -> int:
+    """One thread for each processor core that this process may use, 8 at most.
+
+    Args:
+        processes: how many share the cores.
+    """
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
         cores = os.cpu_count() or 1
-    return min(_MOST_WORKERS, cores)
+    return max(1, min(_MOST_WORKERS, cores // processes))
 
 
 def most_under_way(batch_size: int, workers: int) -> int:

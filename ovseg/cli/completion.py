@@ -18,7 +18,7 @@ from typing import Any
 
 from ovseg.cli.parsers import new_parser
 from ovseg.errors import EXIT_OK
-from ovseg.extras import missing_library
+from ovseg.extras import of_extra
 
 SHELLS = ('bash', 'zsh', 'fish')
 # What stands behind these arguments, by their names; what is not here is a word of its own.
@@ -60,10 +60,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: shtab is missing.
     """
-    try:
+    with of_extra('completion', 'Completion scripts are made by shtab'):
         import shtab
-    except ImportError as error:
-        raise missing_library('Completion scripts are made by shtab', 'completion') from error
     parser = whole_parser()
     _say_what_is_a_file(parser, shtab.FILE, shtab.DIRECTORY)
     print(shtab.complete(parser, args.shell))

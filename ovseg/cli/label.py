@@ -10,6 +10,9 @@ Examples::
     %(prog)s photos/ words.txt --out-dir masks --model maskclip-vit-b16 --batch-size 16
     %(prog)s list.txt "dog; grass" --out-dir masks --save labels     # a path a line
     %(prog)s "photos/**/*.jpg" "dog; grass" --out-dir areas --save none
+    %(prog)s photos/ "dog; grass" --out-dir masks --set-files coco,areas
+    %(prog)s photos/ "dog; grass" --out-dir masks --task panoptic --stuff grass --model ovseg-tiny
+    torchrun --nproc-per-node 8 -m ovseg label photos/ "dog; grass" --out-dir masks
 
 Exit codes: 0 all done; 1 some images failed, they are listed; 2 nothing could be done.
 """
@@ -19,17 +22,28 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from ovseg.apis.kinds import KINDS_OF_FILES
+from ovseg.apis.kinds import KINDS_OF_SET_FILES
+from ovseg.apis.tasks import TASKS
 from ovseg.cli.image_arguments import found_images
 from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import add_model_arguments, checked_words, chosen_kinds
+from ovseg.cli.segment import (
+    KINDS,
+    add_model_arguments,
+    add_task_arguments,
+    checked_words,
+    chosen_kinds,
+    explain_other_tasks,
+)
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_folder
 from ovseg.images.finding import listed_images
+from ovseg.images.parquet_images import COLUMNS, ParquetImages, is_parquet
 
-SAVED = 'labels,json'
+ENGINES = ('own', 'ray')
+SAVED = {'semantic': 'labels,json', 'panoptic': 'panoptic', 'instance': 'instances'}
 NOTHING = 'none'
 
 
@@ -42,8 +56,9 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser = new_parser(__doc__, prog)
     parser.add_argument(
         'image',
-        metavar='FOLDER|LIST|GLOB',
-        help='the images; a list is a .txt file with one path a line, from the folder of the list',
+        metavar='FOLDER|LIST|GLOB|PARQUET',
+        help='the images; a list is a .txt file with one path a line, from the folder of the list; '
+        'Parquet files hold the bytes of image files',
     )
     parser.add_argument(
         'words',
@@ -53,18 +68,21 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument('--out-dir', required=True, help='sub-folders of the images are kept in it')
     add_model_arguments(parser)
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        metavar='P',
-        help='pixels whose best class has a smaller probability become background',
-    )
+    add_task_arguments(parser)
     parser.add_argument(
         '--save',
         metavar='KINDS',
-        default=SAVED,
-        help=f'any of {",".join(KINDS_OF_FILES)} (default: %(default)s); {NOTHING} for the areas '
-        'in found.jsonl alone',
+        help='; '.join(
+            f'{task}: any of {",".join(KINDS[task])} (default: {SAVED[task]})' for task in TASKS
+        )
+        + f'; {NOTHING} for the areas in found.jsonl alone',
+    )
+    parser.add_argument(
+        '--set-files',
+        metavar='KINDS',
+        help='files of the whole set, written at the end: coco for coco.json, one run-length mask '
+        'a class present, or a thing each; panoptic for panoptic.json and a folder of PNG files; '
+        'areas for areas.parquet, one row an image and class, which needs "ovseg[parquet]"',
     )
     parser.add_argument(
         '--batch-size',
@@ -85,7 +103,27 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help='print one line of JSON an image: its name, the files written, the share of each '
         'class; or why it failed',
     )
-    parser.set_defaults(task='semantic', stuff=None, more_images=[])
+    parser.add_argument(
+        '--columns',
+        metavar='IMAGE,NAME',
+        default=COLUMNS,
+        help='of Parquet files: the columns with the bytes of image files and with their names '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--engine',
+        choices=ENGINES,
+        default=ENGINES[0],
+        help='this process, or a pool of processes of Ray on a machine or a cluster, which needs '
+        '"ovseg[ray]" (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--ray-workers',
+        type=int,
+        metavar='N',
+        help='processes of --engine ray (default: one a GPU, or one for 8 processor cores)',
+    )
+    parser.set_defaults(every=None, more_images=[])
     return parser
 
 
@@ -95,19 +133,37 @@ def run(args: argparse.Namespace) -> int:
     Args:
         args: of :func:`build_parser`.
     """
-    for option in ('batch_size', 'workers'):
+    for option in ('batch_size', 'workers', 'ray_workers'):
         number = getattr(args, option)
         if number is not None and number < 1:
             raise UserError(f'--{option.replace("_", "-")} must be at least 1.')
-    kinds = [] if args.save == NOTHING else chosen_kinds(args.save, args.task)
+    explain_other_tasks(args)
+    save = SAVED[args.task] if args.save is None else args.save
+    kinds = [] if save == NOTHING else chosen_kinds(save, args.task)
+    set_kinds = (
+        []
+        if args.set_files is None
+        else chosen_kinds(args.set_files, args.task, KINDS_OF_SET_FILES, '--set-files')
+    )
     check_folder(args.out_dir)
-    is_list = args.image.lower().endswith('.txt') and not os.path.isdir(args.image)
-    found = listed_images(args.image) if is_list else found_images(args)
+    parquet = None
+    if is_parquet(args.image):
+        parquet, found = ParquetImages.find(args.image, args.columns)
+    elif args.image.lower().endswith('.txt') and not os.path.isdir(args.image):
+        found = listed_images(args.image)
+    else:
+        found = found_images(args)
     vocabulary = checked_words(args)
-    check_device(args.device)
-    from ovseg.cli.label_files import label_images
+    if args.engine == 'own':
+        check_device(args.device)
+    from ovseg.cli.label_engine import Question
+    from ovseg.cli.label_files import label_images, planned
+    from ovseg.cli.label_saving import Saving
 
-    return label_images(args, kinds, found, vocabulary)
+    saving = Saving(Path(args.out_dir), tuple(kinds), tuple(set_kinds))
+    plan = planned(found, args, saving)
+    del found  # of a million images it is two gigabytes
+    return label_images(Question(args, saving, vocabulary, parquet), plan)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

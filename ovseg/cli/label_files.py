@@ -5,44 +5,58 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ovseg
-from ovseg.apis.encoded_image import identity_of
-from ovseg.apis.results import SegmentationResult
-from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.stream import Failed
+from ovseg.cli.label_engine import Engine, OwnProcess, Question
 from ovseg.cli.label_folder import NAMES, LabelFolder
-from ovseg.cli.segment_files import plan_of, report, segmenter_of, tell_about
+from ovseg.cli.label_saving import Done, Saving
+from ovseg.cli.label_shares import FirstFailed, Share
+from ovseg.cli.segment_files import plan_of, report, tell_about
 from ovseg.cli.segment_summary import FolderSummary, Found, failed_line, found_line
+from ovseg.cli.set_files import ImageSet, check_set_files
+from ovseg.cli.set_records import FoundRecords, SetRecords
 from ovseg.consoles import is_quiet
-from ovseg.errors import print_beside_progress
+from ovseg.errors import (
+    EXIT_NOTHING_DONE,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    UserError,
+    print_beside_progress,
+    printable_line,
+)
 from ovseg.files import CannotWrite, remove_dead_temporaries
+from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.finding import FoundImages
-from ovseg.images.output_plan import PlannedOutput
 from ovseg.progress import with_progress
 from ovseg.vocabulary import Vocabulary
 
-# What one image gave: what is in it, and its files by kind.
-_Done = tuple[Found, dict[str, Path]]
+# Failed images that the summary names; the others stand in failed.jsonl.
+_MOST_TOLD = 20
 
 
-def label_images(
-    args: argparse.Namespace,
-    kinds: Sequence[str],
-    found: FoundImages,
-    vocabulary: Vocabulary | None,
-) -> int:
+def planned(found: FoundImages, args: argparse.Namespace, saving: Saving) -> CompactPlan:
+    """Where the files of all images go.
+
+    Args:
+        found: the images.
+        args: see ``ovseg.cli.label.build_parser``.
+        saving: which files are written.
+    """
+    plan = plan_of(found.images, args.out_dir, args.task, saving.planned_kinds, NAMES)
+    tell_about(found, plan)
+    return CompactPlan(found.images, plan)
+
+
+def label_images(question: Question, plan: CompactPlan) -> int:
     """Label what is left of the images, and print what was found in all.
 
     Args:
-        args: see ``ovseg.cli.label.build_parser``.
-        kinds: the kinds of files to save; none for areas alone.
-        found: the images.
-        vocabulary: what to look for; None for a model with classes of its own.
+        question: that is asked.
+        plan: where the files of all images go.
 
     Returns:
         The exit code.
@@ -50,123 +64,171 @@ def label_images(
     Raises:
         UserError: nothing could be done; the folder holds other labels, or another run is at work.
     """
-    plan = plan_of(found.images, args.out_dir, args.task, kinds, NAMES)
-    tell_about(found, plan)
-    folder = LabelFolder(args.out_dir)
-    with folder.held():
-        segmenter = segmenter_of(args, batch_size=args.batch_size)
-        segmenter.prepare(vocabulary, args.background, args.threshold)
-        folder.agree(manifest_of(segmenter, vocabulary, args, kinds))
-        for place in {output.folder for output in plan}:
-            remove_dead_temporaries(place)
-        done = folder.done()
-        left = [output for output in plan if _key(output) not in done]
-        summary = _of_before(plan, done)
-        if summary.images and not is_quiet():
-            print(f'note: {summary.images} of {len(plan)} images are done already', file=sys.stderr)
-        _label(segmenter, vocabulary, args, kinds, left, summary, folder)
-    return report(summary, segmenter, args)
+    args, saving = question.args, question.saving
+    check_set_files(args.out_dir, saving.set_kinds, plan)
+    share = Share.of_environment()
+    new_engine = _engine(args.engine, share)
+    args.device, args.workers = share.device(args.device), share.workers(args.workers)
+    folder = LabelFolder(args.out_dir, share.rank, share.count)
+    run = _Run(question, plan, folder, SetRecords(args.out_dir, share.rank))
+    with ExitStack() as stack:
+        try:
+            if share.is_first:
+                stack.enter_context(folder.held())
+            engine = new_engine(question, stack)
+            description = engine.describe()
+            if share.is_first:
+                folder.agree(description.manifest)
+                for place in plan.folders:
+                    remove_dead_temporaries(place)
+            left = share.told(run.find_what_is_done, plan, question.parquet is not None)
+        except FirstFailed:
+            print(f'note: {share} stops, because the first one could not begin', file=sys.stderr)
+            return EXIT_NOTHING_DONE
+        except Exception:
+            share.tell_failure()
+            raise
+        if not share.is_first:
+            stack.enter_context(folder.held())
+        run.label(engine, left, share)
+        share.let_go()
+        if not run.summary.untried and not folder.finish():
+            return EXIT_OK  # another process is at work yet, and will tell what all found
+        if not share.is_alone and not run.summary.untried:
+            run.sum_up()
+        missing = run.write_set_files(description.classes)
+    code = report(run.summary, description.asked, args)
+    if missing is None:
+        return code
+    print(f'error: {missing}', file=sys.stderr)
+    return EXIT_SOME_FAILED
 
 
-def manifest_of(
-    segmenter: OpenVocabSegmenter,
-    vocabulary: Vocabulary | None,
-    args: argparse.Namespace,
-    kinds: Sequence[str],
-) -> dict[str, Any]:
-    """All that labels depend on, as plain values by what people call them.
+def _engine(name: str, share: Share) -> Callable[[Question, ExitStack], Engine]:
+    """What makes the engine that the command line names."""
+    if name == 'own':
+        return lambda question, stack: OwnProcess(question)
+    if not share.is_alone:
+        raise UserError(
+            f'--engine {name} starts processes itself: start the command once, without torchrun.'
+        )
+    from ovseg.cli.label_ray import OnRay
 
-    Args:
-        segmenter: that is asked.
-        vocabulary: of the command line; None for the model's own.
-        args: of the command line.
-        kinds: the kinds of files.
-    """
-    classes = vocabulary or segmenter.model.vocabulary
-    return {
-        # Those of two folders would replace each other.
-        'images': os.path.abspath(os.path.expanduser(args.image)),
-        'model': segmenter.name,
-        'checkpoint': identity_of(segmenter.model),
-        'words': [[item.name, *item.prompts, *item.descriptions] for item in classes or ()],
-        'rejection': asdict(classes.rejection) if classes else None,
-        'background': args.background,
-        'threshold': args.threshold,
-        'template set': args.template_set,
-        'precision': segmenter.precision,
-        'kinds of files': list(kinds),
-        'ovseg version': ovseg.__version__,
-    }
+    return lambda question, stack: stack.enter_context(OnRay(question))
 
 
-def _key(output: PlannedOutput) -> str:
-    """What an image is called in ``found.jsonl``, from wherever the command is run."""
-    return os.path.abspath(output.image)
+@dataclass
+class _Run:
+    """A run over the images of a folder, and what is known of those that are done."""
 
+    question: Question
+    plan: CompactPlan
+    folder: LabelFolder
+    records: SetRecords
 
-def _of_before(
-    plan: Sequence[PlannedOutput], done: Mapping[str, Mapping[str, Any]]
-) -> FolderSummary:
-    """The summary of the images that earlier runs did."""
-    summary = FolderSummary()
-    for output in plan:
-        line = done.get(_key(output))
-        if line is not None:
-            summary.tried += 1
-            summary.add(Found(line['classes'], {}))
-    return summary
+    def __post_init__(self) -> None:
+        self._begin()
 
+    def _begin(self) -> None:
+        self.summary = FolderSummary(self.question.args.task, most_told=_MOST_TOLD)
+        self._done = bytearray(len(self.plan))  # by the place of an image in the plan
 
-def _label(
-    segmenter: OpenVocabSegmenter,
-    vocabulary: Vocabulary | None,
-    args: argparse.Namespace,
-    kinds: Sequence[str],
-    left: Sequence[PlannedOutput],
-    summary: FolderSummary,
-    folder: LabelFolder,
-) -> None:
-    """Labels what is left; a broken image does not end the run, a full disk does."""
-    total = summary.tried + len(left)
-    places = {str(output.image): output for output in left}
+    def find_what_is_done(self) -> bytearray:
+        """Sums up the images that are done, if all that is wanted of them is there.
 
-    def write(result: SegmentationResult) -> _Done:
-        output = places[result.source]
-        paths = result.save(output.folder, output.stem, kinds) if kinds else {}
-        return Found.in_result(result), paths
+        Returns:
+            Of each image in the plan 1 if it is done, 0 if not.
+        """
+        self._sum_up_done()
+        if self.summary.images and not is_quiet():
+            print(
+                f'note: {self.summary.images} of {len(self.plan)} images are done already',
+                file=sys.stderr,
+            )
+        return self._done
 
-    answers: Iterator[_Done | Failed] = segmenter.stream(
-        (output.image for output in left),
-        vocabulary,
-        background=args.background,
-        threshold=args.threshold,
-        scores='scores' in kinds,
-        then=write,
-        workers=args.workers,
-    )
-    images = with_progress(
-        zip(left, answers, strict=True),
-        len(left),
-        'image',
-        note=lambda: f'{len(summary.failures)} failed' if summary.failures else '',
-    )
-    for output, answer in images:
-        name = str(output.image)
-        summary.tried += 1
+    def sum_up(self) -> None:
+        """Sums up what all processes did."""
+        self._begin()
+        self._sum_up_done()
+        for line in self.folder.failed():
+            self.summary.tried += 1
+            self.summary.fail(printable_line(f'{line["image"]}: {line["error"]}'))
+
+    def _sum_up_done(self) -> None:
+        positions = self._positions()
+        records = self.records.found(positions) if self.question.saving.set_kinds else None
+        for line in self.folder.done():
+            position = positions.get(line['image'])
+            if position is None or self._done[position]:
+                continue
+            if records is None or records.has(position):
+                self._done[position] = True
+                self.summary.tried += 1
+                self.summary.add(Found(line['classes'], line.get('segments', {})))
+
+    def label(self, engine: Engine, left: Sequence[int], share: Share) -> None:
+        """Labels what is left; a broken image does not end the run, a full disk does."""
+        answers: Iterator[tuple[int, Done | Failed]] = engine.answers(left, self.plan)
+        if share.is_first:  # several would draw over each other
+            answers = with_progress(
+                answers,
+                len(left),
+                'image',
+                '' if share.is_alone else str(share),
+                note=lambda: f'{self.summary.failed} failed' if self.summary.failed else '',
+            )
+        with self.records.opened(bool(self.question.saving.set_kinds)):
+            for number, (position, answer) in enumerate(answers, start=1):
+                self._take(position, answer)
+                error = answer.error if isinstance(answer, Failed) else None
+                if isinstance(error, CannotWrite) and error.ends_run:
+                    self.summary.untried = len(left) - number
+                    break
+
+    def _take(self, position: int, answer: Done | Failed) -> None:
+        """Writes down what became of an image."""
+        name = str(self.plan[position].image)
+        self.summary.tried += 1
         if isinstance(answer, Failed):
-            summary.failures.append(str(answer))
+            self.summary.fail(str(answer))
             line = failed_line(name, answer.reason)
-            folder.add_failed(line)
+            self.folder.add_failed(line)
         else:
-            found, paths = answer
-            summary.add(found)
-            line = found_line(name, found, paths)
+            self.summary.add(answer.found)
+            self._done[position] = True
+            line = found_line(name, answer.found, answer.paths)
             # From the folder itself, which may be moved before the run goes on.
-            below = {kind: Path(os.path.relpath(path, folder.path)) for kind, path in paths.items()}
-            folder.add_found(found_line(_key(output), found, below))
-        if args.json:
+            below = {
+                kind: Path(os.path.relpath(path, self.folder.path))
+                for kind, path in answer.paths.items()
+            }
+            key = self.question.key(self.plan[position])
+            if self.question.saving.set_kinds:  # before the image is said to be done
+                self.records.add(key, answer.record)
+            self.folder.add_found(found_line(key, answer.found, below))
+        if self.question.args.json:
             print_beside_progress(line, sys.stdout)
-        error = answer.error if isinstance(answer, Failed) else None
-        if isinstance(error, CannotWrite) and error.ends_run:
-            summary.untried = total - summary.tried
-            break
+
+    def write_set_files(self, classes: Vocabulary) -> CannotWrite | None:
+        """Writes one file for all images, unless some were not tried; returns what prevents it."""
+        kinds = self.question.saving.set_kinds
+        if not kinds or self.summary.untried:
+            return None
+        stuff, records = self.question.args.stuff, self._found()
+        images = ImageSet(self.folder.path, self.plan, classes, stuff, records)
+        try:
+            images.write(kinds)
+        except CannotWrite as error:  # all images are done nevertheless
+            return error
+        return None
+
+    def _found(self) -> FoundRecords:
+        records = self.records.found(self._positions())
+        for position, done in enumerate(self._done):
+            if not done:
+                records.drop(position)
+        return records
+
+    def _positions(self) -> dict[str, int]:
+        return {self.question.key(output): place for place, output in enumerate(self.plan)}

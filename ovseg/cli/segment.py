@@ -16,7 +16,7 @@ Exit codes: 0 all done; 1 some images of many failed, they are listed; 2 nothing
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
@@ -100,25 +100,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('extra', nargs='*', metavar='WORDS', help=argparse.SUPPRESS)
     add_model_arguments(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
-    parser.add_argument(
-        '--task',
-        choices=TASKS,
-        default='semantic',
-        help='a class for each pixel; or segments, with a model that proposes masks: things mask '
-        'by mask, with stuff (panoptic) or without (instance) (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--stuff',
-        metavar='WORDS',
-        help='which of the words are no things that one can count: "sky; grass" (segments only)',
-    )
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        metavar='P',
-        help='pixels whose best class has a smaller probability become background; masks that '
-        'score no more are no segments (default for segments: 0.8)',
-    )
+    add_task_arguments(parser)
     parser.add_argument(
         '--save',
         metavar='KINDS',
@@ -138,27 +120,61 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def chosen_kinds(save: str, task: str) -> list[str]:
+def add_task_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say what an image is asked.
+
+    Args:
+        parser: receives them.
+    """
+    parser.add_argument(
+        '--task',
+        choices=TASKS,
+        default='semantic',
+        help='a class for each pixel; or segments, with a model that proposes masks: things mask '
+        'by mask, with stuff (panoptic) or without (instance) (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--stuff',
+        metavar='WORDS',
+        help='which of the words are no things that one can count: "sky; grass" (segments only)',
+    )
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        metavar='P',
+        help='pixels whose best class has a smaller probability become background; masks that '
+        'score no more are no segments (default for segments: 0.8)',
+    )
+
+
+def chosen_kinds(
+    save: str,
+    task: str,
+    known: Mapping[str, Sequence[str]] = KINDS,
+    option: str = '--save',
+) -> list[str]:
     """The kinds of files that a task saves.
 
     Args:
         save: their names, separated by commas.
         task: what is asked.
+        known: the kinds that there are, by task.
+        option: that names them.
 
     Raises:
         UserError: no kind, or one that this task does not have.
     """
     kinds = [kind.strip() for kind in save.split(',') if kind.strip()]
     if not kinds:
-        raise UserError(f'--save names nothing to save: use {", ".join(KINDS[task])}.')
+        raise UserError(f'{option} names nothing to save: use {", ".join(known[task])}.')
     for kind in kinds:
-        others = [other for other in TASKS if kind in KINDS[other]]
+        others = [other for other in TASKS if kind in known[other]]
         if others and task not in others:
             raise UserError(
-                f'--save {kind} belongs to --task {" or ".join(others)}; --task {task} saves '
-                f'{", ".join(KINDS[task])}.'
+                f'{option} {kind} belongs to --task {" or ".join(others)}; --task {task} saves '
+                f'{", ".join(known[task])}.'
             )
-    return check_kinds(kinds, KINDS[task])
+    return check_kinds(kinds, known[task])
 
 
 def explain_other_tasks(args: argparse.Namespace) -> None:

@@ -99,7 +99,8 @@ def segment_images(
         remove_dead_temporaries(folder)
     if isinstance(pictures, list) and count == 1:
         return _segment_one(ask, segmenter, pictures[0], kinds, args.json)
-    return report(_segment_all(ask, args, pictures, count, kinds), segmenter, args)
+    summary = _segment_all(ask, args, pictures, count, kinds)
+    return report(summary, f'{segmenter.name} on {segmenter.device}', args)
 
 
 def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmenter:
@@ -140,7 +141,7 @@ def plan_of(
     """
     if task == 'semantic':
         return plan_outputs(images, out_dir, ends_of(kinds), LONGEST_END, reserved)
-    return plan_outputs(images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END)
+    return plan_outputs(images, out_dir, segment_ends_of(kinds), LONGEST_SEGMENT_END, reserved)
 
 
 def frames_of(
@@ -248,7 +249,7 @@ def _segment_all(
             result, paths = _done(ask, picture, kinds)
         except Exception as error:  # One bad file must not end a long run.
             reason = reason_of(error)
-            summary.failures.append(printable_line(f'{picture.name}: {reason}'))
+            summary.fail(printable_line(f'{picture.name}: {reason}'))
             if args.json:
                 print_beside_progress(failed_line(picture.name, reason), sys.stdout)
             if isinstance(error, CannotWrite) and error.ends_run:
@@ -269,52 +270,84 @@ def asking(
     kinds: Sequence[str],
 ) -> Callable[[Any], Result]:
     """The question to each image; what cannot be asked at all is said at once."""
+    prepare(segmenter, vocabulary, args)
+    ask = segmenter.segment if args.task == 'semantic' else segmenter.segments
+    settings = settings_of(args, kinds)
+    return lambda path: ask(path, vocabulary, **settings)
+
+
+def prepare(
+    segmenter: OpenVocabSegmenter, vocabulary: Vocabulary | None, args: argparse.Namespace
+) -> Vocabulary:
+    """Encodes the words, and finds out what cannot be asked.
+
+    Args:
+        segmenter: that is asked.
+        vocabulary: what to look for; None for a model with classes of its own.
+        args: of the command line.
+
+    Returns:
+        The classes as results have them.
+
+    Raises:
+        UserError: what cannot be asked.
+    """
     if args.task == 'semantic':
-        segmenter.prepare(vocabulary, args.background, args.threshold)
-        return lambda path: segmenter.segment(
-            path,
-            vocabulary,
-            background=args.background,
-            threshold=args.threshold,
-            scores='scores' in kinds,
-        )
-    segmenter.prepare(vocabulary, args.background, task=args.task, stuff=args.stuff)
+        return segmenter.prepare(vocabulary, args.background, args.threshold)
+    settings = settings_of(args, ())
+    if 'score_threshold' in settings:
+        SegmentSettings(settings['score_threshold'])
+    return segmenter.prepare(vocabulary, args.background, task=args.task, stuff=args.stuff)
+
+
+def settings_of(args: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any]:
+    """What the command line says, as keywords: of ``segment`` or ``segments``, by the task.
+
+    Args:
+        args: of the command line.
+        kinds: the kinds of files to save.
+    """
+    if args.task == 'semantic':
+        return {
+            'background': args.background,
+            'threshold': args.threshold,
+            'scores': 'scores' in kinds,
+        }
     threshold = {} if args.threshold is None else {'score_threshold': args.threshold}
-    SegmentSettings(**threshold)
-    return lambda path: segmenter.segments(
-        path,
-        vocabulary,
-        task=args.task,
-        stuff=args.stuff,
-        background=args.background,
+    return {
+        'task': args.task,
+        'stuff': args.stuff,
+        'background': args.background,
         **threshold,
-    )
+    }
 
 
-def report(summary: FolderSummary, segmenter: OpenVocabSegmenter, args: argparse.Namespace) -> int:
+def report(summary: FolderSummary, asked: str, args: argparse.Namespace) -> int:
     """Print what was found in many images, and what failed; returns the exit code.
 
     Args:
         summary: of the images.
-        segmenter: that was asked.
+        asked: the model, and where it ran.
         args: of the command line.
 
     Raises:
         UserError: not one image could be segmented.
     """
     failed = ''.join(f'\n  {line}' for line in summary.failures)
-    asked = summary.tried + summary.untried
+    if summary.failed > len(summary.failures):
+        failed += f'\n  and {summary.failed - len(summary.failures)} more, see failed.jsonl'
+    total = summary.tried + summary.untried
     if summary.untried:
         failed += f'\n  {summary.untried} more were not tried, because no file can be written'
     if not summary.images:
-        raise UserError(f'None of the {asked} images could be segmented:{failed}')
+        raise UserError(f'None of the {total} images could be segmented:{failed}')
     if not args.json:
         print(
-            f'{summary.images} of {asked} images: {segmenter.name} on {segmenter.device}\n\n'
+            f'{summary.images} of {total} images: {asked}\n\n'
             f'{summary.table()}\n\nresults in {printable_line(Path(args.out_dir))}/'
         )
-    missing = len(summary.failures) + summary.untried
+    missing = summary.failed + summary.untried
     if not missing:
         return EXIT_OK
-    print(f'error: {missing} of {asked} images failed:{failed}', file=sys.stderr)
+    print(f'error: {missing} of {total} images failed:{failed}', file=sys.stderr)
     return EXIT_SOME_FAILED

@@ -34,11 +34,9 @@ class Found:
     @classmethod
     def in_result(cls, result: Result) -> Found:
         """What a result says."""
+        shares = {area.name: area.share for area in result.areas()}
         if isinstance(result, SegmentationResult):
-            return cls({area.name: area.share for area in result.areas()}, {})
-        shares: defaultdict[str, float] = defaultdict(float)
-        for segment in result.segments:
-            shares[result.names[segment.label]] += segment.area / result.ids.size
+            return cls(shares, {})
         return cls(shares, Counter(result.names[segment.label] for segment in result.segments))
 
 
@@ -80,7 +78,10 @@ class FolderSummary:
         seen_in: per class name, in how many of them it is.
         segments: per class name, how many segments it has in all.
         areas: per class name, the sum of its area shares.
-        failures: one line for each image that could not be segmented.
+        failures: a line for each image that could not be segmented; the first ones alone, where
+            there is a file of them.
+        failed: how many could not be segmented.
+        most_told: how many lines are kept; None for all.
         untried: how many images were left when the disk took no more.
     """
 
@@ -91,7 +92,9 @@ class FolderSummary:
     segments: Counter[str] = field(default_factory=Counter)
     areas: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     failures: list[str] = field(default_factory=list)
+    failed: int = 0
     untried: int = 0
+    most_told: int | None = None
 
     def add(self, found: Found) -> None:
         """Count one image."""
@@ -100,6 +103,16 @@ class FolderSummary:
         self.segments.update(found.segments)
         for name, share in found.shares.items():
             self.areas[name] += share
+
+    def fail(self, line: str) -> None:
+        """Count an image that could not be segmented.
+
+        Args:
+            line: its name and why.
+        """
+        self.failed += 1
+        if self.most_told is None or len(self.failures) < self.most_told:
+            self.failures.append(line)
 
     def table(self) -> str:
         """Per class: in how many images, how many segments, mean share of all images' area."""

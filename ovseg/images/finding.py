@@ -23,7 +23,7 @@ from ovseg.result_files import is_result
 Unreadable = Callable[[str, OSError], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FoundImage:
     """An image file and its place.
 

@@ -21,7 +21,7 @@ from ovseg.images.finding import FoundImage
 from ovseg.result_files import is_result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedOutput:
     """Where the files of one image go.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,14 +22,29 @@ from ovseg.input_files import cause_of, refuse_address, regular_file, similar_fi
 if TYPE_CHECKING:
     import torch
 
-ImageSource: TypeAlias = 'str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor'
+ImageSource: TypeAlias = (
+    'str | os.PathLike[str] | ImageBytes | Image.Image | np.ndarray | torch.Tensor'
+)
 
 # For callers of before.
-__all__ = ['IMAGE_SUFFIXES', 'ImageSource', 'find_images', 'load_rgb', 'name_of']
+__all__ = ['IMAGE_SUFFIXES', 'ImageBytes', 'ImageSource', 'find_images', 'load_rgb', 'name_of']
 
 # Little and big endian.
 TIFF_STARTS = (b'II*\0', b'MM\0*')
 _IN_MEMORY = 'the image in memory'
+
+
+@dataclass(frozen=True)
+class ImageBytes:
+    """The bytes of an image file that lies elsewhere: in a table, an archive, an answer.
+
+    Attributes:
+        data: as in the file.
+        name: what the image is called.
+    """
+
+    data: bytes
+    name: str
 
 
 def load_rgb(source: ImageSource) -> np.ndarray:
@@ -40,10 +56,10 @@ def load_rgb(source: ImageSource) -> np.ndarray:
     first is taken.
 
     Args:
-        source: a file's path; a PIL image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in
-            RGB order; or a tensor (1, H, W), (3, H, W), (4, H, W) or (H, W). Arrays and tensors
-            hold bool, uint8, uint16 or float in [0, 1]. OpenCV reads BGR: turn it with
-            ``array[..., ::-1]``.
+        source: a file's path, or its bytes; a PIL image; an array (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4) in RGB order; or a tensor (1, H, W), (3, H, W), (4, H, W) or (H, W). Arrays
+            and tensors hold bool, uint8, uint16 or float in [0, 1]. OpenCV reads BGR: turn it
+            with ``array[..., ::-1]``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -54,6 +70,8 @@ def load_rgb(source: ImageSource) -> np.ndarray:
     if isinstance(source, (str, os.PathLike)):
         refuse_address(str(source), 'image')
         return _load_file(Path(source))
+    if isinstance(source, ImageBytes):
+        return decode_rgb(source.data, source.name)
     if isinstance(source, Image.Image):
         return _from_pil(source, _IN_MEMORY)
     if isinstance(source, np.ndarray):
@@ -67,7 +85,7 @@ def load_rgb(source: ImageSource) -> np.ndarray:
         array = tensor.numpy()
         return _from_array(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, _IN_MEMORY)
     raise TypeError(
-        'An image is a path, a PIL image, a NumPy array or a torch tensor, '
+        'An image is a path, ImageBytes, a PIL image, a NumPy array or a torch tensor, '
         f'not {type(source).__name__}.'
     )
 
@@ -82,6 +100,8 @@ def decode_rgb(data: bytes, name: str) -> np.ndarray:
     Raises:
         UserError: no image, a damaged or cut one, or one that is too large to decode.
     """
+    if not data:
+        raise UserError(f'The image {name} is empty.')
     try:
         with opened(name, data=io.BytesIO(data)) as picture:
             return _from_pil(picture, name)
@@ -93,7 +113,9 @@ def decode_rgb(data: bytes, name: str) -> np.ndarray:
 
 
 def name_of(source: ImageSource) -> str:
-    """What to call an image in messages: its path, or 'the image in memory'."""
+    """What to call an image in messages: its path or name, or 'the image in memory'."""
+    if isinstance(source, ImageBytes):
+        return source.name
     return str(source) if isinstance(source, (str, os.PathLike)) else _IN_MEMORY
 
 

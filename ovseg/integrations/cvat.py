@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovseg.apis.bridges.named_mask import NamedMask
 from ovseg.errors import UserError
-from ovseg.extras import missing_library
+from ovseg.extras import of_extra
 from ovseg.integrations.pre_labels import PreLabels
 from ovseg.mask_polygons import check_tolerance
 from ovseg.vocabulary import build_vocabulary
@@ -79,10 +79,8 @@ class CvatFunction:
     def __init__(
         self, shapes: Mapping[str, str], pre_labels: PreLabels, tolerance: float = 1.0
     ) -> None:
-        try:
+        with of_extra('cvat', 'CVAT is asked by cvat-sdk'):
             from cvat_sdk import auto_annotation, masks
-        except ImportError as error:
-            raise missing_library('CVAT is asked by cvat-sdk', 'cvat') from error
         if not shapes:
             raise UserError(
                 'No label can be drawn: CVAT must allow masks, polygons or rectangles for it.'
@@ -138,10 +136,8 @@ def _labels_on_server(
     task: int | None, project: int | None, server: str, profile: str
 ) -> dict[str, str]:
     """The labels of a task or project that can be drawn, with the kinds of their shapes."""
-    try:
+    with of_extra('cvat', 'CVAT is asked by cvat-sdk'):
         from cvat_sdk.core.auth import ClientAuthParameters, make_client_from_cli
-    except ImportError as error:
-        raise missing_library('CVAT is asked by cvat-sdk', 'cvat') from error
     access = ClientAuthParameters(profile=profile or None, server_host=server or None)
     with make_client_from_cli(access) as client:
         place = client.projects.retrieve(project) if task is None else client.tasks.retrieve(task)

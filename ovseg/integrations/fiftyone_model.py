@@ -9,13 +9,11 @@ import numpy as np
 
 from ovseg.apis.bridges.named_mask import NamedMask
 from ovseg.errors import UserError
-from ovseg.extras import missing_library
+from ovseg.extras import of_extra
 from ovseg.integrations.pre_labels import PreLabels
 
-try:
+with of_extra('fiftyone', 'Models of FiftyOne are classes of its own'):
     import fiftyone
-except ImportError as error:
-    raise missing_library('Models of FiftyOne are classes of its own', 'fiftyone') from error
 
 
 class OvsegModel(fiftyone.Model):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ import torch
 from PIL import Image
 
 from ovseg.apis import OpenVocabSegmenter
-from ovseg.apis.stream import Failed, Steps, answers_in_order, most_under_way
+from ovseg.apis.stream import Failed, Steps, answers_in_order, most_under_way, sendable
 from ovseg.errors import UserError
+from ovseg.images.resize import ResizeRule
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.world import sample_scene
 
@@ -52,6 +55,50 @@ def test_a_stream_gives_what_segment_gives_and_goes_on_after_bad_images(segment,
         assert result.source == str(path)
         assert np.array_equal(result.labels, alone.labels)
         assert np.array_equal(result.mean_scores, alone.mean_scores, equal_nan=True)
+
+
+class Photos(torch.utils.data.Dataset):
+    """What a user writes: a list of paths, and what makes of each what is wanted."""
+
+    def __init__(self, paths, transform):
+        self.paths, self.transform = paths, transform
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        return self.transform(self.paths[index])
+
+
+def test_worker_processes_of_a_data_loader_read_the_images(segment, scenes):
+    photos = Photos(scenes, segment.loader)
+    loader = torch.utils.data.DataLoader(photos, batch_size=None, num_workers=1)
+    results = list(segment.stream(loader, WORDS, workers=1))
+    alone = list(segment.stream(scenes, WORDS, workers=1))
+    assert len(results) == len(scenes)
+    for result, other in zip(results, alone, strict=True):
+        if isinstance(other, Failed):
+            assert str(result) == str(other) and type(result.error) is type(other.error)
+        else:
+            assert result.source == other.source and np.array_equal(result.labels, other.labels)
+
+
+def test_an_image_that_was_loaded_for_another_model_is_refused(segment, scenes):
+    loaded = segment.loader(scenes[0])
+    assert np.array_equal(segment(loaded, WORDS).labels, segment(scenes[0], WORDS).labels)
+    other = replace(segment.loader, rule=ResizeRule(None))(scenes[0])
+    with pytest.raises(UserError, match='loaded for another model'):
+        segment(other, WORDS)
+    (failed,) = segment.stream([other], WORDS)
+    assert failed.source == str(scenes[0])
+
+
+def test_an_error_of_any_kind_reaches_another_process():
+    class Odd(Exception):  # of a class that nobody else can find
+        pass
+
+    sent = pickle.loads(pickle.dumps(sendable(Failed('a.png', Odd('why')))))
+    assert isinstance(sent.error, UserError) and 'why' in str(sent)
 
 
 def test_then_is_called_in_threads_and_what_it_raises_is_the_images_failure(segment, scenes):

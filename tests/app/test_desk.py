@@ -129,7 +129,7 @@ def bomb():
 @pytest.mark.parametrize(
     ('data', 'settings', 'part'),
     [
-        (b'', {}, 'scene.png is not an image'),
+        (b'', {}, 'scene.png is empty'),
         (SCENE[:4000], {}, 'scene.png is damaged or cut off'),
         (bomb(), {}, 'scene.png has more than 178 megapixels'),
         (SCENE, {'words': 'sky;;'}, 'class 2'),

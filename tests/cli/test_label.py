@@ -11,38 +11,19 @@ import time
 
 import numpy as np
 import pytest
+from label_folders import fill, label, lines, save_scene
 from PIL import Image
 from scripts import ROOT
 
 from ovseg.cli.command import main
-from ovseg.scenes.draw import draw, whole
-from ovseg.scenes.world import sample_scene
 
 WORDS = 'sky; grass; water'
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with pictures, one of them in a folder below, one broken."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'photos' / 'below').mkdir(parents=True)
-    for index, name in enumerate(('a.png', 'below/a.png', 'label.png')):
-        save_scene(tmp_path / 'photos' / name, index)
-    (tmp_path / 'photos' / 'bad.png').write_bytes(b'no picture')
-    return tmp_path
-
-
-def save_scene(path, index):
-    scene = sample_scene('val', index, size=(64, 80))
-    Image.fromarray(draw(scene, whole(scene, 1)).image).save(path)
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def label(*words):
-    return main(['label', *words, '--quiet'])
+    return fill(tmp_path)
 
 
 def test_files_are_those_of_segment_and_bad_images_are_listed(place, capsys):

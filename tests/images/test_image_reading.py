@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
 from ovseg.errors import UserError
-from ovseg.images.reading import decode_rgb, find_images, load_rgb
+from ovseg.images.reading import ImageBytes, decode_rgb, find_images, load_rgb, name_of
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 9, 9], [90, 0, 7], [255, 255, 255]]])
 RGB = RGB.astype(np.uint8)
@@ -72,6 +72,17 @@ def test_16_bit_colour_file(tmp_path, suffix):
     path = str(tmp_path / f'image.{suffix}')
     cv2.imwrite(path, RGB[..., ::-1].astype(np.uint16) * 257)
     assert np.abs(load_rgb(path).astype(int) - RGB).max() <= 1
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_bytes_of_a_file_are_read_as_the_file_is(tmp_path, suffix):
+    path = str(tmp_path / f'image.{suffix}')
+    cv2.imwrite(path, RGB[..., ::-1].astype(np.uint16) * 257)
+    image = ImageBytes((tmp_path / f'image.{suffix}').read_bytes(), 'table/7')
+    assert (load_rgb(image) == load_rgb(path)).all() and name_of(image) == 'table/7'
+    for data in (b'', b'no picture', image.data[:20]):
+        with pytest.raises(UserError, match='image table/7'):
+            load_rgb(ImageBytes(data, 'table/7'))
 
 
 def test_float_tiff(tmp_path):
@@ -276,4 +287,6 @@ def test_bytes_are_read_as_the_file_that_they_are_of(tmp_path):
     with pytest.raises(UserError, match='The image its name is damaged or cut off'):
         decode_rgb(data[:-30], 'its name')
     with pytest.raises(UserError, match='The image its name is not an image'):
+        decode_rgb(b'words', 'its name')
+    with pytest.raises(UserError, match='The image its name is empty'):
         decode_rgb(b'', 'its name')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -70,28 +71,39 @@ def on_disk(config: Path, data: Path, folder: Path) -> Path:
     return path
 
 
-def labels_in(folder: Path, ending: str) -> list[np.ndarray]:
-    found = [np.asarray(Image.open(folder / f'{n}{ending}')) for n in range(len(SIZES))]
-    assert [labels.shape for labels in found] == list(SIZES)
+def labels_in(folder: Path, ending: str, count: int) -> list[np.ndarray]:
+    found = [np.asarray(Image.open(folder / f'{n}{ending}')) for n in range(count)]
+    assert [labels.shape for labels in found] == list(SIZES[:count])
     return found
+
+
+def first_alone(scenes: Path, folder: Path) -> Path:
+    for part in ('images', 'annotations'):
+        (folder / part).mkdir(parents=True)
+        shutil.copy(scenes / part / '0.png', folder / part)
+    return folder
 
 
 @pytest.mark.parametrize('config', shipped())
 def test_every_door_gives_the_same_labels(config, scenes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    count = len(SIZES)
+    if config.stem.startswith('trident'):  # SAM takes seconds an image; the strip is the others'
+        count, scenes = 1, first_alone(scenes, tmp_path / 'first')
     path = on_disk(config, scenes, tmp_path)
     test = load_script('test').main
     assert test([str(path), '--out', 'tool', '--work-dir', 'w']) == 0
     assert test([str(path), '--out', 'tta', '--work-dir', 'w', '--tta']) == 0
-    images = [str(scenes / 'images' / f'{n}.png') for n in range(len(SIZES))]
+    images = [str(scenes / 'images' / f'{n}.png') for n in range(count)]
     python = [
         result.labels for result in ovseg.OpenVocabSegmenter(path, device='cpu').segment(images)
     ]
     demo = load_script('image_demo', 'demo')
     words = [str(scenes / 'images'), '--model', str(path), '--save', 'labels', '--device', 'cpu']
     assert demo.main([*words, '--out-dir', 'demo']) == 0
-    expected = labels_in(Path('tool'), '.png')
-    for door in (labels_in(Path('tta'), '.png'), python, labels_in(Path('demo'), '_labels.png')):
+    expected = labels_in(Path('tool'), '.png', count)
+    by_demo = labels_in(Path('demo'), '_labels.png', count)
+    for door in (labels_in(Path('tta'), '.png', count), python, by_demo):
         for found, wanted in zip(door, expected, strict=True):
             assert (found == wanted).all()
     assert len(np.unique(np.concatenate([labels.ravel() for labels in expected]))) > 2

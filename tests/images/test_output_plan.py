@@ -11,6 +11,7 @@ from PIL import Image
 from ovseg.apis.kinds import LONGEST_END, ends_of
 from ovseg.apis.results import SegmentationResult
 from ovseg.errors import UserError
+from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.finding import FoundImage, find_all_images
 from ovseg.images.output_plan import plan_outputs
 
@@ -130,3 +131,24 @@ def test_a_picture_by_ovseg_that_is_segmented_itself_stays(tmp_path):
     source = result_of('').save(tmp_path, 'a', ['overlay'])['overlay']
     with pytest.raises(UserError, match='a_overlay.png'):
         result_of(source).save(tmp_path, 'a')
+
+
+def test_a_compact_plan_says_the_same(tmp_path):
+    for name in (
+        'a.png',
+        'a.jpg',
+        'sub/b.png',
+        'sub/\udcff\u00e9.png',
+        'sub/c' + 'd' * 240 + '.png',
+    ):
+        path = tmp_path / 'photos' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = find_all_images([str(tmp_path / 'photos')]).images
+    # As in a list whose images share less of a path than their folder.
+    found = [*found, FoundImage(Path('../x/y.png'), Path('elsewhere/z.png'))]
+    plan = plan_outputs(found, tmp_path / 'out', ENDS, LONGEST_END)
+    compact = CompactPlan(found, plan)
+    assert list(compact) == plan and len(compact) == 6
+    assert [Path(place) for place in compact.places()] == [image.place for image in found]
+    assert set(compact.folders) == {output.folder for output in plan}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def read(path):
 
 
 def resize_nothing(segmenter, monkeypatch):
-    monkeypatch.setattr(segmenter, 'resize', ResizeRule(None))
+    monkeypatch.setattr(segmenter, 'loader', replace(segmenter.loader, rule=ResizeRule(None)))
 
 
 def test_tiles_give_the_labels_of_the_whole_with_its_coordinates(
@@ -163,7 +164,7 @@ def test_small_pieces_become_no_polygons(pixelwise, picture, tmp_path, monkeypat
     assert features and min(feature['properties']['pixels'] for feature in features) >= 40
 
 
-def test_tiles_leave_no_seams(tiny, tmp_path):
+def test_tiles_leave_no_seams(tiny, tmp_path, monkeypatch):
     """Labels change at the edges of tiles about as often as elsewhere; cut hard, far more often."""
     side = 192
     rows = []
@@ -174,12 +175,9 @@ def test_tiles_leave_no_seams(tiny, tmp_path):
     path = write(tmp_path / 'mosaic.tif', mosaic.transpose(2, 0, 1))
     words = 'sky; grass; water; red star; blue ball; yellow flower; pink heart'
     agreeing, changes = {}, {}
-    tiny_resize = tiny.resize
-    tiny.resize = ResizeRule(None)
-    try:
+    with monkeypatch.context() as patched:
+        resize_nothing(tiny, patched)
         expected = tiny.segment(mosaic, words).labels
-    finally:
-        tiny.resize = tiny_resize
     for overlap in (0, 80):
         settings = RasterSettings(tile=160, overlap=overlap)
         folder = tmp_path / str(overlap)
@@ -285,8 +283,6 @@ def test_settings_out_of_range_are_told(settings, reason):
 
 
 def test_a_rule_about_whole_images_is_refused(pixelwise, picture, tmp_path):
-    from dataclasses import replace
-
     from ovseg.vocabulary import Rejection, build_vocabulary
 
     words = build_vocabulary(WORDS).with_rejection(Rejection('background', 0.0, ('grey',)))

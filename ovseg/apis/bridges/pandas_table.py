@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ovseg.extras import missing_library
+from ovseg.extras import of_extra
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,8 +21,6 @@ def to_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> Dat
     Raises:
         UserError: pandas is missing.
     """
-    try:
+    with of_extra('pandas', 'Tables are made by pandas'):
         import pandas
-    except ImportError as error:
-        raise missing_library('Tables are made by pandas', 'pandas') from error
     return pandas.DataFrame(list(rows), columns=list(types)).astype(dict(types))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovseg.apis.bridges.named_mask import NamedMask
-from ovseg.extras import missing_library
+from ovseg.extras import of_extra
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -24,10 +24,8 @@ def to_detections(masks: Sequence[NamedMask], size: tuple[int, int]) -> Detectio
     Raises:
         UserError: supervision is missing.
     """
-    try:
+    with of_extra('supervision', 'Detections are classes of supervision'):
         import supervision
-    except ImportError as error:
-        raise missing_library('Detections are classes of supervision', 'supervision') from error
     data: dict[str, Any] = {'class_name': np.array([each.name for each in masks], dtype=str)}
     if any(each.segment is not None for each in masks):
         data['segment_id'] = np.array([each.segment for each in masks])
