@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ovseg import __version__
+from ovseg.errors import UserError
 from ovseg.zoo import find_model
 from ovseg.zoo.entry import ModelEntry
 
@@ -34,7 +35,7 @@ def entry_of(segmenter: OpenVocabSegmenter) -> ModelEntry | None:
         return None
     try:
         return find_model(segmenter.name)
-    except Exception:
+    except UserError:
         return None
 
 

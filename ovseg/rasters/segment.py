@@ -28,7 +28,7 @@ from ovseg.rasters.polygons import write_polygons
 from ovseg.rasters.raster_file import Raster, opened_raster
 from ovseg.rasters.settings import RasterSettings
 from ovseg.rasters.tiles import Span, spans
-from ovseg.scores.decide import Decision, decide
+from ovseg.scores.decide import Decision, class_sums, decide
 from ovseg.scores.row_map import RowMap
 from ovseg.tables import text_table
 from ovseg.text import Classifier
@@ -292,8 +292,9 @@ class _Run:
         )
         columns = MemoryBudget(self._settings.megabytes).share(_TILES).at_once(bytes_a_column)
         # Each swath also has the tiles at its sides, a step each.
-        blocks = max(1, (columns - 2 * step) // BLOCK)
-        yield from MemoryBudget(blocks * BLOCK / 2**20).strips(width, 1)
+        side = max(1, (columns - 2 * step) // BLOCK) * BLOCK
+        for left in range(0, width, side):
+            yield left, min(left + side, width)
 
     def _swath(self, left: int, right: int, out: LabelFile) -> Iterator[None]:
         columns = [span for span in self._columns if span.meets(left, right)]
@@ -380,10 +381,9 @@ class _Run:
     def _count(self, decision: Decision, valid: np.ndarray) -> None:
         assert decision.own is not None  # it was measured
         where = torch.from_numpy(valid).to(decision.labels.device)
-        labels, count = decision.labels[where], len(self.counts)
-        self.counts += torch.bincount(labels, minlength=count).cpu().numpy()
-        sums = torch.zeros(count, dtype=torch.float64, device=labels.device)
-        self._sums += sums.index_add_(0, labels, decision.own[where].double()).cpu().numpy()
+        sums, counts = class_sums(decision.labels[where], decision.own[where], len(self.counts))
+        self._sums += sums.cpu().numpy()
+        self.counts += counts.cpu().numpy()
 
 
 def _overlay(raster: Raster, labels: Path, vocabulary: Vocabulary) -> np.ndarray:

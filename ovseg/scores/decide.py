@@ -81,10 +81,8 @@ class Decision:
         """
         if self.own is None:
             raise ValueError('this decision was not measured; decide with measure=True')
-        labels, count = self.labels.flatten(), self.shares.channels
-        sums = torch.zeros(count, dtype=torch.float64, device=labels.device)
-        sums.index_add_(0, labels, self.own.flatten().double())
-        means = sums / torch.bincount(labels, minlength=count)
+        sums, counts = class_sums(self.labels, self.own, self.shares.channels)
+        means = sums / counts
         if self.wordless is not None:
             means[self.wordless] = float('nan')
         return means
@@ -107,6 +105,23 @@ class Decision:
         if self.scores is not None:
             return self.scores[:, start:stop]
         return self.shares.rows(start, stop)
+
+
+def class_sums(labels: Tensor, own: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """What the pixels of each class sum up to.
+
+    Args:
+        labels: int64, of any shape.
+        own: of the same shape, a value of each pixel.
+        classes: K.
+
+    Returns:
+        (K,) float64 sums of the values, and (K,) int64 numbers of pixels.
+    """
+    labels = labels.flatten()
+    sums = torch.zeros(classes, dtype=torch.float64, device=labels.device)
+    sums.index_add_(0, labels, own.flatten().double())
+    return sums, torch.bincount(labels, minlength=classes)
 
 
 def decide(
