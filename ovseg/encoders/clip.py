@@ -54,12 +54,7 @@ class LoadedCLIP:
         self, settings: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
     ) -> DenseEncoder:
         """See :class:`~ovseg.encoders.vision_language.VisionLanguageModel`."""
-        visual = self.model.visual
-        if isinstance(visual, open_clip.transformer.VisionTransformer):
-            # The encoder pads with black pixels as they look after normalisation; a companion
-            # looks at pixels with statistics of its own.
-            settings = {'mean': list(mean), 'std': list(std), **settings}
-        return build_dense_encoder(visual, **settings)
+        return build_dense_encoder(self.model.visual, mean, std, **settings)
 
     def text_encoder(
         self, cache_dir: Path | str | Literal['default'] | None = 'default'
