@@ -132,7 +132,7 @@ def _of_timm(block: Any, scale: Scale, mlp_scale: Scale) -> OpenedBlock:
         projections = _stacked(attn.qkv.weight, (attn.q_bias, attn.k_bias, attn.v_bias))
     half = getattr(attn, 'rotate_half', False)
 
-    def turn(patches: Tensor, rotation: Rotation) -> Tensor:
+    def turn(patches: Tensor, rotation: Any) -> Tensor:
         return apply_rot_embed_cat(patches, rotation, half=half)
 
     return OpenedBlock(

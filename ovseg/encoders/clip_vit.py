@@ -33,7 +33,7 @@ from ovseg.encoders.position import (
 )
 from ovseg.encoders.towers import open_tower
 from ovseg.errors import UserError
-from ovseg.precision import as_summed_by, in_own_precision, products_of
+from ovseg.precision import as_summed_by, dtype_of, in_own_precision, products_of
 from ovseg.text.fingerprint import version_of
 from ovseg.torch_modes import plain_torch
 
@@ -141,7 +141,7 @@ class CLIPViTEncoder(nn.Module):
         fill = [-m / s if padding == 'black' else 0.0 for m, s in zip(mean, std, strict=True)]
         self.register_buffer('pad_value', torch.tensor(fill).view(1, 3, 1, 1), persistent=False)
         self._positions: OrderedDict[tuple, Tensor] = OrderedDict()
-        self._rotations: OrderedDict[tuple, Rotation] = OrderedDict()
+        self._rotations: OrderedDict[tuple, Rotation | None] = OrderedDict()
         self._bias: tuple[tuple, Tensor] | None = None
 
     @in_own_precision
@@ -279,7 +279,7 @@ class CLIPViTEncoder(nn.Module):
         kept = None if residual is None else residual.movedim(1, -1)
         block = self.tower.blocks[-1]
         tokens, _ = finish_block(block, values.movedim(1, -1), kept, ffn)
-        return tokens.movedim(-1, 1).to(open_block(block).norm.weight.dtype)
+        return tokens.movedim(-1, 1).to(dtype_of(open_block(block).norm))
 
     def to_text_space(self, tokens: Tensor) -> Tensor:
         """Tokens after the last block through the final norm and projection.

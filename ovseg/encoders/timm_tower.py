@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from timm.layers import AttentionPoolLatent
+from timm.layers import AttentionPoolLatent, HybridEmbed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ovseg.affinity.opened_blocks import Rotation
 from ovseg.encoders.position import ResizeRule
 from ovseg.errors import UserError
+from ovseg.precision import dtype_of
 
 _POOLINGS = ('token', 'avg', 'map')
 
@@ -93,9 +94,8 @@ class TimmTower:
         """See :class:`~ovseg.encoders.towers.Tower`."""
         embed = self._trunk.patch_embed
         # Not embed(image), which takes images of one size.
-        if hasattr(embed, 'backbone'):
-            image = embed.backbone(image.to(next(embed.backbone.parameters()).dtype))
-            return embed.proj(image)
+        if isinstance(embed, HybridEmbed):
+            return embed.proj(embed.backbone(image.to(dtype_of(embed))))
         patches = embed.proj(image.to(embed.proj.weight.dtype))
         return embed.norm(patches.movedim(1, -1)).movedim(-1, 1)
 

@@ -155,6 +155,7 @@ class OpenCLIPTower:
 
     def assemble(self, patches: Tensor, positions: Tensor | None) -> Tensor:
         """See :class:`Tower`."""
+        assert positions is not None  # open_clip's towers have a table
         class_token = self._visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         return self._visual.ln_pre(torch.cat([class_token, patches], dim=1) + positions)
 
