@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from typing_extensions import override
 
 from ovseg.affinity.region_scope import PADDING_REGION, resize_regions
 from ovseg.encoders import DenseFeatures, load_clip
+from ovseg.encoders.companions import resize_to_patches
 from ovseg.errors import UserError
 from ovseg.guides.mixed_clip import MixedCLIPEncoder
 from ovseg.guides.mixer import Look
@@ -240,9 +240,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self.device).float() / 255
         stride = self.encoder.companion.stride
         if stride is not None:
-            sides = zip(pixels.shape[-2:], stride, strict=True)
-            whole = [max(1, round(side / patch)) * patch for side, patch in sides]
-            pixels = F.interpolate(pixels, size=whole, mode='bilinear', align_corners=False)
+            pixels = resize_to_patches(pixels, stride)
         return SampledFeatures(self.encoder.companion(pixels)[0].float(), size)
 
     # Labels ----------------------------------------------------------------------------------
