@@ -13,6 +13,7 @@ from parity.report import Line, Report
 
 # Golden folders that have checks: the module ``parity.<name>`` says in ``GOLDEN`` which.
 SETS = (
+    'classifiers',
     'clip_dinoiser',
     'denseclip',
     'encoders',
