@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -23,6 +24,15 @@ _MOST_LISTS = 256
 _PARTS, _BITS = 32, 8
 # Fewer than these make poor lists, says FAISS.
 _KEYS_A_LIST = 39
+
+
+def faiss_module() -> ModuleType:
+    """FAISS.
+
+    Raises:
+        UserError: it is missing; says how to install it.
+    """
+    return extra_module('faiss', 'faiss', 'Indexes of a bank (.faiss)')
 
 
 def is_faiss(path: Path) -> bool:
@@ -55,7 +65,7 @@ class FaissKeys:
     """
 
     def __init__(self, source: str | Path) -> None:
-        faiss = extra_module('faiss', 'faiss', 'Indexes of a bank (.faiss)')
+        faiss = faiss_module()
         path = find_weights(source)
         try:
             index = faiss.read_index(str(path))
@@ -114,7 +124,7 @@ def write_faiss(keys: Tensor, path: str | Path, lists: int | None = None) -> Non
     Raises:
         UserError: FAISS is missing, or the keys are too few or of a width that cannot be divided.
     """
-    faiss = extra_module('faiss', 'faiss', 'Indexes of a bank (.faiss)')
+    faiss = faiss_module()
     count, channels = keys.shape
     if count < 2**_BITS or channels % _PARTS:
         raise UserError(
