@@ -66,6 +66,7 @@ setup(
     extras_require={
         'app': ['gradio>=6.31'],  # ovseg app: the web page
         'cvat': ['cvat-sdk>=2.80'],  # ovseg.integrations.cvat
+        'faiss': ['faiss-cpu>=1.9'],  # CorrCLIP: published banks of regions, ovseg bank --index
         'fiftyone': ['fiftyone>=1.22'],  # ovseg.integrations.fiftyone_model
         'completion': ['shtab>=1.13'],  # ovseg completion: the scripts that shells read
         'geo': ['rasterio>=1.4', 'pyogrio>=0.9', 'shapely>=2'],  # ovseg raster

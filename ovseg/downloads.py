@@ -106,6 +106,42 @@ def fetch_url(url: str, key: str | None = None, digest: str | None = None) -> Pa
         ) from error
 
 
+def fetch_from_hub(repository: str, file: str, key: str) -> Path:
+    """Returns the path of a file of a repository of the hub, fetched into the hub's own cache.
+
+    Args:
+        repository: ``'organisation/name'``.
+        file: its name there.
+        key: setting of a model that takes the path of such a file.
+
+    Raises:
+        UserError: the repository is not open to this user, or cannot be reached; says what to do.
+        FileNotFoundError: there is no such repository, or no such file in it.
+    """
+    from huggingface_hub import errors
+
+    wanted = f'{file} of {repository} on the Hugging Face hub'
+    by_hand = f'set {key} of the model in the config to the path of the file'
+    try:
+        # Without a network the client would try again and again.
+        offline = not reaches_hub()
+        return Path(huggingface_hub.hf_hub_download(repository, file, local_files_only=offline))
+    except errors.GatedRepoError as error:
+        raise UserError(
+            f'{wanted} is open to those alone who accepted its licence: do so on the page of '
+            f'{repository}, log in (hf auth login), or {by_hand}'
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RemoteEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f'There is no {wanted} that you may read (private ones need hf auth login): check {key}'
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f'{wanted} could not be fetched ({cause_of(error)}); get it by other means and '
+            f'{by_hand}'
+        ) from error
+
+
 class _Unfetched(Exception):
     """Why a file was not fetched, in a few words."""
 

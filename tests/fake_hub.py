@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import huggingface_hub
+
 COMMIT = 'c' * 40
 
 
@@ -28,6 +30,14 @@ class FakeHub:
         self.gated: set[str] = set()
         self.asked: list[str] = []
         self.address = ''
+
+
+def ask_at(address, monkeypatch):
+    """Lets the hub's client ask a hub of this machine."""
+    constants = huggingface_hub.constants
+    places = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+    monkeypatch.setattr(constants, 'ENDPOINT', address)
+    monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', address + places)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from scripts import ROOT, run_python
 DISTRIBUTIONS = {
     'PIL': 'pillow',
     'cv2': 'opencv-python',
+    'faiss': 'faiss-cpu',
     'mmcv': 'onedl-mmcv',
     'mmdet': 'onedl-mmdetection',
     'mmengine': 'onedl-mmengine',

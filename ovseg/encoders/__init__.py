@@ -7,7 +7,12 @@ from ovseg.encoders.build import build_dense_encoder
 from ovseg.encoders.clip import LoadedCLIP, load_clip
 from ovseg.encoders.clip_resnet import CLIPResNetEncoder
 from ovseg.encoders.clip_vit import CLIPViTEncoder
-from ovseg.encoders.companions import DINOCompanion, DINOv2Companion, SAMCompanion
+from ovseg.encoders.companions import (
+    DINOCompanion,
+    DINOv2Companion,
+    RADIOCompanion,
+    SAMCompanion,
+)
 from ovseg.encoders.dense import DenseEncoder, DenseFeatures, TextAlignedFeatures
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
 from ovseg.encoders.text_context import ContextTextEncoder
@@ -29,6 +34,7 @@ __all__ = [
     'DenseFeatures',
     'LoadedCLIP',
     'MaskPromptedViT',
+    'RADIOCompanion',
     'SAMCompanion',
     'TextAlignedFeatures',
     'VisionLanguageModel',

@@ -11,8 +11,9 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.encoders.dino import QUANTITIES, DINOEncoder, LoadedDINO, Quantity, load_dino
+from ovseg.encoders.dino import QUANTITIES, DINOEncoder, Quantity, load_dino
 from ovseg.encoders.dinov2 import load_dinov2
+from ovseg.encoders.radio import RADIOEncoder, load_radio
 from ovseg.encoders.sam import load_sam
 from ovseg.errors import UserError, nearest
 from ovseg.precision import in_own_precision
@@ -40,17 +41,41 @@ class Companion(Protocol):
         ...
 
 
-class _FrozenTransformer(nn.Module):
-    """A DINO of either version; a last partial patch of the image is left out."""
+def resize_to_patches(image: Tensor, patch: tuple[int, int]) -> Tensor:
+    """Resizes an image so that both sides are whole patches, as near as can be.
 
-    def __init__(self, dino: LoadedDINO, quantity: Quantity, scale: int) -> None:
+    Args:
+        image: (B, C, H, W).
+        patch: (height, width) in pixels.
+
+    Returns:
+        (B, C, H', W'), bilinear, each side at least one patch. A side in the middle between two
+        takes the even number of patches.
+
+    Source: CorrCLIPv2, as NVlabs/RADIO chooses a resolution.
+
+    Example:
+        >>> resize_to_patches(torch.zeros(1, 3, 70, 5), (16, 16)).shape
+        torch.Size([1, 3, 64, 16])
+    """
+    sides = zip(image.shape[-2:], patch, strict=True)
+    size = [max(1, round(side / part)) * part for side, part in sides]
+    if size == list(image.shape[-2:]):
+        return image
+    return F.interpolate(image, size=size, mode='bilinear', align_corners=False)
+
+
+class _FrozenTransformer(nn.Module):
+    """A frozen vision transformer; a last partial patch of the image is left out."""
+
+    def __init__(self, encoder: DINOEncoder, quantity: Quantity, scale: int) -> None:
         super().__init__()
         if quantity not in QUANTITIES:
             raise UserError(
                 f"companion.quantity must be one of {', '.join(QUANTITIES)}, got '{quantity}'."
                 f'{nearest(str(quantity), QUANTITIES)}'
             )
-        self.encoder = DINOEncoder(dino)
+        self.encoder = encoder
         if scale < 1 or any(side % scale for side in self.encoder.stride):
             raise UserError(
                 f'companion.scale must divide the patch {self.encoder.stride}, got {scale}'
@@ -65,15 +90,19 @@ class _FrozenTransformer(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """See :class:`Companion`."""
+        image = self._whole(image)
+        if self.scale > 1:
+            size = [side * self.scale for side in image.shape[-2:]]
+            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
+        return self.encoder(image, self.quantity)
+
+    def _whole(self, image: Tensor) -> Tensor:
+        """An image of whole strides; what is smaller than one is filled up by the encoder."""
         rows, columns = (
             max(size // side, 1) * side
             for size, side in zip(image.shape[-2:], self.stride, strict=True)
         )
-        image = image[..., :rows, :columns]
-        if self.scale > 1:
-            size = (rows * self.scale, columns * self.scale)
-            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
-        return self.encoder(image, self.quantity)
+        return image[..., :rows, :columns]
 
 
 @MODELS.register_module()
@@ -98,7 +127,7 @@ class DINOCompanion(_FrozenTransformer):
         quantity: Quantity = 'tokens',
         scale: int = 1,
     ) -> None:
-        super().__init__(load_dino(model, pretrained), quantity, scale)
+        super().__init__(DINOEncoder(load_dino(model, pretrained)), quantity, scale)
 
 
 @MODELS.register_module()
@@ -122,7 +151,37 @@ class DINOv2Companion(_FrozenTransformer):
         quantity: Quantity = 'tokens',
         scale: int = 1,
     ) -> None:
-        super().__init__(load_dinov2(model, pretrained), quantity, scale)
+        super().__init__(DINOEncoder(load_dinov2(model, pretrained)), quantity, scale)
+
+
+@MODELS.register_module()
+class RADIOCompanion(_FrozenTransformer):
+    """C-RADIO, version 3 or 4; an image becomes whole patches by :func:`resize_to_patches`.
+
+    Args:
+        model: see :func:`~ovseg.encoders.radio.load_radio`.
+        pretrained: likewise.
+        quantity: as in :class:`DINOCompanion`; it has no final norm.
+        scale: likewise.
+        align_corners: see :func:`~ovseg.encoders.radio.load_radio`.
+
+    Raises:
+        UserError: as there.
+    """
+
+    def __init__(
+        self,
+        model: str | Mapping[str, Any] = 'c-radio_v3-l',
+        pretrained: str | Path | None = None,
+        quantity: Quantity = 'tokens',
+        scale: int = 1,
+        align_corners: bool = False,
+    ) -> None:
+        encoder = RADIOEncoder(load_radio(model, pretrained, align_corners))
+        super().__init__(encoder, quantity, scale)
+
+    def _whole(self, image: Tensor) -> Tensor:
+        return resize_to_patches(image, self.stride)
 
 
 @MODELS.register_module()

@@ -114,11 +114,23 @@ def build_dino(model: str | Mapping[str, Any]) -> VisionTransformer:
             )
         vit = timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
         return cast('VisionTransformer', vit)  # what timm makes of these names
+    return timm_vit(model, 'dino.model')
+
+
+def timm_vit(settings: Mapping[str, Any], key: str) -> VisionTransformer:
+    """Returns a vision transformer of timm's without a classifier, with random weights.
+
+    Args:
+        settings: arguments of ``VisionTransformer``; its default epsilon, 1e-6, is DINO's.
+        key: of the settings, for the message.
+
+    Raises:
+        UserError: arguments that timm does not know, or that do not go with each other.
+    """
     try:
-        # timm's default epsilon is DINO's, 1e-6.
-        return VisionTransformer(**{'num_classes': 0, **model})
-    except TypeError as error:
-        raise UserError(f"dino.model does not fit timm's VisionTransformer: {error}") from error
+        return VisionTransformer(**{'num_classes': 0, **settings})
+    except (TypeError, AssertionError) as error:
+        raise UserError(f"{key} does not fit timm's VisionTransformer: {error}") from error
 
 
 def _frozen(model: VisionTransformer) -> VisionTransformer:
@@ -167,18 +179,35 @@ class DINOEncoder(nn.Module):
         Returns:
             (B, C, h, w), not normalised; class and register tokens are dropped.
         """
-        tokens, grid = self._embed(image)
-        *earlier, last = self.vit.blocks
-        for block in earlier:
-            tokens = block(tokens)
+        tokens, grid = self._before_last(image)
+        last = cast('Block', self.vit.blocks[-1])  # as all vision transformers of DINO have
         if quantity == 'tokens':
             patches = self.vit.norm(last(tokens))[:, self.vit.num_prefix_tokens :]
         else:
-            last = cast('Block', last)  # as all vision transformers of DINO have
             normed = last.norm1(tokens)[:, self.vit.num_prefix_tokens :]
-            qkv = cast('nn.Linear', last.attn.qkv)
-            patches = _projected(qkv, normed, _THIRDS[quantity])
+            patches = project_tokens(last.attn, normed, quantity)
         return patches.transpose(1, 2).unflatten(2, grid)
+
+    @in_own_precision
+    def prefix_tokens(self, image: Tensor) -> Tensor:
+        """What comes out of the last block and the final norm for class token and registers.
+
+        Args:
+            image: as in :meth:`forward`.
+
+        Returns:
+            (B, prefix, C).
+        """
+        tokens = self.vit.blocks[-1](self._before_last(image)[0])
+        return self.vit.norm(tokens)[:, : self.vit.num_prefix_tokens]
+
+    def _before_last(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Tokens entering the last block (B, prefix + h*w, C), and the grid."""
+        tokens, grid = self._embed(image)
+        *earlier, _ = self.vit.blocks
+        for block in earlier:
+            tokens = block(tokens)
+        return tokens, grid
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Tokens entering the first block (B, 1 + h*w, C), and the grid."""
@@ -209,9 +238,30 @@ class DINOEncoder(nn.Module):
         return resize_position_embedding(embedding, trained, grid, self.position_resize)
 
 
-def _projected(qkv: nn.Linear, tokens: Tensor, thirds: tuple[int, ...]) -> Tensor:
-    weight = _added(qkv.weight, thirds)
-    return F.linear(tokens, weight, None if qkv.bias is None else _added(qkv.bias, thirds))
+def project_tokens(attention: nn.Module, tokens: Tensor, quantity: Quantity) -> Tensor:
+    """A projection of an attention of timm's, before anything that it does to queries and keys.
+
+    Args:
+        attention: ``Attention`` or ``EvaAttention`` with fused weights.
+        tokens: (B, N, C), normed as the attention takes them.
+        quantity: any but ``'tokens'``.
+
+    Returns:
+        (B, N, C), heads side by side.
+    """
+    thirds = _THIRDS[quantity]
+    bias = _fused_bias(attention)
+    weight = _added(cast('nn.Linear', attention.qkv).weight, thirds)
+    return F.linear(tokens, weight, None if bias is None else _added(bias, thirds))
+
+
+def _fused_bias(attention: nn.Module) -> Tensor | None:
+    """The bias of queries, keys and values, wherever the attention keeps it."""
+    # Eva's are in parts; that of the keys is a buffer of zeros.
+    parts = [getattr(attention, f'{part}_bias', None) for part in 'qkv']
+    if all(isinstance(part, Tensor) for part in parts):
+        return torch.cat(cast('list[Tensor]', parts))
+    return cast('nn.Linear', attention.qkv).bias
 
 
 def _added(stacked: Tensor, thirds: tuple[int, ...]) -> Tensor:

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ovseg.downloads import fetch_url
-from ovseg.encoders.dino import LoadedDINO
+from ovseg.encoders.dino import LoadedDINO, timm_vit
 from ovseg.errors import UserError, nearest
 from ovseg.weight_files import load_strictly, read_state_dict
 
@@ -79,13 +79,10 @@ def build_dinov2(model: str | Mapping[str, Any]) -> VisionTransformer:
             )
         vit = timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
         return cast('VisionTransformer', vit)  # what timm makes of these names
-    settings = {'num_classes': 0, 'init_values': 1.0, **model}
+    settings = {'init_values': 1.0, **model}
     # timm adds no position to registers, so the class token has its own inside of it.
     settings['no_embed_class'] = bool(settings.get('reg_tokens'))
-    try:
-        return VisionTransformer(**settings)
-    except TypeError as error:
-        raise UserError(f"dinov2.model does not fit timm's VisionTransformer: {error}") from error
+    return timm_vit(settings, 'dinov2.model')
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from ovseg.affinity.region_scope import PADDING_REGION, resize_regions
+from ovseg.budget import MemoryBudget
 from ovseg.encoders import DenseFeatures, load_clip
+from ovseg.encoders.companions import resize_to_patches
 from ovseg.errors import UserError
 from ovseg.guides.mixed_clip import MixedCLIPEncoder
 from ovseg.guides.mixer import Look
@@ -25,9 +27,9 @@ from ovseg.regions.retrieval import RetrievalBank, support_embeddings
 from ovseg.regions.sampled_features import SampledFeatures
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.decide import Decision
-from ovseg.scores.encoding import ImageEncoding, encode_windows, image_boxes
+from ovseg.scores.encoding import ImageEncoding, encode_windows, image_boxes, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
-from ovseg.scores.row_map import Painted, RowMap
+from ovseg.scores.row_map import Painted, RowMap, resized
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier, build_classifier
 from ovseg.text.encoder import SentenceEncoder
@@ -60,6 +62,19 @@ class CorrCLIPEncoding(ImageEncoding):
 
     regions: Tensor = field(kw_only=True)
     support: Support | None = None
+
+
+@dataclass(frozen=True)
+class RegionRows:
+    """What a bank keeps of the R regions of an image, those with id 0 (unclaimed) left out.
+
+    Attributes:
+        keys: (R, C) float16, unit means of the companion's unit features at the image's own size.
+        embeddings: (R, D) float16, unit means of the encoder's features.
+    """
+
+    keys: Tensor
+    embeddings: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +197,67 @@ class CorrCLIP(TrainingFreeSegmentor):
     @override
     def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         """Finds the regions of images and encodes them; inputs stand for originals not given."""
+        regions, in_input, seen = self._look(images)
+        settings = self.inference_settings.with_window_batch(window_batch)
+        encodings = self._encode_windows(images.inputs, in_input, seen, settings)
+        return self.in_text_space(
+            [
+                CorrCLIPEncoding(
+                    **vars(encoding),
+                    regions=each,
+                    support=None
+                    if self.bank is None
+                    else _support(self.bank, seen[i], in_input[i]),
+                )
+                for i, (encoding, each) in enumerate(zip(encodings, regions, strict=True))
+            ]
+        )
+
+    def region_rows(self, images: Images, window_batch: int | None = None) -> list[RegionRows]:
+        """What a bank keeps of the regions of images; see :class:`RegionRows`.
+
+        Args:
+            images: with their originals.
+            window_batch: see :meth:`encode`.
+
+        Raises:
+            UserError: the companion does not see the whole image.
+        """
+        if self.encoder.companion_sees != 'image':
+            raise UserError(
+                "the keys of a bank need model.encoder.companion_sees='image', as version 2 of "
+                'CorrCLIP has it'
+            )
+        regions, in_input, seen = self._look(images)
+        settings = self.inference_settings.with_window_batch(window_batch)
+        encodings = self._encode_windows(images.inputs, in_input, seen, settings)
+        return [
+            self._rows_of(*each, self.budget) for each in zip(regions, seen, encodings, strict=True)
+        ]
+
+    @staticmethod
+    def _rows_of(
+        regions: Tensor, seen: SampledFeatures, encoding: ImageEncoding, budget: MemoryBudget
+    ) -> RegionRows:
+        size = (regions.shape[0], regions.shape[1])
+        ids, numbers = regions.unique(return_inverse=True)
+        claimed = ids > 0
+        keys = SampledFeatures(seen.features, size).region_means(numbers)
+        # Linear all the way: the mean of what windows say of each pixel.
+        maps = resized(window_maps(encoding, encoding.features.patch, size, 'input'), size)
+        totals = maps.like.new_zeros(maps.channels, len(ids), dtype=torch.float32)
+        for start, stop in maps.strips(budget):
+            strip = maps.rows(start, stop).float().flatten(1)
+            totals.index_add_(1, numbers[start:stop].flatten(), strip)
+        return RegionRows(
+            *(F.normalize(rows[claimed], dim=1).half().cpu() for rows in (keys, totals.T))
+        )
+
+    def _look(self, images: Images) -> tuple[list[Tensor], Tensor, list[SampledFeatures]]:
+        """Regions at the images' own sizes and at the input's (B, H, W); maps of the companion.
+
+        There are none where it sees windows.
+        """
         inputs, size, originals = images.inputs, images.size, images.originals
         if originals is None:
             pixels = (inputs * self.pixel_std + self.pixel_mean).clamp(0, 1).mul(255).round()
@@ -191,22 +267,10 @@ class CorrCLIP(TrainingFreeSegmentor):
             torch.from_numpy(self.region_source.regions(image, name)).to(inputs.device)
             for image, name in zip(originals, names, strict=True)
         ]
-        resized = torch.cat([resize_regions(each[None], size) for each in regions])
         seen: list[SampledFeatures] = []
         if self.encoder.companion_sees == 'image':
             seen = [self._see(image, size) for image in originals]
-        settings = self.inference_settings.with_window_batch(window_batch)
-        encodings = self._encode_windows(inputs, resized, seen, settings)
-        return self.in_text_space(
-            [
-                CorrCLIPEncoding(
-                    **vars(encoding),
-                    regions=each,
-                    support=None if self.bank is None else _support(self.bank, seen[i], resized[i]),
-                )
-                for i, (encoding, each) in enumerate(zip(encodings, regions, strict=True))
-            ]
-        )
+        return regions, torch.cat([resize_regions(each[None], size) for each in regions]), seen
 
     def _encode_windows(
         self,
@@ -240,9 +304,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self.device).float() / 255
         stride = self.encoder.companion.stride
         if stride is not None:
-            sides = zip(pixels.shape[-2:], stride, strict=True)
-            whole = [max(1, round(side / patch)) * patch for side, patch in sides]
-            pixels = F.interpolate(pixels, size=whole, mode='bilinear', align_corners=False)
+            pixels = resize_to_patches(pixels, stride)
         return SampledFeatures(self.encoder.companion(pixels)[0].float(), size)
 
     # Labels ----------------------------------------------------------------------------------

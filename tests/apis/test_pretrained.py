@@ -9,7 +9,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from fake_hub import running_hub
+from fake_hub import ask_at, running_hub
 from safetensors.torch import load_file, save_file
 from scripts import ROOT
 
@@ -31,13 +31,6 @@ def saved(tmp_path_factory):
     )
     assert segmenter.save_pretrained(folder, measured={'scenes': 60.82}) == folder
     return folder
-
-
-def ask_at(address, monkeypatch):
-    constants = huggingface_hub.constants
-    places = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
-    monkeypatch.setattr(constants, 'ENDPOINT', address)
-    monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', address + places)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ IMAGES += [f'corrclip_{b}_images' for b in CORR] + [f'corrclip_v2_{b}_images' fo
 WORLDS = ('scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases', 'images')
 TINY = [f'proxyclip_tiny_{name}' for name in WORLDS]
 SAM = [f'corrclip_{b}_sam_images' for b in CORR]
+# What they add to those of version 2 is tested once.
+BANK = [f'corrclip_v2_{b}_bank_{n}' for b in CORR[:2] for n in (*NAMES, 'images')]
 
 
 def config_of(stem):
@@ -43,7 +45,7 @@ def data_set_of(stem):
 
 def test_there_is_a_config_for_each_backbone_and_data_set_and_no_other():
     found = {*names_in('proxyclip'), *names_in('corrclip')}
-    assert found == {*STEMS, *IMAGES, *TINY, *SAM}
+    assert found == {*STEMS, *IMAGES, *TINY, *SAM, *BANK}
 
 
 @pytest.mark.parametrize('stem', [*STEMS, *IMAGES])
@@ -58,7 +60,8 @@ def test_every_config_names_its_parts(stem):
     assert model.clip.model.endswith('-quickgelu') == ('_laion2b' not in stem)
     companion = model.encoder.companion
     if second:
-        assert companion.type == 'DINOv2Companion' and model.encoder.merge_distance is None
+        assert (companion.type, companion.model) == ('RADIOCompanion', 'c-radio_v3-l')
+        assert model.encoder.merge_distance is None
         assert model.encoder.companion_sees == 'image'
     else:
         assert (companion.type, companion.model) == ('DINOCompanion', 'dino_vitb8')
@@ -119,6 +122,31 @@ def test_configs_build_and_label_an_image(stem):
         encoding = built.encode(Images(torch.randn(1, 3, 36, 45)))[0]
         labels = built.segment(encoding, (36, 45)).labels
     assert labels.shape == (36, 45) and 0 <= labels.min() <= labels.max() < built.num_classes
+
+
+@pytest.mark.parametrize(('backbone', 'letter'), [('vit-b16', 'b'), ('vit-l14', 'l')])
+def test_configs_with_a_bank_are_those_without_and_the_files_of_the_release(backbone, letter):
+    config = config_of(f'corrclip_v2_{backbone}_metaclip_bank_voc21')
+    without = config_of(f'corrclip_v2_{backbone}_metaclip_voc21')
+    bank, auxiliary = config.model.pop('bank'), config.model.pop('auxiliary_clip')
+    assert config.to_dict() == without.to_dict()
+    assert [Path(bank[name]).name for name in ('keys', 'embeddings', 'auxiliary')] == [
+        'coco_radiov3.faiss',
+        f'coco_metaclip_{letter}.pt',
+        'coco_dfnclip_b.pt',
+    ]
+    assert auxiliary.to_dict() == {'model': 'ViT-B-16-quickgelu', 'pretrained': 'dfn2b'}
+    model = shrunk(config.model)
+    model.test_cfg.update(crop_size=(40, 40), stride=(24, 24))
+    model.bank = {
+        name: torch.randn(25, size) for name, size in zip(bank, (16, 24, 24), strict=True)
+    }
+    model.auxiliary_clip = {'model': VIT, 'pretrained': 'random'}
+    built = MODELS.build({**model, '_scope_': 'ovseg'}).eval()
+    with torch.inference_mode():
+        encoding = built.encode(Images(torch.randn(1, 3, 36, 45)))[0]
+        labels = built.segment(encoding, (36, 45)).labels
+    assert labels.shape == (36, 45) and encoding.support.auxiliary.shape[1] == 24
 
 
 def written_config(stem: str, folder: Path, data: Path, settings: str) -> Path:

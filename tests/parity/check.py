@@ -12,7 +12,16 @@ from parity.golden import Check, GoldenSet, read
 from parity.report import Line, Report
 
 # Golden folders that have checks: the module ``parity.<name>`` says in ``GOLDEN`` which.
-SETS = ('clip_dinoiser', 'denseclip', 'maskclip', 'ovseg', 'training_free_attention', 'trident')
+SETS = (
+    'classifiers',
+    'clip_dinoiser',
+    'denseclip',
+    'encoders',
+    'maskclip',
+    'ovseg',
+    'training_free_attention',
+    'trident',
+)
 
 
 def golden_set(name: str) -> GoldenSet:

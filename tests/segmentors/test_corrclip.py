@@ -15,6 +15,8 @@ from ovseg.errors import UserError
 from ovseg.guides.mixer import Look
 from ovseg.images import Images
 from ovseg.refiners.mask_vote import majority_labels
+from ovseg.scores.encoding import window_maps
+from ovseg.scores.row_map import resized
 from ovseg.segmentors import CorrCLIP
 
 WORDS = 'cat, kitten; dog; grass; sky'
@@ -186,6 +188,31 @@ def test_a_second_clip_reads_its_own_embeddings_with_its_own_words():
     assert torch.allclose(found, (first + second) / 2, atol=1e-6)
     assert not torch.allclose(model.classifier.auxiliary, model.classifier.weight, atol=1e-2)
     assert not any(key.startswith('auxiliary_clip') for key in model.state_dict())
+
+
+def test_rows_for_a_bank_are_unit_means_over_the_regions_at_the_images_own_size():
+    model = version_2()
+    inputs, pixels = images_of(SIZES[:2])
+    with torch.no_grad():
+        found = model.region_rows(Images(inputs, pixels))
+        encodings = model.encode(Images(inputs, pixels))
+    for image, encoding, rows in zip(pixels, encodings, found, strict=True):
+        regions = torch.from_numpy(Checkerboard().regions(image))
+        raw = window_maps(encoding, encoding.features.patch, SIZES[0], 'input')
+        pixels_of = resized(raw, SIZES[0]).whole(model.budget)
+        seen = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+        seen = F.interpolate(seen, size=(48, 60), mode='bilinear')  # whole patches of 4
+        seen = F.interpolate(model.encoder.companion(seen), size=SIZES[0], mode='bilinear')
+        seen = F.normalize(seen, dim=1)[0]
+        ids = regions.unique()[1:]  # 0 is what no region claimed
+        assert len(rows.keys) == len(rows.embeddings) == len(ids)
+        for number, value in enumerate(ids):
+            inside = regions == value
+            for row, features in ((rows.keys, seen), (rows.embeddings, pixels_of)):
+                wanted = F.normalize(features[:, inside].mean(1), dim=0)
+                assert torch.allclose(row[number].float(), wanted, atol=2e-3)
+    with pytest.raises(UserError, match="need model.encoder.companion_sees='image'"):
+        build().region_rows(Images(inputs, pixels))
 
 
 @pytest.mark.parametrize(

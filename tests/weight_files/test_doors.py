@@ -26,6 +26,7 @@ from ovseg.encoders.dino import load_dino
 from ovseg.encoders.dinov2 import load_dinov2
 from ovseg.encoders.found import FOUND
 from ovseg.encoders.maskclip_format import read_maskclip_files, read_text_embeddings
+from ovseg.encoders.radio import load_radio
 from ovseg.encoders.sam import load_sam
 from ovseg.engine import load_checkpoint_strict, read_checkpoint
 from ovseg.engine.checkpoint import install_safe_loading
@@ -103,6 +104,7 @@ DOORS = {
     'sam': lambda path: load_sam(SAM, path),
     'dino': lambda path: load_dino(DINO, path),
     'dinov2': lambda path: load_dinov2(DINO, path),
+    'radio': lambda path: load_radio(DINO, path),
     'found': lambda path: FOUND({'model': DINO, 'pretrained': 'random'}, path),
     'guide': lambda path: DINOiserGuide(in_channels=4, channels=2, weights=path),
     'bank.keys': lambda path: RetrievalBank(path, torch.ones(2, 3), num_support=1),

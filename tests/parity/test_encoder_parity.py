@@ -1,0 +1,91 @@
+"""Cases of the checks of encoders, made here, since the golden files are large."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ovseg.encoders import RADIOCompanion
+from ovseg.encoders.companions import resize_to_patches
+from parity import check_path
+
+SIZES = {
+    **{'hidden_size': 16, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'patch_size': 4},
+    **{'max_img_size': 32, 'num_cls_tokens': 2, 'num_registers': 1, 'summary_idxs': [1]},
+    **{'mlp_ratio': 2.0, 'layer_scale': True},
+}
+
+
+def failed(folder, name, content):
+    """Names of what is not in order in a golden file of the encoders."""
+    (folder / 'encoders').mkdir(exist_ok=True)
+    path = folder / 'encoders' / name
+    torch.save(content, path)
+    (report,) = check_path(path)
+    assert report.lines
+    return [line.name for line in report.lines if line.status != 'ok']
+
+
+@pytest.fixture(scope='module')
+def radio():
+    """A golden file of C-RADIO, computed step by step as its sheet says."""
+    torch.manual_seed(0)
+    model = {
+        **{'img_size': 32, 'patch_size': 4, 'embed_dim': 16, 'depth': 2, 'num_heads': 2},
+        **{'mlp_ratio': 2.0, 'reg_tokens': 2, 'init_values': 0.7},
+    }
+    look = RADIOCompanion(model, 'random')
+    vit = look.encoder.vit
+    vit.patch_embed.proj.bias.zero_()  # published files have none
+    names = {'ls1.gamma': 'ls1.grandma', 'ls2.gamma': 'ls2.grandma'}
+    state = {
+        'radio_model.summary_idxs': torch.tensor([1]),
+        'radio_model.input_conditioner.norm_mean': look.encoder.mean[0],
+        'radio_model.input_conditioner.norm_std': look.encoder.std[0],
+        'radio_model.model.patch_generator.pos_embed': vit.pos_embed,
+        'radio_model.model.patch_generator.cls_token.token': torch.cat(
+            [vit.cls_token[0], vit.reg_token[0]]
+        ),
+        'radio_model.model.patch_generator.embedder.weight': vit.patch_embed.proj.weight.flatten(1),
+    }
+    for name, value in vit.blocks.state_dict().items():
+        end = '.'.join(name.split('.')[1:])
+        published = name.replace(end, names.get(end, end))
+        state[f'radio_model.model.blocks.{published}'] = value
+    inputs = {
+        'square': torch.rand(2, 3, 16, 16),
+        'wide': torch.rand(1, 3, 12, 24),
+        'full': torch.rand(1, 3, 32, 32),
+        'image_uint8': torch.randint(256, (19, 26, 3)).byte(),
+    }
+    pixels = inputs['image_uint8'].permute(2, 0, 1)[None].float() / 255
+    seen = look(pixels)
+    large = F.normalize(F.interpolate(seen, (18, 24), mode='bilinear'), dim=1)
+    window = F.pad(large[..., 6:18, 0:12], (2, 2, 0, 0), mode='replicate')
+    window = F.normalize(F.interpolate(window, (4, 4), mode='bilinear'), dim=1)
+    expected = {
+        'companion_input_size': torch.tensor(resize_to_patches(pixels, (4, 4)).shape[2:]),
+        'companion_map': seen,
+        'window0_similarity_features': window.flatten(2).transpose(1, 2),
+    }
+    for name in ('square', 'wide', 'full'):
+        expected[f'{name}_features'] = look(inputs[name]).flatten(2).transpose(1, 2)
+        expected[f'{name}_summary'] = look.encoder.prefix_tokens(inputs[name])[:, 1]
+    # A window of 12 x 12 pixels at the lower left, filled up to 12 x 16.
+    reading = {'network_size': [18, 24], 'clip_patch': 6, 'windows': [[6, 0, 18, 12]]}
+    return {
+        'meta': {},
+        'config': {**SIZES, **reading, 'window_padding': [[2, 2, 0, 0]]},
+        'state': state,
+        'inputs': inputs,
+        'expected': expected,
+    }
+
+
+def test_a_case_of_radio_agrees_and_a_changed_quantity_is_named(radio, tmp_path):
+    assert failed(tmp_path, 'radio_v3.pt', radio) == []
+    for name, value in radio['expected'].items():
+        changed = {**radio['expected'], name: value + 1}
+        wrong = failed(tmp_path, 'radio_v4.pt', {**radio, 'expected': changed})
+        assert wrong == [f'expected.{name}']
