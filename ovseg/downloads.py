@@ -106,6 +106,33 @@ def fetch_url(url: str, key: str | None = None, digest: str | None = None) -> Pa
         ) from error
 
 
+def fetch_hub_file(repository: str, file: str, key: str) -> Path:
+    """Returns the path of a file of the Hugging Face hub, downloaded into its own cache if need be.
+
+    Args:
+        repository: such as ``'facebook/sam2.1-hiera-tiny'``.
+        file: its name there.
+        key: setting of a model that takes the path of such a file.
+
+    Raises:
+        UserError: it is not cached and cannot be fetched; says what to do.
+    """
+    cached = huggingface_hub.try_to_load_from_cache(repository, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    reason, cause = 'no network', None
+    # Without a network the hub's client would retry for a minute, with a warning each time.
+    if reaches_hub():
+        try:
+            return Path(huggingface_hub.hf_hub_download(repository, file))
+        except Exception as error:
+            reason, cause = type(error).__name__, error
+    raise UserError(
+        f'{file} of {repository} on the Hugging Face hub could not be fetched ({reason}); get it '
+        f'by other means and set {key} of the model in the config to the path of the file'
+    ) from cause
+
+
 class _Unfetched(Exception):
     """Why a file was not fetched, in a few words."""
 

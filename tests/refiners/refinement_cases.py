@@ -6,8 +6,10 @@ import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional as F
 
+from ovseg.encoders.prompted_sam import SAMImage
+from ovseg.encoders.sam import LoadedSAM
 from ovseg.encoders.sam_architecture import build_sam_architecture
-from ovseg.encoders.sam_encoder import SAMImage
+from ovseg.encoders.sam_encoder import SAMEncoder
 from ovseg.scores.row_map import RowMap
 
 FRAME = 64
@@ -59,13 +61,14 @@ class Scores(RowMap):
 def tiny_sam(seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_sam_architecture(TINY_SAM).eval().requires_grad_(False)
+        sam = build_sam_architecture(TINY_SAM).eval().requires_grad_(False)
+    return SAMEncoder(LoadedSAM(sam, 'custom', 'random'))
 
 
 def sam_image(image_size, seed=0):
     features = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(seed))
     input_size = ResizeLongestSide.get_preprocess_shape(*image_size, FRAME)
-    return SAMImage(features, input_size, tuple(image_size))
+    return SAMImage(features, input_size, tuple(image_size), (FRAME, FRAME))
 
 
 def coarse_case(size, classes=4, seed=0, blob=7):

@@ -13,7 +13,6 @@ from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.refiners import SAMPrompts, mask_fusion, sam_prompts
 from ovseg.refiners.mask_fusion import decide_labels, largest_of_class, mask_scores
-from ovseg.refiners.sam_prompts import decode
 from ovseg.registry import MODELS
 from ovseg.scores import coarse_map as coarse_module
 
@@ -23,7 +22,7 @@ SIZES = [((40, 56), (48, 64)), ((41, 37), (48, 48)), ((64, 64), (64, 64)), ((51,
 
 
 def predictor_of(sam, image):
-    predictor = SamPredictor(sam)
+    predictor = SamPredictor(sam.sam)
     predictor.features, predictor.is_image_set = image.features, True
     predictor.input_size, predictor.original_size = image.input_size, image.image_size
     return predictor
@@ -35,7 +34,7 @@ def plain_decode(sam, image, labels, probabilities, settings):
     small = F.interpolate(probabilities[None], size=half, mode='bilinear')[0]
     nearest = F.interpolate(labels[None, None].float(), size=half, mode='nearest')[0, 0].long()
     regions = plain_regions(nearest, small, settings.coarse_threshold, settings.min_area)
-    predictor, side = predictor_of(sam, image), sam.prompt_encoder.mask_input_size[0]
+    predictor, side = predictor_of(sam, image), sam.mask_side
     answers = []
     for label in range(len(probabilities)):
         mine = [region for region in regions if region[0] == label]
@@ -72,7 +71,7 @@ def plain_refinement(sam, image, labels, probabilities, settings):
     scores = torch.zeros_like(probabilities)
     for label in {answer[0] for answer in kept}:
         low_res = torch.stack([answer[4] for answer in kept if answer[0] == label])
-        logits = sam.postprocess_masks(low_res, image.input_size, image.image_size)
+        logits = sam.sam.postprocess_masks(low_res, image.input_size, image.image_size)
         logits = F.interpolate(logits, size=labels.shape, mode='bilinear')[:, 0]
         products = (logits.sigmoid() * probabilities[label]).amax(0)
         scores[label] = products * (logits > 0).any(0)
@@ -89,7 +88,7 @@ def half_kept(sam, image, labels, scores, settings=SETTINGS):
     answers = plain_decode(sam, image, labels, scores.probabilities, settings)
     fits = sorted(answer[3] for answer in answers)
     middle = sum(fits[len(fits) // 2 - 1 : len(fits) // 2 + 1]) / 2
-    sam.mask_decoder.iou_prediction_head.layers[-1].bias += settings.iou_threshold - middle
+    sam.sam.mask_decoder.iou_prediction_head.layers[-1].bias += settings.iou_threshold - middle
     return len(fits)
 
 
@@ -112,13 +111,13 @@ def decoder_calls(monkeypatch):
     calls = []
 
     def watch(sam):
-        plain = sam.mask_decoder.forward
+        plain = sam.sam.mask_decoder.forward
 
         def forward(**arguments):
             calls.append(len(arguments['sparse_prompt_embeddings']))
             return plain(**arguments)
 
-        monkeypatch.setattr(sam.mask_decoder, 'forward', forward)
+        monkeypatch.setattr(sam.sam.mask_decoder, 'forward', forward)
         return calls
 
     return watch
@@ -178,9 +177,9 @@ def test_prompts_decoded_at_once_change_no_answer(batch, decoder_calls):
     prompts = SETTINGS.prompts(sam, regions, scores)
     count = len(regions.classes)
     assert count > 6 and len(prompts.masks) == 4
-    expected = decode(sam, image, prompts, count)
+    expected = sam.decode(image, prompts, count)
     calls = decoder_calls(sam)
-    answers = decode(sam, image, prompts, batch)
+    answers = sam.decode(image, prompts, batch)
     assert len(calls) == math.ceil(count / batch) and sum(calls) == count
     assert torch.allclose(answers.iou, expected.iou, atol=1e-5)
     assert torch.allclose(answers.low_res, expected.low_res, atol=1e-5)
@@ -249,7 +248,7 @@ def test_without_a_good_mask_the_coarse_result_stays(settings, decoder_calls):
 @pytest.mark.parametrize('size', [(1, 9), (9, 1), (1, 1), (2, 2), (3, 50), (2, 900)])
 def test_images_of_any_shape_are_refined(size):
     sam, image = tiny_sam(), sam_image((16, 64))
-    sam.mask_decoder.iou_prediction_head.layers[-1].bias += 10
+    sam.sam.mask_decoder.iou_prediction_head.layers[-1].bias += 10
     labels, scores = coarse_case(size, 3)
     settings = replace(SETTINGS, min_area=1)
     refined = settings(sam, image, labels, scores, with_scores=True)
