@@ -145,7 +145,7 @@ def _built(config: Sam2Config, dynamic_multimask_via_stability: bool | None) -> 
     from transformers import Sam2Model
 
     if dynamic_multimask_via_stability is not None:
-        decoder = config.mask_decoder_config
+        decoder: Any = config.mask_decoder_config
         decoder.dynamic_multimask_via_stability = dynamic_multimask_via_stability
     return Sam2Model(config)
 

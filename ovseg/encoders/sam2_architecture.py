@@ -80,7 +80,9 @@ def sam2_config(fields: Mapping[str, Any], where: str | None = None) -> Sam2Conf
     """
     with of_extra('transformers', 'SAM 2 is run by transformers'):
         from transformers import Sam2Config
-    plain = {name: _plain(fields[name]) for name in PARTS if fields.get(name) is not None}
+    plain: dict[str, Any] = {
+        name: _plain(fields[name]) for name in PARTS if fields.get(name) is not None
+    }
     # SAM 2's own classes, whatever a file calls them: nothing else is built from it.
     vision = plain.setdefault(PARTS[0], {})
     vision['model_type'] = 'sam2_vision_model'

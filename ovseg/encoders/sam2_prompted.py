@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,8 @@ class SAM2(nn.Module):
 
         self.sam = sam.model
         self.name, self.weights = sam.name, sam.weights
-        self.frame: int = self.sam.prompt_encoder.input_image_size
+        side: Any = self.sam.prompt_encoder.input_image_size
+        self.frame: int = side
         self.processor = Sam2ImageProcessor(size={'height': self.frame, 'width': self.frame})
         # As with SAM 1: coordinates and logits want float32.
         keep_precision(self.sam.prompt_encoder)
