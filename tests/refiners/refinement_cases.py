@@ -116,3 +116,43 @@ def plain_regions(labels, probabilities, threshold, min_area):
                 box = [min(xs), min(ys), max(xs), max(ys)]
                 regions.append((label, mask, box, [best[1], best[0]]))
     return regions
+
+
+def plain_prompts(labels, probabilities, settings):
+    """Half the size, probabilities there, and the regions, by the definition."""
+    half = [side // 2 for side in labels.shape]
+    small = F.interpolate(probabilities[None], size=half, mode='bilinear')[0]
+    nearest = F.interpolate(labels[None, None].float(), size=half, mode='nearest')[0, 0].long()
+    return half, small, plain_regions(nearest, small, settings.coarse_threshold, settings.min_area)
+
+
+def plain_fusion(answers, full, labels, probabilities, threshold):
+    """Labels, scores and kept boxes with every mask at full size, product before maximum.
+
+    Args:
+        answers: (class, region mask, box, iou, low-res logits (1, s, s)) each.
+        full: logits (n, 1, s, s) -> (n, H, W) at the size of the labels.
+        labels: (H, W) coarse ones.
+        probabilities: (K, H, W).
+        threshold: of the IoU.
+    """
+    kept = [answer for answer in answers if answer[3] > threshold]
+    if not kept:
+        return labels, probabilities, []
+    scores = torch.zeros_like(probabilities)
+    for label in {answer[0] for answer in kept}:
+        logits = full(torch.stack([answer[4] for answer in kept if answer[0] == label]))
+        products = (logits.sigmoid() * probabilities[label]).amax(0)
+        scores[label] = products * (logits > 0).any(0)
+    refined = torch.where(scores.sum(0) == 0, labels, scores.argmax(0))
+    for _, mask, _, fit, _ in answers:
+        if fit <= threshold:
+            area = F.interpolate(mask[None, None].float(), size=labels.shape, mode='nearest')
+            scores = torch.maximum(scores, area[0] * probabilities)
+    return refined, scores, [[2 * side for side in answer[2]] for answer in kept]
+
+
+def assert_same(ours, theirs):
+    """Equal but for pixels whose logit is 0 within rounding."""
+    different = (ours.float() - theirs.float()).abs() > 1e-4
+    assert different.sum() <= 3

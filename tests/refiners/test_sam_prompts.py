@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from refinement_cases import Scores, coarse_case, plain_regions, sam_image, tiny_sam
+from refinement_cases import (
+    Scores,
+    assert_same,
+    coarse_case,
+    plain_fusion,
+    plain_prompts,
+    sam_image,
+    tiny_sam,
+)
 from segment_anything import SamPredictor
 from torch.nn import functional as F
 
@@ -30,10 +38,7 @@ def predictor_of(sam, image):
 
 def plain_decode(sam, image, labels, probabilities, settings):
     """[(class, region mask, box, iou, low-res logits)]: one call a class, by the definition."""
-    half = [side // 2 for side in labels.shape]
-    small = F.interpolate(probabilities[None], size=half, mode='bilinear')[0]
-    nearest = F.interpolate(labels[None, None].float(), size=half, mode='nearest')[0, 0].long()
-    regions = plain_regions(nearest, small, settings.coarse_threshold, settings.min_area)
+    half, small, regions = plain_prompts(labels, probabilities, settings)
     predictor, side = predictor_of(sam, image), sam.mask_side
     answers = []
     for label in range(len(probabilities)):
@@ -64,23 +69,13 @@ def plain_decode(sam, image, labels, probabilities, settings):
 
 def plain_refinement(sam, image, labels, probabilities, settings):
     """Labels, scores and kept boxes with every mask at full size, product before maximum."""
-    answers = plain_decode(sam, image, labels, probabilities, settings)
-    kept = [answer for answer in answers if answer[3] > settings.iou_threshold]
-    if not kept:
-        return labels, probabilities, []
-    scores = torch.zeros_like(probabilities)
-    for label in {answer[0] for answer in kept}:
-        low_res = torch.stack([answer[4] for answer in kept if answer[0] == label])
+
+    def full(low_res):
         logits = sam.sam.postprocess_masks(low_res, image.input_size, image.image_size)
-        logits = F.interpolate(logits, size=labels.shape, mode='bilinear')[:, 0]
-        products = (logits.sigmoid() * probabilities[label]).amax(0)
-        scores[label] = products * (logits > 0).any(0)
-    refined = torch.where(scores.sum(0) == 0, labels, scores.argmax(0))
-    for _, mask, _, fit, _ in answers:
-        if fit <= settings.iou_threshold:
-            area = F.interpolate(mask[None, None].float(), size=labels.shape, mode='nearest')
-            scores = torch.maximum(scores, area[0] * probabilities)
-    return refined, scores, [[2 * side for side in answer[2]] for answer in kept]
+        return F.interpolate(logits, size=labels.shape, mode='bilinear')[:, 0]
+
+    answers = plain_decode(sam, image, labels, probabilities, settings)
+    return plain_fusion(answers, full, labels, probabilities, settings.iou_threshold)
 
 
 def half_kept(sam, image, labels, scores, settings=SETTINGS):
@@ -90,12 +85,6 @@ def half_kept(sam, image, labels, scores, settings=SETTINGS):
     middle = sum(fits[len(fits) // 2 - 1 : len(fits) // 2 + 1]) / 2
     sam.sam.mask_decoder.iou_prediction_head.layers[-1].bias += settings.iou_threshold - middle
     return len(fits)
-
-
-def assert_same(ours, theirs):
-    """Equal but for pixels whose logit is 0 within rounding."""
-    different = (ours.float() - theirs.float()).abs() > 1e-4
-    assert different.sum() <= 3
 
 
 def case(size=(40, 56), seen=(48, 64), seed=0, classes=4):
