@@ -37,9 +37,9 @@ class Cost:
 
 # Parameters were counted in the built models (a test counts those of the models that ship again).
 # Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
-# The class of trident-vit-l14 and -h14, corrclip, ovseg-r101c, ovseg-sam, rn50, rn101,
-# vit-b16-laion and resclip was reckoned from their parts or from a like model, not measured. A
-# model without a row shows none.
+# The class of trident-vit-b16-sam2, -l14 and -h14, both corrclip, ovseg-r101c, ovseg-sam, rn50,
+# rn101, vit-b16-laion and resclip was reckoned from their parts or from a like model, not measured.
+# A model without a row shows none.
 COSTS = MappingProxyType(
     {
         'maskclip-tiny': Cost(5.6, 'instant'),
@@ -60,8 +60,10 @@ COSTS = MappingProxyType(
         'proxyclip-tiny': Cost(6.4, 'instant'),
         'proxyclip-vit-b16': Cost(235.4, 'slow'),
         'corrclip-vit-b16': Cost(876.5, 'gpu'),
+        'corrclip-vit-b16-sam2': Cost(452.3, 'gpu'),
         'trident-tiny': Cost(8.0, 'instant'),
         'trident-vit-b16': Cost(329.2, 'slow'),
+        'trident-vit-b16-sam2': Cost(546.1, 'slow'),
         'trident-vit-l14': Cost(607.2, 'slow'),
         'trident-vit-h14': Cost(1165.6, 'gpu'),
         'denseclip-tiny': Cost(1.4, 'instant'),
