@@ -1,11 +1,13 @@
 """Parity with encoders of 2024 to 2026."""
 
-from parity.encoders import radio
+from parity.encoders import radio, tipsv2
 from parity.golden import GoldenSet
 
 GOLDEN = GoldenSet(
     checks={
         'radio_v3.pt': radio.check_radio,
         'radio_v4.pt': radio.check_radio,
+        'tipsv2_mlp.pt': tipsv2.check_tipsv2,
+        'tipsv2_swiglu.pt': tipsv2.check_tipsv2,
     },
 )
