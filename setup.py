@@ -78,6 +78,8 @@ setup(
         'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
         'pandas': ['pandas>=2.2.2'],  # result.to_pandas()
         'supervision': ['supervision>=0.22'],  # result.to_supervision()
+        # SAM 2.1; tokenizers of SigLIP, MetaCLIP 2 and others; TIPSv2's words
+        'transformers': ['transformers>=5.18', 'sentencepiece>=0.2', 'protobuf>=4'],
         'tensorboard': ['tensorboard>=2.10'],  # mmengine's TensorboardVisBackend
     },
     cmdclass={'build_py': BuildWithConfigs},

@@ -23,6 +23,9 @@ _SAM2_LICENCE = 'SAM 2.1: Apache-2.0 (facebookresearch/sam2)'
 _METACLIP_LICENCE = 'CC-BY-NC 4.0 (facebookresearch/MetaCLIP)'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 _LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
+_TIPSV2_README = 'TIPSv2 (arXiv 2604.12012), README of google-deepmind/tips'
+_TIPSV2_NOTEBOOK = 'TIPSv2 (arXiv 2604.12012), zero-shot notebook of google-deepmind/tips'
+_TIPSV2_LICENCE = 'Apache-2.0 by its model card (the README of google-deepmind/tips says CC-BY)'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 
 
@@ -45,6 +48,17 @@ def _replaced_attention(method: str, source: str, note: str) -> ModelEntry:
         licence=_OPENAI_LICENCE,
         source=source,
         note=note,
+    )
+
+
+def _tipsv2(size: str, model: str, note: str, source: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'tipsv2-{size}',
+        config=f'tipsv2/tipsv2_{size}.py',
+        weights=f'TIPSv2 {model} (google/tipsv2-{size}) from the Hugging Face hub',
+        licence=_TIPSV2_LICENCE,
+        source=source,
+        note=f'{note} Words need the extra transformers.'.strip(),
     )
 
 
@@ -109,6 +123,10 @@ ENTRIES = (
         source=_FLOSS_README,
         note="The MaskCLIP inside CLIP-DINOiser: LAION weights, CLIP's own normalisation.",
     ),
+    _tipsv2('b14', 'B/14', 'The quickest of the four.', _TIPSV2_README),
+    _tipsv2('l14', 'L/14', 'The best published of the four.', _TIPSV2_NOTEBOOK),
+    _tipsv2('so400m14', 'SO400M/14', '', _TIPSV2_README),
+    _tipsv2('g14', 'g/14', 'The largest, and below L/14 in dense numbers.', _TIPSV2_README),
     ModelEntry(
         name='clip-dinoiser-tiny',
         config='clip_dinoiser/clip_dinoiser_tiny.py',

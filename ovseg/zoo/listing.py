@@ -18,6 +18,7 @@ METHODS = {
     'proxyclip': 'ProxyCLIP',
     'corrclip': 'CorrCLIP',
     'trident': 'Trident',
+    'tipsv2': 'TIPSv2',
     'denseclip': 'DenseCLIP',
     'ovseg': 'OVSeg',
 }
