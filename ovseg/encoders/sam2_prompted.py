@@ -125,16 +125,17 @@ class SAM2(nn.Module):
             masks: (n, 1, s, s) logits on the frame, or None.
             several: three masks a prompt instead of one.
         """
-        count = len(points)
-        # A mask input belongs to an image, so each prompt gets an image of its own: a view.
-        maps = [each.float().expand(count, -1, -1, -1) for each in (*image.finer, image.features)]
+        # A mask input belongs to an image: each prompt with one gets an image of its own, a view.
+        images = 1 if masks is None else len(points)
+        grouped = (images, len(points) // images)
+        maps = [each.float().expand(images, -1, -1, -1) for each in (*image.finer, image.features)]
         with torch.autocast(points.device.type, enabled=False):
             found = self.sam(
                 image_embeddings=maps,
-                input_points=points[:, None],
-                input_labels=torch.ones(count, 1, points.shape[1], device=points.device).long(),
-                input_boxes=None if boxes is None else boxes[:, None],
+                input_points=points.unflatten(0, grouped),
+                input_labels=points.new_ones(points.shape[:2]).long().unflatten(0, grouped),
+                input_boxes=None if boxes is None else boxes.unflatten(0, grouped),
                 input_masks=masks,
                 multimask_output=several,
             )
-        return Answers(found.pred_masks[:, 0], found.iou_scores[:, 0])
+        return Answers(found.pred_masks.flatten(0, 1), found.iou_scores.flatten(0, 1))

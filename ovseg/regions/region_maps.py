@@ -73,10 +73,10 @@ class SAMRegions(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = dict(generator or {})
-        generator = build_mask_generator(sam or {'model': 'vit_h'}, self.settings)
+        maker = build_mask_generator(sam or {'model': 'vit_h'}, self.settings)
         # segment-anything's generator takes no other precision, and thresholds decide here.
-        keep_precision(generator.sam)
-        self.sam, self.generator = generator.sam, generator
+        keep_precision(maker.sam)
+        self.sam, self.generator = maker.sam, maker
 
     def __repr__(self) -> str:
         settings = ', '.join(f'{name}={value}' for name, value in self.settings.items())
