@@ -118,7 +118,7 @@ def fetch_from_hub(repository: str, file: str, key: str) -> Path:
         UserError: the repository is not open to this user, or cannot be reached; says what to do.
         FileNotFoundError: there is no such repository, or no such file in it.
     """
-    from huggingface_hub import errors
+    from huggingface_hub import utils
 
     wanted = f'{file} of {repository} on the Hugging Face hub'
     by_hand = f'set {key} of the model in the config to the path of the file'
@@ -126,16 +126,18 @@ def fetch_from_hub(repository: str, file: str, key: str) -> Path:
         # Without a network the client would try again and again.
         offline = not reaches_hub()
         return Path(huggingface_hub.hf_hub_download(repository, file, local_files_only=offline))
-    except errors.GatedRepoError as error:
+    except utils.GatedRepoError as error:
         raise UserError(
             f'{wanted} is open to those alone who accepted its licence: do so on the page of '
             f'{repository}, log in (hf auth login), or {by_hand}'
         ) from error
-    except (errors.RepositoryNotFoundError, errors.RemoteEntryNotFoundError) as error:
-        raise FileNotFoundError(
-            f'There is no {wanted} that you may read (private ones need hf auth login): check {key}'
-        ) from error
     except Exception as error:
+        is_none = isinstance(error, (utils.RepositoryNotFoundError, utils.EntryNotFoundError))
+        if is_none and not isinstance(error, utils.LocalEntryNotFoundError):
+            raise FileNotFoundError(
+                f'There is no {wanted} that you may read (private ones need hf auth login): check '
+                f'{key}'
+            ) from error
         raise UserError(
             f'{wanted} could not be fetched ({cause_of(error)}); get it by other means and '
             f'{by_hand}'

@@ -28,6 +28,7 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     'dino': DINO,
     'dinov2': {**DINO, 'type': 'DINOv2Companion'},
     'dinov2_reg': {**DINO, 'type': 'DINOv2Companion', 'model': {**VIT, 'reg_tokens': 2}},
+    'dinov3': {**DINO, 'type': 'DINOv3Companion'},
     'radio': {**DINO, 'type': 'RADIOCompanion', 'model': {**VIT, 'reg_tokens': 2}},
     'sam': {'type': 'SAMCompanion', 'model': SAM, 'pretrained': 'random'},
 }

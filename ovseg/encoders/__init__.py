@@ -10,6 +10,7 @@ from ovseg.encoders.clip_vit import CLIPViTEncoder
 from ovseg.encoders.companions import (
     DINOCompanion,
     DINOv2Companion,
+    DINOv3Companion,
     RADIOCompanion,
     SAMCompanion,
 )
@@ -31,6 +32,7 @@ __all__ = [
     'ContextTextEncoder',
     'DINOCompanion',
     'DINOv2Companion',
+    'DINOv3Companion',
     'DenseEncoder',
     'DenseFeatures',
     'LoadedCLIP',

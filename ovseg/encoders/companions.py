@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ovseg.encoders.dino import QUANTITIES, DINOEncoder, Quantity, load_dino
 from ovseg.encoders.dinov2 import load_dinov2
+from ovseg.encoders.dinov3 import DINOv3Encoder, load_dinov3
 from ovseg.encoders.radio import RADIOEncoder, load_radio
 from ovseg.encoders.sam import load_sam
 from ovseg.errors import UserError, nearest
@@ -152,6 +153,30 @@ class DINOv2Companion(_FrozenTransformer):
         scale: int = 1,
     ) -> None:
         super().__init__(DINOEncoder(load_dinov2(model, pretrained)), quantity, scale)
+
+
+@MODELS.register_module()
+class DINOv3Companion(_FrozenTransformer):
+    """DINOv3.
+
+    Args:
+        model: see :func:`~ovseg.encoders.dinov3.load_dinov3`.
+        pretrained: likewise.
+        quantity: as in :class:`DINOCompanion`, projections before the rotary positions.
+        scale: likewise.
+
+    Raises:
+        UserError: as there.
+    """
+
+    def __init__(
+        self,
+        model: str | Mapping[str, Any] = 'dinov3_vitl16',
+        pretrained: str | Path | None = None,
+        quantity: Quantity = 'tokens',
+        scale: int = 1,
+    ) -> None:
+        super().__init__(DINOv3Encoder(load_dinov3(model, pretrained)), quantity, scale)
 
 
 @MODELS.register_module()

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args
 import timm
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.eva import Eva
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,14 +46,14 @@ class LoadedDINO:
     """A frozen DINO with what belongs to its weights.
 
     Attributes:
-        model: timm's ``VisionTransformer``, in eval mode, without gradients.
+        model: timm's ``VisionTransformer`` (version 3: ``Eva``), in eval mode, without gradients.
         mean: pixel mean that the weights were trained with, RGB, in units of [0, 1].
         std: pixel standard deviation, likewise.
         weights: name, file name, ``'embedded'`` or ``'random'``.
         position_resize: see :func:`~ovseg.encoders.position.resize_position_embedding`.
     """
 
-    model: VisionTransformer
+    model: VisionTransformer | Eva
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str
@@ -179,35 +180,36 @@ class DINOEncoder(nn.Module):
         Returns:
             (B, C, h, w), not normalised; class and register tokens are dropped.
         """
-        tokens, grid = self._before_last(image)
-        last = cast('Block', self.vit.blocks[-1])  # as all vision transformers of DINO have
-        if quantity == 'tokens':
-            patches = self.vit.norm(last(tokens))[:, self.vit.num_prefix_tokens :]
-        else:
-            normed = last.norm1(tokens)[:, self.vit.num_prefix_tokens :]
-            patches = project_tokens(last.attn, normed, quantity)
-        return patches.transpose(1, 2).unflatten(2, grid)
+        tokens, grid = self._tokens(image, quantity)
+        return tokens[:, self.vit.num_prefix_tokens :].transpose(1, 2).unflatten(2, grid)
 
     @in_own_precision
-    def prefix_tokens(self, image: Tensor) -> Tensor:
-        """What comes out of the last block and the final norm for class token and registers.
+    def all_tokens(self, image: Tensor, quantity: Quantity) -> Tensor:
+        """The same of all tokens.
 
         Args:
             image: as in :meth:`forward`.
+            quantity: likewise.
 
         Returns:
-            (B, prefix, C).
+            (B, prefix + h*w, C): class token and registers first.
         """
-        tokens = self.vit.blocks[-1](self._before_last(image)[0])
-        return self.vit.norm(tokens)[:, : self.vit.num_prefix_tokens]
+        return self._tokens(image, quantity)[0]
 
-    def _before_last(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens entering the last block (B, prefix + h*w, C), and the grid."""
+    def _tokens(self, image: Tensor, quantity: Quantity) -> tuple[Tensor, tuple[int, int]]:
         tokens, grid = self._embed(image)
-        *earlier, _ = self.vit.blocks
+        given = self._given_to_blocks(grid)
+        *earlier, last = self.vit.blocks
         for block in earlier:
-            tokens = block(tokens)
-        return tokens, grid
+            tokens = block(tokens, **given)
+        if quantity == 'tokens':
+            return self.vit.norm(last(tokens, **given)), grid
+        last = cast('Block', last)  # as all vision transformers of DINO have
+        return project_tokens(last.attn, last.norm1(tokens), quantity), grid
+
+    def _given_to_blocks(self, grid: tuple[int, int]) -> dict[str, Any]:
+        """What blocks take beside the tokens; nothing in these models."""
+        return {}
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Tokens entering the first block (B, 1 + h*w, C), and the grid."""

@@ -25,7 +25,8 @@ _ARRAY = 'instance_mask'
 # Ids travel through float32, whose whole numbers end here; what lies behind is for padding.
 _LARGEST_ID = 2**20
 # A map of another size than its image is read, to say so, up to this many times the image's.
-_SLACK = 16
+# So it may be a stack of eight times as many masks.
+_SLACK = 32
 
 
 class RegionSource(Protocol):
@@ -117,7 +118,9 @@ class RegionFolder:
     another picture comes to the same map, nobody knows whose it is.
 
     A map has the size of its image. A ``.npz`` file holds it as ``instance_mask``, as the maps that
-    were published with CorrCLIP do; a ``.png`` is grey, 8 or 16 bits.
+    were published with CorrCLIP do; a ``.png`` is grey, 8 or 16 bits. Arrays may also be stacks of
+    masks, (M, H, W) bool, as EntitySeg and the like give them: in the order of their scores, the
+    best one last, since later ones lie over earlier ones.
 
     Args:
         folder: where they lie.
@@ -156,6 +159,8 @@ class RegionFolder:
         path = self._map_of(name)
         self._keep_for_one(path, name, image)
         regions = _read_map(path, image.shape[:2])
+        if regions.ndim == 3 and regions.dtype == bool:
+            regions = _stacked(regions)
         if regions.shape != image.shape[:2]:
             raise UserError(
                 f'{path} has the shape {regions.shape}, but its image is '
@@ -198,6 +203,14 @@ class RegionFolder:
                 f'give each its own map, in folders below {self.folder} as those of the images, or '
                 'other names'
             )
+
+
+def _stacked(masks: np.ndarray) -> np.ndarray:
+    """The region map of masks (M, H, W): 0 where there is none, else the number of the last one."""
+    regions = np.zeros(masks.shape[1:], np.int64)
+    for number, mask in enumerate(masks, start=1):
+        regions[mask] = number
+    return regions
 
 
 def _is_same(path: Path, name: str) -> bool:

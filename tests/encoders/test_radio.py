@@ -100,7 +100,7 @@ def test_a_file_of_timms_gives_what_timms_own_model_gives_on_any_grid(align_corn
     for image, found in features_of(encoder):
         wanted = timms.forward_features((image - encoder.mean) / encoder.std)
         assert torch.allclose(found, wanted[:, 8:], atol=1e-5 * wanted.abs().max().item())
-        assert torch.allclose(encoder.prefix_tokens(image), wanted[:, :8], atol=1e-5)
+        assert torch.allclose(encoder.all_tokens(image, 'tokens')[:, :8], wanted[:, :8], atol=1e-5)
 
 
 @pytest.mark.parametrize('scale', [False, True])
@@ -134,7 +134,7 @@ def test_a_file_of_nvidias_gives_what_transformers_gives_where_it_loads_whole(sc
             wanted = theirs(image)
         error = (found - wanted.features).abs().max() / wanted.features.abs().max()
         assert error < 1e-5
-        summary = encoder.prefix_tokens(image)[:, list(encoder.summary_tokens)].flatten(1)
+        summary = encoder.all_tokens(image, 'tokens')[:, list(encoder.summary_tokens)].flatten(1)
         assert torch.allclose(summary, wanted.summary, rtol=1e-4, atol=1e-4)
 
 

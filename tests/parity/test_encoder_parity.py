@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ovseg.encoders import RADIOCompanion
 from ovseg.encoders.companions import resize_to_patches
+from ovseg.encoders.dinov3 import DINOv3Encoder, load_dinov3
 from parity import check_path
 
 SIZES = {
@@ -71,7 +72,7 @@ def radio():
     }
     for name in ('square', 'wide', 'full'):
         expected[f'{name}_features'] = look(inputs[name]).flatten(2).transpose(1, 2)
-        expected[f'{name}_summary'] = look.encoder.prefix_tokens(inputs[name])[:, 1]
+        expected[f'{name}_summary'] = look.encoder.all_tokens(inputs[name], 'tokens')[:, 1]
     # A window of 12 x 12 pixels at the lower left, filled up to 12 x 16.
     reading = {'network_size': [18, 24], 'clip_patch': 6, 'windows': [[6, 0, 18, 12]]}
     return {
@@ -88,4 +89,40 @@ def test_a_case_of_radio_agrees_and_a_changed_quantity_is_named(radio, tmp_path)
     for name, value in radio['expected'].items():
         changed = {**radio['expected'], name: value + 1}
         wrong = failed(tmp_path, 'radio_v4.pt', {**radio, 'expected': changed})
+        assert wrong == [f'expected.{name}']
+
+
+def test_a_case_of_dinov3_agrees_and_a_changed_quantity_is_named(tmp_path):
+    torch.manual_seed(1)
+    sizes = {'patch_size': 4, 'embed_dim': 16, 'depth': 2, 'num_heads': 2, 'num_reg_tokens': 2}
+    encoder = DINOv3Encoder(load_dinov3({**sizes, 'mlp_ratio': 2.0}, 'random'))
+    names = {'gamma_1': 'ls1.gamma', 'gamma_2': 'ls2.gamma', 'reg_token': 'storage_tokens'}
+    state = {'mask_token': torch.ones(1, 16)}
+    for name, value in encoder.vit.state_dict().items():
+        if not name.endswith(('q_bias', 'v_bias')):
+            front, _, end = name.rpartition('.')
+            state[f'{front}.{names.get(end, end)}'.lstrip('.')] = value
+    for number in range(2):
+        state[f'blocks.{number}.attn.qkv.bias'] = torch.zeros(48)
+        state[f'blocks.{number}.attn.qkv.bias_mask'] = torch.ones(48)
+    inputs = {'square': torch.randn(2, 3, 16, 16), 'wide': torch.randn(1, 3, 12, 24)}
+    expected = {}
+    for name, image in inputs.items():
+        image = image * encoder.std + encoder.mean
+        tokens = encoder.all_tokens(image, 'tokens')
+        expected[f'{name}_cls'], expected[f'{name}_registers'] = tokens[:, 0], tokens[:, 1:3]
+        expected[f'{name}_patch'] = tokens[:, 3:]
+        parts = [encoder.all_tokens(image, part) for part in ('queries', 'keys', 'values')]
+        expected[f'{name}_last_qkv'] = torch.cat(parts, 2)
+    config = {
+        **{'hidden_size': 16, 'intermediate_size': 32, 'num_hidden_layers': 2},
+        **{'num_attention_heads': 2, 'num_register_tokens': 2, 'patch_size': 4},
+        **{'use_gated_mlp': False, 'hidden_act': 'gelu', 'layer_norm_eps': 1e-5},
+        'rope_theta': 100.0,
+    }
+    content = {'meta': {}, 'config': config, 'state': state, 'inputs': inputs}
+    assert failed(tmp_path, 'dinov3_vit.pt', {**content, 'expected': expected}) == []
+    for name in expected:
+        changed = {**expected, name: expected[name] + 1}
+        wrong = failed(tmp_path, 'dinov3_vit.pt', {**content, 'expected': changed})
         assert wrong == [f'expected.{name}']

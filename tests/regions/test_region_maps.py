@@ -65,6 +65,18 @@ def test_a_map_that_may_be_anothers_is_refused(tmp_path):
         source.regions(IMAGE, 'x/1.jpg')
 
 
+@pytest.mark.parametrize('name', ['photo.npy', 'photo.npz'])
+def test_a_stack_of_masks_is_a_map_in_which_later_ones_lie_over_earlier_ones(name, tmp_path):
+    masks = np.zeros((3, 5, 7), bool)
+    masks[0, :3], masks[1, 1, :4], masks[2, 1, 3:] = True, True, True
+    written(tmp_path, name, masks)
+    found = RegionFolder(tmp_path).regions(IMAGE, 'photo.jpg')
+    assert found.tolist() == [[1] * 7, [2] * 3 + [3] * 4, [1] * 7, [0] * 7, [0] * 7]
+    written(tmp_path, name, masks[:, :, :6])
+    with pytest.raises(UserError, match=r'shape \(5, 6\), but its image is 5 x 7 pixels'):
+        RegionFolder(tmp_path).regions(IMAGE, 'photo.jpg')
+
+
 def test_every_trouble_with_files_is_one_sentence(tmp_path):
     source = RegionFolder(tmp_path)
     with pytest.raises(UserError, match='by the file name of the image, which this image has not'):

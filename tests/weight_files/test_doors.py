@@ -24,6 +24,7 @@ from ovseg.encoders.adapted_clip import AdaptedCLIP
 from ovseg.encoders.clip_initialisation import clip_state
 from ovseg.encoders.dino import load_dino
 from ovseg.encoders.dinov2 import load_dinov2
+from ovseg.encoders.dinov3 import load_dinov3
 from ovseg.encoders.found import FOUND
 from ovseg.encoders.maskclip_format import read_maskclip_files, read_text_embeddings
 from ovseg.encoders.radio import load_radio
@@ -104,6 +105,7 @@ DOORS = {
     'sam': lambda path: load_sam(SAM, path),
     'dino': lambda path: load_dino(DINO, path),
     'dinov2': lambda path: load_dinov2(DINO, path),
+    'dinov3': lambda path: load_dinov3(DINO, path),
     'radio': lambda path: load_radio(DINO, path),
     'found': lambda path: FOUND({'model': DINO, 'pretrained': 'random'}, path),
     'guide': lambda path: DINOiserGuide(in_channels=4, channels=2, weights=path),

@@ -1,10 +1,11 @@
 """Parity with encoders of 2024 to 2026."""
 
-from parity.encoders import radio, tipsv2
+from parity.encoders import dinov3, radio, tipsv2
 from parity.golden import GoldenSet
 
 GOLDEN = GoldenSet(
     checks={
+        'dinov3_vit.pt': dinov3.check_dinov3,
         'radio_v3.pt': radio.check_radio,
         'radio_v4.pt': radio.check_radio,
         'tipsv2_mlp.pt': tipsv2.check_tipsv2,

@@ -42,7 +42,9 @@ def check_radio(file: Case, folder: Path) -> None:
     wanted.compare_as('summary_idxs', look.encoder.summary_tokens, config['summary_idxs'])
     for name in ('square', 'wide', 'full'):
         features = look(inputs[name])
-        summary = look.encoder.prefix_tokens(inputs[name])[:, list(look.encoder.summary_tokens)]
+        summary = look.encoder.all_tokens(inputs[name], 'tokens')[
+            :, list(look.encoder.summary_tokens)
+        ]
         wanted.compare(
             of_largest,
             {
