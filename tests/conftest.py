@@ -45,6 +45,17 @@ def _one_precision():
 
 
 @pytest.fixture(scope='session', autouse=True)
+def _plain_layout():
+    """Runs write their configs without yapf's layout, which took a second or more of each run.
+
+    The text says the same; processes that tests start lay it out.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
 def _private_cache(tmp_path_factory):
     """Text embeddings of tests never touch the user's cache."""
     folder = tmp_path_factory.mktemp('ovseg-cache')
