@@ -7,6 +7,7 @@ import os
 
 import pytest
 import torch
+from lean_runs import leave_layout, share_merges
 
 # Before mmseg, whichever test file is collected first: mmseg's point heads need ovseg's shims.
 import ovseg  # noqa: F401
@@ -45,13 +46,10 @@ def _one_precision():
 
 
 @pytest.fixture(scope='session', autouse=True)
-def _plain_layout():
-    """Runs write their configs without yapf's layout, which took a second or more of each run.
-
-    The text says the same; processes that tests start lay it out.
-    """
+def _lean():
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        share_merges(patched)
+        leave_layout(patched)
         yield
 
 
