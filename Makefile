@@ -60,10 +60,14 @@ release: $(VENV)/.ready-tests
 clean:
 	rm -rf $(VENV) $(LINT_VENV) $(SITE_VENV) build dist outputs *.egg-info
 
+# Byte code by all cores: pip compiles 22,000 files one after the other, a third of its time.
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true # of what some packages ship, a few files are no Python
+
 $(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -r $(LOCK)
+	$(PIP) install --quiet --no-compile -r $(LOCK)
 	$(PIP) install --quiet -e .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt requirements/lint.txt requirements/page.txt
