@@ -24,8 +24,9 @@ SITE_VENV ?= .venv-docs
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
 
+# What one process compiles of the checkout, the processes that tests start need not.
 test: $(VENV)/.ready-tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Rules with docstrings of all public names, format, spelling, and no eight lines twice.
 lint: $(LINT_VENV)/.ready
@@ -60,8 +61,9 @@ release: $(VENV)/.ready-tests
 clean:
 	rm -rf $(VENV) $(LINT_VENV) $(SITE_VENV) build dist outputs *.egg-info
 
-# Byte code by all cores: pip compiles 22,000 files one after the other, a third of its time.
-COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true # of what some packages ship, a few files are no Python
+# pip compiles one file after the other, a third of its time; this by all cores. A few files that
+# packages ship are not for this Python.
+COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 
 $(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -71,8 +73,9 @@ $(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	touch $@
 
 $(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt requirements/lint.txt requirements/page.txt
-	$(PIP) install --quiet -r requirements/tests.txt -r requirements/lint.txt
-	$(PIP) install --quiet --no-deps -r requirements/page.txt
+	$(PIP) install --quiet --no-compile -r requirements/tests.txt -r requirements/lint.txt
+	$(PIP) install --quiet --no-compile --no-deps -r requirements/page.txt
+	$(COMPILE)
 	touch $@
 
 $(LINT_VENV)/.ready: requirements/lint.txt

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import huggingface_hub
 import numpy as np
 import pytest
 import torch
 from fake_hub import running_hub
+from few_windows import few_windows
 from safetensors.torch import load_file, save_file
 from scripts import ROOT
 
@@ -61,11 +61,7 @@ def changed(saved, folder, change):
 
 @pytest.mark.parametrize('name', SHIPPED)
 def test_a_saved_model_gives_the_same_labels(name, tmp_path):
-    first = OpenVocabSegmenter(name, device='cpu')
-    settings = first.model.inference_settings
-    if settings.mode != 'whole':  # few windows: overlaps of seven eighths take many seconds
-        first.config.model.test_cfg.stride = (16, 16)
-        first.model.inference_settings = replace(settings, stride=(16, 16))
+    first = few_windows(OpenVocabSegmenter(name, device='cpu'))
     again = OpenVocabSegmenter.from_pretrained(first.save_pretrained(tmp_path / name), device='cpu')
     assert again.model.inference_settings == first.model.inference_settings
     words = WORDS if first.vocabulary is None else None
