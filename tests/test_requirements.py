@@ -136,6 +136,10 @@ def test_the_page_is_tested_on_a_version_of_its_extra():
     assert not pins.keys() & (read('lock.txt').keys() | read('tests.txt').keys())
 
 
+def test_a_linter_has_one_version_in_all_environments():
+    assert read('docs.txt')['ruff'] == read('lint.txt')['ruff']
+
+
 def test_an_import_inside_a_function_is_seen():
     source = 'import a.b\nfrom . import c\nfrom .x import y\ndef f():\n    from d.e import g\n'
     assert imported(source) == {'a', 'd'}

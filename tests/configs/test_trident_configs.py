@@ -203,7 +203,7 @@ def test_words_are_those_of_the_release():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_data_set_runs(name, tmp_path):
-    prepared_miniature(name, tmp_path / 'data')
+    prepared_miniature(name, tmp_path / 'data', large=False)
     stem = f'trident_vit-b16_openai_{name}'
     parts = {**TINY, 'test_cfg': SMALL_WINDOWS}
     config = with_tiny_clip(stem, tmp_path, data_root(name, tmp_path / 'data'), parts)
