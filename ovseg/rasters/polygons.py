@@ -13,12 +13,11 @@ import numpy as np
 from ovseg.errors import UserError
 from ovseg.extras import extra_module
 from ovseg.files import written_whole
+from ovseg.rasters.ground import LONGITUDE_LATITUDE
 from ovseg.result_files import GEOPACKAGE_LAYER, marked_json
 
 # Polygons that are handed to the writer at once.
 _AT_ONCE = 10000
-# RFC 7946 knows no other coordinates: longitude and latitude.
-_GEOJSON_CRS = 'EPSG:4326'
 
 
 def write_polygons(
@@ -93,7 +92,7 @@ def _write_geojson(pieces: Iterator[_Piece], path: Path, crs: Any) -> int:
         file.write(head.removesuffix(']\n}'))
         for index, name, area, geometry in pieces:
             if crs is not None:
-                geometry = warp.transform_geom(crs, _GEOJSON_CRS, geometry)
+                geometry = warp.transform_geom(crs, LONGITUDE_LATITUDE, geometry)
             feature = {
                 'type': 'Feature',
                 'properties': {'class': name, 'index': index, 'pixels': area},
