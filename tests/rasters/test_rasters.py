@@ -18,6 +18,7 @@ import shapely  # noqa: E402
 from rasterio.control import GroundControlPoint  # noqa: E402
 from rasterio.features import rasterize  # noqa: E402
 from rasterio.transform import from_origin  # noqa: E402
+from rasterio.warp import transform  # noqa: E402
 
 from ovseg import OpenVocabSegmenter  # noqa: E402
 from ovseg.cli.command import main  # noqa: E402
@@ -26,6 +27,7 @@ from ovseg.images.resize import ResizeRule  # noqa: E402
 from ovseg.rasters import RasterSettings, segment_raster  # noqa: E402
 from ovseg.rasters.ground import pixel_area  # noqa: E402
 from ovseg.rasters.label_file import BLOCK  # noqa: E402
+from ovseg.rasters.polygons import write_polygons  # noqa: E402
 from ovseg.rasters.raster_file import opened_raster  # noqa: E402
 from ovseg.scenes.draw import draw, whole  # noqa: E402
 from ovseg.scenes.world import sample_scene  # noqa: E402
@@ -407,3 +409,18 @@ def test_coordinates_of_no_place_on_earth_are_refused_before_the_work(pixelwise,
     assert not list((tmp_path / 'out').glob('*.tif'))
     done = segment_raster(pixelwise, path, WORDS, folder=tmp_path / 'out', what=['gpkg'])
     assert done.paths['gpkg'].stat().st_size > 0
+
+
+def test_long_edges_are_bent_as_longitude_and_latitude_are(tmp_path):
+    """The middle of a side of 20 km lies 9 m beside the chord between its ends."""
+    place = from_origin(500000, 5600000, 10, 10)
+    labels = raster_of(
+        tmp_path / 'a.tif', np.zeros((1, 9, 2000), np.uint8), crs='EPSG:32633', transform=place
+    )
+    assert write_polygons(labels, tmp_path / 'a.geojson', ['field'], None, 1) == 1
+    (found,) = json.loads((tmp_path / 'a.geojson').read_text())['features']
+    area = shapely.geometry.shape(found['geometry'])
+    (x,), (y,) = transform('EPSG:32633', 'EPSG:4326', [510000], [5600000])
+    metre = 1 / 111_000
+    assert area.exterior.distance(shapely.Point(x, y)) < 0.1 * metre
+    assert len(area.exterior.coords) < 60
