@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import torch
+from open_clip.timm_model import TimmModel
 from timm.layers import SwiGLU
+from timm.models.convnext import ConvNeXt
 from timm.models.eva import Eva
+from timm.models.fastvit import FastVit, RepConditionalPosEnc
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 PLAIN = {
     'img_size': 32,
@@ -64,6 +68,48 @@ TOWERS = {
         },
     ),
 }
+
+# Towers without a transformer block at their end, as open_clip's TimmModel has them.
+CONVOLUTIONAL = {
+    'mobileclip-s': (
+        FastVit,
+        {
+            'layers': (1, 1, 1, 1),
+            'token_mixers': ('repmixer', 'repmixer', 'repmixer', 'attention'),
+            'embed_dims': (32, 32, 32, 64),
+            'mlp_ratios': (1,) * 4,
+            'pos_embs': (None, None, None, RepConditionalPosEnc),
+            'cls_ratio': 1.0,
+            'num_classes': 24,
+            'layer_scale_init_value': 0.5,
+        },
+    ),
+    'convnext': (
+        ConvNeXt,
+        {
+            'depths': (1, 1, 1, 1),
+            'dims': (8, 8, 16, 16),
+            'num_classes': 0,
+            'ls_init_value': 0.5,
+        },
+    ),
+}
+
+
+def convolutional_tower(name: str, **changes) -> TimmModel:
+    """A tower of :data:`CONVOLUTIONAL` in open_clip's wrapping, the same weights at every call."""
+    torch.manual_seed(0)
+    kind, settings = CONVOLUTIONAL[name]
+    trunk = kind(**{**settings, **changes})
+    visual = TimmModel('test_convnext', 24, pool='avg', proj='none')
+    visual.trunk = trunk
+    if name == 'convnext':
+        visual.head = nn.Sequential(nn.Linear(trunk.num_features, 24, bias=False))
+    draws = torch.Generator().manual_seed(1)
+    for value in visual.state_dict().values():  # statistics of batch norms among them
+        if value.is_floating_point():
+            value += 0.1 * torch.rand(value.shape, generator=draws)
+    return visual.eval().requires_grad_(False)
 
 
 def timm_tower(name: str, **changes) -> VisionTransformer | Eva:

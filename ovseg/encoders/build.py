@@ -8,6 +8,7 @@ from typing import Any
 from open_clip.modified_resnet import ModifiedResNet
 from torch import nn
 
+from ovseg.encoders.clip_conv import CLIPConvEncoder, is_convolutional
 from ovseg.encoders.clip_resnet import CLIPResNetEncoder
 from ovseg.encoders.clip_vit import CLIPViTEncoder
 from ovseg.encoders.dense import DenseEncoder
@@ -30,8 +31,9 @@ def build_dense_encoder(
         mean: pixel mean that images will be normalised with, RGB in [0, 1]; None for the encoder's
             default.
         std: pixel standard deviation, likewise.
-        settings: arguments of :class:`CLIPViTEncoder` or :class:`CLIPResNetEncoder`, or of the
-            registered encoder that ``type`` names, which is built around the tower.
+        settings: arguments of :class:`CLIPViTEncoder`, :class:`CLIPResNetEncoder` or
+            :class:`~ovseg.encoders.clip_conv.CLIPConvEncoder`, or of the registered encoder that
+            ``type`` names, which is built around the tower.
 
     Raises:
         UserError: no encoder for this kind of tower, or a setting that it does not have.
@@ -48,9 +50,22 @@ def build_dense_encoder(
             return CLIPViTEncoder(visual, **settings)
         if isinstance(visual, ModifiedResNet):
             return CLIPResNetEncoder(visual, **settings)
+        if is_convolutional(visual):
+            _refuse_settings(visual, settings)
+            return CLIPConvEncoder(visual)
     except TypeError as error:
         raise UserError(f'encoder: {error}') from error
     raise UserError(
         f'{type(visual).__name__} has no dense encoder; use a model with a vision transformer of '
-        "open_clip's or timm's (plain or EVA), or a CLIP ResNet"
+        "open_clip's or timm's (plain or EVA), a CLIP ResNet, a FastViT or a ConvNeXt"
     )
+
+
+def _refuse_settings(visual: nn.Module, settings: dict[str, Any]) -> None:
+    """A convolutional tower has no last block to replace, and nothing else to choose."""
+    if settings:
+        raise UserError(
+            f'encoder.{next(iter(settings))} is of CLIPs that end in a transformer block, and a '
+            f'{type(visual.trunk).__name__} has none: remove {", ".join(settings)} from the '
+            'encoder (_delete_=True), or choose a CLIP with a vision transformer'
+        )

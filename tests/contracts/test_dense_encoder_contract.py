@@ -7,8 +7,8 @@ import torch
 from registered import SIZES, check_table, half, noise, unchanged
 from tiny_clip_models import MODELS, VIT, tiny_clip
 from tiny_companions import COMPANIONS, DINO
+from tiny_timm_towers import CONVOLUTIONAL, convolutional_tower, timm_tower
 from tiny_timm_towers import TOWERS as TIMM_TOWERS
-from tiny_timm_towers import timm_tower
 
 from ovseg.encoders import build_dense_encoder
 
@@ -38,6 +38,7 @@ TOWERS = {
         ('perception encoder', {'last_block': 'sclip'}),
     ],
     'CLIPResNetEncoder': [('resnet', {}), ('resnet', {'pooling': 'attention'})],
+    'CLIPConvEncoder': [(name, {}) for name in CONVOLUTIONAL],
 }
 CASES = {
     **{
@@ -57,14 +58,20 @@ OPTIONAL = ('keys', 'queries', 'tokens', 'embedding')
 @cache
 def encoder_of(case):
     tower, settings = CASES[case]
-    visual = timm_tower(tower) if tower in TIMM_TOWERS else tiny_clip(tower).model.visual
+    if tower in CONVOLUTIONAL:
+        visual = convolutional_tower(tower)
+    else:
+        visual = timm_tower(tower) if tower in TIMM_TOWERS else tiny_clip(tower).model.visual
     torch.manual_seed(0)
     return build_dense_encoder(visual, **settings).eval()
 
 
 def outputs_of(case):
     """What this encoder can be asked for."""
-    return frozenset() if case.split('-')[0] in TABLE else frozenset(OPTIONAL)
+    name = case.split('-')[0]
+    if name == 'CLIPConvEncoder':
+        return frozenset({'tokens', 'embedding'})
+    return frozenset() if name in TABLE else frozenset(OPTIONAL)
 
 
 def test_every_registered_encoder_and_every_tower_is_here():
