@@ -126,6 +126,7 @@ def test_a_case_of_dinov3_agrees_and_a_changed_quantity_is_named(tmp_path):
     for name in expected:
         changed = {**expected, name: expected[name] + 1}
         wrong = failed(tmp_path, 'dinov3_vit.pt', {**content, 'expected': changed})
+        assert wrong == [f'expected.{name}']
 
 
 @pytest.fixture(scope='module')
