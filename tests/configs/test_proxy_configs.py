@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from config_stand_ins import data_root, miou_of_files, names_in, run
+from config_stand_ins import config_of, data_root, miou_of_files, names_in, run
 from miniatures import NAMES, prepared_miniature
 from tiny_clip_models import VIT
 from tiny_companions import VIT as TINY_DINO
 from tiny_companions import Checkerboard
 
-from ovseg.config_files import place_of_config, read_config
+from ovseg.config_files import place_of_config
 from ovseg.images import Images
 from ovseg.registry import MODELS
 from ovseg.vocabulary import build_vocabulary
@@ -31,10 +31,6 @@ IMAGES += [f'corrclip_{b}_images' for b in CORR] + [f'corrclip_v2_{b}_images' fo
 WORLDS = ('scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases', 'images')
 TINY = [f'proxyclip_tiny_{name}' for name in WORLDS]
 SAM = [f'corrclip_{b}_sam_images' for b in CORR]
-
-
-def config_of(stem):
-    return read_config(stem)
 
 
 def data_set_of(stem):
