@@ -23,6 +23,8 @@ _SAM2_LICENCE = 'SAM 2.1: Apache-2.0 (facebookresearch/sam2)'
 _METACLIP_LICENCE = 'CC-BY-NC 4.0 (facebookresearch/MetaCLIP)'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 _LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
+_APPLE_LICENCE = 'Apple Machine Learning Research Model licence: for research only'
+_METACLIP_LICENCE = 'CC-BY-NC 4.0 (facebookresearch/MetaCLIP)'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 
 
@@ -33,6 +35,18 @@ def _maskclip(backbone: str, clip: str, note: str, source: str = '') -> ModelEnt
         weights=f'OpenAI CLIP {clip}, fetched by open_clip (tag openai)',
         licence=_OPENAI_LICENCE,
         source=source,
+        note=note,
+    )
+
+
+def _encoder(
+    backbone: str, weights: str, clip: str, tag: str, licence: str, note: str
+) -> ModelEntry:
+    return ModelEntry(
+        name=f'maskclip-{backbone}-{weights}',
+        config=f'encoders/maskclip_{backbone}_{weights}.py',
+        weights=f'{clip}, fetched by open_clip (tag {tag})',
+        licence=licence,
         note=note,
     )
 
@@ -108,6 +122,78 @@ ENTRIES = (
         licence=_LAION_LICENCE,
         source=_FLOSS_README,
         note="The MaskCLIP inside CLIP-DINOiser: LAION weights, CLIP's own normalisation.",
+    ),
+    _encoder(
+        'vit-b16',
+        'siglip2',
+        'SigLIP 2 ViT-B/16-512',
+        'webli',
+        'Apache-2.0 (timm/ViT-B-16-SigLIP2-512)',
+        'Words of many languages, lower-cased without punctuation; wants ovseg[transformers].',
+    ),
+    _encoder(
+        'vit-l14',
+        'pe-core',
+        'Perception Encoder Core L/14-336',
+        'meta',
+        'Apache-2.0 (timm/PE-Core-L-14-336)',
+        'Sentences of at most 32 tokens.',
+    ),
+    _encoder(
+        'vit-h14',
+        'metaclip2',
+        'MetaCLIP 2 worldwide ViT-H/14',
+        'metaclip2_worldwide',
+        _METACLIP_LICENCE,
+        'Words of 300 languages, half of its weights for them; wants ovseg[transformers].',
+    ),
+    _encoder(
+        'vit-l14',
+        'eva02',
+        'EVA-02-CLIP L/14',
+        'merged2b_s4b_b131k',
+        'MIT (baaivision/EVA)',
+        'Positions by a table and by rotation.',
+    ),
+    _encoder(
+        'vit-b16',
+        'mobileclip2',
+        'MobileCLIP2-B',
+        'dfndr2b',
+        _APPLE_LICENCE,
+        'A ViT-B/16 behind a convolutional stem.',
+    ),
+    _encoder(
+        'mobileclip2-s2',
+        'dfndr2b',
+        'MobileCLIP2-S2',
+        'dfndr2b',
+        _APPLE_LICENCE,
+        'Small and quick; a coarse map of 32 pixels a place.',
+    ),
+    _encoder(
+        'vit-b16',
+        'dfn2b',
+        'DFN ViT-B/16',
+        'dfn2b',
+        _APPLE_LICENCE,
+        "OpenAI's architecture on better filtered pictures.",
+    ),
+    _encoder(
+        'vit-l14',
+        'clipa',
+        'CLIPA ViT-L/14',
+        'datacomp1b',
+        'Apache-2.0 (UCSC-VLAA/ViT-L-14-CLIPA-datacomp1B)',
+        'Sentences of at most 32 tokens; wants ovseg[transformers].',
+    ),
+    ModelEntry(
+        name='maskclip-vit-b16-longclip',
+        config='encoders/maskclip_vit-b16_longclip.py',
+        weights='longclip-B.pt of BeichenZhang/LongCLIP-B from the Hugging Face hub',
+        licence='Apache-2.0 (BeichenZhang/LongCLIP-B)',
+        note='Descriptions of up to 248 tokens.',
+        file='longclip-B.pt',
     ),
     ModelEntry(
         name='clip-dinoiser-tiny',
