@@ -39,12 +39,10 @@ def _maskclip(backbone: str, clip: str, note: str, source: str = '') -> ModelEnt
     )
 
 
-def _encoder(
-    backbone: str, weights: str, clip: str, tag: str, licence: str, note: str
-) -> ModelEntry:
+def _encoder(name: str, config: str, clip: str, tag: str, licence: str, note: str) -> ModelEntry:
     return ModelEntry(
-        name=f'maskclip-{backbone}-{weights}',
-        config=f'encoders/maskclip_{backbone}_{weights}.py',
+        name=name,
+        config=f'encoders/maskclip_{config}.py',
         weights=f'{clip}, fetched by open_clip (tag {tag})',
         licence=licence,
         note=note,
@@ -124,40 +122,40 @@ ENTRIES = (
         note="The MaskCLIP inside CLIP-DINOiser: LAION weights, CLIP's own normalisation.",
     ),
     _encoder(
-        'vit-b16',
-        'siglip2',
+        'siglip2-b16',
+        'vit-b16_siglip2',
         'SigLIP 2 ViT-B/16-512',
         'webli',
         'Apache-2.0 (timm/ViT-B-16-SigLIP2-512)',
         'Words of many languages, lower-cased without punctuation; wants ovseg[transformers].',
     ),
     _encoder(
-        'vit-l14',
-        'pe-core',
+        'pe-core-l14',
+        'vit-l14_pe-core',
         'Perception Encoder Core L/14-336',
         'meta',
         'Apache-2.0 (timm/PE-Core-L-14-336)',
         'Sentences of at most 32 tokens.',
     ),
     _encoder(
-        'vit-h14',
-        'metaclip2',
+        'metaclip2-h14',
+        'vit-h14_metaclip2',
         'MetaCLIP 2 worldwide ViT-H/14',
         'metaclip2_worldwide',
         _METACLIP_LICENCE,
         'Words of 300 languages, half of its weights for them; wants ovseg[transformers].',
     ),
     _encoder(
-        'vit-l14',
-        'eva02',
+        'eva02-l14',
+        'vit-l14_eva02',
         'EVA-02-CLIP L/14',
         'merged2b_s4b_b131k',
         'MIT (baaivision/EVA)',
         'Positions by a table and by rotation.',
     ),
     _encoder(
-        'vit-b16',
-        'mobileclip2',
+        'mobileclip2-b16',
+        'vit-b16_mobileclip2',
         'MobileCLIP2-B',
         'dfndr2b',
         _APPLE_LICENCE,
@@ -165,30 +163,30 @@ ENTRIES = (
     ),
     _encoder(
         'mobileclip2-s2',
-        'dfndr2b',
+        'mobileclip2-s2_dfndr2b',
         'MobileCLIP2-S2',
         'dfndr2b',
         _APPLE_LICENCE,
         'Small and quick; a coarse map of 32 pixels a place.',
     ),
     _encoder(
-        'vit-b16',
-        'dfn2b',
+        'dfn-b16',
+        'vit-b16_dfn2b',
         'DFN ViT-B/16',
         'dfn2b',
         _APPLE_LICENCE,
         "OpenAI's architecture on better filtered pictures.",
     ),
     _encoder(
-        'vit-l14',
-        'clipa',
+        'clipa-l14',
+        'vit-l14_clipa',
         'CLIPA ViT-L/14',
         'datacomp1b',
         'Apache-2.0 (UCSC-VLAA/ViT-L-14-CLIPA-datacomp1B)',
         'Sentences of at most 32 tokens; wants ovseg[transformers].',
     ),
     ModelEntry(
-        name='maskclip-vit-b16-longclip',
+        name='longclip-b16',
         config='encoders/maskclip_vit-b16_longclip.py',
         weights='longclip-B.pt of BeichenZhang/LongCLIP-B from the Hugging Face hub',
         licence='Apache-2.0 (BeichenZhang/LongCLIP-B)',

@@ -18,7 +18,7 @@ KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseC
 BROUGHT = {
     'ovseg-swin-b-vit-l14': 'CC BY-NC 4.0',
     'ovseg-r101c-vit-b16': 'CC BY-NC 4.0',
-    'maskclip-vit-b16-longclip': 'Apache-2.0',
+    'longclip-b16': 'Apache-2.0',
 }
 
 
@@ -137,5 +137,5 @@ def test_the_list_shows_itself_as_a_table_and_is_a_list():
     assert 'CC-BY-NC 4.0' in by_name['corrclip-vit-b16']
     for name, licence in BROUGHT.items():
         assert 'you bring them' in by_name[name] and licence in by_name[name]
-    assert ' Apple ' in by_name['maskclip-vit-b16-dfn2b']
+    assert ' Apple ' in by_name['dfn-b16']
     assert max(map(len, rows)) < 170
