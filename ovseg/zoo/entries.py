@@ -19,7 +19,7 @@ _OVSEG_SOURCE = 'OVSeg (CVPR 2023), with an ensemble weight chosen for each data
 _DINO_LICENCE = 'DINO: Apache-2.0 (facebookresearch/dino)'
 _SAM_LICENCE = 'SAM: Apache-2.0 (facebookresearch/segment-anything)'
 _SAM2 = 'SAM 2.1 Hiera-L (0.9 GB) from the Hugging Face hub'
-_SAM2_LICENCE = 'SAM 2.1: Apache-2.0 (facebookresearch/sam2)'
+_SAM2_LICENCE = 'SAM 2: Apache-2.0 (facebookresearch/sam2)'
 _METACLIP_LICENCE = 'CC-BY-NC 4.0 (facebookresearch/MetaCLIP)'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 _LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
@@ -284,13 +284,14 @@ ENTRIES = (
         name='corrclip-vit-b16-sam2',
         config='corrclip/corrclip_vit-b16_metaclip_sam2.py',
         weights=(
-            f'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), {_SAM2} and DINO '
-            'ViT-B/8 (343 MB) from its authors'
+            'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), DINO ViT-B/8 (343 MB) '
+            'and SAM 2 Hiera-L (0.9 GB) from their authors'
         ),
         licence=f'{_METACLIP_LICENCE}; {_DINO_LICENCE}; {_SAM2_LICENCE}',
+        source=_CORRCLIP_README,
         note=(
-            'Regions by SAM 2.1 instead, whose first weights the published numbers are with; needs '
-            'the extra transformers. Wants a GPU.'
+            'Regions by SAM 2, as the published numbers were made; needs the extra transformers. '
+            'Wants a GPU.'
         ),
     ),
     ModelEntry(

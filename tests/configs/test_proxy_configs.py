@@ -73,7 +73,7 @@ def test_every_config_names_its_parts(stem):
         assert model.regions.type == ('SAMRegions' if from_sam else 'RegionFolder')
     if '_sam2_' in stem:
         rule = {'dynamic_multimask_via_stability': False}
-        assert model.regions.sam == {'model': 'facebook/sam2.1-hiera-large', **rule}
+        assert model.regions.sam == {'model': 'sam2_hiera_large', **rule}
         assert model.regions.generator == {
             'points_per_side': 32,
             'pred_iou_thresh': 0.4,
