@@ -28,7 +28,8 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     'dino': DINO,
     'dinov2': {**DINO, 'type': 'DINOv2Companion'},
     'dinov2_reg': {**DINO, 'type': 'DINOv2Companion', 'model': {**VIT, 'reg_tokens': 2}},
-    'dinov3': {**DINO, 'type': 'DINOv3Companion'},
+    # With two random blocks some patch has hardly any other alike in ProxyCLIP: rounding decides.
+    'dinov3': {**DINO, 'type': 'DINOv3Companion', 'model': {**VIT, 'depth': 1}},
     'radio': {**DINO, 'type': 'RADIOCompanion', 'model': {**VIT, 'reg_tokens': 2}},
     'sam': {'type': 'SAMCompanion', 'model': SAM, 'pretrained': 'random'},
 }
