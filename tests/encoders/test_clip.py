@@ -249,6 +249,41 @@ def test_a_vision_tower_that_does_not_fit_is_refused(tmp_path):
     refused('none.pt', VIT, 'random', vision=missing, error=FileNotFoundError)
 
 
+@torch.no_grad()
+def test_siglips_file_by_the_names_of_open_clip(tmp_path):
+    config = {
+        'embed_dim': 64,
+        'init_logit_bias': -10,
+        'custom_text': True,
+        'vision_cfg': {
+            'image_size': 160,
+            'timm_model_name': 'test_vit',
+            'timm_pool': 'map',
+            'timm_proj': 'none',
+        },
+        'text_cfg': {
+            **VIT['text_cfg'],
+            'no_causal_mask': True,
+            'pool_type': 'last',
+            'proj_bias': True,
+        },
+    }
+    source = load_clip(config, 'random').model
+    state = source.state_dict()
+    assert {'visual.trunk.attn_pool.kv.weight', 'text.text_projection.bias'} < set(state)
+    save_file(state, tmp_path / 'siglip.safetensors')
+    loaded = load_clip(config, tmp_path / 'siglip.safetensors')
+    images, tokens = torch.randn(1, 3, 160, 160), loaded.tokenizer(['a cat'])
+    encoder = loaded.dense_encoder({'last_block': 'vanilla'}, (0.5,) * 3, (0.5,) * 3)
+    embedding = encoder(images, frozenset({'embedding'})).embedding
+    assert torch.allclose(embedding, source.encode_image(images), atol=1e-5)
+    rows = loaded.text_encoder(None).encode(['a cat'])
+    assert torch.allclose(rows, source.encode_text(tokens), atol=1e-6)
+    del state['visual.trunk.attn_pool.latent']
+    save_file(state, tmp_path / 'siglip.safetensors')
+    refused('1 missing .*attn_pool.latent', config, tmp_path / 'siglip.safetensors')
+
+
 # Towers of transformers' ----------------------------------------------------------------------
 
 
