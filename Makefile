@@ -15,23 +15,25 @@ WORDS := demo/scene.txt
 CODE := ovseg tools demo benchmarks
 SPELLED := $(CODE) configs docs tests requirements setup.py $(wildcard *.md *.toml *.yml)
 
-# The site needs neither torch nor ovseg, so it has a small environment of its own.
+# Linters and the site read sources as text, without torch and ovseg: small environments of their own.
+LINT_VENV ?= .venv-lint
 SITE_VENV ?= .venv-docs
 
-.PHONY: demo test lint types docs parity wheel release clean
+.PHONY: demo test lint types docs parity setup wheel release clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python demo/image_demo.py demo/scene.png "$(WORDS)" --model trident-tiny --out-dir outputs/demo
 
+# What one process compiles of the checkout, the processes that tests start need not.
 test: $(VENV)/.ready-tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Rules with docstrings of all public names, format, spelling, and no eight lines twice.
-lint: $(VENV)/.ready-tests
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/codespell $(SPELLED)
-	$(BIN)/pylint $(CODE)
+lint: $(LINT_VENV)/.ready
+	$(LINT_VENV)/bin/ruff check .
+	$(LINT_VENV)/bin/ruff format --check .
+	$(LINT_VENV)/bin/codespell $(SPELLED)
+	$(LINT_VENV)/bin/pylint $(CODE)
 
 # mypy over the package, and over what it must see of the package's outside.
 types: $(VENV)/.ready-tests
@@ -46,6 +48,9 @@ docs: $(SITE_VENV)/.ready
 parity: $(VENV)/.ready
 	$(BIN)/python tools/check_parity.py $(or $(GOLDEN),--all ../shared/golden)
 
+# The environment of tests, types and parity alone.
+setup: $(VENV)/.ready-tests
+
 wheel: $(VENV)/.ready
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
@@ -54,20 +59,28 @@ release: $(VENV)/.ready-tests
 	$(BIN)/python tools/release.py
 
 clean:
-	rm -rf $(VENV) $(SITE_VENV) build dist outputs *.egg-info
+	rm -rf $(VENV) $(LINT_VENV) $(SITE_VENV) build dist outputs *.egg-info
+
+# pip compiles one file after the other, a third of its time; this by all cores. A few files that
+# packages ship are not for this Python.
+COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 
 $(VENV)/.ready: $(LOCK) requirements/runtime.txt setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -r $(LOCK)
+	$(PIP) install --quiet --no-compile -r $(LOCK)
 	$(PIP) install --quiet -e .
+	$(COMPILE)
 	touch $@
 
-$(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt requirements/page.txt
-	$(PIP) install --quiet -r requirements/tests.txt
-	$(PIP) install --quiet --no-deps -r requirements/page.txt
+$(VENV)/.ready-tests: $(VENV)/.ready requirements/tests.txt requirements/lint.txt requirements/page.txt
+	$(PIP) install --quiet --no-compile -r requirements/tests.txt -r requirements/lint.txt
+	$(PIP) install --quiet --no-compile --no-deps -r requirements/page.txt
+	$(COMPILE)
 	touch $@
 
+$(LINT_VENV)/.ready: requirements/lint.txt
 $(SITE_VENV)/.ready: requirements/docs.txt
-	$(PYTHON) -m venv $(SITE_VENV)
-	$(SITE_VENV)/bin/python -m pip --disable-pip-version-check install --quiet -r $<
+$(LINT_VENV)/.ready $(SITE_VENV)/.ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -r $<
 	touch $@

@@ -14,6 +14,20 @@ import sys
 from typing import Any
 
 
+def read(path: str) -> Any:
+    """A photo as ovseg reads it: upright, 16 bits as 8, transparent places white."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    photo = ImageOps.exif_transpose(Image.open(path))
+    if photo.mode.startswith('I'):
+        photo = Image.fromarray(((np.asarray(photo, np.uint32) + 128) // 257).astype(np.uint8))
+    if photo.mode.endswith(('A', 'a')) or 'transparency' in photo.info:
+        photo = photo.convert('RGBA')
+        photo = Image.alpha_composite(Image.new('RGBA', photo.size, 'white'), photo)
+    return photo.convert('RGB')
+
+
 def larger(values: Any, size: tuple[int, int]) -> Any:
     """A map (h, w) at another (width, height), bilinearly."""
     import numpy as np
@@ -41,6 +55,9 @@ def label(model: str, words: str, image: str) -> tuple[Any, list[str]]:
         model: an ONNX file of ``ovseg export onnx``.
         words: rows of ``ovseg export rows``.
         image: any file that Pillow reads.
+
+    Raises:
+        ValueError: the words were made for another model, or the model takes none.
     """
     import numpy as np
     import onnxruntime
@@ -48,9 +65,13 @@ def label(model: str, words: str, image: str) -> tuple[Any, list[str]]:
 
     session = onnxruntime.InferenceSession(model)
     facts = json.loads(session.get_modelmeta().custom_metadata_map['ovseg'])
+    if len(session.get_inputs()) < 2:
+        raise ValueError(f'{model} was trained for its own classes and takes no words')
     rows = np.load(words)
+    if str(rows['text_space']) != facts['text_space']:
+        raise ValueError(f'{words} was not made by the model of {model}: export the rows anew')
     names = rows['names'].tolist()
-    photo = Image.open(image).convert('RGB')
+    photo = read(image)
     scale, unit = facts['resize']['scale'], facts.get('multiple', 1)
     sides = min(photo.size), max(photo.size)
     factor = 1.0 if scale is None else min(min(scale) / sides[0], max(scale) / sides[1])
@@ -79,15 +100,21 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     for name in ('model', 'words', 'image'):
         parser.add_argument(name, metavar=name.upper())
-    parser.add_argument('out', metavar='OUT', help='labels, a PNG file of class indices')
+    parser.add_argument(
+        'out', metavar='OUT', help='labels, a PNG file of class indices (16 bits beyond 256)'
+    )
     args = parser.parse_args(argv)
     for path in (args.model, args.words, args.image):
         if not os.path.isfile(path):
             parser.error(f'there is no file {path}')
-    labels, names = label(args.model, args.words, args.image)
+    try:
+        labels, names = label(args.model, args.words, args.image)
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(str(error))
     from PIL import Image
 
-    Image.fromarray(labels.astype('uint8')).save(args.out)
+    kind = 'uint8' if len(names) <= 256 else 'uint16'
+    Image.fromarray(labels.astype(kind)).save(args.out)
     for index, name in enumerate(names):
         print(f'{name:20s} {(labels == index).mean():6.1%}')
     return 0

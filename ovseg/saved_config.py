@@ -7,7 +7,8 @@ card, ``README.md``. It needs no other file, and names none.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,16 @@ CONFIG, WEIGHTS, CARD = 'ovseg.json', 'model.safetensors', 'README.md'
 FORMAT = 'ovseg model 1'
 _KEYS = ('model', 'resize')
 # Settings that have code imported, or files of others read.
-_REFUSED = ('_base_', 'custom_imports', 'init_cfg', 'load_from', 'resume_from')
-_FILE_SUFFIXES = ('.pt', '.pth', '.bin', '.safetensors', '.npz', '.npy', '.py', '.pkl', '.json')
+_REFUSED = ('_base_', 'custom_imports', 'init_cfg', 'load_from', 'resume_from', 'cache_dir')
+_FILE_SUFFIXES = (
+    *('.pt', '.pth', '.bin', '.safetensors', '.npz', '.npy', '.py', '.pkl', '.json', '.txt'),
+)
 # Weights that every installation of ovseg has.
 _SHIPPED = ('ovseg://', 'embedded:')
+# Weights that come from nowhere: the folder's own replace them.
+_MADE_HERE = ('random', 'embedded')
+# An address, or what open_clip takes for one: `hf-hub:name/of`, `local-dir:path`.
+_ADDRESS = re.compile(r'[A-Za-z][\w.+-]*:\S')
 
 
 def is_saved_model(path: str | os.PathLike[str]) -> bool:
@@ -63,11 +70,19 @@ def read_saved_config(path: Path) -> Config:
     for key in settings:
         if key not in _KEYS:
             raise UserError(f'{path} has config.{key}, which no saved model has.')
+    for key in _KEYS:
+        if not isinstance(settings.get(key), Mapping | None):
+            raise UserError(
+                f'{path}: config.{key} is {settings[key]!r}, no settings; get it again.'
+            )
     MODELS.import_from_location()
-    for place, reason in foreign_settings(settings, 'config'):
-        raise UserError(f'{path}: {place} {reason}, which no saved model does.')
-    facts = {key: value for key, value in content.items() if key != 'config'}
-    return Config({**settings, 'saved': facts}, filename=str(path))
+    try:
+        for place, reason in foreign_settings(settings, 'config'):
+            raise UserError(f'{path}: {place} {reason}, which no saved model does.')
+        facts = {key: value for key, value in content.items() if key != 'config'}
+        return Config({**settings, 'saved': facts}, filename=str(path))
+    except RecursionError as error:
+        raise UserError(f'{path} has settings in settings without end; get it again.') from error
 
 
 def foreign_settings(settings: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -83,7 +98,13 @@ def foreign_settings(settings: Any, place: str) -> Iterator[tuple[str, str]]:
                 yield f'{place}.{name}', 'names code or files to read'
             if name == 'type' and not _is_registered(part):
                 yield f'{place}.{name}', f'is {part!r}, no part that ovseg has registered'
-            yield from foreign_settings(part, f'{place}.{name}')
+            if name == 'pretrained' and isinstance(part, str) and not _is_here(part):
+                yield f'{place}.{name}', f'names a file or weights elsewhere ({part})'
+            elif name in _READERS and isinstance(part, str):
+                if _READERS[name](part):
+                    yield f'{place}.{name}', f'names a file ({part})'
+            elif name != 'vocabulary':  # words, whatever they look like
+                yield from foreign_settings(part, f'{place}.{name}')
     elif isinstance(settings, list | tuple):
         for number, part in enumerate(settings):
             yield from foreign_settings(part, f'{place}[{number}]')
@@ -91,11 +112,23 @@ def foreign_settings(settings: Any, place: str) -> Iterator[tuple[str, str]]:
         yield place, f'names a file ({settings})'
 
 
+def _is_here(weights: str) -> bool:
+    return weights in _MADE_HERE or weights.startswith(_SHIPPED)
+
+
 def _names_a_file(text: str) -> bool:
     if text.startswith(_SHIPPED):
         return False
     is_path = text.startswith('~') or '..' in Path(text).parts or os.path.isabs(text)
-    return is_path or text.endswith(_FILE_SUFFIXES) or '://' in text or '{{' in text
+    is_address = '://' in text or _ADDRESS.match(text) is not None
+    return is_path or is_address or text.lower().endswith(_FILE_SUFFIXES) or '{{' in text
+
+
+# Settings whose texts are read from a file where they look like one, by rules of their own.
+_READERS: Mapping[str, Callable[[str], bool]] = {
+    'templates': lambda text: '{}' not in text and (text.lower().endswith('.txt') or '/' in text),
+    'vocabulary': lambda words: ';' not in words and bool(Path(words.strip()).suffix),
+}
 
 
 def _is_registered(name: Any) -> bool:
@@ -127,7 +160,7 @@ def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     for name, part in settings.items():
-        is_shipped = isinstance(part, str) and (part.startswith(_SHIPPED) or part == 'embedded')
+        is_shipped = isinstance(part, str) and part != 'random' and _is_here(part)
         if isinstance(part, Mapping):
             kept[name] = without_files(part)
         elif name == 'pretrained' and part is not None and not is_shipped and 'model' in settings:

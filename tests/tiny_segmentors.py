@@ -212,8 +212,10 @@ def build(case: str) -> Segmentor:
 
 def _spread(model: Segmentor) -> None:
     """Gives random weights, whose scores are nearly alike everywhere, scores that differ."""
-    batch = pictures((128, 160), 8).inputs
     norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    if not norms and not isinstance(model, TrainedSegmentor | OVSeg):
+        return
+    batch = pictures((128, 160), 8).inputs
     for norm in norms:
         norm.train().momentum = None  # the statistics of the batch, as after a training
     if norms and isinstance(model, TrainingFreeSegmentor):

@@ -1,14 +1,14 @@
-"""Running the last block of a CLIP ViT as a dense method wants it, over open_clip's own modules."""
+"""Running the last block of a vision transformer as a dense method wants it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ovseg.affinity.opened_blocks import Rotation, open_block
 from ovseg.affinity.variants import (
     ATTENTIONS,
     NEEDS_BIAS,
@@ -153,7 +153,7 @@ class LastBlockOutput:
     """Tokens after the last block and, if asked for, its projected queries and keys.
 
     Attributes:
-        tokens: (B, N, C), class token first.
+        tokens: (B, N, C), prefix first.
         mlp_input: (B, N, C), what the block's MLP reads: normed tokens after attention and
             residual; None without the MLP.
         queries: (B, N, C) or None, after the output projection as MaskCLIP returns them.
@@ -168,24 +168,8 @@ class LastBlockOutput:
     compared: QueriesKeys | None = None
 
 
-def check_block(block: nn.Module) -> None:
-    """Stops at transformer blocks whose attention cannot be taken apart here.
-
-    Args:
-        block: a block of an open_clip vision transformer.
-
-    Raises:
-        UserError: the block is not open_clip's standard pre-norm block.
-    """
-    if not isinstance(block, ResidualAttentionBlock):
-        raise UserError(
-            f"a transformer block is a {type(block).__name__}, only open_clip's standard "
-            'ResidualAttentionBlock can be run densely; choose another CLIP model'
-        )
-
-
 def run_block(
-    block: ResidualAttentionBlock,
+    block: nn.Module,
     tokens: Tensor,
     spec: LastBlockSpec,
     with_queries: bool = False,
@@ -193,42 +177,50 @@ def run_block(
     bias: Tensor | None = None,
     earlier: tuple[QueriesKeys, ...] = (),
     with_compared: bool = False,
+    rotation: Rotation | None = None,
 ) -> LastBlockOutput:
-    """Runs open_clip's block with another attention; only the asked projections are computed.
+    """Runs a block with another attention; only the asked projections are computed.
 
     Args:
-        block: open_clip's ``ResidualAttentionBlock``; its parameters are read, never written.
-        tokens: (B, N, C), the tokens entering the block, class token first.
+        block: one that :func:`~ovseg.affinity.opened_blocks.open_block` takes apart; its parameters
+            are read, never written.
+        tokens: (B, N, C), the tokens entering the block, prefix first.
         spec: what to compute (without the final norm, which is the tower's).
-        with_queries: also return ``out_proj(q)``.
-        with_keys: also return ``out_proj(k)``.
+        with_queries: also return the queries after the output projection.
+        with_keys: also return the keys, likewise.
         bias: (N, N) neighbour bias of the tokens' grid, where the specification has one.
         earlier: what `spec.earlier_blocks` compared.
         with_compared: also return the queries and keys by heads, for a later block's `earlier`.
+        rotation: rotary position embedding of the grid, as the block's package has it. Queries and
+            keys are turned by it whatever the attention compares.
+
+    Raises:
+        UserError: a block that cannot be taken apart.
 
     Source: MaskCLIP (arXiv 2112.01071) section 3.2; the released ViT applies the output projection,
     weight and bias, to q, k and v alike and keeps residual and MLP for v.
     """
     attention, reads = ATTENTIONS[spec.attention]
-    attn = block.attn
-    weights = attn.in_proj_weight.chunk(3)
-    biases = attn.in_proj_bias.chunk(3)
-    normed = block.ln_1(tokens)
+    opened = open_block(block)
+    normed = opened.norm(tokens)
     needed = {
         'q': with_queries or with_compared or 'q' in reads,
         'k': with_keys or with_compared or 'k' in reads,
         'v': True,
     }
     projected = {
-        name: F.linear(normed, weight, bias)
-        for (name, wanted), weight, bias in zip(needed.items(), weights, biases, strict=True)
+        name: F.linear(normed, *opened.projections[name])
+        for name, wanted in needed.items()
         if wanted
     }
 
     def split(name: str) -> Tensor:
         # A variant never reads what was not projected; the values stand in to keep one signature.
-        flat = projected.get(name, projected['v'])
-        return flat.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+        name = name if name in projected else 'v'
+        heads = projected[name].unflatten(-1, (opened.heads, -1)).transpose(1, 2)
+        if name in opened.head_norms:
+            heads = opened.head_norms[name](heads)
+        return heads if name == 'v' else opened.turned(heads, rotation)
 
     mixed = projected['v']
     if reads:
@@ -240,48 +232,64 @@ def run_block(
     return LastBlockOutput(
         tokens=out,
         mlp_input=mlp_input,
-        queries=attn.out_proj(projected['q']) if with_queries else None,
-        keys=attn.out_proj(projected['k']) if with_keys else None,
+        queries=opened.projected(projected['q']) if with_queries else None,
+        keys=opened.projected(projected['k']) if with_keys else None,
         compared=(split('q'), split('k')) if with_compared else None,
     )
 
 
+def project_values(block: nn.Module, tokens: Tensor) -> Tensor:
+    """What a block's attention would mix.
+
+    Args:
+        block: see :func:`run_block`.
+        tokens: (B, N, C), the tokens entering the block.
+
+    Returns:
+        (B, N, A), heads side by side.
+    """
+    opened = open_block(block)
+    return F.linear(opened.norm(tokens), *opened.projections['v'])
+
+
 def finish_block(
-    block: ResidualAttentionBlock, mixed: Tensor, residual: Tensor | None, ffn: bool
+    block: nn.Module, mixed: Tensor, residual: Tensor | None, ffn: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Tokens after a block from the values that its attention mixed.
 
     Args:
-        block: a block of an open_clip vision transformer.
-        mixed: (..., C), heads side by side.
+        block: see :func:`run_block`.
+        mixed: (..., A), heads side by side.
         residual: (..., C), the tokens that entered the block; None leaves them out.
         ffn: whether the block's MLP follows, with its own residual.
 
     Returns:
         (..., C) tokens, and what the MLP read or None.
     """
-    out = block.ls_1(block.attn.out_proj(mixed))
+    opened = open_block(block)
+    out = opened.attended(mixed)
     if residual is not None:
         out = out + residual
     if not ffn:
         return out, None
-    mlp_input = block.ln_2(out)
-    return out + block.ls_2(block.mlp(mlp_input)), mlp_input
+    mlp_input = opened.mlp_norm(out)
+    return out + opened.fed_forward(mlp_input), mlp_input
 
 
-def drop_class_token(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+def drop_prefix(tokens: Tensor, grid: tuple[int, int], prefix: int = 1) -> Tensor:
     """Patch tokens as a map.
 
     Args:
-        tokens: (B, 1 + h*w, C), class token first.
+        tokens: (B, prefix + h*w, C), class and register tokens first.
         grid: (h, w).
+        prefix: how many tokens stand before the patches.
 
     Returns:
         (B, C, h, w).
 
     Example:
         >>> import torch
-        >>> drop_class_token(torch.zeros(2, 7, 5), (2, 3)).shape
+        >>> drop_prefix(torch.zeros(2, 7, 5), (2, 3)).shape
         torch.Size([2, 5, 2, 3])
     """
-    return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+    return tokens[:, prefix:].transpose(1, 2).unflatten(2, grid)

@@ -11,17 +11,19 @@ def neighbour_bias(
     std: float,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    prefix: int = 1,
 ) -> Tensor:
-    """Returns ``exp(-distance^2 / (2 std^2))`` between all patches of a grid, class token first.
+    """Returns ``exp(-distance^2 / (2 std^2))`` between all patches of a grid, behind a prefix.
 
     Args:
         grid: (h, w) patches.
         std: standard deviation in patches.
         device: of the result.
         dtype: of the result; computed in float32.
+        prefix: class and register tokens before the patches.
 
     Returns:
-        (1 + h*w, 1 + h*w), 1 on the diagonal; the class token's row and column are 0.
+        (prefix + h*w, prefix + h*w), 1 on the diagonal; rows and columns of the prefix are 0.
 
     Source: NACLIP (arXiv 2404.08181), section 3.2; it is added to the logits before the softmax.
 
@@ -37,6 +39,7 @@ def neighbour_bias(
         axes.append((-(place[:, None] - place).square() / (2 * std**2)).exp_())
     # The Gaussian of a plane is the product of its axes: no (h, w, h, w) table of distances.
     patches = torch.kron(axes[0], axes[1])
-    bias = torch.zeros(len(patches) + 1, len(patches) + 1, device=device, dtype=dtype)
-    bias[1:, 1:] = patches
+    count = prefix + len(patches)
+    bias = torch.zeros(count, count, device=device, dtype=dtype)
+    bias[prefix:, prefix:] = patches
     return bias

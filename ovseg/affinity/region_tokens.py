@@ -25,23 +25,24 @@ def region_membership(regions: Tensor) -> tuple[Tensor, Tensor]:
     return index.flatten(1)[:, None] == rows[None, :, None], index
 
 
-def region_token_bias(membership: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns the attention bias of ``[region tokens, class token, patches]``.
+def region_token_bias(membership: Tensor, dtype: torch.dtype, prefix: int = 1) -> Tensor:
+    """Returns the attention bias of ``[region tokens, prefix, patches]``.
 
-    Region tokens see the class token and their own patches; class token and patches see each other
-    and no region token, so that they are what they were.
+    Region tokens see the prefix and their own patches; prefix and patches see each other and no
+    region token, so that they are what they were.
 
     Args:
         membership: (B, R, N) bool.
         dtype: of the queries.
+        prefix: class and register tokens before the patches.
 
     Returns:
-        (B, 1, R + 1 + N, R + 1 + N): 0 where a row may look, else -inf.
+        (B, 1, R + prefix + N, R + prefix + N): 0 where a row may look, else -inf.
     """
     batch, regions, patches = membership.shape
-    allowed = membership.new_zeros(batch, 1, *[regions + 1 + patches] * 2)
+    allowed = membership.new_zeros(batch, 1, *[regions + prefix + patches] * 2)
     allowed[..., regions:, regions:] = True
-    allowed[..., :regions, regions] = True
-    allowed[..., :regions, regions + 1 :] = membership[:, None]
+    allowed[..., :regions, regions : regions + prefix] = True
+    allowed[..., :regions, regions + prefix :] = membership[:, None]
     bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return bias.masked_fill_(~allowed, -float('inf'))

@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from ovseg.apis.encoded_image import settings_of_features
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
+from ovseg.input_files import cause_of
 from ovseg.registry import MODELS
 from ovseg.saved_weights import load_all_weights, weights_of_saved
 from ovseg.segmentors.base import Segmentor
@@ -77,7 +78,17 @@ def build_model(
         file = find_weights(file)  # before minutes go into building what it is for
     built_from = settings_of_features(settings)
     with plain_torch(gradients=True), DefaultScope.overwrite_default_scope('ovseg'):
-        model = MODELS.build(settings)
+        try:
+            model = MODELS.build(settings)
+        except (UserError, FileNotFoundError):
+            raise
+        except Exception as error:
+            if saved is None:
+                raise  # a fault of a config is told as it is
+            raise UserError(
+                f'The settings of {config.filename} make no model ({cause_of(error)}): get it '
+                'again.'
+            ) from error
         if file is not None:
             load_checkpoint_strict(model, file)
         elif saved is not None and checkpoint is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from ovseg import __version__
@@ -48,6 +49,9 @@ def card_of(
         segmenter: that is saved.
         licence: of the weights; None for that of the zoo, if they are the zoo's.
         measured: mIoU in percent by data set, as measured with these weights.
+
+    Raises:
+        UserError: a number that is no percentage.
     """
     entry = entry_of(segmenter)
     stated = licence or (entry.licence if entry else None)
@@ -84,13 +88,19 @@ def card_of(
         parts += [f'Published ({entry.source}), not measured with this file:']
         parts += [_table(('data set', 'published'), rows)]
     if measured:
-        rows = [(name, f'{value:g}') for name, value in measured.items()]
+        rows = [(str(name), _percent(name, value)) for name, value in measured.items()]
         parts += ['Measured with this file, as its author says:']
         parts += [_table(('data set', 'measured'), rows)]
     else:
         parts += ['None was measured with this file.']
     parts += [f'Saved by ovseg {__version__}.']
     return '\n\n'.join(parts) + '\n'
+
+
+def _percent(name: str, value: float) -> str:
+    if isinstance(value, Real) and 0 <= value <= 100:
+        return f'{float(value):g}'
+    raise UserError(f'measured[{name!r}] must be an mIoU in percent, from 0 to 100, got {value!r}.')
 
 
 def _asked(segmenter: OpenVocabSegmenter) -> str:

@@ -18,7 +18,15 @@ from ovseg.encoders.embedded import write_weights
 from ovseg.errors import UserError
 from ovseg.files import written_whole
 from ovseg.input_files import cause_of
-from ovseg.saved_config import CARD, CONFIG, FORMAT, WEIGHTS, foreign_settings, without_files
+from ovseg.saved_config import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    WEIGHTS,
+    foreign_settings,
+    is_saved_model,
+    without_files,
+)
 from ovseg.saved_weights import all_weights
 
 if TYPE_CHECKING:
@@ -37,23 +45,36 @@ def save_model(
         The folder.
 
     Raises:
-        UserError: the model is not in float32, a setting names a file, or it cannot be written.
+        UserError: the model is not in float32, a setting names a file, numbers are none, a file of
+            another kind is in the way, or it cannot be written.
     """
     folder = Path(folder)
+    _check_is_free(folder)
     if segmenter.precision != 'float32':
         raise UserError(
             f'The products of {segmenter.name} are in {segmenter.precision}: build it with '
             "precision='float32' to save it."
         )
-    content = saved_content(segmenter)
-    write_weights(folder / WEIGHTS, all_weights(segmenter.model), torch.float32)
-    for name, text in (
-        (CONFIG, json.dumps(content, indent=2, ensure_ascii=False) + '\n'),
-        (CARD, card_of(segmenter, licence, measured)),
-    ):
+    content = json.dumps(saved_content(segmenter), indent=2, ensure_ascii=False) + '\n'
+    card = card_of(segmenter, licence, measured)
+    # The config first: by it a folder that was cut short is known for one of ours.
+    for name, text in ((CONFIG, content), (CARD, card)):
         with written_whole(folder / name) as temporary:
             temporary.write_text(text, encoding='utf-8')
+    write_weights(folder / WEIGHTS, all_weights(segmenter.model), torch.float32)
     return folder
+
+
+def _check_is_free(folder: Path) -> None:
+    """Stops before files that belong to no saved model are replaced: a README, other weights."""
+    if is_saved_model(folder):
+        return
+    for name in (CARD, WEIGHTS, CONFIG):
+        if os.path.lexists(folder / name):
+            raise UserError(
+                f'The folder {folder} holds no saved model, but a {name}, which would be replaced: '
+                'name a folder of its own.'
+            )
 
 
 def saved_content(segmenter: OpenVocabSegmenter) -> dict[str, Any]:
@@ -68,7 +89,9 @@ def saved_content(segmenter: OpenVocabSegmenter) -> dict[str, Any]:
     config = segmenter.config
     model = without_files(json.loads(json.dumps(_plain(config.model))))
     words = segmenter.vocabulary
-    if words is not None and words is not segmenter.model.vocabulary:
+    is_given = words is not segmenter.model.vocabulary
+    # A text might be taken for a file's name.
+    if words is not None and (is_given or isinstance(model.get('vocabulary'), str)):
         model['vocabulary'] = json.loads(words.to_json())
     for place, reason in foreign_settings(model, 'model'):
         raise UserError(
@@ -180,6 +203,7 @@ def push_model(
         UserError: as :func:`save_model`; or the hub refuses it or cannot be reached.
     """
     import huggingface_hub
+    from huggingface_hub import errors
 
     with tempfile.TemporaryDirectory() as folder:
         save_model(segmenter, folder, licence, measured)
@@ -187,6 +211,11 @@ def push_model(
         try:
             page = hub.create_repo(name, private=private, exist_ok=True)
             hub.upload_folder(repo_id=page.repo_id, folder_path=folder, commit_message=message)
+        except errors.HFValidationError as error:
+            raise UserError(
+                f"{name!r} is no name of a model on the hub: write 'organisation/name', of "
+                "letters, digits, '-', '_' and '.'."
+            ) from error
         except Exception as error:
             raise UserError(
                 f'{name} cannot be sent to the hub ({cause_of(error)}): log in by hf auth login '

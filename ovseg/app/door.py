@@ -2,7 +2,8 @@
 
 gradio serves more than this page asks for: uploads into a folder, files of that folder and of any
 address, other people's servers. Pictures come in here instead, into memory, and no request for a
-file of this machine or of another one gets behind the door.
+file of this machine or of another one gets behind the door; nor does a page of another site that a
+visitor has open, too.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Door:
 
     async def _answer(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         path, method = scope['path'], scope['method']
-        if method == 'POST' and path == PICTURES:
+        if method == 'POST' and _is_of_another_site(scope):
+            await _say(send, 403, {'error': 'Another site may not ask in the name of a visitor.'})
+        elif method == 'POST' and path == PICTURES:
             await self._take_picture(receive, send)
         elif method == 'POST' and _WRITTEN.fullmatch(path):
             await self._let_question_through(scope, receive, send)
@@ -105,6 +108,12 @@ class Door:
             return messages.pop() if messages else await receive()
 
         await self._app(scope, replay, send)
+
+
+def _is_of_another_site(scope: _Message) -> bool:
+    """Whether a browser sends what a page of another site had it send; programs say nothing."""
+    said = dict(scope['headers']).get(b'sec-fetch-site', b'none')
+    return said not in (b'same-origin', b'none')
 
 
 async def _body(receive: _Receive, most: int) -> bytes:

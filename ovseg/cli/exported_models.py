@@ -42,7 +42,7 @@ def torch_export(args: argparse.Namespace) -> str:
 def rows(args: argparse.Namespace) -> str:
     """The text rows of words (OUT.npz), which an exported model takes as an input.
 
-    OUT.npz has rows (P, D), classes (P,), names (K,) and logit_scale.
+    OUT.npz has rows (P, D), classes (P,), names (K,), logit_scale and text_space.
     """
     from ovseg.portable.arrays import export_rows
 

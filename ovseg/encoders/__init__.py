@@ -17,6 +17,7 @@ from ovseg.encoders.companions import (
 from ovseg.encoders.dense import DenseEncoder, DenseFeatures, TextAlignedFeatures
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
 from ovseg.encoders.text_context import ContextTextEncoder
+from ovseg.encoders.tipsv2 import load_tipsv2
 from ovseg.encoders.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
 from ovseg.encoders.trained_clip_vit import CLIPVisionTransformer
 from ovseg.encoders.vision_language import VisionLanguageModel, build_vision_language
@@ -43,4 +44,5 @@ __all__ = [
     'build_dense_encoder',
     'build_vision_language',
     'load_clip',
+    'load_tipsv2',
 ]

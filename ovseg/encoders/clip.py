@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import open_clip
 from open_clip import CLIP, CustomTextCLIP
-from open_clip import pretrained as open_clip_weights
-from open_clip.convert import convert_state_dict
-from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
 from torch import Tensor, nn
 
-from ovseg.downloads import fetch_weights
+from ovseg.downloads import fetch_from_hub
 from ovseg.encoders.build import build_dense_encoder
+from ovseg.encoders.clip_files import (
+    load_clip_weights,
+    load_vision_weights,
+    plain_names,
+    with_context_of,
+)
+from ovseg.encoders.clip_registry import architecture_config, locate_weights, trained_statistics
 from ovseg.encoders.dense import DenseEncoder
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
+from ovseg.extras import of_extra
 from ovseg.text.encoder import TextEncoder
-from ovseg.weight_files import is_there, load_strictly, read_state_dict
+from ovseg.text.tokenizer import build_tokenizer
+from ovseg.weight_files import read_state_dict
 
 Activation = Literal['gelu', 'quick_gelu']
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -54,12 +62,7 @@ class LoadedCLIP:
         self, settings: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
     ) -> DenseEncoder:
         """See :class:`~ovseg.encoders.vision_language.VisionLanguageModel`."""
-        visual = self.model.visual
-        if isinstance(visual, open_clip.transformer.VisionTransformer):
-            # The encoder pads with black pixels as they look after normalisation; a companion
-            # looks at pixels with statistics of its own.
-            settings = {'mean': list(mean), 'std': list(std), **settings}
-        return build_dense_encoder(visual, **settings)
+        return build_dense_encoder(self.model.visual, mean, std, **settings)
 
     def text_encoder(
         self, cache_dir: Path | str | Literal['default'] | None = 'default'
@@ -73,21 +76,31 @@ def load_clip(
     pretrained: str | Path,
     activation: Activation | None = None,
     layer_norm_eps: float | None = None,
+    vision: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> LoadedCLIP:
     """Returns a CLIP model with its weights, tokenizer and pixel statistics.
 
     Args:
         model: an open_clip architecture name (``'ViT-B-16-quickgelu'``), an open_clip model config
             as a dict, or an embedded model (``'tiny_clip_scenes'``).
-        pretrained: an open_clip tag (``'openai'``), a file in OpenAI's or open_clip's format,
-            ``'embedded'`` for the weights that ship with ovseg, or ``'random'``, which must be
-            asked for by that name.
+        pretrained: an open_clip tag (``'openai'``), a file in a format that
+            :func:`~ovseg.encoders.clip_files.load_clip_weights` knows, ``'embedded'`` for the
+            weights that ship with ovseg, or ``'random'``, which must be asked for by that name.
         activation: replaces the activation of the vision transformer's MLPs (MaskCLIP runs
             QuickGELU weights with the erf GELU). None keeps the architecture's.
         layer_norm_eps: replaces the epsilon of the vision transformer's layer norms. None keeps it.
+        vision: a file whose vision tower replaces that of `pretrained` (DIVA, un2CLIP).
+        tokenizer: folder or hub name of a tokenizer instead of the architecture's.
+        mean: pixel mean that the weights were trained with, RGB in units of [0, 1]. None for the
+            tag's, or else for what the architecture's weights are trained with.
+        std: pixel standard deviation, likewise.
 
     Raises:
-        UserError: unknown name or tag, weights that do not fit, or no network for the download.
+        UserError: unknown name or tag, weights that do not fit, no network for the download, a
+            tokenizer that cannot be read, or statistics that are no three numbers.
         FileNotFoundError: `pretrained` looks like a path and there is no such file.
     """
     if model in EMBEDDED_MODELS:
@@ -96,15 +109,44 @@ def load_clip(
                 f"clip.pretrained of the embedded model '{model}' must be 'embedded', "
                 f"got '{pretrained}'"
             )
+        if vision is not None or tokenizer is not None:
+            raise UserError(
+                f"clip.vision and clip.tokenizer do not go with the embedded model '{model}', "
+                'which has its own; remove them'
+            )
         from ovseg.encoders.tiny import build_tiny_clip
 
-        clip, tokenizer, mean, std = build_tiny_clip(model)
-        loaded = LoadedCLIP(clip, tokenizer, tuple(mean), tuple(std), model, 'embedded')
+        clip, own_tokenizer, own_mean, own_std = build_tiny_clip(model)
+        loaded = LoadedCLIP(clip, own_tokenizer, tuple(own_mean), tuple(own_std), model, 'embedded')
     else:
-        loaded = _load_open_clip(model, pretrained)
+        loaded = _load_open_clip(model, pretrained, vision, tokenizer)
     override_vision(loaded.model.visual, activation, layer_norm_eps)
     loaded.model.eval().requires_grad_(False)
-    return loaded
+    return replace(
+        loaded,
+        mean=loaded.mean if mean is None else _three_numbers('mean', mean),
+        std=loaded.std if std is None else _three_numbers('std', std, above=0.0),
+    )
+
+
+def _three_numbers(
+    name: str, values: Sequence[float], above: float = -math.inf
+) -> tuple[float, ...]:
+    """Pixel statistics of a config.
+
+    Raises:
+        UserError: they are none.
+    """
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != 3 or not all(above < number < math.inf for number in numbers):
+        raise UserError(
+            f'clip.{name} is three numbers, red, green and blue, of pixels in [0, 1]'
+            f'{"" if above < 0 else " and above 0"}, got {values}'
+        )
+    return numbers
 
 
 def build_architecture(config: Mapping[str, Any]) -> CLIP | CustomTextCLIP:
@@ -115,7 +157,8 @@ def build_architecture(config: Mapping[str, Any]) -> CLIP | CustomTextCLIP:
             JSON files.
 
     Raises:
-        UserError: the config has a field that open_clip does not know.
+        UserError: the config has a field that open_clip does not know, or a text tower of
+            transformers whose sizes cannot be had.
     """
     settings = deepcopy(dict(config))
     custom_text = settings.pop('custom_text', False) or 'hf_model_name' in settings['text_cfg']
@@ -124,6 +167,8 @@ def build_architecture(config: Mapping[str, Any]) -> CLIP | CustomTextCLIP:
         key = 'timm_model_pretrained' if tower == 'vision_cfg' else 'hf_model_pretrained'
         if key.replace('pretrained', 'name') in settings[tower]:
             settings[tower] = {**settings[tower], key: False}
+    if 'hf_model_name' in settings['text_cfg']:
+        settings['text_cfg']['hf_model_name'] = _hub_config(settings['text_cfg']['hf_model_name'])
     model_class = CustomTextCLIP if custom_text else CLIP
     try:
         return model_class(**settings)
@@ -131,91 +176,48 @@ def build_architecture(config: Mapping[str, Any]) -> CLIP | CustomTextCLIP:
         raise UserError(f'clip.model is not an open_clip model config: {error}') from error
 
 
-def _load_open_clip(model: str | Mapping[str, Any], pretrained: str | Path) -> LoadedCLIP:
+def _hub_config(name: str) -> str:
+    """The folder with the sizes of a text tower of transformers'."""
+    with of_extra('transformers', f"The text tower '{name}' is built by transformers"):
+        import transformers  # noqa: F401
+    if os.path.isdir(name):
+        return name
+    return str(fetch_from_hub(name, 'config.json', 'clip.model.text_cfg.hf_model_name').parent)
+
+
+def _load_open_clip(
+    model: str | Mapping[str, Any],
+    pretrained: str | Path,
+    vision: str | Path | None,
+    tokenizer: str | Path | None,
+) -> LoadedCLIP:
     if isinstance(model, str):
-        name, config = model, open_clip.get_model_config(model)
-        if config is None:
-            raise UserError(
-                f"open_clip has no architecture '{model}' (clip.model)."
-                f'{nearest(model, [*open_clip.list_models(), *EMBEDDED_MODELS])}'
-            )
-        tokenizer = open_clip.get_tokenizer(model)
+        name, config = model, architecture_config(model, EMBEDDED_MODELS)
     else:
-        name, config = 'custom', dict(model)
-        tokenizer = open_clip.SimpleTokenizer(
-            context_length=config['text_cfg'].get('context_length', 77)
-        )
-    preprocess = {'mean': open_clip.OPENAI_DATASET_MEAN, 'std': open_clip.OPENAI_DATASET_STD}
-    if pretrained == 'random':
-        clip, weights = build_architecture(config), 'random'
-    else:
+        name, config = 'custom', deepcopy(dict(model))
+    mean, std = trained_statistics(model)
+    state, weights = None, 'random'
+    if pretrained != 'random':
         # Before the model is built, which takes seconds.
-        path, tag = _locate_weights(name, pretrained, bool(config.get('quick_gelu', False)))
-        state = read_state_dict(path)
-        clip = build_architecture(config)
+        path, of_tag = locate_weights(name, pretrained, bool(config.get('quick_gelu', False)))
+        of_file = read_state_dict(path)
+        state, config = plain_names(of_file), with_context_of(of_file, config)
+        mean, std = of_tag or (mean, std)
+        weights = str(pretrained) if of_tag else Path(path).name
+    tokens = build_tokenizer(config['text_cfg'], tokenizer, canonical=_is_siglip(config))
+    clip = build_architecture(config)
+    if state is not None:
         load_clip_weights(clip, state, path)
-        preprocess.update({key: tag[key] for key in ('mean', 'std') if tag.get(key)})
-        weights = str(pretrained) if tag else Path(path).name
-    return LoadedCLIP(
-        clip, tokenizer, tuple(preprocess['mean']), tuple(preprocess['std']), name, weights
-    )
+    if vision is not None:
+        load_vision_weights(clip.visual, read_state_dict(vision), vision)
+        weights = f'{weights} + {Path(vision).name}'
+    return LoadedCLIP(clip, tokens, mean, std, name, weights)
 
 
-def load_clip_weights(
-    clip: CLIP | CustomTextCLIP, state: dict[str, Tensor], origin: object
-) -> None:
-    """Loads a state dict in OpenAI's, open_clip's or a format that open_clip converts, strictly.
-
-    Args:
-        clip: an open_clip model.
-        state: tensors by name; half precision is cast to the model's dtype.
-        origin: where they come from, for messages.
-
-    Raises:
-        UserError: a key is missing, unexpected or of another shape.
-    """
-    state = convert_state_dict(clip, dict(state))
-    if 'positional_embedding' in state and not hasattr(clip, 'positional_embedding'):
-        state = convert_to_custom_text_state_dict(state)
-    if 'logit_scale' in state:
-        state['logit_scale'] = state['logit_scale'].reshape(clip.logit_scale.shape)
-    # Transformers' text towers saved this buffer until 4.31; it is arange(n).
-    state.pop('text.transformer.embeddings.position_ids', None)
-    resize_pos_embed(state, clip)
-    load_strictly(clip, state, origin)
-
-
-def _locate_weights(name: str, pretrained: str | Path, quick_gelu: bool) -> tuple[str, dict]:
-    """The weight file and, if `pretrained` is a tag, its open_clip entry."""
-    # open_clip has each architecture twice, with and without QuickGELU.
-    sibling = name.removesuffix('-quickgelu') if quick_gelu else f'{name}-quickgelu'
-    tag = open_clip_weights.get_pretrained_cfg(name, str(pretrained))
-    if not tag:
-        # A folder or a pipe is refused where files are read.
-        if is_there(pretrained):
-            return str(pretrained), {}
-        if Path(pretrained).suffix:
-            raise FileNotFoundError(
-                f"clip.pretrained='{pretrained}' does not exist; check the path of the weights"
-            )
-        if open_clip_weights.get_pretrained_cfg(sibling, str(pretrained)):
-            raise UserError(_other_activation(name, sibling, pretrained))
-        tags = open_clip_weights.list_pretrained_tags_by_model(name)
-        raise UserError(
-            f"clip.pretrained='{pretrained}' is neither a file nor a tag of '{name}' "
-            f'(known: {", ".join(tags) or "none"}).{nearest(str(pretrained), tags)}'
-        )
-    if bool(tag.get('quick_gelu', False)) != quick_gelu:
-        # open_clip only warns, and the features are silently wrong.
-        raise UserError(_other_activation(name, sibling, pretrained))
-    return fetch_weights(tag, f"'{pretrained}' of '{name}'"), tag
-
-
-def _other_activation(name: str, sibling: str, pretrained: str | Path) -> str:
-    return (
-        f"weights '{pretrained}' were trained with another activation than '{name}' has; "
-        f"set clip.model='{sibling}'"
-    )
+def _is_siglip(config: Mapping[str, Any]) -> bool:
+    """Whether the text tower is SigLIP's own; others stand beside its vision tower, too."""
+    tower = config['vision_cfg'].get('timm_model_name') or ''
+    return 'siglip' in tower and 'hf_model_name' not in config['text_cfg']
 
 
 def override_vision(visual: nn.Module, activation: str | None, eps: float | None) -> None:

@@ -1,27 +1,28 @@
-"""Dense features of a CLIP vision transformer, over open_clip's unmodified modules."""
+"""Dense features of a vision transformer in a text space, over the package's own modules."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.affinity.last_block import (
     PLAIN_BLOCK,
+    LastBlockOutput,
     LastBlockSpec,
-    check_block,
-    drop_class_token,
+    drop_prefix,
     finish_block,
     last_block_spec,
+    project_values,
     run_block,
 )
 from ovseg.affinity.neighbours import neighbour_bias
+from ovseg.affinity.opened_blocks import Rotation, open_block
 from ovseg.affinity.variants import QueriesKeys
 from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
 from ovseg.encoders.position import (
@@ -30,8 +31,9 @@ from ovseg.encoders.position import (
     ResizeRule,
     resize_position_embedding,
 )
+from ovseg.encoders.towers import open_tower
 from ovseg.errors import UserError
-from ovseg.precision import as_summed_by, in_own_precision, products_of
+from ovseg.precision import as_summed_by, dtype_of, in_own_precision, products_of
 from ovseg.text.fingerprint import version_of
 from ovseg.torch_modes import plain_torch
 
@@ -39,7 +41,7 @@ from ovseg.torch_modes import plain_torch
 _CACHED_GRIDS = 16
 _ATTENTION_ONLY = LastBlockSpec('qk', ffn=False)
 
-Padding = Literal['mean', 'black', 'floor', 'centred']
+Padding = Literal['mean', 'black', 'floor', 'centred', 'stretch']
 
 
 @dataclass
@@ -57,18 +59,21 @@ class Passed:
 
 
 class CLIPViTEncoder(nn.Module):
-    """Patch features in the text space from a CLIP ViT with a replaced last block.
+    """Patch features in the text space from a vision transformer with a replaced last block.
 
     Args:
-        visual: open_clip's ``VisionTransformer``. It is read, never written or hooked.
+        visual: one that :func:`~ovseg.encoders.towers.open_tower` takes apart: open_clip's
+            ``VisionTransformer``, or one of timm's. It is read, never written or hooked.
         last_block: preset name or fields of :class:`~ovseg.affinity.LastBlockSpec`.
-        position_resize: see :func:`~ovseg.encoders.position.resize_position_embedding`.
+        position_resize: see :func:`~ovseg.encoders.position.resize_position_embedding`; None for
+            the rule of the tower's package.
         padding: what becomes of sides that are no multiple of the patch. ``'mean'`` (zeros after
             normalisation, as MaskCLIP) and ``'black'`` (zero pixels before normalisation, as
             CLIP-DINOiser's MaskCLIP) fill the right and bottom border, and the map is stretched
             over the image. ``'floor'`` leaves the last partial patch out and stretches likewise
             (SCLIP, NACLIP). ``'centred'`` puts zeros after normalisation on all sides, which
-            :meth:`margins` tells, so that the map keeps its place (ClearCLIP).
+            :meth:`margins` tells, so that the map keeps its place (ClearCLIP). ``'stretch'``
+            enlarges the image bicubically to the next multiple of the patch (TIPSv2, dino.txt).
         padding_multiple: with ``'centred'``, sides are filled up to a multiple of this instead of
             the patch; ProxyCLIP and CorrCLIP take 56. Where it is no multiple of the patch, the
             last partial patch is left out and the map stretched over the filled-up window.
@@ -78,8 +83,8 @@ class CLIPViTEncoder(nn.Module):
             a Python index; CLIP-DINOiser reads -3.
 
     Raises:
-        UserError: the tower pools by attention, its blocks are not the standard ones, or it lacks
-            an earlier block that the last one reads.
+        UserError: the tower's patches have no place in the text space, its blocks cannot be taken
+            apart, or it lacks an earlier block that the last one reads.
     """
 
     has_patch_grid = True
@@ -88,9 +93,9 @@ class CLIPViTEncoder(nn.Module):
 
     def __init__(
         self,
-        visual: VisionTransformer,
+        visual: nn.Module,
         last_block: str | dict | LastBlockSpec = 'maskclip',
-        position_resize: ResizeRule = 'always',
+        position_resize: ResizeRule | None = None,
         padding: Padding = 'mean',
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
@@ -98,11 +103,10 @@ class CLIPViTEncoder(nn.Module):
         padding_multiple: int | None = None,
     ) -> None:
         super().__init__()
-        if visual.attn_pool is not None:
-            raise UserError(
-                'this CLIP model pools its patches by attention, so they have no place in the text '
-                'space; choose a model that pools by class token or average'
-            )
+        self.visual = visual
+        self.tower = tower = open_tower(visual)
+        if position_resize is None:
+            position_resize = tower.position_rule
         if position_resize not in RESIZE_RULES:
             raise UserError(
                 f'encoder.position_resize must be one of {list(RESIZE_RULES)}, '
@@ -113,18 +117,17 @@ class CLIPViTEncoder(nn.Module):
                 f"encoder.padding must be one of {list(get_args(Padding))}, got '{padding}'"
             )
         if padding_multiple is not None and (
-            padding != 'centred' or padding_multiple < max(visual.patch_size)
+            padding != 'centred' or padding_multiple < max(tower.patch)
         ):
             raise UserError(
                 "encoder.padding_multiple goes with padding='centred' and is no smaller than "
-                f"the patch {tuple(visual.patch_size)}, got {padding_multiple} with '{padding}'"
+                f"the patch {tower.patch}, got {padding_multiple} with '{padding}'"
             )
-        for block in visual.transformer.resblocks:
-            check_block(block)
-        self.visual = visual
+        for block in tower.blocks:
+            open_block(block)  # which refuses what it does not know
         self.mlp_input_layer = mlp_input_layer
         self.last_block = last_block_spec(last_block)
-        before = len(visual.transformer.resblocks) - 1
+        before = len(tower.blocks) - 1
         if not all(1 <= block <= before for block in self.last_block.earlier_blocks):
             raise UserError(
                 f'last_block.earlier_blocks must lie in 1..{before} for a CLIP of {before + 1} '
@@ -132,14 +135,13 @@ class CLIPViTEncoder(nn.Module):
             )
         self.position_resize = position_resize
         self.padding = padding
-        self.padding_unit = (
-            tuple(visual.patch_size) if padding_multiple is None else (padding_multiple,) * 2
-        )
-        self.embed_dim = visual.output_dim
-        self.stride = tuple(visual.patch_size)
+        self.padding_unit = tower.patch if padding_multiple is None else (padding_multiple,) * 2
+        self.embed_dim = tower.embed_dim
+        self.stride = tower.patch
         fill = [-m / s if padding == 'black' else 0.0 for m, s in zip(mean, std, strict=True)]
         self.register_buffer('pad_value', torch.tensor(fill).view(1, 3, 1, 1), persistent=False)
         self._positions: OrderedDict[tuple, Tensor] = OrderedDict()
+        self._rotations: OrderedDict[tuple, Rotation | None] = OrderedDict()
         self._bias: tuple[tuple, Tensor] | None = None
 
     @in_own_precision
@@ -159,23 +161,22 @@ class CLIPViTEncoder(nn.Module):
             with_compared: also give the queries and keys of ``last_block.earlier_blocks``.
 
         Returns:
-            (B, 1 + h*w, C) tokens, class token first; their (h, w); what else was asked for.
+            (B, prefix + h*w, C) tokens; their (h, w); what else was asked for.
         """
-        visual = self.visual
         tokens, grid = self.embed(image)
         # By number: torch.export has another object for a block each time it is asked for.
         mlp_layer = self._mlp_layer if with_mlp_input else None
         wanted = self.last_block.earlier_blocks if with_compared else ()
         passed = Passed()
-        for layer, block in enumerate(visual.transformer.resblocks[:-1], start=1):
+        for layer, block in enumerate(self.tower.blocks[:-1], start=1):
             # Not block(tokens): without gradients MultiheadAttention takes a path that holds
             # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
-            done = run_block(block, tokens, PLAIN_BLOCK, with_compared=layer in wanted)
+            done = self.run(block, tokens, grid, with_compared=layer in wanted)
             tokens = done.tokens
             if layer == mlp_layer and done.mlp_input is not None:
-                passed.maps['mlp_input'] = drop_class_token(done.mlp_input, grid)
+                passed.maps['mlp_input'] = self.patches_of(done.mlp_input, grid)
             if layer in layers:
-                passed.maps[layer] = drop_class_token(tokens, grid)
+                passed.maps[layer] = self.patches_of(tokens, grid)
             if done.compared is not None:
                 passed.compared += (done.compared,)
         return tokens, grid, passed
@@ -194,31 +195,54 @@ class CLIPViTEncoder(nn.Module):
             Features on a grid of ceil(H / patch) x ceil(W / patch); with padding ``'floor'`` of
             floor(H / patch) x floor(W / patch), at least 1 x 1.
         """
-        visual = self.visual
         tokens, grid, passed = self.trunk(image, layers, 'mlp_input' in outputs, with_compared=True)
-        block = visual.transformer.resblocks[-1]
+        block = self.tower.blocks[-1]
         with products_of(self):
-            last = run_block(
+            last = self.run(
                 block,
                 tokens,
+                grid,
                 self.last_block,
                 with_queries='queries' in outputs,
                 with_keys='keys' in outputs,
                 bias=self._neighbour_bias(grid, tokens),
                 earlier=passed.compared,
             )
-        dense = drop_class_token(last.tokens, grid)
+        dense = self.patches_of(last.tokens, grid)
         if self.last_block.final_norm:
             dense = self.final_norm(dense)
         return DenseFeatures(
             patch=self.project(dense),
-            keys=None if last.keys is None else last.keys[:, 1:],
-            queries=None if last.queries is None else last.queries[:, 1:],
+            keys=None if last.keys is None else last.keys[:, self.tower.prefix :],
+            queries=None if last.queries is None else last.queries[:, self.tower.prefix :],
             tokens=dense if 'tokens' in outputs else None,
-            embedding=self._embedding(block, tokens) if 'embedding' in outputs else None,
+            embedding=self._embedding(tokens, grid) if 'embedding' in outputs else None,
             mlp_input=passed.maps.get('mlp_input'),
             intermediates=tuple(passed.maps[layer] for layer in layers),
         )
+
+    def run(
+        self,
+        block: nn.Module,
+        tokens: Tensor,
+        grid: tuple[int, int],
+        spec: LastBlockSpec = PLAIN_BLOCK,
+        **asked: Any,
+    ) -> LastBlockOutput:
+        """Runs one of the tower's blocks.
+
+        Args:
+            block: of the tower.
+            tokens: (B, N, C) that enter it.
+            grid: (h, w) of the patches, which are the last tokens.
+            spec: what to compute.
+            asked: further arguments of :func:`~ovseg.affinity.run_block`.
+        """
+        return run_block(block, tokens, spec, rotation=self._rotation(grid, tokens), **asked)
+
+    def patches_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens (B, prefix + h*w, C) without the prefix, as a map (B, C, h, w)."""
+        return drop_prefix(tokens, grid, self.tower.prefix)
 
     @in_own_precision
     def values_of(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -228,16 +252,13 @@ class CLIPViTEncoder(nn.Module):
         :meth:`to_text_space`.
 
         Args:
-            tokens: (B, 1 + h*w, C), class token first.
+            tokens: (B, prefix + h*w, C), see :meth:`trunk`.
             grid: (h, w).
 
         Returns:
             (B, C, h, w), heads side by side.
         """
-        block = self.visual.transformer.resblocks[-1]
-        width = tokens.shape[-1]
-        weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
-        return drop_class_token(F.linear(block.ln_1(tokens), weight, bias), grid)
+        return self.patches_of(project_values(self.tower.blocks[-1], tokens), grid)
 
     @in_own_precision
     def mixed(self, values: Tensor, residual: Tensor | None = None, ffn: bool = False) -> Tensor:
@@ -256,9 +277,9 @@ class CLIPViTEncoder(nn.Module):
         if residual is not None and tuple(residual.shape[2:]) != grid:
             residual = F.interpolate(residual, size=grid, mode='bilinear', align_corners=False)
         kept = None if residual is None else residual.movedim(1, -1)
-        block = self.visual.transformer.resblocks[-1]
+        block = self.tower.blocks[-1]
         tokens, _ = finish_block(block, values.movedim(1, -1), kept, ffn)
-        return tokens.movedim(-1, 1).to(block.ln_1.weight.dtype)
+        return tokens.movedim(-1, 1).to(dtype_of(open_block(block).norm))
 
     def to_text_space(self, tokens: Tensor) -> Tensor:
         """Tokens after the last block through the final norm and projection.
@@ -273,13 +294,11 @@ class CLIPViTEncoder(nn.Module):
 
     def final_norm(self, tokens: Tensor) -> Tensor:
         """Maps (B, C, h, w) after the last block through the tower's last layer norm."""
-        norm = self.visual.ln_post
-        return norm(tokens.movedim(1, -1).to(norm.weight.dtype)).movedim(-1, 1)
+        return self.tower.norm(tokens.movedim(1, -1)).movedim(-1, 1)
 
     def project(self, normed: Tensor) -> Tensor:
         """Normed maps (B, C, h, w) in the text space, (B, D, h, w)."""
-        projection = self.visual.proj
-        return F.conv2d(normed.to(projection.dtype), projection.T[:, :, None, None])
+        return self.tower.project(normed)
 
     @in_own_precision
     def mlp_input(self, image: Tensor) -> Tensor:
@@ -292,32 +311,29 @@ class CLIPViTEncoder(nn.Module):
             (B, C, h, w).
         """
         tokens, grid = self.embed(image)
-        last = self.visual.transformer.resblocks[self._mlp_layer - 1]
-        for block in self.visual.transformer.resblocks[: self.mlp_input_layer]:
-            tokens = run_block(block, tokens, PLAIN_BLOCK).tokens
-        attended = run_block(last, tokens, _ATTENTION_ONLY).tokens
-        return drop_class_token(last.ln_2(attended), grid)
+        last = self.tower.blocks[self._mlp_layer - 1]
+        for block in self.tower.blocks[: self.mlp_input_layer]:
+            tokens = self.run(block, tokens, grid).tokens
+        attended = self.run(last, tokens, grid, _ATTENTION_ONLY).tokens
+        return self.patches_of(open_block(last).mlp_norm(attended), grid)
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens entering the first block (B, 1 + h*w, C), class token first, and the grid.
+        """Tokens entering the first block (B, prefix + h*w, C), and the grid.
 
         Args:
             image: (B, 3, H, W), normalised.
         """
-        visual = self.visual
-        patches = visual.conv1(self.pad(image).to(visual.conv1.weight.dtype))
+        patches = self.tower.patches(self.pad(image))
         grid = (patches.shape[2], patches.shape[3])
         if torch.jit.is_tracing():  # which has tensors for sizes; a trace is of one size
             grid = (int(grid[0]), int(grid[1]))
         patches = as_summed_by(self, patches.flatten(2).transpose(1, 2))
-        class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
-        tokens = torch.cat([class_token, patches], dim=1)
-        return visual.ln_pre(tokens + self._position(grid, tokens)), grid
+        return self.tower.assemble(patches, self._position(grid, patches)), grid
 
     @property
     def _mlp_layer(self) -> int:
         """The block that ``mlp_input`` is of, counted from 1."""
-        blocks = self.visual.transformer.resblocks
+        blocks = self.tower.blocks
         if not -len(blocks) <= self.mlp_input_layer <= -2:
             raise UserError(
                 f'encoder.mlp_input_layer must lie in -{len(blocks)}..-2 for a CLIP of '
@@ -353,6 +369,10 @@ class CLIPViTEncoder(nn.Module):
             max((side + more * (unit - 1)) // unit, 1) * unit
             for side, unit in zip((height, width), self.padding_unit, strict=True)
         )
+        if self.padding == 'stretch':
+            if (height, width) == (rows, columns):
+                return image
+            return F.interpolate(image, size=(rows, columns), mode='bicubic', align_corners=False)
         image = image[..., :rows, :columns]
         top, _, left, _ = self.margins((height, width))
         height, width = image.shape[-2:]
@@ -367,42 +387,62 @@ class CLIPViTEncoder(nn.Module):
         std = self.last_block.neighbour_std
         if std is None:
             return None
+        prefix = self.tower.prefix
         if _is_recorded():
-            return neighbour_bias(grid, std, tokens.device)
+            return neighbour_bias(grid, std, tokens.device, prefix=prefix)
         key = (grid, std, tokens.device)
         if self._bias is None or self._bias[0] != key:
             with plain_torch():  # what is kept must serve a training, too
-                self._bias = key, neighbour_bias(grid, std, tokens.device)
+                self._bias = key, neighbour_bias(grid, std, tokens.device, prefix=prefix)
         return self._bias[1]
 
-    def _position(self, grid: tuple[int, int], tokens: Tensor) -> Tensor:
-        source = self.visual.positional_embedding
+    def _position(self, grid: tuple[int, int], tokens: Tensor) -> Tensor | None:
+        source, _ = self.tower.positions()
+        if source is None:
+            return None
         if _is_recorded():
-            return self._position_table(grid).to(tokens)
+            return self._position_table(grid, source).to(tokens)
         # The version counts in-place writes, so that loading other weights renews the cache.
         key = (grid, tokens.dtype, tokens.device, source.data_ptr(), version_of(source))
-        if key not in self._positions:
-            with plain_torch():  # what is kept must serve a training, too
-                self._positions[key] = self._position_table(grid).to(tokens).clone()
-            while len(self._positions) > _CACHED_GRIDS:
-                self._positions.popitem(last=False)
-        self._positions.move_to_end(key)
-        return self._positions[key]
-
-    def _position_table(self, grid: tuple[int, int]) -> Tensor:
-        source = self.visual.positional_embedding.detach()
-        rule = self.position_resize
-        any_grid = _is_exported() and rule in OF_ANY_GRID
-        return resize_position_embedding(
-            source, tuple(self.visual.grid_size), grid, rule, any_grid=any_grid
+        return _kept(
+            self._positions, key, lambda: self._position_table(grid, source).to(tokens).clone()
         )
 
-    def _embedding(self, block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
-        """The image embedding of CLIP itself: plain last block, its own pooling."""
+    def _position_table(self, grid: tuple[int, int], source: Tensor) -> Tensor:
+        rule = self.position_resize
+        return resize_position_embedding(
+            source.detach(),
+            self.tower.trained_grid,
+            grid,
+            rule,
+            any_grid=_is_exported() and rule in OF_ANY_GRID,
+            prefix=self.tower.positions()[1],
+        )
+
+    def _rotation(self, grid: tuple[int, int], tokens: Tensor) -> Rotation | None:
+        if _is_recorded():
+            return self.tower.rotation(grid)
+        return _kept(self._rotations, (grid, tokens.device), lambda: self.tower.rotation(grid))
+
+    def _embedding(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The image embedding of the model itself: plain last block, its own pooling."""
         with products_of(self):
-            leaving = block(tokens)
-        pooled, _ = self.visual._pool(leaving)
-        return pooled @ self.visual.proj
+            leaving = self.run(self.tower.blocks[-1], tokens, grid).tokens
+        return self.tower.pool(leaving)
+
+
+_Made = TypeVar('_Made')
+
+
+def _kept(cache: OrderedDict[tuple, _Made], key: tuple, make: Callable[[], _Made]) -> _Made:
+    """What was made for a key lately, or what is made for it now."""
+    if key not in cache:
+        with plain_torch():  # what is kept must serve a training, too
+            cache[key] = make()
+        while len(cache) > _CACHED_GRIDS:
+            cache.popitem(last=False)
+    cache.move_to_end(key)
+    return cache[key]
 
 
 def _is_recorded() -> bool:

@@ -9,7 +9,8 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.affinity.last_block import PLAIN_BLOCK, check_block, run_block
+from ovseg.affinity.last_block import PLAIN_BLOCK, run_block
+from ovseg.affinity.opened_blocks import open_block
 from ovseg.errors import UserError
 from ovseg.precision import as_summed_by, products_of
 from ovseg.weight_files import load_strictly
@@ -58,7 +59,7 @@ class MaskPromptedViT(VisionTransformer):
                 f'blocks, got {depth}'
             )
         for block in blocks:
-            check_block(block)
+            open_block(block)  # which refuses what it does not know
         # The parts are another tower's; open_clip's constructor would only make them once more.
         nn.Module.__init__(self)
         for name, child in visual.named_children():

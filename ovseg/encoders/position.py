@@ -7,13 +7,16 @@ from typing import Literal, get_args
 from torch import Tensor, cat
 from torch.nn import functional as F
 
-ResizeRule = Literal['token_count', 'always', 'scale_factor', 'dino', 'antialias']
+ResizeRule = Literal[
+    'token_count', 'always', 'scale_factor', 'dino', 'antialias', 'antialias_bilinear'
+]
 RESIZE_RULES: tuple[str, ...] = get_args(ResizeRule)
 _KEEP_EQUAL_COUNTS = ('token_count', 'scale_factor')
 _SAMPLE_BY_FACTOR = ('scale_factor', 'dino')
+_ANTIALIASED = ('antialias', 'antialias_bilinear')
 # Rules under which one formula holds for all grids, those of MaskCLIP's test for chance counts
 # apart. By a factor, equal grids are another case.
-OF_ANY_GRID: tuple[str, ...] = ('always', 'antialias', 'token_count')
+OF_ANY_GRID: tuple[str, ...] = ('always', 'antialias', 'antialias_bilinear', 'token_count')
 # DINO's: (n + 0.1) / g * g, rounded down, is n again. CLIP's dense methods took it over.
 _ROUNDING_GUARD = 0.1
 
@@ -25,11 +28,12 @@ def resize_position_embedding(
     rule: ResizeRule,
     mode: Literal['bicubic', 'bilinear'] = 'bicubic',
     any_grid: bool = False,
+    prefix: int = 1,
 ) -> Tensor:
     """Returns the position embedding for a patch grid.
 
     Args:
-        embedding: (1 + h0*w0, C), class token first.
+        embedding: (prefix + h0*w0, C), class and register tokens first.
         trained_grid: (h0, w0).
         grid: (h, w) wanted.
         rule: ``'always'`` resizes whenever the grids differ. ``'token_count'`` is MaskCLIP's test:
@@ -38,13 +42,16 @@ def resize_position_embedding(
             the same test and samples by the factors ``(h + 0.1) / h0`` and ``(w + 0.1) / w0``, as
             SCLIP, ClearCLIP, NACLIP, ProxyCLIP and Trident do: other numbers than by size.
             ``'dino'`` samples by these factors whenever the grids differ. ``'antialias'`` is
-            ``'always'`` with antialiasing, as DINOv2 with registers has it.
+            ``'always'`` with antialiasing, as DINOv2 with registers and timm have it;
+            ``'antialias_bilinear'`` is that with bilinear interpolation whatever `mode` says
+            (TIPSv2, SigLIP 2).
         mode: interpolation; DenseCLIP's trained towers resize bilinearly.
         any_grid: do not look whether the grids are alike, since the result serves others, too: for
             programs whose sizes are open. Where they are, resizing by size changes nothing.
+        prefix: rows of tokens that are no patches.
 
     Returns:
-        (1 + h*w, C), with align_corners False; the class part is unchanged.
+        (prefix + h*w, C), with align_corners False; the prefix is unchanged.
 
     Example:
         >>> import torch
@@ -53,7 +60,7 @@ def resize_position_embedding(
     """
     if not any_grid and _stays(trained_grid, grid, rule):
         return embedding
-    class_part, patch_part = embedding[:1], embedding[1:]
+    prefix_part, patch_part = embedding[:prefix], embedding[prefix:]
     planes = patch_part.T.unflatten(1, trained_grid)[None]
     target: dict = {'size': grid}
     if rule in _SAMPLE_BY_FACTOR:
@@ -68,11 +75,11 @@ def resize_position_embedding(
     planes = F.interpolate(
         planes.float(),
         **target,
-        mode=mode,
+        mode='bilinear' if rule == 'antialias_bilinear' else mode,
         align_corners=False,
-        antialias=rule == 'antialias',
+        antialias=rule in _ANTIALIASED,
     )
-    return cat([class_part, planes[0].flatten(1).T.to(embedding.dtype)])
+    return cat([prefix_part, planes[0].flatten(1).T.to(embedding.dtype)])
 
 
 def _stays(trained_grid: tuple[int, int], grid: tuple[int, int], rule: ResizeRule) -> bool:

@@ -17,7 +17,9 @@ from segment_anything.modeling.image_encoder import Attention, Block, get_rel_po
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
+from ovseg.encoders.prompted_sam import Decoded, Prompts, SAMImage
 from ovseg.encoders.sam import LoadedSAM
+from ovseg.encoders.sam_decoder import decode
 from ovseg.precision import dtype_of, exact_parts_kept, in_own_precision, keep_precision
 
 # On the CPU and elsewhere.
@@ -35,22 +37,6 @@ class SAMFrame:
     """
 
     pixels: Tensor
-    input_size: tuple[int, int]
-    image_size: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class SAMImage:
-    """What SAM's image encoder leaves of an image, as the prompt side needs it.
-
-    Attributes:
-        features: (1, C, h, w), the encoder's neck output of the whole padded frame.
-        input_size: (height, width) of the resized image inside the frame.
-        image_size: (height, width) of the image before it was resized to the frame;
-            segment-anything's ``original_size``.
-    """
-
-    features: Tensor
     input_size: tuple[int, int]
     image_size: tuple[int, int]
 
@@ -135,7 +121,7 @@ class FrameResize(ResizeLongestSide):
 
 
 class SAMEncoder(nn.Module):
-    """The image side of SAM.
+    """SAM, its image side opened; a :class:`~ovseg.encoders.prompted_sam.PromptedSAM`.
 
     Args:
         sam: from :func:`~ovseg.encoders.sam.load_sam`. It is read, never written or hooked.
@@ -167,6 +153,42 @@ class SAMEncoder(nn.Module):
         encoder = self.sam.image_encoder
         heads, tokens = encoder.blocks[-1].attn.num_heads, (self.frame // self.patch) ** 2
         return max(1, int(megabytes * 2**20 / (heads * tokens * dtype_bytes)))
+
+    @property
+    def mask_side(self) -> int:
+        """Side of mask inputs and of the masks' logits."""
+        side: int = self.sam.prompt_encoder.mask_input_size[0]
+        return side
+
+    @property
+    def mask_threshold(self) -> float:
+        """Logits above it belong to the mask."""
+        return self.sam.mask_threshold
+
+    def inside(self, image_size: tuple[int, int], side: int) -> tuple[int, int]:
+        """See :class:`~ovseg.encoders.prompted_sam.PromptedSAM`: the long side fills the square."""
+        return FrameResize.get_preprocess_shape(*image_size, side)
+
+    def embed(self, image: np.ndarray) -> SAMImage:
+        """See :class:`~ovseg.encoders.prompted_sam.PromptedSAM`."""
+        frame = self.prepare(image)
+        tokens = self.trunk(frame)
+        mixed = self.last_attention(tokens).apply(self.queries_at_once())
+        return self.image(frame, self.embedding(tokens, mixed))
+
+    def image(self, frame: SAMFrame, embedding: Tensor) -> SAMImage:
+        """What the prompt side needs of an image.
+
+        Args:
+            frame: from :meth:`prepare`.
+            embedding: of it, from :meth:`embedding`.
+        """
+        canvas = (self.frame, self.frame)
+        return SAMImage(embedding, frame.input_size, frame.image_size, canvas)
+
+    def decode(self, image: SAMImage, prompts: Prompts, prompt_batch: int) -> Decoded:
+        """See :class:`~ovseg.encoders.prompted_sam.PromptedSAM`."""
+        return decode(self.sam, image.features, prompts, prompt_batch)
 
     def prepare(self, image: np.ndarray) -> SAMFrame:
         """An image resized to the frame as segment-anything's predictor does.

@@ -9,7 +9,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from timm.layers import drop_path
 from torch import Tensor, nn
 
-from ovseg.affinity.last_block import LastBlockSpec, drop_class_token, run_block
+from ovseg.affinity.last_block import LastBlockSpec, drop_prefix, run_block
 from ovseg.encoders.clip import ACTIVATIONS, Activation
 from ovseg.encoders.clip_initialisation import Pretrained, load_vision_tower
 from ovseg.encoders.dense import TextAlignedFeatures
@@ -127,7 +127,7 @@ class CLIPVisionTransformer(VisionTransformer):
         ):
             tokens = self._run(block, tokens, rate)
             if index in self.out_indices:
-                maps[index] = drop_class_token(tokens, grid)
+                maps[index] = drop_prefix(tokens, grid)
         operations = (self.fpn1, self.fpn2, self.fpn3, self.fpn4)
         levels = tuple(
             operation(maps[index])
@@ -136,7 +136,7 @@ class CLIPVisionTransformer(VisionTransformer):
         if self.ln_post is None or self.proj is None:
             return levels
         embeddings = self.ln_post(tokens) @ self.proj
-        return TextAlignedFeatures(levels, embeddings[:, 0], drop_class_token(embeddings, grid))
+        return TextAlignedFeatures(levels, embeddings[:, 0], drop_prefix(embeddings, grid))
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Tokens entering the first block (B, 1 + h*w, C), class token first, and their (h, w).

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ovseg.encoders.clip_vit import CLIPViTEncoder
@@ -26,7 +25,7 @@ class MixedCLIPEncoder(nn.Module):
     """A CLIP ViT and a companion that looks at the same pixels, each with its own statistics.
 
     Args:
-        visual: open_clip's ``VisionTransformer``. It is read, never written or hooked.
+        visual: see :class:`CLIPViTEncoder`.
         companion: config of a :class:`~ovseg.encoders.companions.Companion`, or such a module.
         mixer: config of a :class:`~ovseg.guides.mixer.Mixer`, or such an object.
         mean: pixel mean that the images were normalised with, RGB in [0, 1].
@@ -36,7 +35,7 @@ class MixedCLIPEncoder(nn.Module):
         clip_settings: further arguments of :class:`CLIPViTEncoder`, such as ``padding``.
 
     Raises:
-        UserError: a tower that is no ViT; see also :class:`CLIPViTEncoder`.
+        UserError: see :class:`CLIPViTEncoder`.
     """
 
     mean: Tensor
@@ -44,7 +43,7 @@ class MixedCLIPEncoder(nn.Module):
 
     def __init__(
         self,
-        visual: VisionTransformer,
+        visual: nn.Module,
         companion: Mapping[str, Any] | Companion,
         mixer: Mapping[str, Any] | Mixer,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
@@ -53,11 +52,6 @@ class MixedCLIPEncoder(nn.Module):
         **clip_settings: Any,
     ) -> None:
         super().__init__()
-        if not isinstance(visual, VisionTransformer):
-            raise UserError(
-                f'{type(self).__name__} mixes the values of a ViT, but this CLIP has a '
-                f'{type(visual).__name__}; choose a ViT in model.clip'
-            )
         if companion_sees not in get_args(Companionship):
             raise UserError(
                 f"encoder.companion_sees must be 'windows' or 'image', got '{companion_sees}'"
@@ -152,7 +146,7 @@ class ProxyCLIPEncoder(MixedCLIPEncoder):
 
     def __init__(
         self,
-        visual: VisionTransformer,
+        visual: nn.Module,
         companion: Mapping[str, Any] | Companion,
         beta: float = 1.2,
         gamma: float = 3.0,
@@ -186,7 +180,7 @@ class CorrCLIPEncoder(MixedCLIPEncoder):
 
     def __init__(
         self,
-        visual: VisionTransformer,
+        visual: nn.Module,
         companion: Mapping[str, Any] | Companion,
         merge_distance: float | None = 0.2,
         temperature: float = 4.0,

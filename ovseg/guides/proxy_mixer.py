@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ovseg.affinity.last_block import drop_class_token
 from ovseg.affinity.proxy import mean_similarity, mix_values, proxy_affinity
 from ovseg.encoders.clip_vit import CLIPViTEncoder
 from ovseg.errors import UserError
@@ -48,5 +47,5 @@ class ProxyAttention:
         mean = mean_similarity(look.features) if look.ordinary is None else look.ordinary
         affinity = proxy_affinity(look.features, mean, self.beta, self.gamma)
         mixed = mix_values(clip.values_of(tokens, grid), affinity, look.grid)
-        residual = drop_class_token(tokens, grid) if self.residual else None
+        residual = clip.patches_of(tokens, grid) if self.residual else None
         return clip.mixed(mixed, residual, self.ffn)

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ovseg.affinity.last_block import PLAIN_BLOCK, run_block
 from ovseg.affinity.proxy import mix_values
 from ovseg.affinity.region_scope import merge_regions, resize_regions, scoped_affinity
 from ovseg.affinity.region_tokens import region_membership, region_token_bias
@@ -59,9 +58,14 @@ class RegionMixer:
         """How many blocks of a CLIP the spatial branch averages.
 
         Raises:
-            UserError: more than it has.
+            UserError: more than it has, or a model without a class token for the regions to copy.
         """
-        blocks = len(clip.visual.transformer.resblocks)
+        if not clip.tower.prefix:
+            raise UserError(
+                'region tokens are copies of a class token, and this model has none (it pools its '
+                'patches by attention); choose another model, or a mixer without regions'
+            )
+        blocks = len(clip.tower.blocks)
         wanted = self.spatial_blocks
         if wanted is None:
             wanted = _SPATIAL_BLOCKS.get(blocks, blocks - 4)
@@ -101,17 +105,17 @@ class RegionMixer:
             tokens, grid = clip.embed(image)
             membership, index = region_membership(resize_regions(regions, grid))
             count = membership.shape[1]
-            bias = region_token_bias(membership, tokens.dtype)
+            bias = region_token_bias(membership, tokens.dtype, clip.tower.prefix)
             tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], dim=1)
-            blocks = clip.visual.transformer.resblocks
+            blocks = clip.tower.blocks
             averaged = self.blocks_of(clip)
             first = len(blocks) - 2 - averaged
             lower = torch.zeros_like(tokens[:, count:])
             for number, block in enumerate(blocks[:-1]):
-                tokens = run_block(block, tokens, PLAIN_BLOCK, bias=bias).tokens
+                tokens = clip.run(block, tokens, grid, bias=bias).tokens
                 if first <= number <= len(blocks) - 3:
                     lower += tokens[:, count:]
-            final = run_block(blocks[-1], tokens, PLAIN_BLOCK, bias=bias).tokens[:, :count]
+            final = clip.run(blocks[-1], tokens, grid, bias=bias).tokens[:, :count]
         index = resize_regions(index, (regions.shape[1], regions.shape[2])).flatten(1)
         painted = final.gather(1, index[..., None].expand(-1, -1, final.shape[-1]))
         return (

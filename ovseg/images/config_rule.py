@@ -117,5 +117,6 @@ def _datasets(dataset: MutableMapping[str, Any] | None) -> Iterator[MutableMappi
 def _words(rule: ResizeRule) -> str:
     if rule.scale is None:
         return 'None'
-    extra = '' if rule.keep_ratio else ', keep_ratio=False'
-    return f'dict(scale={rule.scale}{extra}{", antialias=True" if rule.antialias else ""})'
+    usual = {'keep_ratio': True, 'antialias': False}
+    words = [f'{key}={value!r}' for key, value in rule.settings.items() if usual.get(key) != value]
+    return f'dict({", ".join(words)})'

@@ -11,7 +11,7 @@ from mmcv.transforms import Resize
 from torch.nn import functional as F
 
 from ovseg.errors import UserError
-from ovseg.images.resize import RESIZES, RULE_KEYS, ResizeRule
+from ovseg.images.resize import RESIZES, RULE_KEYS, Interpolation, ResizeRule, Rounding
 from ovseg.registry import TRANSFORMS
 
 Step = dict[str, Any] | Callable[[dict], dict]
@@ -54,13 +54,21 @@ class ResizeByRule(AntialiasedResize):
         scale: of the rule.
         keep_ratio: of the rule.
         antialias: of the rule.
+        interpolation: of the rule.
+        rounding: of the rule.
     """
 
     def __init__(
-        self, scale: tuple[int, int], keep_ratio: bool = True, antialias: bool = False
+        self,
+        scale: tuple[int, int],
+        keep_ratio: bool = True,
+        antialias: bool = False,
+        interpolation: Interpolation = 'bilinear',
+        rounding: Rounding = 'nearest',
     ) -> None:
         super().__init__(scale, keep_ratio)
-        self.rule = ResizeRule((int(scale[0]), int(scale[1])), keep_ratio, antialias)
+        size = (int(scale[0]), int(scale[1]))
+        self.rule = ResizeRule(size, keep_ratio, antialias, interpolation, rounding)
 
     def _resize_img(self, results: dict[str, Any]) -> None:
         height, width = results['img'].shape[:2]
@@ -89,13 +97,7 @@ def resize_step(settings: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(step.get('scale'), list):  # --cfg-options and JSON know no tuples
             step['scale'] = tuple(step['scale'])
         return step
-    rule = ResizeRule.from_settings(step)
-    return {
-        'type': 'ResizeByRule',
-        'scale': rule.scale,
-        'keep_ratio': rule.keep_ratio,
-        'antialias': rule.antialias,
-    }
+    return {'type': 'ResizeByRule', **ResizeRule.from_settings(step).settings}
 
 
 def pipeline_with_resize(pipeline: Sequence[Step], resize: Mapping[str, Any] | None) -> list[Step]:

@@ -38,7 +38,8 @@ def create(
     """The function that CVAT asks about each image.
 
     Args:
-        labels: the words, ``cat; dog``, with masks as shapes; or else one of the next two.
+        labels: the words, ``cat, kitten; dog``, with masks as shapes; a label is called as the
+            first of its words. Or else one of the next two.
         task: its number; its labels are read from the server, with the types of their shapes.
         project: likewise.
         server: such as ``https://app.cvat.ai``; by default that of the profile, or this machine's.
@@ -50,18 +51,22 @@ def create(
 
     Raises:
         UserError: cvat-sdk is missing; not one of labels, task and project is given, or two are;
-            no label has a shape that can be drawn; a setting that is none.
+            no label has a shape that can be drawn; a setting that is none; labels with a rejection
+            rule.
     """
     if sum([bool(labels), task is not None, project is not None]) != 1:
         raise UserError(
             'CVAT needs words: give one of -p task=int:ID, -p project=int:ID (their labels are '
             'read from the server) and -p "labels=str:cat; dog".'
         )
-    if labels:
-        shapes = dict.fromkeys(build_vocabulary(labels).names, 'mask')
-    else:
+    if not labels:
         shapes = _labels_on_server(task, project, server, profile)
-    return CvatFunction(shapes, PreLabels.of(settings), tolerance)
+        return CvatFunction(shapes, PreLabels.of(settings), tolerance)
+    vocabulary = build_vocabulary(labels)
+    if vocabulary.rejection.rejects:
+        raise UserError('These labels have a background of their own: say it by background.')
+    words = {each.name: ','.join(each.prompts) for each in vocabulary.classes}
+    return CvatFunction(dict.fromkeys(words, 'mask'), PreLabels.of(settings), tolerance, words)
 
 
 class CvatFunction:
@@ -71,13 +76,19 @@ class CvatFunction:
         shapes: the kind of shape of each label, by name: one of :data:`SHAPES`.
         pre_labels: what is asked.
         tolerance: of polygons, in pixels.
+        words: of each label, those that stand for the same with commas between them; None: its
+            name is its words.
 
     Raises:
         UserError: there is no label, the tolerance is no number from 0 on, cvat-sdk is missing.
     """
 
     def __init__(
-        self, shapes: Mapping[str, str], pre_labels: PreLabels, tolerance: float = 1.0
+        self,
+        shapes: Mapping[str, str],
+        pre_labels: PreLabels,
+        tolerance: float = 1.0,
+        words: Mapping[str, str] | None = None,
     ) -> None:
         with of_extra('cvat', 'CVAT is asked by cvat-sdk'):
             from cvat_sdk import auto_annotation, masks
@@ -87,6 +98,7 @@ class CvatFunction:
             )
         self._cvat, self._encode = auto_annotation, masks.encode_mask
         self._shapes = dict(shapes)
+        self._words = {label: label for label in shapes} if words is None else dict(words)
         self._tolerance = check_tolerance(tolerance)
         self.pre_labels = pre_labels
 
@@ -111,17 +123,18 @@ class CvatFunction:
         least = context.conf_threshold or 0.0
         return [
             shape
-            for each in self.pre_labels.masks(image, {label: label for label in self._shapes})
+            for each in self.pre_labels.masks(image, self._words)
             if each.score is None or each.score >= least
             for shape in self._drawn(each, context.conv_mask_to_poly)
         ]
 
     def _drawn(self, found: NamedMask, as_polygons: bool) -> Iterator[LabeledShapeRequest]:
-        """One mask or rectangle; or a polygon a part, those of a segment as one group."""
+        """One mask; or a polygon or rectangle a part, polygons of a segment as one group."""
         score = {} if found.score is None else {'score': float(found.score)}
         shape = self._shapes[found.name]
         if shape == 'rectangle':
-            yield self._cvat.rectangle(found.label, [float(side) for side in found.box], **score)
+            for box in found.boxes():
+                yield self._cvat.rectangle(found.label, [float(side) for side in box], **score)
         elif shape == 'polygon' or as_polygons:
             lines = found.lines(self._tolerance, whole=False)
             group = {'group': found.segment} if found.segment and len(lines) > 1 else {}

@@ -66,8 +66,15 @@ class OvsegModel(fiftyone.Model):
             With the task ``semantic`` a ``Segmentation`` whose mask (H, W) holds positions in
             ``classes`` + 1, and 0 for background; else ``Detections`` with an instance mask and a
             confidence each.
+
+        Raises:
+            UserError: two classes of one name, whose masks nothing would tell apart; and as
+                :meth:`~ovseg.integrations.pre_labels.PreLabels.masks`.
         """
-        found = self.pre_labels.masks(arg, {name: name for name in self.classes})
+        names = {name: name for name in self.classes}
+        if len(names) < len(self.classes):
+            raise UserError('Two of the classes have the same name: remove one.')
+        found = self.pre_labels.masks(arg, names)
         if self.pre_labels.task != 'semantic':
             return fiftyone.Detections(detections=[detection(each) for each in found])
         mask = np.zeros(arg.shape[:2], np.uint8 if len(self.classes) < 256 else np.uint16)

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import numpy.typing as npt
 
 from ovseg.apis.bridges.named_mask import NamedMask
 from ovseg.errors import UserError
@@ -106,7 +107,8 @@ def settings_of(variables: Mapping[str, str]) -> PreLabels:
     if 'threshold' in given:
         given['threshold'] = number('OVSEG_THRESHOLD', given['threshold'])
     if 'min_pixels' in given:
-        given['min_pixels'] = int(number('OVSEG_MIN_PIXELS', given['min_pixels']))
+        least = number('OVSEG_MIN_PIXELS', given['min_pixels'])
+        given['min_pixels'] = int(least) if least.is_integer() else least
     return PreLabels.of(given)
 
 
@@ -153,7 +155,7 @@ def words_of(control: Any) -> dict[str, str]:
 
 
 def regions_of(found: NamedMask, control: Any, tolerance: float) -> Iterator[dict[str, Any]]:
-    """The regions of one mask: a brush, a rectangle, or a polygon a connected part.
+    """The regions of one mask: a brush, or a polygon or rectangle a connected part.
 
     Args:
         found: the mask.
@@ -168,10 +170,7 @@ def regions_of(found: NamedMask, control: Any, tolerance: float) -> Iterator[dic
     if kind == 'brushlabels':
         values = [{'format': 'rle', 'rle': mask2rle(found.mask.astype(np.uint8) * 255)}]
     elif kind == 'rectanglelabels':
-        corner, end = np.reshape(found.box, (2, 2)) * percent
-        names = ('x', 'y', 'width', 'height')
-        sides = [*corner, *(end - corner)]
-        values = [{**dict(zip(names, map(float, sides), strict=True)), 'rotation': 0}]
+        values = [_rectangle(np.reshape(box, (2, 2)) * percent) for box in found.boxes()]
     else:
         lines = found.lines(check_tolerance(tolerance), whole=False)
         values = [{'points': (line * percent).tolist(), 'closed': True} for line in lines]
@@ -187,3 +186,9 @@ def regions_of(found: NamedMask, control: Any, tolerance: float) -> Iterator[dic
             'value': {**value, kind: [found.name]},
             **({} if found.score is None else {'score': float(found.score)}),
         }
+
+
+def _rectangle(corners: npt.NDArray[np.float64]) -> dict[str, float]:
+    """A rectangle as Label Studio has it, of its first and last corner in percent."""
+    (left, top), (right, bottom) = corners.tolist()
+    return {'x': left, 'y': top, 'width': right - left, 'height': bottom - top, 'rotation': 0}

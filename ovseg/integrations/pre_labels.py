@@ -60,8 +60,10 @@ class PreLabels:
                 f'task must be one of {", ".join(TASKS)}, got {self.task!r}.'
                 + nearest(self.task, TASKS)
             )
-        if self.min_pixels < 0:
-            raise UserError(f'min_pixels must be at least 0, got {self.min_pixels}.')
+        if not isinstance(self.min_pixels, int) or self.min_pixels < 0:
+            raise UserError(
+                f'min_pixels must be a whole number from 0 on, got {self.min_pixels!r}.'
+            )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> PreLabels:
@@ -112,6 +114,7 @@ class PreLabels:
         }
         if not words:
             raise no_words()
+        _check_are_different(words)
         if self.task == 'semantic':
             result = self.segmenter.segment(image, words, threshold=self.threshold)
             found = result.named_masks()
@@ -132,6 +135,19 @@ class PreLabels:
             if folded(each.name) != BACKGROUND
         ]
         return [each for each in cleaned if each.pixels]
+
+
+def _check_are_different(words: Mapping[str, list[str]]) -> None:
+    """Stops where two labels share a word: the first would get all pixels of both."""
+    owner: dict[str, str] = {}
+    for label, prompts in words.items():
+        for word in prompts:
+            other = owner.setdefault(folded(word), label)
+            if other != label:
+                raise UserError(
+                    f'The labels {other!r} and {label!r} share the word {word.strip()!r}, so only '
+                    'one of them could be found: rename or remove one.'
+                )
 
 
 def without_specks(mask: npt.NDArray[np.bool_], least: int) -> npt.NDArray[np.bool_]:

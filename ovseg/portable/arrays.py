@@ -15,6 +15,7 @@ from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.errors import UserError
 from ovseg.files import written_whole
 from ovseg.scores.encoding import ImageEncoding, window_maps
+from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 
 
@@ -22,7 +23,8 @@ def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
     """Write the rows of words as a NumPy archive, what an exported program takes as ``rows``.
 
     It has ``rows`` (P, D) float32 unit vectors, ``classes`` (P,) which class a row is of,
-    ``names`` (K,) and ``logit_scale``, by which cosines are multiplied before a softmax.
+    ``names`` (K,), ``logit_scale``, by which cosines are multiplied before a softmax, and
+    ``text_space``, which the metadata of programs of the same CLIP have, too.
 
     Args:
         segmenter: whose text tower is asked.
@@ -33,11 +35,20 @@ def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
         What is in it, in a few words.
 
     Raises:
-        UserError: words that rows alone cannot say: with a threshold or biases.
+        UserError: words that rows alone cannot say: with a threshold or biases; or the model was
+            trained for its classes.
     """
+    if isinstance(segmenter.model, TrainedSegmentor):
+        raise UserError(
+            f'{segmenter.name} was trained for its own classes, and its program takes no rows: '
+            'take a model of any words, such as maskclip-vit-b16.'
+        )
     vocabulary, classifier = segmenter.question(words)
     if vocabulary.rejection.rejects or bool(classifier.bias.any()):
-        raise UserError('Rows alone say no threshold and no bias: leave the rejection rule out.')
+        raise UserError(
+            'Rows alone say no threshold and no bias: leave the rejection rule out, and name two '
+            'classes or more.'
+        )
     rows = classifier.weight.float().cpu().numpy()
     with written_whole(path) as temporary, temporary.open('wb') as file:
         np.savez(
@@ -46,6 +57,7 @@ def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
             classes=classifier.class_index.cpu().numpy(),
             names=np.array(vocabulary.names),
             logit_scale=np.float32(classifier.logit_scale),
+            text_space=np.array(classifier.fingerprint),
         )
     return f'{len(rows)} rows of {rows.shape[1]} numbers for {len(vocabulary)} classes'
 

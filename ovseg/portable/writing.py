@@ -21,6 +21,7 @@ from ovseg.extras import extra_module
 from ovseg.files import written_whole
 from ovseg.input_files import cause_of
 from ovseg.portable.programs import OpenProgram, Program, left_out, program_of
+from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.torch_modes import plain_torch
 
 # Largest difference of what an exported program gives, against the largest number it gives.
@@ -87,7 +88,9 @@ def export_program(
     facts = {_METADATA: json.dumps(facts_of(segmenter, program))}
     with written_whole(path) as temporary:
         torch.export.save(exported, temporary, extra_files=facts)
-        module = torch.export.load(temporary).module()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch's own, of buffers that nobody writes to
+            module = torch.export.load(temporary).module()
 
         def run(arguments: Sequence[Tensor]) -> Sequence[Tensor]:
             return _listed(module(*arguments))
@@ -143,7 +146,9 @@ def facts_of(segmenter: OpenVocabSegmenter, program: Program) -> dict[str, Any]:
         'left_out': left_out(segmenter.model),
     }
     if isinstance(program, OpenProgram):
+        assert isinstance(program.model, TrainingFreeSegmentor)  # of `program_of`
         facts['channels'] = program.model.encoder.embed_dim
+        facts['text_space'] = program.model.text.space  # of rows that fit
         place = {'multiple': program.multiple} if program.multiple else {'size': program.size}
         return {**facts, **place}
     vocabulary = segmenter.model.vocabulary

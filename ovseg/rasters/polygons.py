@@ -13,12 +13,13 @@ import numpy as np
 from ovseg.errors import UserError
 from ovseg.extras import extra_module
 from ovseg.files import written_whole
+from ovseg.rasters.ground import LONGITUDE_LATITUDE
 from ovseg.result_files import GEOPACKAGE_LAYER, marked_json
 
 # Polygons that are handed to the writer at once.
 _AT_ONCE = 10000
-# RFC 7946 knows no other coordinates: longitude and latitude.
-_GEOJSON_CRS = 'EPSG:4326'
+# The longest edge in pixels that is taken to another coordinate system by its ends alone.
+_STRAIGHT = 100
 
 
 def write_polygons(
@@ -48,7 +49,7 @@ def write_polygons(
     with rasterio.open(labels) as dataset:
         pieces = _pieces(dataset, names, background_index, smallest)
         if path.suffix == '.geojson':
-            return _write_geojson(pieces, path, dataset.crs)
+            return _write_geojson(pieces, path, dataset.crs, abs(dataset.transform.determinant))
         return _write_geopackage(pieces, path, dataset.crs)
 
 
@@ -85,15 +86,19 @@ def _ring_area(ring: Sequence[Sequence[float]]) -> float:
     return float(abs((x[0] * y[1] - y[0] * x[1]).sum())) / 2
 
 
-def _write_geojson(pieces: Iterator[_Piece], path: Path, crs: Any) -> int:
+def _write_geojson(pieces: Iterator[_Piece], path: Path, crs: Any, pixel: float) -> int:
     count = 0
+    shapely = extra_module('shapely', 'geo', 'GeoJSON')
     warp = extra_module('rasterio.warp', 'geo', 'Rasters')
     head = json.dumps(marked_json({'type': 'FeatureCollection', 'features': []}), indent=2)
     with written_whole(path) as temporary, temporary.open('w', encoding='utf-8') as file:
         file.write(head.removesuffix(']\n}'))
         for index, name, area, geometry in pieces:
             if crs is not None:
-                geometry = warp.transform_geom(crs, _GEOJSON_CRS, geometry)
+                # What is straight in the raster is bent in longitude and latitude.
+                bent = shapely.segmentize(shapely.geometry.shape(geometry), _STRAIGHT * pixel**0.5)
+                geometry = shapely.geometry.mapping(bent)
+                geometry = warp.transform_geom(crs, LONGITUDE_LATITUDE, geometry)
             feature = {
                 'type': 'Feature',
                 'properties': {'class': name, 'index': index, 'pixels': area},

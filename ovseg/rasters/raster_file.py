@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import ExifTags, Image
 
 from ovseg.errors import UserError, notify
 from ovseg.extras import extra_module
@@ -22,6 +23,8 @@ _PERCENTILES = (2.0, 98.0)
 # What GDAL keeps of blocks that it read or will write, as a share of the memory that is allowed.
 _CACHE_SHARE = 1 / 8
 _SMALLEST_CACHE = 16
+# What GDAL calls that which it says of a file's bits.
+_STRUCTURE = 'IMAGE_STRUCTURE'
 # Formats that hold pixels, as GDAL calls them.
 _DRIVERS = ['GTiff', 'PNG', 'JPEG', 'JP2OpenJPEG', 'BMP', 'GIF', 'WEBP', 'HFA', 'ENVI']
 
@@ -51,6 +54,9 @@ class Raster:
         self._bands = self._chosen_bands(settings.bands)
         self._colors = self._color_table()
         self._ranges = self._value_ranges(settings.value_range)
+        # Scans and faxes: 0 is white.
+        self._is_negative = dataset.tags(ns=_STRUCTURE).get('MINISWHITE') == 'YES'
+        self._tell_what_is_left_out()
 
     def read(
         self, top: int, left: int, bottom: int, right: int, shape: tuple[int, int] | None = None
@@ -93,12 +99,14 @@ class Raster:
     def _as_rgb(self, values: np.ndarray) -> np.ndarray:
         """(h, w, 3) uint8 of the chosen bands (1 or 3, h, w)."""
         if self._colors is not None:
-            return self._colors[values[0]]
+            return self._colors[values[0].astype(np.int64).clip(0, len(self._colors) - 1)]
         if self._ranges is not None:
             low, high = self._ranges
             scaled = (np.nan_to_num(values.astype(np.float32)) - low) / (high - low) * 255
             values = scaled.round().clip(0, 255).astype(np.uint8)
         pixels = np.ascontiguousarray(values.transpose(1, 2, 0))
+        if self._is_negative:
+            pixels = 255 - pixels
         return pixels if len(values) == 3 else np.repeat(pixels, 3, axis=2)
 
     def _chosen_bands(self, wanted: tuple[int, ...] | None) -> list[int]:
@@ -117,10 +125,11 @@ class Raster:
         return opaque[:3] if len(opaque) >= 3 else opaque[:1]
 
     def _color_table(self) -> np.ndarray | None:
-        """(256, 3) uint8 of a file whose one band holds numbers of colours."""
+        """(256 or 65536, 3) uint8 of a file whose one band holds numbers of colours."""
         if self._dataset.colorinterp[self._bands[0] - 1].name != 'palette':
             return None
-        colors = np.zeros((256, 3), np.uint8)
+        is_short = self._dataset.dtypes[self._bands[0] - 1] == 'uint8'
+        colors = np.zeros((256 if is_short else 65536, 3), np.uint8)
         for index, color in self._dataset.colormap(self._bands[0]).items():
             if index < len(colors):
                 colors[index] = color[:3]
@@ -133,8 +142,10 @@ class Raster:
         kinds = {self._dataset.dtypes[band - 1] for band in self._bands}
         if any(kind.startswith('complex') for kind in kinds):
             raise UserError(f'{self.path} holds complex numbers, which are no picture.')
-        if self._colors is not None or (kinds == {'uint8'} and wanted is None):
+        if self._colors is not None:
             return None
+        if kinds == {'uint8'} and wanted is None:
+            return self._of_few_bits()
         if wanted is not None:
             ranges = np.array([wanted] * len(self._bands), np.float32)
         else:
@@ -149,6 +160,39 @@ class Raster:
                 f'{_PERCENTILES[1]:g} (--value-range LOW HIGH says others).'
             )
         return ranges[:, 0, None, None], ranges[:, 1, None, None]
+
+    def _of_few_bits(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The ranges of bands that use 1, 2 or 4 of 8 bits; None where all are used."""
+        bits = [
+            int(self._dataset.tags(band, ns=_STRUCTURE).get('NBITS', 8)) for band in self._bands
+        ]
+        if min(bits) >= 8:
+            return None
+        high = np.array([2**number - 1 for number in bits], np.float32)[:, None, None]
+        return np.zeros_like(high), high
+
+    def _tell_what_is_left_out(self) -> None:
+        if self.crs is None and (self._dataset.gcps[0] or self._dataset.rpcs is not None):
+            notify(
+                f'{self.path.name} tells where it lies by control points or a camera model alone: '
+                'labels have no coordinates; warp it first (gdalwarp).'
+            )
+        if self._is_turned():
+            notify(
+                f'{self.path.name} says that it is to be turned to be upright, which rasters are '
+                'not: the model sees it as it lies in the file. Turn it first, or take ovseg '
+                'segment.'
+            )
+
+    def _is_turned(self) -> bool:
+        """Whether the file has a tag that tells viewers to turn or flip it."""
+        said = self._dataset.tags().get('EXIF_Orientation')
+        if said is None and self._dataset.driver == 'GTiff':
+            with suppress(Exception), warnings.catch_warnings():  # a kind that Pillow does not know
+                warnings.simplefilter('ignore')
+                with Image.open(self.path) as picture:
+                    said = picture.getexif().get(ExifTags.Base.Orientation)
+        return str(said or 1) != '1'
 
     def _percentiles(self, band: int) -> tuple[float, float]:
         height, width = (min(side, _SAMPLED) for side in self.size)

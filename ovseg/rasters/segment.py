@@ -23,6 +23,7 @@ from ovseg.images.output_plan import check_targets
 from ovseg.nested_tensors import tensor_bytes
 from ovseg.progress import with_progress
 from ovseg.rasters.blended import BlendedTiles, PlacedMap
+from ovseg.rasters.ground import check_is_on_earth, pixel_area
 from ovseg.rasters.label_file import BLOCK, LabelFile, label_file, no_data_value
 from ovseg.rasters.polygons import write_polygons
 from ovseg.rasters.raster_file import Raster, opened_raster
@@ -60,8 +61,9 @@ class RasterResult:
         areas: the classes present, largest first; shares are those of the pixels with data.
         valid_pixels: how many pixels have data.
         crs: the coordinate reference system as text, '' if there is none.
-        pixel_area: of a pixel, in square units of ``unit``; None without a projected system.
-        unit: of length in the coordinate system, such as ``'metre'``; '' if there is none.
+        pixel_area: of a pixel, in square units of ``unit``; None without a projected system that
+            is true to areas.
+        unit: of length in that system, such as ``'metre'``; '' if there is none.
         paths: the files written, by kind.
     """
 
@@ -82,7 +84,7 @@ class RasterResult:
         """Class, share, area on the ground where it is known, and mean score, as aligned text."""
         header = ['class', 'share', 'score']
         if self.pixel_area is not None:
-            header.insert(2, f'square {self.unit}s')
+            header.insert(2, f'square {self.unit}s'.replace('foots', 'feet'))
         rows = []
         for area in self.areas:
             row = [area.name, format_share(area.share), _score_text(area.score)]
@@ -163,8 +165,9 @@ def segment_raster(
             areas, which tiles do not know.
 
     Warns:
-        Notice: the model would refine its labels on whole images, which is left out; or bands are
-            stretched to 8 bits.
+        Notice: the model would refine its labels on whole images, which is left out; bands are
+            stretched to 8 bits; the file says how it is turned or placed in a way that is left out;
+            or its coordinates are not true to areas.
     """
     settings = RasterSettings() if settings is None else settings
     vocabulary, classifier = segmenter.question(words, background, threshold)
@@ -181,6 +184,8 @@ def segment_raster(
                 f'{segmenter.name} refines the labels of a photograph as a whole; on rasters this '
                 'is left out, and labels are those of its scores.'
             )
+        if 'geojson' in paths:
+            check_is_on_earth(raster)
         run = _Run(segmenter, raster, vocabulary, classifier, settings)
         tags = {'model': segmenter.name, 'ovseg_version': __version__}
         with label_file(paths['labels'], raster, vocabulary.names, vocabulary.palette, tags) as out:
@@ -263,7 +268,7 @@ class _Run:
             if self.counts[index]
         ]
         crs = self._raster.crs
-        is_flat = crs is not None and crs.is_projected
+        on_ground = pixel_area(self._raster)
         return RasterResult(
             source=source,
             model=self._segmenter.name,
@@ -274,8 +279,8 @@ class _Run:
             areas=tuple(areas),
             valid_pixels=total,
             crs='' if crs is None else crs.to_string(),
-            pixel_area=abs(self._raster.transform.determinant) if is_flat else None,
-            unit=crs.linear_units if is_flat else '',
+            pixel_area=on_ground,
+            unit='' if on_ground is None else crs.linear_units,
             paths=paths,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ovseg.errors import UserError
@@ -48,7 +49,7 @@ class RasterSettings:
                 f'bands must be three (red, green, blue) or one (grey), but are {len(self.bands)}.'
             )
         low, high = self.value_range or (0.0, 1.0)
-        if not low < high:
+        if not -math.inf < low < high < math.inf:
             raise UserError(f'value_range must go up, but is from {low:g} to {high:g}.')
         if not self.megabytes > 0:
             raise UserError(f'megabytes must be more than 0, but is {self.megabytes:g}.')

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_encoder import SAMImage
+from ovseg.encoders.prompted_sam import SAMImage
 from ovseg.regions.mask_maps import mask_maps
 from ovseg.scores.coarse_map import STRIPS
 from ovseg.scores.row_map import RowMap, resized
@@ -25,26 +25,25 @@ class RegionMasks:
     """SAM's masks of R regions, at least one, ordered by class.
 
     Attributes:
-        low_res: (R, s, s) logits on the whole padded frame.
+        low_res: (R, s, s) logits on the whole frame.
         classes: (R,) int64, ascending.
-        frame: side of the frame in pixels.
         image: which part of the frame is the image, and its size.
         threshold: logits above it belong to the mask.
     """
 
     low_res: Tensor
     classes: Tensor
-    frame: int
     image: SAMImage
     threshold: float
 
     def at(self, size: tuple[int, int]) -> RowMap:
         """Logits, R maps, at an output of `size` (H, W).
 
-        The chain is SAM's ``postprocess_masks`` (the frame, its part with the image, the image's
-        size) and, if that is another one, the output's size. All resizes are bilinear.
+        The chain is SAM's ``postprocess_masks`` (the padded frame if there is one, its part with
+        the image, the image's size) and, if that is another one, the output's size. All resizes are
+        bilinear.
         """
-        inside = mask_maps(self.low_res, (self.frame, self.frame), self.image.input_size)
+        inside = mask_maps(self.low_res, self.image.canvas, self.image.input_size)
         return resized(resized(inside, self.image.image_size), size)
 
 

@@ -10,11 +10,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg.encoders.sam_encoder import FrameResize, SAMImage
+from ovseg.encoders.prompted_sam import Decoded, PromptedSAM, Prompts, SAMImage, to_frame
 from ovseg.errors import UserError
 from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import RegionMasks, fuse_masks
@@ -24,37 +23,6 @@ from ovseg.scores.decide import check_scores
 from ovseg.scores.row_map import RowMap, resized
 
 _FLOAT_BYTES = 4
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """What SAM is told about n regions, in pixels of its padded frame.
-
-    Attributes:
-        points: (n, 1, 2), (x, y).
-        boxes: (n, 4), (x1, y1, x2, y2).
-        masks: (m, 1, s, s), a mask input for each of the m classes that have regions; None for
-            none.
-        mask_index: (n,) int64, ascending: which mask input is a region's.
-    """
-
-    points: Tensor
-    boxes: Tensor
-    masks: Tensor | None
-    mask_index: Tensor
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What SAM answered to n prompts.
-
-    Attributes:
-        low_res: (n, s, s), the masks' logits on the padded frame, at the size of a mask input.
-        iou: (n,), how well each mask fits by SAM's own estimate.
-    """
-
-    low_res: Tensor
-    iou: Tensor
 
 
 @dataclass(frozen=True)
@@ -119,7 +87,7 @@ class SAMPrompts:
     @torch.no_grad()
     def __call__(
         self,
-        sam: Sam,
+        sam: PromptedSAM,
         image: SAMImage,
         labels: Tensor,
         shares: RowMap,
@@ -128,7 +96,7 @@ class SAMPrompts:
         """Returns the refined labels; the coarse ones where SAM has no good mask.
 
         Args:
-            sam: segment-anything's model; only its prompt encoder and mask decoder run, in float32.
+            sam: of any version; only its prompt encoder and mask decoder run, in float32.
             image: what its image encoder left of the image.
             labels: (H, W) int64 coarse labels in [0, K).
             shares: class probabilities at (H, W).
@@ -137,7 +105,7 @@ class SAMPrompts:
         if min(half_size(shares.size)) == 0:
             return _unrefined(labels, shares, with_scores)
         regions = self.regions(labels, shares)
-        decoded = decode(sam, image, self.prompts(sam, regions, shares), self.prompt_batch)
+        decoded = sam.decode(image, self.prompts(sam, regions, shares), self.prompt_batch)
         check_scores(decoded.iou)
         good = decoded.iou > self.iou_threshold
         if not good.any():
@@ -157,7 +125,7 @@ class SAMPrompts:
         """
         return find_regions(coarse_map(labels, shares), self.coarse_threshold, self.min_area)
 
-    def prompts(self, sam: Sam, regions: Regions, shares: RowMap) -> Prompts:
+    def prompts(self, sam: PromptedSAM, regions: Regions, shares: RowMap) -> Prompts:
         """The prompts of regions.
 
         Args:
@@ -166,28 +134,28 @@ class SAMPrompts:
             shares: class probabilities; read only if there are regions.
         """
         half = half_size(shares.size)
-        to_frame = FrameResize(sam.image_encoder.img_size)
+        inside = sam.inside(half, sam.frame)
         classes, mask_index = regions.classes.unique_consecutive(return_inverse=True)
         masks = None
         if self.mask_scale is not None:
-            size = sam.prompt_encoder.mask_input_size
-            masks = self._mask_inputs(classes, shares, size, self.mask_scale)
+            masks = self._mask_inputs(sam, classes, shares, self.mask_scale)
         return Prompts(
-            to_frame.apply_coords_torch(regions.points[:, None], half),
-            to_frame.apply_boxes_torch(regions.boxes, half),
+            to_frame(regions.points[:, None], half, inside),
+            to_frame(regions.boxes, half, inside),
             masks,
             mask_index,
         )
 
     def _mask_inputs(
-        self, classes: Tensor, shares: RowMap, size: tuple[int, int], scale: float
+        self, sam: PromptedSAM, classes: Tensor, shares: RowMap, scale: float
     ) -> Tensor:
-        """(len(classes), 1, *size): scaled probabilities of classes, 0 beyond the image."""
-        masks = torch.zeros(len(classes), 1, *size, device=classes.device)
+        """(len(classes), 1, s, s): scaled probabilities of classes, 0 beyond the image."""
+        side = sam.mask_side
+        masks = torch.zeros(len(classes), 1, side, side, device=classes.device)
         if len(classes) == 0:
             return masks
         # The output's own shape, not that of its half: a side may differ by one.
-        shape = FrameResize.get_preprocess_shape(*shares.size, max(size))
+        shape = sam.inside(shares.size, side)
         inputs = resized(at_half_size(shares), shape)
         values = shares.channels * shares.size[1] * (shares.size[0] / shape[0])
         for start, stop in STRIPS.strips(shape[0], _FLOAT_BYTES * values):
@@ -197,55 +165,8 @@ class SAMPrompts:
         return masks
 
 
-def decode(sam: Sam, image: SAMImage, prompts: Prompts, prompt_batch: int) -> Decoded:
-    """Returns SAM's masks of all prompts, whatever their classes, some prompts at a time.
-
-    Args:
-        sam: the model.
-        image: the image that the prompts are about.
-        prompts: n of them; without any, nothing runs.
-        prompt_batch: prompts at once.
-    """
-    encoder, count = sam.prompt_encoder, len(prompts.points)
-    low_res = image.features.new_empty(count, *encoder.mask_input_size, dtype=torch.float32)
-    iou = image.features.new_empty(count, dtype=torch.float32)
-    # Coordinates and logits want float32: upstream, too, runs these two small parts in it.
-    with torch.autocast(image.features.device.type, enabled=False):
-        features, positions = image.features.float(), encoder.get_dense_pe()
-        for start in range(0, count, prompt_batch):
-            part = slice(start, min(start + prompt_batch, count))
-            points, boxes = prompts.points[part], prompts.boxes[part]
-            foreground = torch.ones(points.shape[:2], device=points.device)
-            sparse, dense = encoder(points=(points, foreground), boxes=boxes, masks=None)
-            # Regions of a class share its mask input: it is embedded once and repeated.
-            if prompts.masks is not None:
-                index = prompts.mask_index[part]
-                first = int(index[0])
-                held = prompts.masks[first : int(index[-1]) + 1]
-                dense = _embedded_masks(sam, held)[index - first]
-            logits, estimates = sam.mask_decoder(
-                image_embeddings=features,
-                image_pe=positions,
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=False,
-            )
-            low_res[part], iou[part] = logits[:, 0], estimates[:, 0]
-    return Decoded(low_res, iou)
-
-
-def _embedded_masks(sam: Sam, masks: Tensor) -> Tensor:
-    """(m, 1, s, s) mask inputs -> (m, D, g, g).
-
-    Each goes in without a batch dimension, as in Trident's released code. This decides its numbers:
-    segment-anything's norms then run over the rows of a map instead of its channels.
-    """
-    embedded = [sam.prompt_encoder(points=None, boxes=None, masks=mask)[1] for mask in masks]
-    return torch.stack(embedded)
-
-
 def region_masks(
-    sam: Sam, image: SAMImage, decoded: Decoded, regions: Regions, good: Tensor
+    sam: PromptedSAM, image: SAMImage, decoded: Decoded, regions: Regions, good: Tensor
 ) -> RegionMasks:
     """The masks of the regions that are kept.
 
@@ -256,13 +177,7 @@ def region_masks(
         regions: all regions.
         good: (n,) bool, which are kept; at least one.
     """
-    return RegionMasks(
-        decoded.low_res[good],
-        regions.classes[good],
-        sam.image_encoder.img_size,
-        image,
-        sam.mask_threshold,
-    )
+    return RegionMasks(decoded.low_res[good], regions.classes[good], image, sam.mask_threshold)
 
 
 def failed_area(regions: Regions, good: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Where region maps come from: segment-anything's automatic masks, or files made elsewhere."""
+"""Where region maps come from: SAM's automatic masks, or files made elsewhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from segment_anything import SamAutomaticMaskGenerator
 from torch import nn
 
-from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import FrameResize
 from ovseg.errors import UserError
 from ovseg.precision import keep_precision
+from ovseg.regions.mask_generators import build_mask_generator
 from ovseg.registry import MODELS
 from ovseg.weight_files import read_array
 
@@ -55,11 +53,13 @@ class RegionSource(Protocol):
 
 @MODELS.register_module()
 class SAMRegions(nn.Module):
-    """Segment-anything's automatic masks, the larger ones over the smaller.
+    """SAM's automatic masks, the larger ones over the smaller.
 
     Args:
-        sam: arguments of :func:`~ovseg.encoders.sam.load_sam`.
-        generator: arguments of ``SamAutomaticMaskGenerator``, such as ``points_per_side``.
+        sam: arguments of :func:`~ovseg.encoders.sams.load_any_sam`: a SAM of any version.
+        generator: for the first SAM arguments of segment-anything's ``SamAutomaticMaskGenerator``,
+            such as ``points_per_side``; for SAM 2 fields of
+            :class:`~ovseg.regions.mask_generators.MaskGrid`, which have the same names.
 
     Raises:
         UserError: an argument that the generator has not; see also the loader.
@@ -73,32 +73,19 @@ class SAMRegions(nn.Module):
         self, sam: Mapping[str, Any] | None = None, generator: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        loaded = load_sam(**(sam or {'model': 'vit_h'}))
-        self.sam, self.weights = loaded.model, loaded.weights
-        # The generator, which is segment-anything's own, takes no other precision.
-        keep_precision(self.sam)
         self.settings = dict(generator or {})
-        try:
-            self._generator = SamAutomaticMaskGenerator(self.sam, **self.settings)
-        except TypeError as error:
-            raise UserError(f'regions.generator: {error}') from error
-        # Crops of a side of fewer pixels than the square of their number may be empty.
-        self._smallest_cropped = 4 ** self.settings.get('crop_n_layers', 0)
-        self._uncropped = SamAutomaticMaskGenerator(
-            self.sam, **{**self.settings, 'crop_n_layers': 0}
-        )
-        for maker in (self._generator, self._uncropped):
-            maker.predictor.transform = FrameResize(self.sam.image_encoder.img_size)
+        maker = build_mask_generator(sam or {'model': 'vit_h'}, self.settings)
+        # segment-anything's generator takes no other precision, and thresholds decide here.
+        keep_precision(maker.sam)
+        self.sam, self.generator = maker.sam, maker
 
     def __repr__(self) -> str:
         settings = ', '.join(f'{name}={value}' for name, value in self.settings.items())
-        return f'SAMRegions({self.weights}{", " if settings else ""}{settings})'
+        return f'SAMRegions({self.generator.weights}{", " if settings else ""}{settings})'
 
     def regions(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """See :class:`RegionSource`; 0 is what no mask covers."""
-        can_crop = min(image.shape[:2]) >= self._smallest_cropped
-        masks = (self._generator if can_crop else self._uncropped).generate(image)
-        return paint_masks([mask['segmentation'] for mask in masks], image.shape[:2])
+        return paint_masks(self.generator.masks(image), image.shape[:2])
 
 
 def paint_masks(masks: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:

@@ -27,6 +27,8 @@ class InferenceSettings:
         upsampling: ``'via_input'`` resizes score maps to the input size and then to the image's, as
             mmseg does; ``'direct'`` straight to the image's, as SCLIP and ClearCLIP do with whole
             images, and Trident. Scores of windows are always averaged at the input size.
+        average: what of overlapping windows is averaged: ``'scores'``, or, with ``'slide'``, the
+            ``'probabilities'`` that a window's own softmax makes of them (TIPSv2, dino.txt).
         normalize_scores: scores that are given out sum to 1 over the classes (NACLIP); with
             synonyms by ``max`` they otherwise sum to less. Labels do not depend on it.
     """
@@ -39,6 +41,7 @@ class InferenceSettings:
     strip_megabytes: float = 256.0
     upsampling: Literal['via_input', 'direct'] = 'via_input'
     normalize_scores: bool = False
+    average: Literal['scores', 'probabilities'] = 'scores'
 
     def __post_init__(self) -> None:
         """Checks the settings against each other."""
@@ -54,6 +57,15 @@ class InferenceSettings:
             raise UserError(
                 "test_cfg.upsampling='direct' does not go with mode='slide': windows are averaged "
                 'at the input size'
+            )
+        if self.average not in ('scores', 'probabilities'):
+            raise UserError(
+                f"test_cfg.average must be 'scores' or 'probabilities', got '{self.average}'"
+            )
+        if self.average == 'probabilities' and self.mode != 'slide':
+            raise UserError(
+                "test_cfg.average='probabilities' goes with mode='slide', which has windows whose "
+                f"maps are averaged; the mode is '{self.mode}'"
             )
         for name in ('crop_size', 'stride'):
             value = getattr(self, name)

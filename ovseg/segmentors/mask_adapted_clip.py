@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ovseg.encoders import load_clip
 from ovseg.encoders.adapted_clip import AdaptedCLIP
-from ovseg.encoders.clip import load_clip_weights
+from ovseg.encoders.clip_files import load_clip_weights
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
 from ovseg.encoders.ovseg_format import from_ovseg, to_ovseg
 from ovseg.errors import UserError

@@ -98,6 +98,7 @@ def randomise_parts(settings: dict[str, Any]) -> None:
     if 'model' in settings:
         settings['pretrained'] = 'random'
     settings.pop('adapted', None)  # fits no other weights
+    settings.pop('vision', None)  # nor does a vision tower of a file
     settings.pop('init_cfg', None)  # a file that a training would begin with
     for part in settings.values():
         if isinstance(part, dict):

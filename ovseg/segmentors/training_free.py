@@ -23,6 +23,7 @@ from ovseg.scores.encoding import ImageEncoding, encode_images, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.pixel_refiner import PixelRefiner, RefinedPixels
 from ovseg.scores.row_map import RowMap, resized
+from ovseg.scores.window_probabilities import WindowProbabilities
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
@@ -118,11 +119,22 @@ class TrainingFreeSegmentor(Segmentor):
                 "test_cfg.upsampling='direct' does not go with encoder.padding='centred', whose "
                 'map reaches beyond the image; choose another padding'
             )
+        self._check_average()
         self.text = TextRows(loaded, text)
         self.words = Words(self)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, rows=self.text.ready)
         self.register_state_dict_post_hook(drop_frozen)
+
+    def _check_average(self) -> None:
+        if self.inference_settings.average == 'scores':
+            return
+        has_regions = type(self).with_regions is not TrainingFreeSegmentor.with_regions
+        if has_regions or any(refiner.gives_probabilities for refiner in self.refiners):
+            raise UserError(
+                "test_cfg.average='probabilities' makes probabilities of scores in pixels; it goes "
+                'neither with a refiner that makes them on the patch grid nor with votes of regions'
+            )
 
     def _take_statistics(self, loaded: VisionLanguageModel) -> None:
         """What pixels are normalised with, for undoing it; see :meth:`pixels`."""
@@ -219,6 +231,10 @@ class TrainingFreeSegmentor(Segmentor):
             for refiner in self.refiners:
                 patches = refiner(patches, encoding.features, classifier)
         maps = window_maps(encoding, patches, size, self.inference_settings.upsampling)
+        if self.inference_settings.average == 'probabilities':
+            maps = WindowProbabilities(
+                maps.maps, maps.boxes, maps.input_size, maps.margins, classifier.logit_scale
+            )
         scores = resized(self.with_regions(maps, encoding, classifier), size)
         if self.pixel_refiner is None or encoding.image is None:
             return scores
@@ -237,7 +253,8 @@ class TrainingFreeSegmentor(Segmentor):
     @property
     @override
     def scores_are_probabilities(self) -> bool:
-        return any(refiner.gives_probabilities for refiner in self.refiners)
+        averaged = self.inference_settings.average == 'probabilities'
+        return averaged or any(refiner.gives_probabilities for refiner in self.refiners)
 
     # mmseg -----------------------------------------------------------------------------------
 

@@ -15,8 +15,10 @@ from typing_extensions import override
 from ovseg.affinity.proxy import mean_similarity
 from ovseg.encoders import CLIPViTEncoder, DenseFeatures
 from ovseg.encoders.companions import Companion
+from ovseg.encoders.prompted_sam import PromptedSAM, SAMImage
 from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import SAMEncoder, SAMFrame, SAMImage, resize_to_multiple
+from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple
+from ovseg.encoders.sams import build_prompted_sam, is_sam2
 from ovseg.errors import UserError
 from ovseg.guides.mixer import Look, Mixer
 from ovseg.guides.proxy_mixer import ProxyAttention
@@ -54,12 +56,15 @@ class Trident(TrainingFreeSegmentor):
         companion: config of a :class:`~ovseg.encoders.companions.Companion` on a patch grid, such
             as ``dict(type='DINOCompanion', model='dino_vitb16')``.
         sam: arguments of :func:`~ovseg.encoders.sam.load_sam`, and ``block_megabytes`` of
-            :class:`~ovseg.encoders.sam_encoder.SAMEncoder`.
+            :class:`~ovseg.encoders.sam_encoder.SAMEncoder`; a SAM of the first version, since the
+            correlation is its last attention.
         proxy: fields of :class:`~ovseg.guides.proxy_mixer.ProxyAttention`.
         correlation: fields of :class:`~ovseg.guides.sam_correlation.SAMCorrelation`.
         sam_columns: in how many parts, side by side, SAM sees an image; published 2 for Cityscapes,
             whose images are twice as wide as high.
-        refinement: fields of :class:`~ovseg.refiners.sam_prompts.SAMPrompts`, or None for none.
+        refinement: fields of :class:`~ovseg.refiners.sam_prompts.SAMPrompts`, or None for none; and
+            ``sam``, arguments of :func:`~ovseg.encoders.sams.build_prompted_sam` for a SAM of its
+            own, of any version, instead of the one above.
         encoder: as in the parent; its last block stays out.
         test_cfg: as in the parent; ``mode='splice'``, crop and stride multiples of CLIP's patch.
         kwargs: as in the parent.
@@ -71,7 +76,13 @@ class Trident(TrainingFreeSegmentor):
     """
 
     reads = frozenset({'originals'})
-    frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.', 'encoder.', 'companion.', 'sam.')
+    frozen_prefixes: ClassVar[tuple[str, ...]] = (
+        'clip.',
+        'encoder.',
+        'companion.',
+        'sam.',
+        'own_prompted.',
+    )
     encoder: CLIPViTEncoder
 
     def __init__(
@@ -88,14 +99,23 @@ class Trident(TrainingFreeSegmentor):
         super().__init__(clip=clip, **kwargs)
         self.companion: Companion = build_part(companion)
         sam = dict(sam)
+        if is_sam2(sam.get('model')):
+            raise UserError(
+                'model.sam of Trident must be a SAM of the first version, whose last attention is '
+                'its correlation; SAM 2 goes into model.refinement.sam'
+            )
         blocks = {'block_megabytes': sam.pop('block_megabytes')} if 'block_megabytes' in sam else {}
         self.sam = SAMEncoder(load_sam(**sam), **blocks)
         self.proxy: Mixer = read_settings(ProxyAttention, proxy, 'model.proxy')
         self.correlation = read_settings(SAMCorrelation, correlation, 'model.correlation')
         self.sam_columns = sam_columns
-        self.refinement: SAMPrompts | None = (
-            None if refinement is None else build_part({'type': 'SAMPrompts', **refinement})
-        )
+        self.refinement: SAMPrompts | None = None
+        self.own_prompted: PromptedSAM | None = None
+        if refinement is not None:
+            refinement = dict(refinement)
+            own = refinement.pop('sam', None)
+            self.refinement = build_part({'type': 'SAMPrompts', **refinement})
+            self.own_prompted = None if own is None else build_prompted_sam(own)
         self._check_settings()
 
     def _check_settings(self) -> None:
@@ -122,6 +142,11 @@ class Trident(TrainingFreeSegmentor):
                 f"CLIP's patch {patch}, got mode='{settings.mode}' and {settings.crop_size}"
             )
 
+    @property
+    def prompted(self) -> PromptedSAM:
+        """The SAM that the refinement prompts."""
+        return self.sam if self.own_prompted is None else self.own_prompted
+
     # Image -----------------------------------------------------------------------------------
 
     @override
@@ -145,7 +170,7 @@ class Trident(TrainingFreeSegmentor):
         aggregated, whole = self.aggregated(spliced, shown)
         sam = None
         if self.refinement is not None:
-            sam = self._whole_image(shown) if whole is None else whole
+            sam = self.prompted.embed(shown) if whole is None else whole
         size = (image.shape[2], image.shape[3])
         return TridentEncoding(
             DenseFeatures(self.encoder.to_text_space(aggregated)), [(0, 0, *size)], size, sam=sam
@@ -219,10 +244,11 @@ class Trident(TrainingFreeSegmentor):
 
         Returns:
             (1, C, H', W') on SAM's grid, its parts side by side; and SAM's embedding, where it saw
-            the image in one part and a refinement wants it.
+            the image in one part and a refinement by the same SAM wants it.
         """
         if self.sam_columns == 1:
-            return self._aggregated_part(spliced, shown, self.refinement is not None)
+            is_wanted = self.refinement is not None and self.own_prompted is None
+            return self._aggregated_part(spliced, shown, is_wanted)
         parts = [
             self._aggregated_part(tokens, pixels, False)[0]
             for tokens, pixels in zip(
@@ -259,13 +285,7 @@ class Trident(TrainingFreeSegmentor):
             return aggregated.features, None
         assert aggregated.mixed is not None  # as asked for
         embedding = self.sam.embedding(sam_tokens, aggregated.mixed)
-        return aggregated.features, _sam_image(embedding, frame)
-
-    def _whole_image(self, shown: np.ndarray) -> SAMImage:
-        frame = self.sam.prepare(shown)
-        tokens = self.sam.trunk(frame)
-        mixed = self.sam.last_attention(tokens).apply(self.sam.queries_at_once())
-        return _sam_image(self.sam.embedding(tokens, mixed), frame)
+        return aggregated.features, self.sam.image(frame, embedding)
 
     # Labels ----------------------------------------------------------------------------------
 
@@ -287,7 +307,7 @@ class Trident(TrainingFreeSegmentor):
         keep = decision.scores is not None
         with stage('SAM refinement'):
             refined = self.refinement(
-                self.sam.sam, encoding.sam, decision.labels, decision.shares, keep
+                self.prompted, encoding.sam, decision.labels, decision.shares, keep
             )
         scores = decision.scores
         if refined.scores is not None and scores is not None:
@@ -302,8 +322,13 @@ class Trident(TrainingFreeSegmentor):
             'last_block': f'values mixed by {self.companion}, {self.proxy}',
             'guide': f'SAM {self.sam.name} ({self.sam.weights}), {self.correlation}, '
             f'columns={self.sam_columns}',
-            'refinement': None if self.refinement is None else str(self.refinement),
+            'refinement': self._refinement_told(),
         }
+
+    def _refinement_told(self) -> str | None:
+        if self.refinement is None or self.own_prompted is None:
+            return None if self.refinement is None else str(self.refinement)
+        return f'{self.refinement} by {self.prompted.name} ({self.prompted.weights})'
 
 
 def _columns(image: Any, count: int, axis: int) -> list[Any]:
@@ -315,7 +340,3 @@ def _columns(image: Any, count: int, axis: int) -> list[Any]:
         image[before + (slice(start, stop),)]
         for start, stop in zip(edges[:-1], edges[1:], strict=True)
     ]
-
-
-def _sam_image(embedding: Tensor, frame: SAMFrame) -> SAMImage:
-    return SAMImage(embedding, frame.input_size, frame.image_size)

@@ -236,7 +236,9 @@ class TextEncoder:
         with self._memory_lock:
             weights = self._current_weights()
             if self._cache is None:
-                tokens = tokenizer_fingerprint(self._tokenize, self.context_length)
+                # A tokenizer of the hub may know too few letters for the probes to tell.
+                cleaning = getattr(self._tokenizer, 'cleaning', '')
+                tokens = tokenizer_fingerprint(self._tokenize, self.context_length, cleaning)
                 name = f'{weights.fingerprint}-{tokens}-{CACHE_FORMAT}'
                 folder = Path(os.path.expanduser(self._cache_dir)) / name
                 self._cache = EncodingCache(folder, weights.secret, _width(self._clip))
@@ -284,8 +286,13 @@ class TextEncoder:
 
 
 def _context_length(clip: CLIP | CustomTextCLIP, tokenizer: Any) -> int:
-    """The model's context length; the tokenizer's where the model does not say."""
-    for owner in (clip, getattr(clip, 'text', None), tokenizer):
+    """The model's context length; the tokenizer's where the model does not say.
+
+    A tokenizer of the hub has the length of the model's config. A text tower of transformers calls
+    its whole table of positions so, of which not all are for words.
+    """
+    owners = (clip, getattr(clip, 'text', None), tokenizer)
+    for owner in reversed(owners) if hasattr(tokenizer, 'cleaning') else owners:
         length = getattr(owner, 'context_length', None)
         if isinstance(length, int) and length > 0:
             return length

@@ -112,10 +112,16 @@ def _text_tensors(clip: nn.Module) -> Iterator[Tensor]:
                 yield from (value for value in part._buffers.values() if value is not None)
 
 
-def tokenizer_fingerprint(tokenizer: Any, context_length: int) -> str:
-    """Hash of a tokenizer's behaviour on probe sentences, and of the context length."""
+def tokenizer_fingerprint(tokenizer: Any, context_length: int, cleaning: str = '') -> str:
+    """Hash of a tokenizer's behaviour on probe sentences, and of the context length.
+
+    Args:
+        tokenizer: maps a list of strings to tokens.
+        context_length: of the text model.
+        cleaning: what it does to sentences first; '' where the probes tell all of it.
+    """
     digest = blake2b(digest_size=8)
-    digest.update(f'{type(tokenizer).__qualname__}:{context_length}'.encode())
+    digest.update(f'{type(tokenizer).__qualname__}:{context_length}{cleaning}'.encode())
     digest.update(repr(tokenizer(list(_PROBES)).tolist()).encode())
     return digest.hexdigest()
 

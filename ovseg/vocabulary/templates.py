@@ -37,6 +37,19 @@ _VILD = (
     'There is a large {} in the scene.',
 )
 
+# TCL's, which TIPSv2 took over.
+_TCL = (
+    'itap of a {}.',
+    'a bad photo of a {}.',
+    'a origami {}.',
+    'a photo of the large {}.',
+    'a {} in a video game.',
+    'art of the {}.',
+    'a photo of the small {}.',
+    'a photo of many {}.',
+    'a photo of {}s.',
+)
+
 _SHORT_SETS: dict[str, tuple[str, ...]] = {
     'none': ('{}',),
     'single': ('a photo of a {}.',),
@@ -45,6 +58,7 @@ _SHORT_SETS: dict[str, tuple[str, ...]] = {
     'dinoiser': ('a {}',),
     'dinoiser-laion': ('a photo of a {}', 'a photo of an {}'),
     'vild-14': _VILD,
+    'tcl-9': _TCL,
 }
 _IMAGENET_SETS = ('openai-80', 'maskclip-85')
 

@@ -37,9 +37,10 @@ class Cost:
 
 # Parameters were counted in the built models (a test counts those of the models that ship again).
 # Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
-# The class of trident-vit-l14 and -h14, corrclip, ovseg-r101c, ovseg-sam, rn50, rn101,
-# vit-b16-laion and resclip was reckoned from their parts or from a like model, not measured. A
-# model without a row shows none.
+# The class of all tipsv2, trident-vit-b16-sam2, -l14 and -h14, both corrclip, ovseg-r101c,
+# ovseg-sam, rn50, rn101, vit-b16-laion and resclip was reckoned from their parts or from a like
+# model, not measured.
+# A model without a row shows none.
 COSTS = MappingProxyType(
     {
         'maskclip-tiny': Cost(5.6, 'instant'),
@@ -51,6 +52,10 @@ COSTS = MappingProxyType(
         'maskclip-rn50x4': Cost(178.3, 'fast'),
         'maskclip-rn50x16': Cost(291.0, 'fast'),
         'maskclip-vit-b16-laion': Cost(149.6, 'fast'),
+        'tipsv2-b14': Cost(195.9, 'fast'),
+        'tipsv2-l14': Cost(487.9, 'slow'),
+        'tipsv2-so400m14': Cost(861.7, 'slow'),
+        'tipsv2-g14': Cost(1525.1, 'gpu'),
         'clip-dinoiser-tiny': Cost(5.7, 'instant'),
         'clip-dinoiser-vit-b16': Cost(151.4, 'fast'),
         'sclip-vit-b16': Cost(149.6, 'fast'),
@@ -60,8 +65,10 @@ COSTS = MappingProxyType(
         'proxyclip-tiny': Cost(6.4, 'instant'),
         'proxyclip-vit-b16': Cost(235.4, 'slow'),
         'corrclip-vit-b16': Cost(876.5, 'gpu'),
+        'corrclip-vit-b16-sam2': Cost(452.3, 'gpu'),
         'trident-tiny': Cost(8.0, 'instant'),
         'trident-vit-b16': Cost(329.2, 'slow'),
+        'trident-vit-b16-sam2': Cost(546.1, 'slow'),
         'trident-vit-l14': Cost(607.2, 'slow'),
         'trident-vit-h14': Cost(1165.6, 'gpu'),
         'denseclip-tiny': Cost(1.4, 'instant'),

@@ -18,8 +18,14 @@ _OPENAI_LICENCE = 'MIT (openai/CLIP); its model card advises against untested de
 _OVSEG_SOURCE = 'OVSeg (CVPR 2023), with an ensemble weight chosen for each data set'
 _DINO_LICENCE = 'DINO: Apache-2.0 (facebookresearch/dino)'
 _SAM_LICENCE = 'SAM: Apache-2.0 (facebookresearch/segment-anything)'
+_SAM2 = 'SAM 2.1 Hiera-L (0.9 GB) from the Hugging Face hub'
+_SAM2_LICENCE = 'SAM 2.1: Apache-2.0 (facebookresearch/sam2)'
+_METACLIP_LICENCE = 'CC-BY-NC 4.0 (facebookresearch/MetaCLIP)'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 _LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
+_TIPSV2_README = 'TIPSv2 (arXiv 2604.12012), README of google-deepmind/tips'
+_TIPSV2_NOTEBOOK = 'TIPSv2 (arXiv 2604.12012), zero-shot notebook of google-deepmind/tips'
+_TIPSV2_LICENCE = 'Apache-2.0 by its model card (the README of google-deepmind/tips says CC-BY)'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 
 
@@ -42,6 +48,17 @@ def _replaced_attention(method: str, source: str, note: str) -> ModelEntry:
         licence=_OPENAI_LICENCE,
         source=source,
         note=note,
+    )
+
+
+def _tipsv2(size: str, model: str, note: str, source: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'tipsv2-{size}',
+        config=f'tipsv2/tipsv2_{size}.py',
+        weights=f'TIPSv2 {model} (google/tipsv2-{size}) from the Hugging Face hub',
+        licence=_TIPSV2_LICENCE,
+        source=source,
+        note=f'{note} Words need the extra transformers.'.strip(),
     )
 
 
@@ -106,6 +123,10 @@ ENTRIES = (
         source=_FLOSS_README,
         note="The MaskCLIP inside CLIP-DINOiser: LAION weights, CLIP's own normalisation.",
     ),
+    _tipsv2('b14', 'B/14', 'The quickest of the four.', _TIPSV2_README),
+    _tipsv2('l14', 'L/14', 'The best published of the four.', _TIPSV2_NOTEBOOK),
+    _tipsv2('so400m14', 'SO400M/14', '', _TIPSV2_README),
+    _tipsv2('g14', 'g/14', 'The largest, and below L/14 in dense numbers.', _TIPSV2_README),
     ModelEntry(
         name='clip-dinoiser-tiny',
         config='clip_dinoiser/clip_dinoiser_tiny.py',
@@ -169,11 +190,24 @@ ENTRIES = (
             'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), DINO ViT-B/8 (343 MB) '
             'and SAM ViT-H (2.6 GB) from their authors'
         ),
-        licence=f'CC-BY-NC 4.0 (facebookresearch/MetaCLIP); {_DINO_LICENCE}; {_SAM_LICENCE}',
+        licence=f'{_METACLIP_LICENCE}; {_DINO_LICENCE}; {_SAM_LICENCE}',
         source=_CORRCLIP_README,
         note=(
             'One label a region of SAM: outlines as sharp as its masks. Wants a GPU; the numbers '
             "are with SAM 2's masks."
+        ),
+    ),
+    ModelEntry(
+        name='corrclip-vit-b16-sam2',
+        config='corrclip/corrclip_vit-b16_metaclip_sam2.py',
+        weights=(
+            f'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), {_SAM2} and DINO '
+            'ViT-B/8 (343 MB) from its authors'
+        ),
+        licence=f'{_METACLIP_LICENCE}; {_DINO_LICENCE}; {_SAM2_LICENCE}',
+        note=(
+            'Regions by SAM 2.1 instead, whose first weights the published numbers are with; needs '
+            'the extra transformers. Wants a GPU.'
         ),
     ),
     ModelEntry(
@@ -190,6 +224,16 @@ ENTRIES = (
         _OPENAI_LICENCE,
         'The sharpest masks: DINO and SAM decide what belongs together. Slow on a CPU.',
         _TRIDENT_README,
+    ),
+    ModelEntry(
+        name='trident-vit-b16-sam2',
+        config='trident/trident_vit-b16_openai_sam2.py',
+        weights=(
+            f'OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai); {_SAM2}; DINO ViT-B/16 and '
+            'SAM ViT-B, fetched from dl.fbaipublicfiles.com'
+        ),
+        licence=f'{_OPENAI_LICENCE}; {_DINO_LICENCE}; {_SAM_LICENCE}; {_SAM2_LICENCE}',
+        note='Outlines by SAM 2.1; needs the extra transformers. No number is published.',
     ),
     _trident(
         'vit-l14',

@@ -18,11 +18,13 @@ METHODS = {
     'proxyclip': 'ProxyCLIP',
     'corrclip': 'CorrCLIP',
     'trident': 'Trident',
+    'tipsv2': 'TIPSv2',
     'denseclip': 'DenseCLIP',
     'ovseg': 'OVSeg',
 }
 _WHENCE = re.compile(
-    r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)| from \w+ authors.*'
+    r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)'
+    r'| from (\w+ authors.*|the Hugging Face hub)'
 )
 _LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0')
 

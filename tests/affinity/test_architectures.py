@@ -13,7 +13,6 @@ from tiny_clip_models import VIT
 from ovseg.affinity import ATTENTIONS, LAST_BLOCKS, LastBlockSpec
 from ovseg.affinity.variants import NEEDS_BIAS, TAKES_NO_BIAS
 from ovseg.encoders import build_dense_encoder, load_clip
-from ovseg.errors import UserError
 
 
 def vision(**changes):
@@ -122,17 +121,3 @@ def test_published_architectures_run_with_any_last_block_on_the_meta_device(name
         ).to('meta')
         image = torch.empty(2, 3, 6 * patch + 3, 9 * patch, device='meta')
         assert encoder(image).patch.shape == (2, visual.output_dim, 7, 9)
-
-
-def test_towers_without_a_place_for_patches_in_the_text_space_are_refused():
-    siglip = open_clip.get_model_config('ViT-B-16-SigLIP')
-    assert siglip['vision_cfg']['timm_pool'] == 'map'  # attention pooling
-
-    class TimmModel(torch.nn.Module):
-        pass
-
-    with pytest.raises(UserError, match='SigLIP and other timm towers pool their patches by atten'):
-        build_dense_encoder(TimmModel(), last_block='naclip')
-    pooled = load_clip(vision(attentional_pool=True), 'random').model.visual
-    with pytest.raises(UserError, match='pools its patches by attention'):
-        build_dense_encoder(pooled, last_block='sclip')

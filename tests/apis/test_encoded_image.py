@@ -8,7 +8,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from scripts import ROOT, run_python
+from scripts import ROOT
+from warm_processes import run_warm
 
 from ovseg import OpenVocabSegmenter
 from ovseg.errors import UserError
@@ -90,14 +91,15 @@ def test_another_process_with_the_same_model_reads_it(tmp_path):
     encoded = model('maskclip-tiny').encode(picture())
     (tmp_path / 'image.pkl').write_bytes(pickle.dumps(encoded))
     np.save(tmp_path / 'labels.npy', ask(model('maskclip-tiny'), encoded))
-    code = (
+    script = tmp_path / 'asks.py'
+    script.write_text(
         'import pickle, numpy as np; from pathlib import Path; from ovseg import '
         f'OpenVocabSegmenter as S; folder = Path({str(tmp_path)!r})\n'
         "image = pickle.loads((folder / 'image.pkl').read_bytes())\n"
         f"labels = S('maskclip-tiny', device='cpu')(image, {WORDS!r}).labels\n"
-        "assert (labels == np.load(folder / 'labels.npy')).all(); print('same')"
+        "assert (labels == np.load(folder / 'labels.npy')).all(); print('same')\n"
     )
-    done = run_python(code)
+    done = run_warm(script)
     assert done.stdout == 'same\n', done.stderr
 
 

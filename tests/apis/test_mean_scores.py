@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from few_windows import few_windows
 
 from ovseg import OpenVocabSegmenter
 from ovseg.zoo import list_models
@@ -15,7 +16,7 @@ WORDS = 'sky; grass; water; red star; purple kite; pink heart'
 @pytest.fixture(scope='module', params=EMBEDDED)
 def asked_once(request):
     """A segmenter, and the scene that it encoded."""
-    segmenter = OpenVocabSegmenter(request.param)
+    segmenter = few_windows(OpenVocabSegmenter(request.param))
     return segmenter, segmenter.encode('demo/scene.png')
 
 

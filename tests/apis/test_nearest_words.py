@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from few_windows import few_windows
 from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter
@@ -56,7 +57,7 @@ def test_a_rejected_pixel_says_whose_probability_was_too_small(asked):
 
 
 def test_a_pixel_that_a_later_step_moved_says_so():
-    segment = OpenVocabSegmenter('trident-tiny', device='cpu')
+    segment = few_windows(OpenVocabSegmenter('trident-tiny', device='cpu'))
     image = segment.encode(SCENE)
     words = 'sky; grass; water; red star; purple kite'
     result = segment(image, words, scores=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fake_hub import ask_at, running_hub
+from few_windows import few_windows
 from safetensors.torch import load_file, save_file
 from scripts import ROOT
 
@@ -53,8 +54,9 @@ def changed(saved, folder, change):
 
 @pytest.mark.parametrize('name', SHIPPED)
 def test_a_saved_model_gives_the_same_labels(name, tmp_path):
-    first = OpenVocabSegmenter(name, device='cpu')
+    first = few_windows(OpenVocabSegmenter(name, device='cpu'))
     again = OpenVocabSegmenter.from_pretrained(first.save_pretrained(tmp_path / name), device='cpu')
+    assert again.model.inference_settings == first.model.inference_settings
     words = WORDS if first.vocabulary is None else None
     picture = np.asarray(ovseg.images.reading.load_rgb(SCENE))[:48, :72]
     one, other = (each.segment(picture, words, scores=True) for each in (first, again))
@@ -137,12 +139,63 @@ def test_the_card_tells_licence_words_protocol_and_numbers_apart(saved, tmp_path
         (lambda it: it['config']['model'].update(refiners=[{'type': 'antigravity'}]), 'no part'),
         (lambda it: it['config']['model'].update(guide={'_scope_': 'os'}), '_scope_'),
         (lambda it: it['config']['model'].update(text={'embeddings': '../rows'}), 'names a file'),
+        (lambda it: it['config']['model']['clip'].update(model='hf-hub:a/b'), 'names a file'),
+        (lambda it: it['config']['model']['clip'].update(model='local-dir:a'), 'names a file'),
+        (
+            lambda it: it['config']['model']['clip'].update(model='ViT-B-16', pretrained='openai'),
+            'weights elsewhere',
+        ),
+        (lambda it: it['config']['model'].update(vocabulary='words.txt'), 'names a file'),
+        (lambda it: it['config']['model'].update(vocabulary='setup.py'), 'names a file'),
+        (lambda it: it['config']['model'].update(text={'templates': 'a.TXT'}), 'names a file'),
+        (lambda it: it['config']['model'].update(text={'templates': 'a/b'}), 'names a file'),
+        (lambda it: it['config']['model'].update(text={'cache_dir': 'here'}), 'cache_dir'),
     ],
 )
 def test_what_would_read_other_files_or_run_code_is_refused(saved, tmp_path, change, reason):
     folder = changed(saved, tmp_path / 'bad', change)
     with pytest.raises(UserError, match=reason):
         OpenVocabSegmenter.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    'change, reason',
+    [
+        (lambda it: it['config'].update(model='maskclip-tiny'), 'no settings'),
+        (lambda it: it['config'].update(resize=448), 'no settings'),
+        (lambda it: it['config']['model'].update(no_such_setting=1), 'make no model'),
+        (lambda it: it['config']['model']['clip'].update(model=None), 'make no model|clip.model'),
+        (lambda it: it['config']['model'].update(guide=nested(400)), 'without end|make no model'),
+    ],
+)
+def test_settings_of_wrong_kinds_are_one_sentence(saved, tmp_path, change, reason):
+    with pytest.raises(UserError, match=reason):
+        OpenVocabSegmenter.from_pretrained(changed(saved, tmp_path / 'bad', change), device='cpu')
+
+
+def nested(depth):
+    return {'a': nested(depth - 1)} if depth else 1
+
+
+def test_words_and_templates_that_look_like_files_are_no_files(saved, tmp_path):
+    words = {'classes': ['readme.txt', 'https://a.example', 'x:y']}
+    first = OpenVocabSegmenter(saved, device='cpu', vocabulary=words, templates='a photo/of: {}')
+    first.save_pretrained(tmp_path / 'words')
+    again = OpenVocabSegmenter.from_pretrained(tmp_path / 'words', device='cpu')
+    assert again.vocabulary.names == tuple(words['classes'])
+
+
+def test_files_of_others_are_not_replaced(saved, tmp_path):
+    segmenter = OpenVocabSegmenter(saved, device='cpu')
+    (tmp_path / 'README.md').write_text('my project')
+    with pytest.raises(UserError, match=r'holds no saved model, but a README.md'):
+        segmenter.save_pretrained(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ['README.md']
+    with pytest.raises(UserError, match=r"measured\['ade20k'\] must be an mIoU in percent"):
+        segmenter.save_pretrained(tmp_path / 'new', measured={'ade20k': 'good'})
+    assert not (tmp_path / 'new').exists()
+    folder = segmenter.save_pretrained(tmp_path / 'new')
+    assert segmenter.save_pretrained(folder, licence='MIT') == folder  # one of ours is
 
 
 def test_damaged_folders_are_one_sentence(saved, tmp_path):
@@ -196,7 +249,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, saved, tmp_path):
     assert not list((tmp_path / 'cache').rglob('evil.py'))
 
 
-def test_what_the_hub_refuses_is_one_sentence(hub, saved):
+def test_what_the_hub_refuses_is_one_sentence(hub, saved, monkeypatch):
     hub.files['me/data'] = {'README.md': b'a card'}
     hub.files['me/mine'] = {path.name: path.read_bytes() for path in saved.iterdir()}
     hub.gated.add('me/gated')
@@ -210,8 +263,11 @@ def test_what_the_hub_refuses_is_one_sentence(hub, saved):
         with pytest.raises(kind, match=reason):
             OpenVocabSegmenter.from_pretrained(name, token=False, **settings)
     segmenter = OpenVocabSegmenter(saved, device='cpu')
-    with pytest.raises(UserError, match='cannot be sent to the hub'):
+    with pytest.raises(UserError, match="write 'organisation/name'"):
         segmenter.push_to_hub('no such name!', licence='MIT', token='hf_secret')
+    ask_at('http://hub.invalid', monkeypatch)
+    with pytest.raises(UserError, match='cannot be sent to the hub'):
+        segmenter.push_to_hub('me/other', licence='MIT', token='hf_secret')
 
 
 def test_without_a_network_a_fetched_model_is_still_there(hub, saved, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_windows import few_windows
 from PIL import Image
 from scripts import load_script
 
@@ -94,7 +95,7 @@ def test_python_shows_a_question_of_one_line_once(segment):
     ['trident-tiny', 'clip-dinoiser-tiny', 'proxyclip-tiny', 'ovseg-tiny', 'sclip/sclip_tiny.py'],
 )
 def test_every_model_of_scenes_says_so(name):
-    tiny = OpenVocabSegmenter(name, on='images')
+    tiny = few_windows(OpenVocabSegmenter(name, on='images'))
     with pytest.warns(Notice, match="'zebra' was never seen"):
         tiny.prepare('zebra; sky')
     with pytest.warns(Notice, match='photograph'):

@@ -85,6 +85,12 @@ def test_a_picture_without_words_is_shown_and_awaits_them(url):
     assert shown['view']['width'] == 512 and shown['view']['classes'] == []
 
 
+def test_pages_of_other_sites_may_not_ask(url):
+    for site, wanted in (('cross-site', 403), ('same-site', 403), ('same-origin', 200)):
+        status, body, _ = request(url, 'POST', '/ovseg/picture', b'a picture', sec_fetch_site=site)
+        assert status == wanted and (wanted == 200 or 'Another site' in json.loads(body)['error'])
+
+
 def test_too_large_a_file_is_refused_whatever_its_header_says(url):
     status, body, _ = request(url, 'POST', '/ovseg/picture', bytes(1_000_001))
     assert status == 413 and 'larger than 1 MB' in json.loads(body)['error']

@@ -45,7 +45,7 @@ def test_the_learned_background_is_on_where_published(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_data_set_runs(name, tmp_path):
-    prepared_miniature(name, tmp_path / 'data')
+    prepared_miniature(name, tmp_path / 'data', large=False)
     root = read_config(ROOT / f'configs/_base_/datasets/{name}.py').data_root
     nested = tmp_path / 'data' / root.removeprefix('data/')
     data = nested if nested.exists() else tmp_path / 'data'

@@ -37,7 +37,7 @@ def test_every_config_reads_and_says_its_protocol(stem):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_released_flavour_runs_on_every_data_set(name, tmp_path):
-    prepared_miniature(name, tmp_path / 'data')
+    prepared_miniature(name, tmp_path / 'data', large=False)
     stem = f'maskclip_vit-b16_openai_{name}'
     config = with_tiny_clip(stem, tmp_path, data_root(name, tmp_path / 'data'))
     result = run(config, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from miniatures import NAMES, prepared_miniature
 from tiny_clip_models import VIT
 from tiny_companions import VIT as TINY_DINO
 from tiny_companions import Checkerboard
+from tiny_sam2s import TINY_SAM2
 
 from ovseg.config_files import place_of_config, read_config
 from ovseg.images import Images
@@ -25,6 +27,9 @@ PROXY = ('vit-b16_openai', 'vit-l14_openai', 'vit-h14_laion2b')
 CORR = ('vit-b16_metaclip', 'vit-l14_metaclip', 'vit-h14_laion2b')
 STEMS = [f'proxyclip_{b}_{n}' for b in PROXY for n in NAMES]
 STEMS += [f'corrclip_{b}{maps}_{n}' for b in CORR for maps in ('', '_sam') for n in EIGHT]
+# Regions by SAM 2: those of the published rows, and of any images.
+SAM2 = [f'corrclip_{b}_sam2_{n}' for b in CORR[:2] for n in EIGHT]
+SAM2_IMAGES = [f'corrclip_{b}_sam2_images' for b in CORR[:2]]
 STEMS += [f'corrclip_v2_{b}_{n}' for b in CORR[:2] for n in NAMES]
 IMAGES = [f'proxyclip_{b}_images' for b in PROXY]
 IMAGES += [f'corrclip_{b}_images' for b in CORR] + [f'corrclip_v2_{b}_images' for b in CORR[:2]]
@@ -45,10 +50,10 @@ def data_set_of(stem):
 
 def test_there_is_a_config_for_each_backbone_and_data_set_and_no_other():
     found = {*names_in('proxyclip'), *names_in('corrclip')}
-    assert found == {*STEMS, *IMAGES, *TINY, *SAM, *BANK}
+    assert found == {*STEMS, *IMAGES, *TINY, *SAM, *BANK, *SAM2, *SAM2_IMAGES}
 
 
-@pytest.mark.parametrize('stem', [*STEMS, *IMAGES])
+@pytest.mark.parametrize('stem', [*STEMS, *IMAGES, *SAM2, *SAM2_IMAGES])
 def test_every_config_names_its_parts(stem):
     model = config_of(stem).model
     is_proxy, second = stem.startswith('proxyclip'), stem.startswith('corrclip_v2')
@@ -68,8 +73,17 @@ def test_every_config_names_its_parts(stem):
     if not (is_proxy or second):
         assert companion.quantity == 'queries+keys' and model.encoder.merge_distance == 0.2
     if not is_proxy:
-        from_sam = '_sam_' in stem or stem.endswith('_images')
+        from_sam = '_sam_' in stem or '_sam2_' in stem or stem.endswith('_images')
         assert model.regions.type == ('SAMRegions' if from_sam else 'RegionFolder')
+    if '_sam2_' in stem:
+        rule = {'dynamic_multimask_via_stability': False}
+        assert model.regions.sam == {'model': 'facebook/sam2.1-hiera-large', **rule}
+        assert model.regions.generator == {
+            'points_per_side': 32,
+            'pred_iou_thresh': 0.4,
+            'stability_score_thresh': 0.4,
+            'multimask_output': False,
+        }
     if stem.endswith('_images'):
         assert config_of(stem).resize.keep_ratio and model.get('vocabulary') is None
     else:
@@ -88,7 +102,7 @@ SIDES = {
 }
 
 
-@pytest.mark.parametrize('stem', STEMS)
+@pytest.mark.parametrize('stem', [*STEMS, *SAM2])
 def test_settings_are_those_of_the_release(stem):
     config, name = config_of(stem), data_set_of(stem)
     crop = CROPS.get(name, 336)
@@ -147,6 +161,25 @@ def test_configs_with_a_bank_are_those_without_and_the_files_of_the_release(back
         encoding = built.encode(Images(torch.randn(1, 3, 36, 45)))[0]
         labels = built.segment(encoding, (36, 45)).labels
     assert labels.shape == (36, 45) and encoding.support.auxiliary.shape[1] == 24
+
+
+def test_a_config_with_regions_by_sam_2_labels_an_image():
+    pytest.importorskip('transformers', reason='SAM 2 needs the extra `transformers`')
+    model = config_of('corrclip_vit-b16_metaclip_sam2_voc20').model
+    regions = copy.deepcopy(model.regions)
+    shrunk(model).regions = regions
+    regions.sam.update(model=TINY_SAM2, pretrained='random')
+    regions.generator.update(points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0)
+    model.test_cfg.update(crop_size=(40, 40), stride=(40, 40))
+    built = MODELS.build({**model, '_scope_': 'ovseg'}).eval()
+    decoder = built.region_source.sam.sam.mask_decoder
+    assert decoder.dynamic_multimask_via_stability is False
+    original = np.random.default_rng(0).integers(0, 256, (36, 45, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        encoding = built.encode(Images(torch.randn(1, 3, 36, 45), [original]))[0]
+        labels = built.segment(encoding, (36, 45)).labels
+    assert labels.shape == (36, 45) and encoding.regions.unique().numel() > 1
+    assert 'multimask_output=False' in built.protocol()['regions']
 
 
 def written_config(stem: str, folder: Path, data: Path, settings: str) -> Path:

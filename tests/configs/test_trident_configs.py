@@ -11,11 +11,13 @@ from miniatures import NAMES, prepared_miniature
 from mmseg.structures import SegDataSample
 from scripts import ROOT
 from tiny_clip_models import VIT
+from tiny_sam2s import TINY_SAM2
 from tiny_sams import TINY_SAM
 
 from ovseg.apis.building import build_model
 from ovseg.config_files import read_config
 from ovseg.encoders import clip as clip_files
+from ovseg.encoders.sam2_prompted import SAM2 as SAM2Prompted
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.vocabulary.protocols import protocol_words
@@ -28,6 +30,7 @@ CLIPS = {
 }
 STEMS = [f'trident_{clip}_{name}' for clip in CLIPS for name in NAMES]
 IMAGES = [f'trident_{clip}_images' for clip in CLIPS]
+SAM2 = [f'trident_vit-b16_openai_sam2_{name}' for name in (*NAMES, 'images')]
 # short side, stride, prob_thd, coarse_thresh, cos_fac, refine_neg_cos, parts of SAM's image
 RELEASED = {
     'voc21': (448, 224, 0.2, 0.2, 1.2, True, 1),
@@ -92,7 +95,7 @@ def built(stem):
 
 def test_there_is_a_config_for_each_clip_and_data_set():
     names = {name for name in names_in('trident') if '_tiny_' not in name}
-    assert names == {*STEMS, *IMAGES}
+    assert names == {*STEMS, *IMAGES, *SAM2}
 
 
 @pytest.mark.parametrize('stem', [*STEMS, *IMAGES])
@@ -109,6 +112,26 @@ def test_what_all_share_is_as_released(stem):
     assert model.data_preprocessor.mean == [122.771, 116.746, 104.094]
     assert model.data_preprocessor.std == [68.501, 66.632, 70.323]
     assert model.data_preprocessor.bgr_to_rgb
+
+
+@pytest.mark.parametrize('stem', SAM2)
+def test_with_sam_2_all_but_the_refinement_is_the_same(stem):
+    model, plain = (config_of(name).to_dict() for name in (stem, stem.replace('_sam2_', '_')))
+    sam = model['model']['refinement'].pop('sam')
+    assert sam == {'model': 'facebook/sam2.1-hiera-large'}
+    assert model == plain
+
+
+def test_a_config_with_sam_2_refines_by_it():
+    pytest.importorskip('transformers', reason='SAM 2 needs the extra `transformers`')
+    config = config_of('trident_vit-b16_openai_sam2_voc21')
+    config.model.update(clip={'model': VIT, 'pretrained': 'random'}, **TINY)
+    config.model.refinement.sam = {'model': TINY_SAM2}
+    config.model.text.update(cache_dir=None, templates='single')
+    model = build_model(config, 'random', 'single').eval()
+    assert (model.prompted.name, model.prompted.weights) == ('custom', 'random')
+    assert isinstance(model.prompted, SAM2Prompted) and model.sam.weights == 'random'
+    assert model.refinement.coarse_threshold == 0.2
 
 
 @pytest.mark.parametrize('stem', IMAGES)
@@ -180,7 +203,7 @@ def test_words_are_those_of_the_release():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_data_set_runs(name, tmp_path):
-    prepared_miniature(name, tmp_path / 'data')
+    prepared_miniature(name, tmp_path / 'data', large=False)
     stem = f'trident_vit-b16_openai_{name}'
     parts = {**TINY, 'test_cfg': SMALL_WINDOWS}
     config = with_tiny_clip(stem, tmp_path, data_root(name, tmp_path / 'data'), parts)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from scripts import load_script, own_words
+from warm_processes import run_warm
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'tests' / 'data' / 'configs' / 'random_tiny.py'
@@ -163,19 +161,19 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_keeps_what_is_done(demo, tmp_p
     assert below('outputs') == ['a_labels.png', 'a_overlay.png', 'b_labels.png']
 
 
-def test_a_limit_on_file_sizes_is_one_sentence_a_file(tmp_path):
+def test_a_limit_on_file_sizes_is_one_sentence_a_file(tmp_path, monkeypatch):
     """With the system's own error, in a process of its own."""
     noise(tmp_path / 'photos' / 'large.png', size=(300, 400))
     noise(tmp_path / 'photos' / 'small.png')
-    done = subprocess.run(
-        [sys.executable, SCRIPT, 'photos', WORDS, '--model', CONFIG, '--save', 'overlay,json'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OVSEG_CACHE': str(tmp_path / 'cache')},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)),
+    script = tmp_path / 'limited.py'
+    script.write_text(
+        'import resource, runpy\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n'
+        f'runpy.run_path({str(SCRIPT)!r}, run_name="__main__")\n'
     )
+    monkeypatch.chdir(tmp_path)
+    words = ('photos', WORDS, '--model', CONFIG, '--save', 'overlay,json')
+    done = run_warm(script, *words, OVSEG_CACHE=str(tmp_path / 'cache'))
     assert done.returncode == 1, done.stderr
     assert 'large_overlay.png (File too large): raise the limit on file sizes' in done.stderr
     assert 'Traceback' not in done.stderr

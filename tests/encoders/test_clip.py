@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import sys
+
 import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_clip_models import RESNET, VIT, tiny_clip
+from tiny_tokenizers import unigram_folder
 
 from ovseg import downloads
+from ovseg.encoders import clip as clip_module
 from ovseg.encoders import load_clip
+from ovseg.encoders.clip_registry import trained_statistics
 from ovseg.errors import UserError
 
 
@@ -141,3 +146,131 @@ def test_architectures_build_from_dicts_and_reject_unknown_fields():
     refused('not an open_clip model config', {**VIT, 'quick_glu': True}, 'random')
     refused('vision transformers only', RESNET, 'random', activation='gelu')
     refused('clip.activation must be one of', VIT, 'random', activation='relu')
+
+
+# Pixel statistics ----------------------------------------------------------------------------
+
+OPENAI = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+HALF = ((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.parametrize(
+    ('name', 'statistics'),
+    [
+        ('ViT-SO400M-16-SigLIP2-512', HALF),
+        ('PE-Core-L-14-336', HALF),
+        ('MobileCLIP2-B', ((0.0,) * 3, (1.0,) * 3)),
+        ('ViT-L-14-CLIPA', ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
+        ('EVA02-L-14', OPENAI),
+        ('ViT-L-14', OPENAI),  # one of its weights wants 0.5, the others do not
+        ('ViT-S-16', OPENAI),  # open_clip knows no weights of it
+    ],
+)
+def test_an_architectures_pixels_are_those_that_all_its_weights_want(name, statistics):
+    assert trained_statistics(name) == statistics
+    config = open_clip.get_model_config(name)
+    # By its config alone timm's tower tells, if it is one.
+    of_timm = 'timm_model_name' in config['vision_cfg']
+    assert trained_statistics(config) == (statistics if of_timm else OPENAI)
+
+
+def test_weights_from_a_file_take_the_architectures_pixels(tmp_path, monkeypatch):
+    torch.save(tiny_clip('vit').model.state_dict(), tmp_path / 'siglip.pt')
+    monkeypatch.setattr(clip_module, 'architecture_config', lambda *_: VIT)
+    loaded = load_clip('ViT-B-16-SigLIP', tmp_path / 'siglip.pt')
+    assert (loaded.mean, loaded.std) == HALF
+    given = load_clip('ViT-B-16-SigLIP', 'random', mean=[0, 0, 0], std=(1, 1, 1))
+    assert (given.mean, given.std) == ((0.0,) * 3, (1.0,) * 3)
+    assert load_clip(VIT, 'random', mean=(0.1, 0.2, 0.3)).std == OPENAI[1]
+
+
+@pytest.mark.parametrize('values', [[0.5], 0.5, [1, 1, 0], [1, 1, float('nan')], 'abc'])
+def test_statistics_that_are_no_three_numbers_are_refused(values):
+    refused('clip.std is three numbers, red, green and blue', VIT, 'random', std=values)
+
+
+# Published files of other names --------------------------------------------------------------
+
+
+def test_longclips_two_tables_of_positions_are_the_one_that_it_reads(tmp_path):
+    width, length = VIT['text_cfg']['width'], 30
+    state = tiny_clip('vit').model.state_dict()
+    first, behind = torch.randn(2, length, width)
+    state |= {'positional_embedding': first, 'positional_embedding_res': behind}
+    torch.save(state, tmp_path / 'longclip.pt')
+    loaded = load_clip(VIT, tmp_path / 'longclip.pt')
+    near = (torch.arange(length) < 20)[:, None].float()
+    assert torch.equal(loaded.model.positional_embedding, near * first + (1 - near) * behind)
+    assert loaded.text_encoder(None).context_length == loaded.tokenizer(['a']).shape[1] == length
+    # More words than the architecture has room for are read to their end.
+    rows = loaded.text_encoder(None).encode(['a ' * 25 + word for word in ('cat', 'dog')])
+    assert not torch.allclose(rows[0], rows[1], atol=1e-4)
+    state['positional_embedding_res'] = behind[:9]
+    torch.save(state, tmp_path / 'longclip.pt')
+    refused('must be of one shape', VIT, tmp_path / 'longclip.pt')
+
+
+def test_divas_clip_is_taken_out_of_its_training(tmp_path):
+    state = tiny_clip('vit').model.state_dict()
+    inside = {f'class_model.model.{name}': value for name, value in state.items()}
+    beside = {
+        name: torch.zeros(2) for name in ('class_model.final_fc.weight', 'unet.a', 'visual_proj.b')
+    }
+    torch.save({**inside, **beside}, tmp_path / 'diva.pth')
+    loaded = load_clip(VIT, tmp_path / 'diva.pth')
+    assert all(torch.equal(loaded.model.state_dict()[name], state[name]) for name in state)
+    torch.save({**inside, 'other.weight': torch.zeros(2)}, tmp_path / 'diva.pth')
+    refused(r'1 unexpected \(other.weight\)', VIT, tmp_path / 'diva.pth')
+
+
+@pytest.mark.parametrize('names', ['whole model', 'with visual', 'tower alone'])
+def test_a_vision_tower_from_a_file_stands_beside_the_text_tower_of_the_weights(names, tmp_path):
+    base, other = tiny_clip('vit').model.state_dict(), load_clip(VIT, 'random').model
+    torch.save(base, tmp_path / 'base.pt')
+    state = {f'visual.{name}': value for name, value in other.visual.state_dict().items()}
+    if names == 'whole model':
+        state = other.state_dict()
+    elif names == 'tower alone':
+        state = other.visual.state_dict()
+    torch.save(state, tmp_path / 'vision.pt')
+    loaded = load_clip(VIT, tmp_path / 'base.pt', vision=tmp_path / 'vision.pt')
+    assert loaded.weights == 'base.pt + vision.pt'
+    for name, value in loaded.model.state_dict().items():
+        wanted = other.state_dict() if name.startswith('visual.') else base
+        assert torch.equal(value, wanted[name]), name
+
+
+def test_a_vision_tower_that_does_not_fit_is_refused(tmp_path):
+    torch.save(tiny_clip('resnet').model.state_dict(), tmp_path / 'vision.pt')
+    refused('do not fit this model', VIT, 'random', vision=tmp_path / 'vision.pt')
+    refused('which has its own', 'tiny_clip_scenes', 'embedded', vision=tmp_path / 'vision.pt')
+    missing = tmp_path / 'none.pt'
+    refused('none.pt', VIT, 'random', vision=missing, error=FileNotFoundError)
+
+
+# Towers of transformers' ----------------------------------------------------------------------
+
+
+def test_a_text_tower_of_transformers_is_built_from_a_folder(tmp_path):
+    transformers = pytest.importorskip('transformers', reason='ovseg[transformers]')
+    transformers.XLMRobertaConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=400,
+        intermediate_size=16,
+    ).save_pretrained(tmp_path)  # fmt: skip
+    text = {
+        'hf_model_name': str(tmp_path),
+        'hf_tokenizer_name': str(unigram_folder(tmp_path)),
+        'hf_pooler_type': 'mean_pooler',
+        'hf_proj_type': 'mlp',
+        'context_length': 12,
+    }
+    loaded = load_clip({**VIT, 'text_cfg': text}, 'random')
+    assert loaded.text_encoder(None).context_length == 12
+    rows = loaded.text_encoder(None).encode(['北京的街道', 'große Straße', 'قطة'])
+    assert rows.shape == (3, 24) and torch.isfinite(rows).all()
+
+
+def test_a_text_tower_of_transformers_without_it_has_an_install_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'transformers', None)
+    text = {'hf_model_name': 'xlm-roberta-base'}
+    refused(r'pip install "ovseg\[transformers\]"', {**VIT, 'text_cfg': text}, 'random')

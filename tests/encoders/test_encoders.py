@@ -214,5 +214,5 @@ def test_towers_that_cannot_be_read_densely_are_refused():
     }
     from ovseg.encoders import load_clip
 
-    with pytest.raises(UserError, match='pools its patches by attention'):
+    with pytest.raises(UserError, match='pools its patches by several learned queries'):
         build_dense_encoder(load_clip(pooled, 'random').model.visual)

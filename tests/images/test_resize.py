@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ovseg.errors import UserError
 from ovseg.images import ResizeByRule, ResizeRule, resize_step
@@ -32,6 +33,22 @@ def test_no_side_vanishes_and_none_exceeds_the_scale(height, width):
     assert max(sides) <= 2048
 
 
+@given(height=st.integers(40, 6000), width=st.integers(40, 6000))
+def test_rounded_down_the_longer_side_is_the_whole_part_of_the_proportion(height, width):
+    rule = ResizeRule((10**6, 448), rounding='down')
+    short, long = sorted((height, width))
+    assert sorted(rule.size_for((height, width))) == [448, int(448 * long / short)]
+
+
+def test_a_bicubic_rule_gives_the_pixels_of_pillow():
+    image = np.random.default_rng(0).integers(0, 256, (60, 91, 3), dtype=np.uint8)
+    rule = ResizeRule((999, 48), antialias=True, interpolation='bicubic', rounding='down')
+    expected = Image.fromarray(image).resize((72, 48), Image.Resampling.BICUBIC)
+    assert (rule.apply(image) == np.asarray(expected)).all()
+    step = resize_step(rule.settings)
+    assert step.pop('type') == 'ResizeByRule' and ResizeByRule(**step).rule == rule
+
+
 def test_without_ratio_the_scale_is_width_and_height():
     assert ResizeRule((300, 200), keep_ratio=False).size_for((77, 50)) == (200, 300)
 
@@ -51,7 +68,9 @@ def test_a_scale_that_is_no_pair_of_lengths_is_named(scale):
     'settings, message',
     [
         ({'type': 'Rotate', 'scale': (9, 9)}, r"resize\.type must be .* but is 'Rotate'"),
-        ({'scale': (9, 9), 'interpolation': 'area'}, "no 'interpolation': leave it out"),
+        ({'scale': (9, 9), 'backend': 'cv2'}, "no 'backend': leave it out"),
+        ({'scale': (9, 9), 'interpolation': 'area'}, "bilinear, bicubic, but is 'area'"),
+        ({'scale': (9, 9), 'rounding': 'up'}, "nearest, down, but is 'up'"),
     ],
 )
 def test_settings_that_are_no_rule_are_named(settings, message):

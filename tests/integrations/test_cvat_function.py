@@ -124,12 +124,22 @@ def test_labels_of_a_task_are_read_from_its_server(monkeypatch, annotated):
         (29, 'rectangle'),
         (30, 'polygon'),
     }
-    (grass,) = (shape.points for shape in shapes if shape.label_id == 29)
+    boxes = [shape.points for shape in shapes if shape.label_id == 29]
     found = function.pre_labels.masks(SCENE, {'grass': 'grass', 'sky': 'sky'})
-    assert [grass] == [list(each.box) for each in found if each.name == 'grass']
+    (grass,) = (each for each in found if each.name == 'grass')
+    assert boxes == [list(box) for box in grass.boxes()]
     project[:] = labels('points', 'points', 'points')
     with pytest.raises(UserError, match='No label can be drawn'):
         create(task=42)
+
+
+def test_synonyms_of_labels_are_asked_for_too(annotated):
+    function = create(labels='sky, cloud; grass; fish', device='cpu')
+    assert [label.name for label in function.spec.labels] == ['sky', 'grass', 'fish']
+    asked = {}
+    function.pre_labels = SimpleNamespace(masks=lambda image, words: asked.update(words) or [])
+    function.detect(SimpleNamespace(conf_threshold=None, conv_mask_to_poly=False), None)
+    assert asked == {'sky': 'sky,cloud', 'grass': 'grass', 'fish': 'fish'}
 
 
 def test_the_command_line_finds_the_function(function):

@@ -83,3 +83,11 @@ def test_a_missing_library_is_said_with_the_line_that_installs_it(monkeypatch):
     monkeypatch.delitem(sys.modules, 'ovseg.integrations.fiftyone_model', raising=False)
     with pytest.raises(UserError, match=r'missing: pip install "ovseg\[fiftyone\]"'):
         import ovseg.integrations.fiftyone_model  # noqa: F401
+
+
+def test_two_classes_of_one_name_are_refused(fo, pixels):
+    """Masks would hold places in a list that ``mask_targets`` counts otherwise."""
+    from ovseg.integrations.fiftyone_model import OvsegModel
+
+    with pytest.raises(UserError, match='same name'):
+        OvsegModel(['sky', 'sky', 'grass'], device='cpu').predict(pixels)

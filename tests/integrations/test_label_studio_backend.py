@@ -105,13 +105,14 @@ def test_polygons_are_in_percent_of_the_sides(predicted, masks):
         assert sum(part.area for part in drawn) == pytest.approx(each.pixels, rel=0.05)
 
 
-def test_rectangles_are_the_boxes(predicted, masks):
-    for region in predicted('RectangleLabels')['result']:
-        value = region['value']
-        left, top, right, bottom = masks[value['rectanglelabels'][0]].box
-        assert [value[key] for key in ('x', 'y', 'width', 'height')] == pytest.approx(
-            [left / 5.12, top / 3.84, (right - left) / 5.12, (bottom - top) / 3.84]
-        )
+def test_rectangles_are_the_boxes_of_connected_parts(predicted, masks):
+    wanted = [(name, box) for name, each in masks.items() for box in each.boxes()]
+    found = [region['value'] for region in predicted('RectangleLabels')['result']]
+    assert len(found) == len(wanted)
+    for value in found:
+        left, top = value['x'] * 5.12, value['y'] * 3.84
+        box = (left, top, left + value['width'] * 5.12, top + value['height'] * 3.84)
+        assert (value['rectanglelabels'][0], tuple(round(side) for side in box)) in wanted
 
 
 def test_changed_labels_give_new_regions_of_the_same_model(backend, predicted):

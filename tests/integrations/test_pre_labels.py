@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scripts import ROOT
 
+from ovseg.apis.bridges.named_mask import NamedMask
 from ovseg.errors import UserError
 from ovseg.integrations.pre_labels import PreLabels, without_specks
 
@@ -66,7 +67,8 @@ def test_things_come_apart_with_a_model_that_proposes_masks():
     [
         ({'modell': 'x'}, r"There is no setting 'modell'.*Did you mean 'model'\?"),
         ({'task': 'instances'}, r"task must be one of semantic.*Did you mean 'instance'\?"),
-        ({'min_pixels': -1}, 'min_pixels must be at least 0, got -1'),
+        ({'min_pixels': -1}, 'min_pixels must be a whole number from 0 on, got -1'),
+        ({'min_pixels': '20'}, "whole number from 0 on, got '20'"),
     ],
 )
 def test_settings_that_are_none_are_said_at_once(settings, message):
@@ -77,3 +79,17 @@ def test_settings_that_are_none_are_said_at_once(settings, message):
 def test_no_labels_are_said(asked):
     with pytest.raises(UserError, match='No words were given'):
         asked.masks(SCENE, {})
+
+
+def test_labels_that_share_a_word_are_refused():
+    with pytest.raises(UserError, match="'traffic_light' and 'Ampel' share the word"):
+        PreLabels(device='cpu').masks(
+            SCENE, {'traffic_light': 'traffic_light', 'Ampel': 'lamp, Traffic light'}
+        )
+
+
+def test_a_class_has_a_box_a_connected_part_and_a_segment_one():
+    mask = np.array([[1, 0, 0], [1, 0, 1]], bool)
+    boxes = [(0, 0, 1, 2), (2, 1, 3, 2)]
+    assert NamedMask(mask, 0, 'cat', None).boxes() == boxes
+    assert NamedMask(mask, 0, 'cat', None, segment=1).boxes() == [(0, 0, 3, 2)]

@@ -10,6 +10,7 @@ from ovseg.encoders import RADIOCompanion
 from ovseg.encoders.companions import resize_to_patches
 from ovseg.encoders.dinov3 import DINOv3Encoder, load_dinov3
 from parity import check_path
+from parity.encoders.siglip import siglip_trunk
 
 SIZES = {
     **{'hidden_size': 16, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'patch_size': 4},
@@ -125,4 +126,37 @@ def test_a_case_of_dinov3_agrees_and_a_changed_quantity_is_named(tmp_path):
     for name in expected:
         changed = {**expected, name: expected[name] + 1}
         wrong = failed(tmp_path, 'dinov3_vit.pt', {**content, 'expected': changed})
+        assert wrong == [f'expected.{name}']
+
+
+@pytest.fixture(scope='module')
+def siglip():
+    """A golden file of SigLIP, computed by timm: the head is run on one token at a time."""
+    torch.manual_seed(0)
+    config = {
+        **{'hidden_size': 16, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'patch_size': 8},
+        **{'image_size': 24, 'intermediate_size': 40, 'hidden_act': 'gelu_pytorch_tanh'},
+        'layer_norm_eps': 1e-6,
+    }
+    trunk, image = siglip_trunk(config).eval(), torch.randn(2, 3, 24, 24)
+    with torch.no_grad():
+        for parameter in trunk.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+        state = {f'visual.trunk.{name}': value for name, value in trunk.state_dict().items()}
+        expected = {'features': trunk.forward_features(image), 'pooled': trunk(image)}
+        attn = trunk.blocks[-1].attn
+        attn.forward = lambda x, **_: attn.proj(attn.qkv(x).chunk(3, dim=-1)[2])
+        expected['features_value'] = trunk.forward_features(image)
+        for dense, tokens in (('dense_plain', 'features'), ('dense_value', 'features_value')):
+            alone = expected[tokens].flatten(0, 1)[:, None]
+            expected[dense] = trunk.attn_pool(alone).unflatten(0, (2, 9))
+    parts = {'meta': {}, 'config': config, 'inputs': {'image': image}}
+    return {**parts, 'state': state, 'expected': expected}
+
+
+def test_a_case_of_siglip_agrees_and_a_changed_quantity_is_named(siglip, tmp_path):
+    assert failed(tmp_path, 'siglip_map.pt', siglip) == []
+    for name, value in siglip['expected'].items():
+        changed = {**siglip['expected'], name: value + 1}
+        wrong = failed(tmp_path, 'siglip_map.pt', {**siglip, 'expected': changed})
         assert wrong == [f'expected.{name}']

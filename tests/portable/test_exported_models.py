@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from PIL import Image  # noqa: E402
 from ovseg import OpenVocabSegmenter  # noqa: E402
 from ovseg.cli.command import main  # noqa: E402
 from ovseg.errors import UserError  # noqa: E402
+from ovseg.images.reading import load_rgb  # noqa: E402
 from ovseg.portable.programs import program_of  # noqa: E402
 from ovseg.portable.writing import check_agreement  # noqa: E402
 
@@ -66,6 +68,54 @@ def test_the_runner_finds_the_words_without_torch(folder, tmp_path):
     expected = OpenVocabSegmenter('maskclip-tiny', device='cpu')(SCENE, WORDS).labels
     assert (labels == expected).mean() > 0.95
     assert 'red star' in done.stdout and '%' in done.stdout
+
+
+def runner():
+    return runpy.run_path(str(ROOT / 'demo' / 'onnx_demo.py'))
+
+
+def test_the_runner_reads_pictures_as_ovseg_does(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 256, (6, 9, 4), dtype=np.uint8)
+    tags = Image.Exif()
+    tags[274] = 6
+    Image.fromarray(colors[..., :3]).save(tmp_path / 'turned.png', exif=tags)
+    Image.fromarray(colors).save(tmp_path / 'clear.png')
+    Image.fromarray(colors[..., 0].astype(np.uint16) * 200).save(tmp_path / 'deep.png')
+    Image.fromarray(colors).convert('P').save(tmp_path / 'palette.png', transparency=3)
+    for path in tmp_path.iterdir():
+        off = np.abs(np.asarray(runner()['read'](path), int) - load_rgb(path))
+        assert off.max() <= 1, path.name
+
+
+def test_the_runner_says_what_it_cannot_do(folder, tmp_path, capsys):
+    words, damaged, out = folder / 'words.npz', tmp_path / 'a.png', tmp_path / 'labels.png'
+    damaged.write_bytes(SCENE.read_bytes()[:999])
+    other = tmp_path / 'other.npz'
+    np.savez(other, **{**np.load(words), 'text_space': np.array('another')})
+    trained = tmp_path / 'd.onnx'
+    assert main(['export', 'onnx', 'denseclip-tiny', str(trained), '--size', '32', '32']) == 0
+    for given, reason in (
+        ([folder / 'm.onnx', words, damaged], 'truncated'),
+        ([folder / 'm.onnx', other, SCENE], 'export the rows anew'),
+        ([trained, words, SCENE], 'takes no words'),
+    ):
+        with pytest.raises(SystemExit):
+            runner()['main']([*map(str, given), str(out)])
+        assert reason in capsys.readouterr().err.splitlines()[-1]
+    assert not out.exists()
+
+
+def test_the_runner_counts_beyond_256_classes(folder, tmp_path):
+    words = dict(np.load(folder / 'words.npz'))
+    words['classes'] = words['classes'] + 300
+    words['rows'] = np.concatenate([-words['rows'][:1].repeat(300, 0), words['rows']])
+    words['classes'] = np.concatenate([np.arange(300), words['classes']])
+    words['names'] = np.array([f'n{number}' for number in range(words['classes'].max() + 1)])
+    np.savez(tmp_path / 'w.npz', **words)
+    given = [folder / 'm.onnx', tmp_path / 'w.npz', SCENE, tmp_path / 'out.png']
+    assert runner()['main'](list(map(str, given))) == 0
+    labels = np.asarray(Image.open(tmp_path / 'out.png'))
+    assert labels.min() >= 0 and labels.max() >= 300
 
 
 @pytest.mark.parametrize(
@@ -157,6 +207,8 @@ def test_features_as_a_file_answer_words(folder, tmp_path, suffix, capsys):
         (['onnx', 'denseclip-tiny', 'm.onnx', '--size', '0', '4'], 'two numbers'),
         (['onnx', 'maskclip-tiny', 'm.onnx', '--size', '40', '50'], 'no multiples of the patch, 8'),
         (['rows', 'maskclip-tiny', 'sky', 'm.txt'], 'must end in .npz'),
+        (['rows', 'maskclip-tiny', 'sky', 'm.npz'], 'name two classes or more'),
+        (['rows', 'denseclip-tiny', WORDS, 'm.npz'], 'takes no rows'),
         (['features', 'maskclip-tiny', str(SCENE), 'm.png'], '.safetensors or .npy'),
         (['features', 'denseclip-tiny', str(SCENE), 'm.npy'], 'no features of patches'),
     ],

@@ -15,15 +15,20 @@ from scripts import ROOT
 rasterio = pytest.importorskip('rasterio', reason="pip install 'ovseg[geo]'")
 pyogrio = pytest.importorskip('pyogrio', reason="pip install 'ovseg[geo]'")
 import shapely  # noqa: E402
+from rasterio.control import GroundControlPoint  # noqa: E402
 from rasterio.features import rasterize  # noqa: E402
 from rasterio.transform import from_origin  # noqa: E402
+from rasterio.warp import transform  # noqa: E402
 
 from ovseg import OpenVocabSegmenter  # noqa: E402
 from ovseg.cli.command import main  # noqa: E402
-from ovseg.errors import Notice, UserError  # noqa: E402
+from ovseg.errors import Notice, UserError, notices_heard  # noqa: E402
 from ovseg.images.resize import ResizeRule  # noqa: E402
 from ovseg.rasters import RasterSettings, segment_raster  # noqa: E402
+from ovseg.rasters.ground import pixel_area  # noqa: E402
 from ovseg.rasters.label_file import BLOCK  # noqa: E402
+from ovseg.rasters.polygons import write_polygons  # noqa: E402
+from ovseg.rasters.raster_file import opened_raster  # noqa: E402
 from ovseg.scenes.draw import draw, whole  # noqa: E402
 from ovseg.scenes.world import sample_scene  # noqa: E402
 
@@ -274,6 +279,7 @@ def test_what_is_no_raster_is_one_sentence(pixelwise, picture, tmp_path):
         ({'tile': 64, 'overlap': 33}, r'half a tile \(32 pixels\)'),
         ({'bands': (1, 2)}, 'three .* or one'),
         ({'value_range': (5, 5)}, 'must go up'),
+        ({'value_range': (0, float('inf'))}, 'must go up'),
         ({'megabytes': 0}, 'more than 0'),
     ],
 )
@@ -320,3 +326,101 @@ def test_without_its_library_one_sentence_says_what_to_install(
     monkeypatch.setitem(sys.modules, 'rasterio', None)
     with pytest.raises(UserError, match=r'pip install "ovseg\[geo\]"'):
         segment_raster(pixelwise, path, WORDS, folder=Path(tmp_path))
+
+
+def raster_of(path, bands, **settings):
+    profile = {'count': len(bands), 'height': bands.shape[1], 'width': bands.shape[2]}
+    with rasterio.open(path, 'w', driver='GTiff', dtype=bands.dtype, **profile, **settings) as file:
+        file.write(bands)
+    return path
+
+
+def seen(path, **settings):
+    """What the model sees of a raster, and what is said of it."""
+    with notices_heard() as heard, opened_raster(path, RasterSettings(**settings)) as raster:
+        return raster.read(0, 0, *raster.size)[0], heard
+
+
+def test_values_of_few_bits_and_negatives_are_shown_as_they_are_meant(tmp_path):
+    grey = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    for bits in (1, 2, 4):
+        most = 2**bits - 1
+        values = grey.clip(0, most)
+        path = raster_of(tmp_path / f'{bits}.tif', values, nbits=bits)
+        np.testing.assert_array_equal(seen(path)[0][..., 0], values[0] * (255 // most))
+    Image.fromarray(grey[0] > 7).save(tmp_path / 'bits.png')
+    np.testing.assert_array_equal(seen(tmp_path / 'bits.png')[0][..., 1], (grey[0] > 7) * 255)
+    path = raster_of(tmp_path / 'negative.tif', 10 * grey, photometric='MINISWHITE')
+    np.testing.assert_array_equal(seen(path)[0][..., 2], 255 - 10 * grey[0])
+
+
+def test_numbers_of_colours_may_have_16_bits(tmp_path):
+    path = tmp_path / 'p.tif'
+    raster_of(path, np.array([[[1, 299]]], np.uint16), photometric='PALETTE')
+    with rasterio.open(path, 'r+') as file:
+        file.write_colormap(1, {1: (9, 8, 7, 255), 299: (1, 2, 3, 255)})
+    assert seen(path)[0].tolist() == [[[9, 8, 7], [1, 2, 3]]]
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_how_a_file_is_turned_or_placed_by_points_is_said_to_be_left_out(tmp_path, picture):
+    tags = Image.Exif()
+    for name in ('a.jpg', 'a.tif'):
+        tags[274] = 1
+        Image.fromarray(picture).save(tmp_path / name, exif=tags)
+        assert not seen(tmp_path / name)[1]
+        tags[274] = 6
+        Image.fromarray(picture).save(tmp_path / name, exif=tags)
+        assert 'turned to be upright' in seen(tmp_path / name)[1][0]
+    points = [GroundControlPoint(0, 0, 10, 50), GroundControlPoint(9, 0, 10, 49)]
+    path = raster_of(tmp_path / 'points.tif', picture.transpose(2, 0, 1))
+    with rasterio.open(path, 'r+') as file:
+        file.gcps = ([*points, GroundControlPoint(0, 9, 11, 50)], rasterio.CRS.from_epsg(4326))
+    assert 'control points' in seen(path)[1][0]
+
+
+@pytest.mark.parametrize(
+    ('crs', 'corner', 'times'),
+    [
+        ('EPSG:32633', (500000, 5200000), None),
+        ('EPSG:32601', (170000, 0), None),  # over the date line
+        ('EPSG:2263', (1000000, 200000), None),  # in feet
+        ('LOCAL_CS["site",UNIT["metre",1]]', (0, 0), None),
+        ('EPSG:3857', (1000000, 0), None),  # at the equator
+        ('EPSG:3857', (1000000, 6446275.84), '2.4'),  # at 50 degrees north
+    ],
+)
+def test_areas_are_told_where_the_coordinates_are_true_to_them(tmp_path, crs, corner, times):
+    place = from_origin(*corner, 0.5, 0.5)
+    path = raster_of(tmp_path / 'a.tif', np.ones((1, 9, 9), np.uint8), crs=crs, transform=place)
+    with notices_heard() as heard, opened_raster(path, RasterSettings()) as raster:
+        area = pixel_area(raster)
+    if times is None:
+        assert area == (None if 'LOCAL' in crs else 0.25) and not heard
+    else:
+        assert area is None and f'are {times}' in heard[0]
+
+
+def test_coordinates_of_no_place_on_earth_are_refused_before_the_work(pixelwise, picture, tmp_path):
+    site = {'crs': 'LOCAL_CS["site",UNIT["metre",1]]', 'transform': TRANSFORM}
+    path = raster_of(tmp_path / 'site.tif', picture.transpose(2, 0, 1), **site)
+    with pytest.raises(UserError, match='no place on the earth.*save gpkg'):
+        segment_raster(pixelwise, path, WORDS, folder=tmp_path / 'out', what=['geojson'])
+    assert not list((tmp_path / 'out').glob('*.tif'))
+    done = segment_raster(pixelwise, path, WORDS, folder=tmp_path / 'out', what=['gpkg'])
+    assert done.paths['gpkg'].stat().st_size > 0
+
+
+def test_long_edges_are_bent_as_longitude_and_latitude_are(tmp_path):
+    """The middle of a side of 20 km lies 9 m beside the chord between its ends."""
+    place = from_origin(500000, 5600000, 10, 10)
+    labels = raster_of(
+        tmp_path / 'a.tif', np.zeros((1, 9, 2000), np.uint8), crs='EPSG:32633', transform=place
+    )
+    assert write_polygons(labels, tmp_path / 'a.geojson', ['field'], None, 1) == 1
+    (found,) = json.loads((tmp_path / 'a.geojson').read_text())['features']
+    area = shapely.geometry.shape(found['geometry'])
+    (x,), (y,) = transform('EPSG:32633', 'EPSG:4326', [510000], [5600000])
+    metre = 1 / 111_000
+    assert area.exterior.distance(shapely.Point(x, y)) < 0.1 * metre
+    assert len(area.exterior.coords) < 60

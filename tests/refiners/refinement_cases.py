@@ -6,8 +6,10 @@ import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional as F
 
+from ovseg.encoders.prompted_sam import SAMImage
+from ovseg.encoders.sam import LoadedSAM
 from ovseg.encoders.sam_architecture import build_sam_architecture
-from ovseg.encoders.sam_encoder import SAMImage
+from ovseg.encoders.sam_encoder import SAMEncoder
 from ovseg.scores.row_map import RowMap
 
 FRAME = 64
@@ -59,13 +61,14 @@ class Scores(RowMap):
 def tiny_sam(seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_sam_architecture(TINY_SAM).eval().requires_grad_(False)
+        sam = build_sam_architecture(TINY_SAM).eval().requires_grad_(False)
+    return SAMEncoder(LoadedSAM(sam, 'custom', 'random'))
 
 
 def sam_image(image_size, seed=0):
     features = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(seed))
     input_size = ResizeLongestSide.get_preprocess_shape(*image_size, FRAME)
-    return SAMImage(features, input_size, tuple(image_size))
+    return SAMImage(features, input_size, tuple(image_size), (FRAME, FRAME))
 
 
 def coarse_case(size, classes=4, seed=0, blob=7):
@@ -113,3 +116,43 @@ def plain_regions(labels, probabilities, threshold, min_area):
                 box = [min(xs), min(ys), max(xs), max(ys)]
                 regions.append((label, mask, box, [best[1], best[0]]))
     return regions
+
+
+def plain_prompts(labels, probabilities, settings):
+    """Half the size, probabilities there, and the regions, by the definition."""
+    half = [side // 2 for side in labels.shape]
+    small = F.interpolate(probabilities[None], size=half, mode='bilinear')[0]
+    nearest = F.interpolate(labels[None, None].float(), size=half, mode='nearest')[0, 0].long()
+    return half, small, plain_regions(nearest, small, settings.coarse_threshold, settings.min_area)
+
+
+def plain_fusion(answers, full, labels, probabilities, threshold):
+    """Labels, scores and kept boxes with every mask at full size, product before maximum.
+
+    Args:
+        answers: (class, region mask, box, iou, low-res logits (1, s, s)) each.
+        full: logits (n, 1, s, s) -> (n, H, W) at the size of the labels.
+        labels: (H, W) coarse ones.
+        probabilities: (K, H, W).
+        threshold: of the IoU.
+    """
+    kept = [answer for answer in answers if answer[3] > threshold]
+    if not kept:
+        return labels, probabilities, []
+    scores = torch.zeros_like(probabilities)
+    for label in {answer[0] for answer in kept}:
+        logits = full(torch.stack([answer[4] for answer in kept if answer[0] == label]))
+        products = (logits.sigmoid() * probabilities[label]).amax(0)
+        scores[label] = products * (logits > 0).any(0)
+    refined = torch.where(scores.sum(0) == 0, labels, scores.argmax(0))
+    for _, mask, _, fit, _ in answers:
+        if fit <= threshold:
+            area = F.interpolate(mask[None, None].float(), size=labels.shape, mode='nearest')
+            scores = torch.maximum(scores, area[0] * probabilities)
+    return refined, scores, [[2 * side for side in answer[2]] for answer in kept]
+
+
+def assert_same(ours, theirs):
+    """Equal but for pixels whose logit is 0 within rounding."""
+    different = (ours.float() - theirs.float()).abs() > 1e-4
+    assert different.sum() <= 3

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from refinement_cases import Scores, coarse_case, plain_regions, sam_image, tiny_sam
+from refinement_cases import (
+    Scores,
+    assert_same,
+    coarse_case,
+    plain_fusion,
+    plain_prompts,
+    sam_image,
+    tiny_sam,
+)
 from segment_anything import SamPredictor
 from torch.nn import functional as F
 
@@ -13,7 +21,6 @@ from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.refiners import SAMPrompts, mask_fusion, sam_prompts
 from ovseg.refiners.mask_fusion import decide_labels, largest_of_class, mask_scores
-from ovseg.refiners.sam_prompts import decode
 from ovseg.registry import MODELS
 from ovseg.scores import coarse_map as coarse_module
 
@@ -23,7 +30,7 @@ SIZES = [((40, 56), (48, 64)), ((41, 37), (48, 48)), ((64, 64), (64, 64)), ((51,
 
 
 def predictor_of(sam, image):
-    predictor = SamPredictor(sam)
+    predictor = SamPredictor(sam.sam)
     predictor.features, predictor.is_image_set = image.features, True
     predictor.input_size, predictor.original_size = image.input_size, image.image_size
     return predictor
@@ -31,11 +38,8 @@ def predictor_of(sam, image):
 
 def plain_decode(sam, image, labels, probabilities, settings):
     """[(class, region mask, box, iou, low-res logits)]: one call a class, by the definition."""
-    half = [side // 2 for side in labels.shape]
-    small = F.interpolate(probabilities[None], size=half, mode='bilinear')[0]
-    nearest = F.interpolate(labels[None, None].float(), size=half, mode='nearest')[0, 0].long()
-    regions = plain_regions(nearest, small, settings.coarse_threshold, settings.min_area)
-    predictor, side = predictor_of(sam, image), sam.prompt_encoder.mask_input_size[0]
+    half, small, regions = plain_prompts(labels, probabilities, settings)
+    predictor, side = predictor_of(sam, image), sam.mask_side
     answers = []
     for label in range(len(probabilities)):
         mine = [region for region in regions if region[0] == label]
@@ -65,23 +69,13 @@ def plain_decode(sam, image, labels, probabilities, settings):
 
 def plain_refinement(sam, image, labels, probabilities, settings):
     """Labels, scores and kept boxes with every mask at full size, product before maximum."""
+
+    def full(low_res):
+        logits = sam.sam.postprocess_masks(low_res, image.input_size, image.image_size)
+        return F.interpolate(logits, size=labels.shape, mode='bilinear')[:, 0]
+
     answers = plain_decode(sam, image, labels, probabilities, settings)
-    kept = [answer for answer in answers if answer[3] > settings.iou_threshold]
-    if not kept:
-        return labels, probabilities, []
-    scores = torch.zeros_like(probabilities)
-    for label in {answer[0] for answer in kept}:
-        low_res = torch.stack([answer[4] for answer in kept if answer[0] == label])
-        logits = sam.postprocess_masks(low_res, image.input_size, image.image_size)
-        logits = F.interpolate(logits, size=labels.shape, mode='bilinear')[:, 0]
-        products = (logits.sigmoid() * probabilities[label]).amax(0)
-        scores[label] = products * (logits > 0).any(0)
-    refined = torch.where(scores.sum(0) == 0, labels, scores.argmax(0))
-    for _, mask, _, fit, _ in answers:
-        if fit <= settings.iou_threshold:
-            area = F.interpolate(mask[None, None].float(), size=labels.shape, mode='nearest')
-            scores = torch.maximum(scores, area[0] * probabilities)
-    return refined, scores, [[2 * side for side in answer[2]] for answer in kept]
+    return plain_fusion(answers, full, labels, probabilities, settings.iou_threshold)
 
 
 def half_kept(sam, image, labels, scores, settings=SETTINGS):
@@ -89,14 +83,8 @@ def half_kept(sam, image, labels, scores, settings=SETTINGS):
     answers = plain_decode(sam, image, labels, scores.probabilities, settings)
     fits = sorted(answer[3] for answer in answers)
     middle = sum(fits[len(fits) // 2 - 1 : len(fits) // 2 + 1]) / 2
-    sam.mask_decoder.iou_prediction_head.layers[-1].bias += settings.iou_threshold - middle
+    sam.sam.mask_decoder.iou_prediction_head.layers[-1].bias += settings.iou_threshold - middle
     return len(fits)
-
-
-def assert_same(ours, theirs):
-    """Equal but for pixels whose logit is 0 within rounding."""
-    different = (ours.float() - theirs.float()).abs() > 1e-4
-    assert different.sum() <= 3
 
 
 def case(size=(40, 56), seen=(48, 64), seed=0, classes=4):
@@ -112,13 +100,13 @@ def decoder_calls(monkeypatch):
     calls = []
 
     def watch(sam):
-        plain = sam.mask_decoder.forward
+        plain = sam.sam.mask_decoder.forward
 
         def forward(**arguments):
             calls.append(len(arguments['sparse_prompt_embeddings']))
             return plain(**arguments)
 
-        monkeypatch.setattr(sam.mask_decoder, 'forward', forward)
+        monkeypatch.setattr(sam.sam.mask_decoder, 'forward', forward)
         return calls
 
     return watch
@@ -178,9 +166,9 @@ def test_prompts_decoded_at_once_change_no_answer(batch, decoder_calls):
     prompts = SETTINGS.prompts(sam, regions, scores)
     count = len(regions.classes)
     assert count > 6 and len(prompts.masks) == 4
-    expected = decode(sam, image, prompts, count)
+    expected = sam.decode(image, prompts, count)
     calls = decoder_calls(sam)
-    answers = decode(sam, image, prompts, batch)
+    answers = sam.decode(image, prompts, batch)
     assert len(calls) == math.ceil(count / batch) and sum(calls) == count
     assert torch.allclose(answers.iou, expected.iou, atol=1e-5)
     assert torch.allclose(answers.low_res, expected.low_res, atol=1e-5)
@@ -249,7 +237,7 @@ def test_without_a_good_mask_the_coarse_result_stays(settings, decoder_calls):
 @pytest.mark.parametrize('size', [(1, 9), (9, 1), (1, 1), (2, 2), (3, 50), (2, 900)])
 def test_images_of_any_shape_are_refined(size):
     sam, image = tiny_sam(), sam_image((16, 64))
-    sam.mask_decoder.iou_prediction_head.layers[-1].bias += 10
+    sam.sam.mask_decoder.iou_prediction_head.layers[-1].bias += 10
     labels, scores = coarse_case(size, 3)
     settings = replace(SETTINGS, min_area=1)
     refined = settings(sam, image, labels, scores, with_scores=True)

@@ -138,7 +138,7 @@ def test_sams_masks_become_a_map_of_the_image(sam):
     found = sam.regions(image)
     assert found.shape == (20, 31) and found.min() >= 0 and found.max() > 0
     assert np.array_equal(found, sam.regions(image.copy(), 'any.jpg'))
-    masks = sam._generator.generate(image)
+    masks = sam.generator._generator.generate(image)
     assert np.array_equal(found, paint_masks([m['segmentation'] for m in masks], (20, 31)))
 
 

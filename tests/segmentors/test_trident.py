@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmseg.structures import SegDataSample
 from tiny_clip_models import MODELS
+from tiny_sam2s import TINY_SAM2
 from tiny_sams import TINY_SAM
 
 from ovseg.affinity import LastBlockSpec
@@ -12,6 +13,7 @@ from ovseg.encoders import CLIPViTEncoder
 from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.images.windows import whole_patches
+from ovseg.precision import set_precision
 from ovseg.registry import MODELS as REGISTRY
 from ovseg.scores.splicing import join_windows
 
@@ -223,6 +225,52 @@ def test_residual_and_mlp_of_the_last_block_stay_where_asked():
             assert torch.allclose(ours, wanted, atol=1e-5)
             outcomes[residual, ffn] = ours
     assert not torch.allclose(outcomes[True, True], outcomes[False, True], atol=1e-3)
+
+
+def with_sam2(**settings):
+    pytest.importorskip('transformers', reason='SAM 2 needs the extra `transformers`')
+    sam = {'model': TINY_SAM2, 'pretrained': 'random'}
+    return trident(refinement={**REFINEMENT, 'iou_threshold': -1.0, 'sam': sam}, **settings)
+
+
+@torch.no_grad()
+def test_a_sam_2_may_refine_while_the_first_one_aggregates():
+    model, image = with_sam2(), picture(40, 56)
+    inputs = as_input(model, image)
+    (encoding,) = model.encode(Images(inputs, [image]))
+    # The correlation is the first SAM's, whoever refines.
+    (own,) = trident(refinement=REFINEMENT).encode(Images(inputs, [image]))
+    assert torch.equal(encoding.features.patch, own.features.patch)
+    seen = model.prompted.embed(image)
+    assert all(map(torch.equal, encoding.sam.finer, seen.finer))
+    decision = model.segment(encoding, (40, 56))
+    coarse = trident().segment(own, (40, 56))
+    refined = model.refinement(model.prompted, seen, coarse.labels, coarse.shares)
+    assert torch.equal(decision.labels, refined.labels) and torch.equal(decision.own, refined.own)
+    assert len(refined.boxes) > 0
+    assert 'by custom (random)' in model.protocol()['refinement']
+    assert not model.state_dict()
+
+
+def test_a_sam_2_is_cast_as_the_first_one_is():
+    model = with_sam2()
+    set_precision(model, 'bfloat16')
+    for sam, encoder in ((model.sam.sam, 'image_encoder'), (model.prompted.sam, 'vision_encoder')):
+        kinds = {
+            part: {value.dtype for value in getattr(sam, part).parameters()}
+            for part in (encoder, 'prompt_encoder', 'mask_decoder')
+        }
+        assert kinds.pop(encoder) == {torch.bfloat16, torch.float32}
+        assert set(map(frozenset, kinds.values())) == {frozenset({torch.float32})}
+    image = picture(40, 56)
+    with torch.no_grad():
+        (encoding,) = model.encode(Images(as_input(model, image), [image]))
+        assert model.segment(encoding, (40, 56)).labels.shape == (40, 56)
+
+
+def test_a_sam_2_has_no_correlation():
+    with pytest.raises(UserError, match=r'SAM 2 goes into model\.refinement\.sam'):
+        trident(sam={'model': TINY_SAM2, 'pretrained': 'random'})
 
 
 def test_a_companion_without_a_patch_grid_is_refused():

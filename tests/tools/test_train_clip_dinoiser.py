@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +7,7 @@ import torch
 from scripts import ROOT
 from tiny_clip_models import VIT
 from tool_runs import read_result, run_tool, same
+from warm_processes import run_warm
 
 from ovseg.engine import read_checkpoint
 
@@ -114,13 +111,7 @@ def test_a_killed_training_resumes_to_the_same_weights(config, folder, towers, t
         'run_tool("train", *sys.argv[1:])\n',
         encoding='utf-8',
     )
-    paths = os.pathsep.join([str(ROOT), str(ROOT / 'tests' / 'tools'), str(ROOT / 'tests')])
-    done = subprocess.run(
-        [sys.executable, str(killer), str(config), '--work-dir', str(parts)],
-        env={**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        check=False,
-    )
+    done = run_warm(killer, config, '--work-dir', parts)
     assert done.returncode == -9, done.stderr[-2000:]
     assert [path.name for path in parts.glob('epoch_*.pth')] == ['epoch_1.pth']
     # Another number of workers changes nothing either.

@@ -11,10 +11,10 @@ from tool_runs import (
     free_port,
     read_result,
     read_scalars,
-    run_script,
     run_tool,
     unmoved,
 )
+from warm_processes import run_ranks
 
 from ovseg import OpenVocabSegmenter
 from ovseg.engine import read_checkpoint
@@ -153,19 +153,17 @@ def test_tensorboard_is_written_when_asked_for(config, tmp_path):
     assert list(tmp_path.rglob('events.out.tfevents.*'))
 
 
-@pytest.mark.slow
 def test_two_processes_train_and_test_one_model(config, tmp_path):
     work = tmp_path / 'work'
     options = ('train_cfg.max_iters=2', 'train_cfg.val_interval=100')
-    words = ('--work-dir', work, '--cfg-options', *options)
-    done = run_script('dist_train.sh', config, 2, *words, PORT=free_port(), CUDA_VISIBLE_DEVICES='')
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stderr.count('Traceback') == 0
+    words = (config, '--work-dir', work, '--cfg-options', *options)
+    for done in run_ranks(ROOT / 'tools' / 'train.py', 2, *words, port=free_port()):
+        assert done.returncode == 0 and 'Traceback' not in done.stderr, done.stderr[-3000:]
     checkpoint = work / 'iter_2.pth'
     assert read_checkpoint(checkpoint)['meta']['iter'] == 2
-    words = (config, checkpoint, 2, '--work-dir', tmp_path / 'two')
-    done = run_script('dist_test.sh', *words, PORT=free_port(), CUDA_VISIBLE_DEVICES='')
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = (config, checkpoint, '--work-dir', tmp_path / 'two')
+    for done in run_ranks(ROOT / 'tools' / 'test.py', 2, *words, port=free_port()):
+        assert done.returncode == 0, done.stderr[-3000:]
     assert run_tool('test', config, checkpoint, '--work-dir', tmp_path / 'one') == 0
     assert read_result(tmp_path / 'two')['metrics'] == pytest.approx(
         read_result(tmp_path / 'one')['metrics']

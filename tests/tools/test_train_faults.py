@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from scripts import ROOT
 from tiny_world import write_config, write_data
-from tool_runs import check_equal, free_port, run_script, run_tool, same
+from tool_runs import check_equal, free_port, run_tool, same
+from warm_processes import run_ranks, run_warm
 
 from ovseg.engine import finite, read_checkpoint
 from ovseg.engine.runner import OVRunner
@@ -112,17 +111,8 @@ def test_a_state_with_nan_is_never_saved(config, tmp_path, capsys, monkeypatch):
 
 
 def test_kill_while_a_checkpoint_is_written(validating, tmp_path):
-    folders = [ROOT, Path(__file__).parent, ROOT / 'tests']
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(map(str, folders))}
     script = Path(__file__).with_name('kill_trainings.py')
-    done = subprocess.run(
-        [sys.executable, str(script), str(validating), str(tmp_path / 'killed')],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
+    done = run_warm(script, validating, tmp_path / 'killed')
     assert done.returncode == 0, done.stderr[-3000:]
     reports = json.loads(done.stdout.strip().splitlines()[-1])
     assert reports.pop('whole') == {'end': 0}
@@ -184,7 +174,7 @@ def test_a_signal_ends_a_training_whose_loader_has_processes(config, tmp_path, n
         'train_dataloader.num_workers=2',
         'train_dataloader.persistent_workers=True',
     )
-    done = run_script('train.py', config, '--work-dir', tmp_path / 'parts', *words)
+    done = run_warm(ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'parts', *words)
     assert done.returncode == 128 + number, done.stderr[-2000:]
     assert 'iter_3.pth' in names(tmp_path / 'parts')
 
@@ -274,7 +264,6 @@ def test_labels_without_any_class_end_it(config, data, tmp_path, capsys):
     assert 'label maps of test_dataloader' in last_line(capsys)
 
 
-@pytest.mark.slow
 def test_several_processes_go_on_with_their_own_random_states(config, tmp_path):
     whole, rest = tmp_path / 'whole', tmp_path / 'rest'
     options = ['--cfg-options', 'randomness.diff_rank_seed=True']
@@ -283,12 +272,9 @@ def test_several_processes_go_on_with_their_own_random_states(config, tmp_path):
         (whole, options),
         (rest, ['--resume', whole / 'iter_3.pth', *options]),
     ):
-        port = free_port()
-        done = run_script(
-            'dist_train.sh', config, 2, '--work-dir', folder, *words, PORT=port,
-            CUDA_VISIBLE_DEVICES='',
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        train = (ROOT / 'tools' / 'train.py', 2, config, '--work-dir', folder, *words)
+        for done in run_ranks(*train, port=free_port()):
+            assert done.returncode == 0, done.stderr[-3000:]
     assert names(rest) == ['iter_4.pth', 'iter_5.pth', 'iter_6.pth']
     found, expected = (read_checkpoint(folder / 'iter_6.pth') for folder in (rest, whole))
     check_equal(found['state_dict'], expected['state_dict'])
@@ -361,10 +347,14 @@ def test_a_weight_file_that_is_not_there_is_said_before_anything_is_built(
 
 
 def test_a_limit_of_file_sizes_is_one_sentence(config, tmp_path):
-    words = f'ulimit -f 16; exec {sys.executable} {ROOT / "tools" / "train.py"} {config}'
-    script = tmp_path / 'limited.sh'
-    script.write_text(words)
-    done = run_script(script)
+    script = tmp_path / 'limited.py'
+    script.write_text(
+        'import os, resource, runpy\n'
+        'os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a file here, and the words are long\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (16 * 1024,) * 2)\n'
+        f'runpy.run_path({str(ROOT / "tools" / "train.py")!r}, run_name="__main__")\n'
+    )
+    done = run_warm(script, config)
     assert done.returncode == 2, done.stderr[-2000:]
     error = done.stderr.strip().splitlines()[-1]
     assert error.startswith('error: ') and 'cannot be written' in error

@@ -14,10 +14,10 @@ from tool_runs import (
     free_port,
     read_result,
     read_scalars,
-    run_script,
     run_tool,
     unmoved,
 )
+from warm_processes import run_ranks
 
 from ovseg.engine import read_checkpoint
 from ovseg.registry import DATASETS, MODELS
@@ -149,10 +149,10 @@ train_cfg = dict(max_iters=1, val_interval=100)
     ]
     assert counts[0] != counts[1]  # else dividing by one's own number would go unnoticed
     assert run_tool('train', path, '--work-dir', tmp_path / 'one') == 0
-    words = (path, 2, '--work-dir', tmp_path / 'two')
-    options = ('--cfg-options', 'train_dataloader.batch_size=1')
-    done = run_script('dist_train.sh', *words, *options, PORT=free_port(), CUDA_VISIBLE_DEVICES='')
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = (path, '--work-dir', tmp_path / 'two')
+    words += ('--cfg-options', 'train_dataloader.batch_size=1')
+    for done in run_ranks(ROOT / 'tools' / 'train.py', 2, *words, port=free_port()):
+        assert done.returncode == 0, done.stderr[-3000:]
     one, two = (
         read_checkpoint(tmp_path / name / 'iter_1.pth')['optimizer']['state']
         for name in ('one', 'two')

@@ -39,6 +39,9 @@ def test_weights_named_in_the_zoo_are_those_of_the_config():
         if 'clip' not in config.model:
             assert config.load_from.startswith('ovseg://') and not entry.needs_download
             continue
+        if 'type' in config.model.clip:  # a class that knows where its weights are
+            assert f'google/{config.model.clip.model})' in entry.weights and entry.needs_download
+            continue
         pretrained = config.model.clip.pretrained
         if entry.file:
             # The checkpoint brings CLIP, too.

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import shapely
+from scipy import ndimage
 
 from ovseg.mask_polygons import mask_polygons, one_ring
 
@@ -35,6 +36,17 @@ class NamedMask:
         """The smallest box around it: left, top, right, bottom in pixels, the last two outside."""
         (columns,), (rows,) = (np.nonzero(self.mask.any(axis=axis)) for axis in (0, 1))
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+    def boxes(self) -> list[tuple[int, int, int, int]]:
+        """The box of a segment, which is one thing; of a class one a connected part.
+
+        Pixels that touch at a corner alone are not connected.
+        """
+        if self.segment is not None:
+            return [self.box]
+        parts, _ = ndimage.label(self.mask)
+        found = ndimage.find_objects(parts)
+        return [(x.start, y.start, x.stop, y.stop) for y, x in found]
 
     @cached_property
     def pixels(self) -> int:

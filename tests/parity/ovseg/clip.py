@@ -8,7 +8,8 @@ from typing import Any
 
 import open_clip
 
-from ovseg.encoders.clip import build_architecture, load_clip_weights
+from ovseg.encoders.clip import build_architecture
+from ovseg.encoders.clip_files import load_clip_weights
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT, load_mask_prompted
 from parity.golden import as_float, read, token_table
 from parity.report import Tolerance

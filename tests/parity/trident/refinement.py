@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from segment_anything.modeling import Sam
 from torch import Tensor
 
+from ovseg.encoders.prompted_sam import Decoded, PromptedSAM, Prompts, SAMImage
 from ovseg.encoders.sam import load_sam
-from ovseg.encoders.sam_encoder import SAMEncoder, SAMImage, resize_to_multiple
+from ovseg.encoders.sam_encoder import SAMEncoder, resize_to_multiple
 from ovseg.refiners.label_regions import Regions, find_regions
 from ovseg.refiners.mask_fusion import decide_labels, largest_of_class, mask_scores, restore_failed
-from ovseg.refiners.sam_prompts import Decoded, Prompts, SAMPrompts, decode, region_masks
+from ovseg.refiners.sam_prompts import SAMPrompts, region_masks
 from ovseg.scores.coarse_map import STRIPS, CoarseMap, coarse_map
 from ovseg.scores.row_map import RowMap, WindowMaps
 from parity.golden import read, saved
@@ -95,15 +94,16 @@ def check_stage_refine(file: Case, folder: Path) -> None:
     refiner = SAMPrompts(**refinement_settings(config), prompt_batch=4)
     weights = read(folder / config['weights_sam'])
     with saved(sam=weights['state_dict']) as files:
-        encoder = SAMEncoder(load_sam(weights['config'], files['sam']))
+        sam = SAMEncoder(load_sam(weights['config'], files['sam']))
     pixels = resize_to_multiple(inputs['image_rgb_uint8'].numpy(), _PATCH)
     size = tuple(pixels.shape[:2])
     config.compare(EXACT, sam_input_hw=list(size))
-    sam, image = encoder.sam, _encoded_image(encoder, pixels)
+    with torch.inference_mode():
+        image = sam.embed(pixels)
     labels, scores = inputs['coarse_pred'][0].long(), _given(inputs['probs'])
     regions = refiner.regions(labels, scores)
     prompts = refiner.prompts(sam, regions, scores)
-    decoded = decode(sam, image, prompts, refiner.prompt_batch)
+    decoded = sam.decode(image, prompts, refiner.prompt_batch)
     everything = torch.ones_like(regions.classes, dtype=torch.bool)
     masks = region_masks(sam, image, decoded, regions, everything)
     masks = masks.at(size).rows(0, size[0]) > sam.mask_threshold
@@ -127,17 +127,13 @@ def _says_nothing(outputs: Case) -> bool:
 
 
 @torch.inference_mode()
-def _encoded_image(encoder: SAMEncoder, pixels: np.ndarray) -> SAMImage:
-    """One whole image as the mask decoder reads it."""
-    frame = encoder.prepare(pixels)
-    tokens = encoder.trunk(frame)
-    mixed = encoder.last_attention(tokens).apply(encoder.queries_at_once())
-    return SAMImage(encoder.embedding(tokens, mixed), frame.input_size, frame.image_size)
-
-
-@torch.inference_mode()
 def compare_refinement(
-    case: Case, refiner: SAMPrompts, sam: Sam, image: SAMImage, labels: Tensor, scores: RowMap
+    case: Case,
+    refiner: SAMPrompts,
+    sam: PromptedSAM,
+    image: SAMImage,
+    labels: Tensor,
+    scores: RowMap,
 ) -> None:
     """``case_*.pt``: all of ``refine``, from coarse labels of ours."""
     case.compare(PROBABILITIES, probs_s2=spatial(scores.whole(STRIPS), 2))
@@ -154,7 +150,7 @@ def compare_refinement(
             for limit in limits
         )
         prompts = replace(prompts, masks=_settled(certain, possible, counts))
-    decoded = decode(sam, image, prompts, refiner.prompt_batch)
+    decoded = sam.decode(image, prompts, refiner.prompt_batch)
     for label, call in zip(case.wanted('classes'), calls, strict=True):
         _compare_call(call, prompts, decoded, regions.classes == label)
     good = decoded.iou > refiner.iou_threshold

@@ -218,7 +218,7 @@ def _check_outputs(file: Case, model: Trident, encoding: Any, size: tuple[int, i
     if model.refinement is None:
         outputs.compare(PROBABILITIES, probs_s2=spatial(coarse.scores, 2))
         return
-    sam = model.sam.sam
+    sam = model.prompted
     compare_refinement(
         file.inner('refine'), model.refinement, sam, encoding.sam, coarse.labels, coarse.shares
     )
