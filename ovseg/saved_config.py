@@ -161,7 +161,9 @@ def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, part in settings.items():
         is_shipped = isinstance(part, str) and part != 'random' and _is_here(part)
-        if isinstance(part, Mapping):
+        if name == 'init_cfg':
+            kept[name] = None
+        elif isinstance(part, Mapping):
             kept[name] = without_files(part)
         elif name == 'pretrained' and part is not None and not is_shipped and 'model' in settings:
             kept[name] = 'random'

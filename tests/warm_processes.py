@@ -94,8 +94,6 @@ def _serve() -> None:
     """Answers each line, a list of what :func:`_run` asks for, with the exit codes."""
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)
-    import yapf.yapflib.yapf_api  # noqa: F401
-
     import ovseg.engine.runner  # noqa: F401
     from ovseg.registry import DATASETS, MODELS
 

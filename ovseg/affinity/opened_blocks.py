@@ -78,7 +78,7 @@ def open_block(block: nn.Module) -> OpenedBlock:
 
     Args:
         block: open_clip's ``ResidualAttentionBlock``, timm's ``Block`` or ``EvaBlock`` (fused or
-            split projections), or a layer of transformers' TIPSv2, RADIO, DINOv3 or SigLIP.
+            split projections), or a layer of transformers' CLIP, SigLIP, TIPSv2, RADIO or DINOv3.
 
     Raises:
         UserError: another kind of block, or one with a gate or grouped keys.
@@ -166,7 +166,7 @@ def _transformers_layer(block: Any) -> OpenedBlock:
     )
 
 
-def _transformers_siglip_layer(block: Any) -> OpenedBlock:
+def _transformers_clip_layer(block: Any) -> OpenedBlock:
     attention = block.self_attn
     return OpenedBlock(
         attention.num_heads,
@@ -183,9 +183,10 @@ _OPENERS: dict[str, Callable[[Any], OpenedBlock]] = {
     'open_clip.transformer.ResidualAttentionBlock': _open_clip_block,
     'timm.models.eva.EvaBlock': _timm_eva_block,
     'timm.models.vision_transformer.Block': _timm_block,
+    'transformers.models.clip.modeling_clip.CLIPEncoderLayer': _transformers_clip_layer,
     'transformers.models.dinov3_vit.modeling_dinov3_vit.DINOv3ViTLayer': _transformers_layer,
     'transformers.models.radio.modeling_radio.RadioLayer': _transformers_layer,
-    'transformers.models.siglip.modeling_siglip.SiglipEncoderLayer': _transformers_siglip_layer,
+    'transformers.models.siglip.modeling_siglip.SiglipEncoderLayer': _transformers_clip_layer,
     'transformers.models.tipsv2.modeling_tipsv2.Tipsv2VisionLayer': _transformers_layer,
 }
 

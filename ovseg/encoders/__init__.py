@@ -20,6 +20,7 @@ from ovseg.encoders.text_context import ContextTextEncoder
 from ovseg.encoders.tipsv2 import load_tipsv2
 from ovseg.encoders.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
 from ovseg.encoders.trained_clip_vit import CLIPVisionTransformer
+from ovseg.encoders.transformers_clip import load_transformers_clip
 from ovseg.encoders.vision_language import VisionLanguageModel, build_vision_language
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     'build_vision_language',
     'load_clip',
     'load_tipsv2',
+    'load_transformers_clip',
 ]

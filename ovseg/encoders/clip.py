@@ -195,6 +195,12 @@ def _load_open_clip(
         name, config = model, architecture_config(model, EMBEDDED_MODELS)
     else:
         name, config = 'custom', deepcopy(dict(model))
+        for tower in ('vision_cfg', 'text_cfg'):
+            if not isinstance(config.get(tower), Mapping):
+                raise UserError(
+                    f'clip.model is not an open_clip model config: {tower} must be a dict of its '
+                    f'sizes, got {config.get(tower)}'
+                )
     mean, std = trained_statistics(model)
     state, weights = None, 'random'
     if pretrained != 'random':

@@ -1,4 +1,4 @@
-"""SAM 2.1 from a name, a folder or a file: transformers' own, unmodified classes, for images."""
+"""SAM 2 from a name, a folder or a file: transformers' own, unmodified classes, for images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ovseg.downloads import fetch_from_hub
+from ovseg.downloads import fetch_from_hub, fetch_url
 from ovseg.encoders.sam2_architecture import PARTS, PUBLISHED, check_same, sam2_config
+from ovseg.encoders.sam2_format import from_authors, is_authors
 from ovseg.errors import UserError
 from ovseg.input_files import cause_of
 from ovseg.weight_files import load_strictly, read_state_dict
@@ -20,6 +21,7 @@ from ovseg.weight_files import load_strictly, read_state_dict
 if TYPE_CHECKING:
     from transformers import Sam2Config, Sam2Model
 
+_HOST = 'https://dl.fbaipublicfiles.com/segment_anything_2/072824'
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 # What files of the hub call SAM 2, with and without the parts for videos.
 _TYPES = ('sam2', 'sam2_video')
@@ -69,11 +71,12 @@ def load_sam2(
     """Returns a SAM 2 with its weights.
 
     Args:
-        model: a repository of the hub, of :data:`~ovseg.encoders.sam2_architecture.PUBLISHED`; a
-            folder with ``config.json`` and ``model.safetensors`` as such a repository has them; or
-            the fields of a ``config.json``.
-        pretrained: None for the weights of the name or folder; a file with the tensors, a folder as
-            above, or ``'random'``, which must be asked for by that name.
+        model: a name of :data:`~ovseg.encoders.sam2_architecture.PUBLISHED`; a folder with
+            ``config.json`` and ``model.safetensors`` as a repository of the hub has them; or the
+            fields of a ``config.json``.
+        pretrained: None for the weights of the name or folder; a file in the format of the hub or
+            of the authors, a folder as above, or ``'random'``, which must be asked for by that
+            name.
         dynamic_multimask_via_stability: transformers' field of ``mask_decoder_config``: whether a
             single mask that is unstable gives way to the best of three. None: as the config says,
             where published models do so; CorrCLIP's regions were made without.
@@ -93,32 +96,38 @@ def load_sam2(
     config = sam2_config(fields, 'sam.model') if folder is None else _config_of(folder)
     if folder is not None and pretrained is None:
         pretrained = folder
-    if pretrained is None:
-        if name == 'custom':
-            raise UserError(
-                "sam.pretrained must name a file or a folder, or 'random', for a sam.model of yours"
-            )
-        file, weights = fetch_from_hub(name, WEIGHTS, 'sam.pretrained'), name
-    elif pretrained == 'random':
+    if pretrained == 'random':
         return LoadedSAM2(_frozen(_built(config, dynamic_multimask_via_stability)), name, 'random')
+    file: str | Path
+    if pretrained is None:
+        file = _fetched(name)
+    elif _is_folder(pretrained):
+        config = _config_of(Path(pretrained))
+        check_same(fields, config, str(pretrained))
+        file = Path(pretrained) / WEIGHTS
     else:
-        file = Path(pretrained)
-        weights = file.name
-        if _is_folder(file):
-            config = _config_of(file)
-            check_same(fields, config, str(file))
-            file = file / WEIGHTS
-    state = {
-        key: value.float()
-        for key, value in read_state_dict(file).items()
-        if not key.startswith(_OF_VIDEOS)
-    }
+        file = pretrained
+    weights = name if pretrained is None else Path(pretrained).name
+    state = read_state_dict(file)
+    state = from_authors(state) if is_authors(state) else state
+    state = {key: value.float() for key, value in state.items() if not key.startswith(_OF_VIDEOS)}
     # Without numbers first: random ones of the largest model take six seconds.
     with torch.device('meta'):
         sam = _built(config, dynamic_multimask_via_stability)
     sam = sam.to_empty(device='cpu')
     load_strictly(sam, state, file)
     return LoadedSAM2(_frozen(sam), name, weights)
+
+
+def _fetched(name: str) -> Path:
+    """The file of published weights."""
+    if name == 'custom':
+        raise UserError(
+            "sam.pretrained must name a file or a folder, or 'random', for a sam.model of yours"
+        )
+    if '/' in name:
+        return fetch_from_hub(name, WEIGHTS, 'sam.pretrained')
+    return fetch_url(f'{_HOST}/{name}.pt', 'sam.pretrained')
 
 
 def _is_folder(path: str | Path) -> bool:

@@ -43,25 +43,29 @@ def _published(
 
 
 _SMALL = ([96, 192, 384, 768], [1, 2, 4, 8])
-# Repositories of the hub.
+_SIZES = {
+    'tiny': _published(*_SMALL, [1, 2, 7, 2], [5, 7, 9]),
+    'small': _published(*_SMALL, [1, 2, 11, 2], [7, 10, 13]),
+    'base-plus': _published(
+        [112, 224, 448, 896],
+        [2, 4, 8, 16],
+        [2, 3, 16, 3],
+        [12, 16, 20],
+        window_positional_embedding_background_size=[14, 14],
+    ),
+    'large': _published(
+        [144, 288, 576, 1152],
+        [2, 4, 8, 16],
+        [2, 6, 36, 4],
+        [23, 33, 43],
+        window_size_per_stage=[8, 4, 16, 8],
+    ),
+}
+# SAM 2.1: repositories of the hub. SAM 2, first weights of the same networks: files of the authors.
 PUBLISHED: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
-        'facebook/sam2.1-hiera-tiny': _published(*_SMALL, [1, 2, 7, 2], [5, 7, 9]),
-        'facebook/sam2.1-hiera-small': _published(*_SMALL, [1, 2, 11, 2], [7, 10, 13]),
-        'facebook/sam2.1-hiera-base-plus': _published(
-            [112, 224, 448, 896],
-            [2, 4, 8, 16],
-            [2, 3, 16, 3],
-            [12, 16, 20],
-            window_positional_embedding_background_size=[14, 14],
-        ),
-        'facebook/sam2.1-hiera-large': _published(
-            [144, 288, 576, 1152],
-            [2, 4, 8, 16],
-            [2, 6, 36, 4],
-            [23, 33, 43],
-            window_size_per_stage=[8, 4, 16, 8],
-        ),
+        **{f'facebook/sam2.1-hiera-{size}': fields for size, fields in _SIZES.items()},
+        **{f'sam2_hiera_{size.replace("-", "_")}': fields for size, fields in _SIZES.items()},
     }
 )
 

@@ -73,12 +73,10 @@ class SAM2(nn.Module):
     @torch.no_grad()
     def embed(self, image: np.ndarray) -> SAMImage:
         """See :class:`~ovseg.encoders.prompted_sam.PromptedSAM`."""
-        pixels = self.processor(
-            [torch.from_numpy(image).permute(2, 0, 1)],
-            input_data_format='channels_first',
-            device=self.sam.device,
-            return_tensors='pt',
-        )['pixel_values']
+        shown = torch.from_numpy(image).permute(2, 0, 1)
+        # On the CPU, so that all devices see the same pixels.
+        seen = self.processor([shown], input_data_format='channels_first', return_tensors='pt')
+        pixels = seen['pixel_values'].to(self.sam.device)
         size = (image.shape[0], image.shape[1])
         decoder, maps = self.sam.mask_decoder, self._maps(pixels)
         # What transformers' get_image_embeddings adds to the maps, in float32.

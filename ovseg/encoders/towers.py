@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ovseg.affinity.opened_blocks import Rotation
 from ovseg.encoders.position import ResizeRule
 from ovseg.encoders.timm_tower import TimmTower
+from ovseg.encoders.transformers_tower import HubVision, TransformersTower
 from ovseg.errors import UserError
 
 
@@ -181,7 +182,7 @@ class OpenCLIPTower:
 
 def has_tower(visual: nn.Module) -> bool:
     """Whether :func:`open_tower` knows this kind of vision tower."""
-    return isinstance(_trunk(visual), VisionTransformer | TimmVisionTransformer | Eva)
+    return isinstance(_trunk(visual), VisionTransformer | TimmVisionTransformer | Eva | HubVision)
 
 
 def open_tower(visual: nn.Module) -> Tower:
@@ -189,7 +190,8 @@ def open_tower(visual: nn.Module) -> Tower:
 
     Args:
         visual: open_clip's ``VisionTransformer``; its ``TimmModel`` around a ``VisionTransformer``
-            or ``Eva`` of timm; or one of these two by itself.
+            or ``Eva`` of timm; or one of these two by itself; or a
+            :class:`~ovseg.encoders.transformers_tower.HubVision`.
 
     Raises:
         UserError: another kind of tower, or a pooling that gives patches no place in the text
@@ -197,6 +199,8 @@ def open_tower(visual: nn.Module) -> Tower:
     """
     if isinstance(visual, VisionTransformer):
         return OpenCLIPTower(visual)
+    if isinstance(visual, HubVision):
+        return TransformersTower(visual)
     trunk = _trunk(visual)
     if isinstance(trunk, TimmVisionTransformer | Eva):
         return TimmTower(trunk, visual.head if isinstance(visual, TimmModel) else None)

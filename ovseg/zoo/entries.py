@@ -19,13 +19,14 @@ _OVSEG_SOURCE = 'OVSeg (CVPR 2023), with an ensemble weight chosen for each data
 _DINO_LICENCE = 'DINO: Apache-2.0 (facebookresearch/dino)'
 _SAM_LICENCE = 'SAM: Apache-2.0 (facebookresearch/segment-anything)'
 _SAM2 = 'SAM 2.1 Hiera-L (0.9 GB) from the Hugging Face hub'
-_SAM2_LICENCE = 'SAM 2.1: Apache-2.0 (facebookresearch/sam2)'
+_SAM2_LICENCE = 'SAM 2: Apache-2.0 (facebookresearch/sam2)'
 _METACLIP_LICENCE = 'CC-BY-NC 4.0 (facebookresearch/MetaCLIP)'
 _LAION_LICENCE = 'MIT (laion/CLIP-ViT-B-16-laion2B-s34B-b88K)'
 _LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
 _TIPSV2_README = 'TIPSv2 (arXiv 2604.12012), README of google-deepmind/tips'
 _TIPSV2_NOTEBOOK = 'TIPSv2 (arXiv 2604.12012), zero-shot notebook of google-deepmind/tips'
 _TIPSV2_LICENCE = 'Apache-2.0 by its model card (the README of google-deepmind/tips says CC-BY)'
+_APPLE_LICENCE = 'Apple Machine Learning Research Model licence: for research only'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 
 
@@ -36,6 +37,16 @@ def _maskclip(backbone: str, clip: str, note: str, source: str = '') -> ModelEnt
         weights=f'OpenAI CLIP {clip}, fetched by open_clip (tag openai)',
         licence=_OPENAI_LICENCE,
         source=source,
+        note=note,
+    )
+
+
+def _encoder(name: str, config: str, clip: str, tag: str, licence: str, note: str) -> ModelEntry:
+    return ModelEntry(
+        name=name,
+        config=f'encoders/maskclip_{config}.py',
+        weights=f'{clip}, fetched by open_clip (tag {tag})',
+        licence=licence,
         note=note,
     )
 
@@ -127,6 +138,78 @@ ENTRIES = (
     _tipsv2('l14', 'L/14', 'The best published of the four.', _TIPSV2_NOTEBOOK),
     _tipsv2('so400m14', 'SO400M/14', '', _TIPSV2_README),
     _tipsv2('g14', 'g/14', 'The largest, and below L/14 in dense numbers.', _TIPSV2_README),
+    _encoder(
+        'siglip2-b16',
+        'vit-b16_siglip2',
+        'SigLIP 2 ViT-B/16-512',
+        'webli',
+        'Apache-2.0 (timm/ViT-B-16-SigLIP2-512)',
+        'Words of many languages, lower-cased without punctuation; wants ovseg[transformers].',
+    ),
+    _encoder(
+        'pe-core-l14',
+        'vit-l14_pe-core',
+        'Perception Encoder Core L/14-336',
+        'meta',
+        'Apache-2.0 (timm/PE-Core-L-14-336)',
+        'Sentences of at most 32 tokens.',
+    ),
+    _encoder(
+        'metaclip2-h14',
+        'vit-h14_metaclip2',
+        'MetaCLIP 2 worldwide ViT-H/14',
+        'metaclip2_worldwide',
+        _METACLIP_LICENCE,
+        'Words of 300 languages, half of its weights for them; wants ovseg[transformers].',
+    ),
+    _encoder(
+        'eva02-l14',
+        'vit-l14_eva02',
+        'EVA-02-CLIP L/14',
+        'merged2b_s4b_b131k',
+        'MIT (baaivision/EVA)',
+        'Positions by a table and by rotation.',
+    ),
+    _encoder(
+        'mobileclip2-b16',
+        'vit-b16_mobileclip2',
+        'MobileCLIP2-B',
+        'dfndr2b',
+        _APPLE_LICENCE,
+        'A ViT-B/16 behind a convolutional stem.',
+    ),
+    _encoder(
+        'mobileclip2-s2',
+        'mobileclip2-s2_dfndr2b',
+        'MobileCLIP2-S2',
+        'dfndr2b',
+        _APPLE_LICENCE,
+        'Small and quick; a coarse map of 32 pixels a place.',
+    ),
+    _encoder(
+        'dfn-b16',
+        'vit-b16_dfn2b',
+        'DFN ViT-B/16',
+        'dfn2b',
+        _APPLE_LICENCE,
+        "OpenAI's architecture on better filtered pictures.",
+    ),
+    _encoder(
+        'clipa-l14',
+        'vit-l14_clipa',
+        'CLIPA ViT-L/14',
+        'datacomp1b',
+        'Apache-2.0 (UCSC-VLAA/ViT-L-14-CLIPA-datacomp1B)',
+        'Sentences of at most 32 tokens; wants ovseg[transformers].',
+    ),
+    ModelEntry(
+        name='longclip-b16',
+        config='encoders/maskclip_vit-b16_longclip.py',
+        weights='longclip-B.pt of BeichenZhang/LongCLIP-B from the Hugging Face hub',
+        licence='Apache-2.0 (BeichenZhang/LongCLIP-B)',
+        note='Descriptions of up to 248 tokens.',
+        file='longclip-B.pt',
+    ),
     ModelEntry(
         name='clip-dinoiser-tiny',
         config='clip_dinoiser/clip_dinoiser_tiny.py',
@@ -201,13 +284,14 @@ ENTRIES = (
         name='corrclip-vit-b16-sam2',
         config='corrclip/corrclip_vit-b16_metaclip_sam2.py',
         weights=(
-            f'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), {_SAM2} and DINO '
-            'ViT-B/8 (343 MB) from its authors'
+            'MetaCLIP ViT-B/16, fetched by open_clip (tag metaclip_fullcc), DINO ViT-B/8 (343 MB) '
+            'and SAM 2 Hiera-L (0.9 GB) from their authors'
         ),
         licence=f'{_METACLIP_LICENCE}; {_DINO_LICENCE}; {_SAM2_LICENCE}',
+        source=_CORRCLIP_README,
         note=(
-            'Regions by SAM 2.1 instead, whose first weights the published numbers are with; needs '
-            'the extra transformers. Wants a GPU.'
+            'Regions by SAM 2, as the published numbers were made; needs the extra transformers. '
+            'Wants a GPU.'
         ),
     ),
     ModelEntry(

@@ -10,6 +10,7 @@ from ovseg.zoo.entry import ModelEntry
 # What the methods call themselves, by the folder of their configs.
 METHODS = {
     'maskclip': 'MaskCLIP',
+    'encoders': 'MaskCLIP',
     'clip_dinoiser': 'CLIP-DINOiser',
     'sclip': 'SCLIP',
     'clearclip': 'ClearCLIP',
@@ -26,7 +27,7 @@ _WHENCE = re.compile(
     r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)'
     r'| from (\w+ authors.*|the Hugging Face hub)'
 )
-_LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0')
+_LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|Apple(?= Machine)')
 
 
 class ModelList(list[ModelEntry]):

@@ -17,7 +17,10 @@ from scripts import ROOT
 import ovseg
 from ovseg import OpenVocabSegmenter
 from ovseg.cli.command import main
+from ovseg.config_files import read_config
 from ovseg.errors import Notice, UserError
+from ovseg.registry import MODELS
+from ovseg.saved_config import foreign_settings, without_files
 
 WORDS = 'sky; grass; red star, star'
 SCENE = ROOT / 'demo' / 'scene.png'
@@ -221,6 +224,13 @@ def test_damaged_folders_are_one_sentence(saved, tmp_path):
     (tmp_path / 'keys' / 'model.safetensors').unlink()
     with pytest.raises(FileNotFoundError):
         OpenVocabSegmenter.from_pretrained(tmp_path / 'keys', device='cpu')
+
+
+@pytest.mark.parametrize('entry', ovseg.list_models(), ids=lambda entry: entry.name)
+def test_the_settings_of_each_model_name_nothing_elsewhere(entry):
+    MODELS.import_from_location()
+    settings = without_files(read_config(entry.config_path).model.to_dict())
+    assert not list(foreign_settings(settings, 'model'))
 
 
 def test_what_cannot_be_saved_is_said(tmp_path):

@@ -143,6 +143,34 @@ def test_mmsegs_test_tool_takes_no_checkpoint_for_what_has_none(tmp_path, monkey
         run_tool('test.py', trained, 'ovseg://none', *words, monkeypatch=monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ('backend', 'library', 'file'),
+    [
+        ('LocalVisBackend', 'mmengine', 'scalars.json'),
+        ('TensorboardVisBackend', 'tensorboard', 'events.out.tfevents.*'),
+        ('WandbVisBackend', 'wandb', '*.wandb'),
+    ],
+)
+def test_mmsegs_training_tool_reports_to_mmengines_backends(
+    tmp_path, monkeypatch, backend, library, file
+):
+    module = pytest.importorskip(library)
+    monkeypatch.setenv('WANDB_MODE', 'offline')
+    path = small_test(tmp_path, TRAINED)
+    with path.open('a') as config:
+        config.write(
+            'val_dataloader = test_dataloader\n'
+            'val_evaluator = test_evaluator\n'
+            'train_cfg = dict(max_iters=1)\n'
+            'train_dataloader = dict(batch_size=2)\n'
+            f'visualizer = dict(name={backend!r}, vis_backends=[dict(type={backend!r})])\n'
+        )
+    run_tool('train.py', path, '--work-dir', tmp_path / 'work', monkeypatch=monkeypatch)
+    if library == 'wandb':
+        module.finish()
+    assert list((tmp_path / 'work').rglob(file)) and list((tmp_path / 'work').glob('iter_1.pth'))
+
+
 def test_get_flops_counts_what_has_a_decode_head(monkeypatch, capsys, built):
     name = 'analysis_tools/get_flops.py'
     run_tool(name, TRAINED, '--shape', 64, 64, monkeypatch=monkeypatch)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from config_stand_ins import data_root, miou_of_files, names_in, run, with_tiny_clip
+from config_stand_ins import config_of, data_root, miou_of_files, names_in, run, with_tiny_clip
 from miniatures import NAMES, prepared_miniature
 from scripts import ROOT
 from tiny_clip_models import VIT
 
 from ovseg.affinity import last_block_spec
-from ovseg.config_files import place_of_config, read_config
+from ovseg.config_files import place_of_config
 from ovseg.registry import MODELS
 from ovseg.text.decision_rule import DecisionRule
 from ovseg.vocabulary import build_vocabulary
@@ -33,10 +33,6 @@ ALL = [name for method in BACKBONES for name in names_in(method)]
 TINY = ('scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases', 'images')
 
 
-def config_of(stem):
-    return read_config(stem)
-
-
 def test_there_is_a_config_for_each_backbone_and_data_set_and_no_other():
     wanted = set(STEMS)
     wanted |= {f'{m}_{b}_images' for m, all_of in BACKBONES.items() for b in all_of}
@@ -46,7 +42,7 @@ def test_there_is_a_config_for_each_backbone_and_data_set_and_no_other():
 
 @pytest.mark.parametrize('stem', ALL)
 def test_every_config_reads_and_says_its_method(stem):
-    config = read_config(stem)
+    config = config_of(stem)
     method = stem.split('_')[0]
     assert config.default_scope == 'ovseg' and config.model.type == 'TrainingFreeSegmentor'
     preset = {'clip': 'vanilla'}.get(method, method)

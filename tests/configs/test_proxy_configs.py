@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from config_stand_ins import data_root, miou_of_files, names_in, run
+from config_stand_ins import config_of, data_root, miou_of_files, names_in, run
 from miniatures import NAMES, prepared_miniature
 from tiny_clip_models import VIT
 from tiny_companions import VIT as TINY_DINO
 from tiny_companions import Checkerboard
 from tiny_sam2s import TINY_SAM2
 
-from ovseg.config_files import place_of_config, read_config
+from ovseg.config_files import place_of_config
 from ovseg.images import Images
 from ovseg.registry import MODELS
 from ovseg.vocabulary import build_vocabulary
@@ -38,10 +38,6 @@ TINY = [f'proxyclip_tiny_{name}' for name in WORLDS]
 SAM = [f'corrclip_{b}_sam_images' for b in CORR]
 # What they add to those of version 2 is tested once.
 BANK = [f'corrclip_v2_{b}_bank_{n}' for b in CORR[:2] for n in (*NAMES, 'images')]
-
-
-def config_of(stem):
-    return read_config(stem)
 
 
 def data_set_of(stem):
@@ -77,7 +73,7 @@ def test_every_config_names_its_parts(stem):
         assert model.regions.type == ('SAMRegions' if from_sam else 'RegionFolder')
     if '_sam2_' in stem:
         rule = {'dynamic_multimask_via_stability': False}
-        assert model.regions.sam == {'model': 'facebook/sam2.1-hiera-large', **rule}
+        assert model.regions.sam == {'model': 'sam2_hiera_large', **rule}
         assert model.regions.generator == {
             'points_per_side': 32,
             'pred_iou_thresh': 0.4,

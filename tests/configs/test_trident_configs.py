@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from config_stand_ins import data_root, miou_of_files, names_in, run, with_tiny_clip
+from config_stand_ins import config_of, data_root, miou_of_files, names_in, run, with_tiny_clip
 from miniatures import NAMES, prepared_miniature
 from mmseg.structures import SegDataSample
 from scripts import ROOT
@@ -15,7 +15,6 @@ from tiny_sam2s import TINY_SAM2
 from tiny_sams import TINY_SAM
 
 from ovseg.apis.building import build_model
-from ovseg.config_files import read_config
 from ovseg.encoders import clip as clip_files
 from ovseg.encoders.sam2_prompted import SAM2 as SAM2Prompted
 from ovseg.errors import UserError
@@ -79,10 +78,6 @@ SMALL_WINDOWS = {
     'stride': (64, 64),
     'upsampling': 'direct',
 }
-
-
-def config_of(stem):
-    return read_config(stem)
 
 
 def built(stem):

@@ -22,14 +22,6 @@ LABELLED = {name: kind for name, kind in OURS.items() if issubclass(kind, BaseSe
 CLASSES = dict(classes=['a', 'b', 'c'])
 
 
-@pytest.fixture(autouse=True, scope='module')
-def _no_garbage_is_collected():
-    """mmengine does so for each data set: half a second, hundreds of times."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
-        yield
-
-
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     """Five images and label maps under the names that every data set looks for."""

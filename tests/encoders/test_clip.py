@@ -144,6 +144,7 @@ def test_nan_weights_are_refused_by_name(tmp_path):
 def test_architectures_build_from_dicts_and_reject_unknown_fields():
     assert load_clip(RESNET, 'random').name == 'custom'
     refused('not an open_clip model config', {**VIT, 'quick_glu': True}, 'random')
+    refused('text_cfg must be a dict of its sizes', {**VIT, 'text_cfg': None}, 'random')
     refused('vision transformers only', RESNET, 'random', activation='gelu')
     refused('clip.activation must be one of', VIT, 'random', activation='relu')
 

@@ -154,12 +154,13 @@ def test_names_are_told_apart_from_those_of_the_first_sam(published):
 def test_published_weights_are_fetched_from_the_hub(monkeypatch, published, tmp_path):
     asked = []
 
-    def fetched(repository, file):
+    def fetched(repository, file, local_files_only):
+        if local_files_only:
+            raise OSError('not in the cache')
         asked.append((repository, file))
         return str(tmp_path / 'gone.safetensors')
 
     monkeypatch.setattr(downloads, 'reaches_hub', lambda: True)
-    monkeypatch.setattr(downloads.huggingface_hub, 'try_to_load_from_cache', lambda *args: None)
     monkeypatch.setattr(downloads.huggingface_hub, 'hf_hub_download', fetched)
     with pytest.raises(FileNotFoundError, match='gone.safetensors'):
         load_sam2('facebook/sam2.1-hiera-small')
@@ -168,7 +169,7 @@ def test_published_weights_are_fetched_from_the_hub(monkeypatch, published, tmp_
     with pytest.raises(
         UserError,
         match=r'model\.safetensors of facebook/sam2\.1-hiera-small on the Hugging Face hub could '
-        r'not be fetched \(no network\); .* set sam\.pretrained',
+        r'not be fetched \(not in the cache\); .* set sam\.pretrained',
     ):
         load_sam2('facebook/sam2.1-hiera-small')
 

@@ -158,6 +158,7 @@ def pieces(tmp_path_factory):
         input=str(folder / 'text.txt'),
         model_prefix=str(folder / 'tokenizer'),
         vocab_size=40,
+        hard_vocab_limit=False,
         pad_id=0,
         unk_id=1,
         bos_id=-1,

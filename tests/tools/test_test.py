@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scripts import ROOT
 from tiny_world import CLASSES, COLORS, RESIZE, write_config, write_data
 from tool_runs import read_result, run_script, run_tool
+from warm_processes import run_warm
 
 import ovseg
 from ovseg import compiled
@@ -220,7 +222,7 @@ def test_bad_input_is_one_sentence_and_leaves_no_result(
 def test_a_user_sees_one_line_and_exit_code_2(config, tmp_path):
     marker = tmp_path / 'executed'
     evil = write_checkpoint(tmp_path / 'evil.pth', {'state_dict': Touch(marker)})
-    done = run_script('test.py', config, evil)
+    done = run_warm(ROOT / 'tools' / 'test.py', config, evil)
     assert done.returncode == 2
     assert 'Traceback' not in done.stderr + done.stdout
     assert done.stderr.strip().splitlines()[-1].startswith(f'error: {evil} was not loaded')

@@ -14,8 +14,12 @@ from ovseg.errors import UserError
 from ovseg.images import resize_rule_of
 
 KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP', 'OVSeg')
-# Users bring the weights of these.
-BROUGHT = ('ovseg-swin-b-vit-l14', 'ovseg-r101c-vit-b16')
+# Users bring the weights of these, under this licence.
+BROUGHT = {
+    'ovseg-swin-b-vit-l14': 'CC BY-NC 4.0',
+    'ovseg-r101c-vit-b16': 'CC BY-NC 4.0',
+    'longclip-b16': 'Apache-2.0',
+}
 
 
 def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_come_from():
@@ -76,7 +80,7 @@ def test_a_model_whose_weights_users_bring_says_which_file_and_its_licence(name)
             ovseg.OpenVocabSegmenter(model, device='cpu')
         message = str(raised.value)
         assert f'get {entry.file} ' in message and f'--checkpoint {entry.file} ' in message
-        assert 'Google Drive' in message and 'not for commercial use' in message
+        assert ' from the' in message and f'its licence is {BROUGHT[name]}' in message
         assert '\n' not in message
     zoo.check_weights(entry.config_path, entry.file)  # given, it is asked for no more
 
@@ -134,6 +138,7 @@ def test_the_list_shows_itself_as_a_table_and_is_a_list():
     assert 'in ovseg' in by_name['trident-tiny'] and 'Trident' in by_name['trident-tiny']
     assert 'SAM ViT-H (2.6 GB)' in by_name['corrclip-vit-b16']
     assert 'CC-BY-NC 4.0' in by_name['corrclip-vit-b16']
-    for name in BROUGHT:
-        assert 'you bring them' in by_name[name] and 'CC BY-NC 4.0' in by_name[name]
+    for name, licence in BROUGHT.items():
+        assert 'you bring them' in by_name[name] and licence in by_name[name]
+    assert ' Apple ' in by_name['dfn-b16']
     assert max(map(len, rows)) < 170
