@@ -131,7 +131,7 @@ def _manifest(models: Mapping[str, CorrCLIP], short_side: int) -> dict[str, Any]
         'regions': str(first.region_source),
         'short side': short_side,
         **{
-            name: f'{model.clip_name} {model.clip_weights}, {model.encoder}'
+            name: f'{model.clip_name} {model.clip_weights}, {model.encoder.last_block}'
             for name, model in models.items()
         },
     }

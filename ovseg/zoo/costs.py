@@ -37,7 +37,7 @@ class Cost:
 
 # Parameters were counted in the built models (a test counts those of the models that ship again).
 # Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
-# The class of all tipsv2, trident-vit-b16-sam2, -l14 and -h14, both corrclip, ovseg-r101c,
+# The class of all tipsv2, trident-vit-b16-sam2, -l14 and -h14, all corrclip, ovseg-r101c,
 # ovseg-sam, rn50, rn101, vit-b16-laion and resclip was reckoned from their parts or from a like
 # model, not measured.
 # A model without a row shows none.
@@ -75,6 +75,7 @@ COSTS = MappingProxyType(
         'proxyclip-vit-b16': Cost(235.4, 'slow'),
         'corrclip-vit-b16': Cost(876.5, 'gpu'),
         'corrclip-vit-b16-sam2': Cost(452.3, 'gpu'),
+        'corrclip-v2-vit-l14': Cost(1388.6, 'gpu'),
         'trident-tiny': Cost(8.0, 'instant'),
         'trident-vit-b16': Cost(329.2, 'slow'),
         'trident-vit-b16-sam2': Cost(546.1, 'slow'),

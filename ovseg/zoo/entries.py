@@ -295,6 +295,21 @@ ENTRIES = (
         ),
     ),
     ModelEntry(
+        name='corrclip-v2-vit-l14',
+        config='corrclip/corrclip_v2_vit-l14_metaclip.py',
+        weights=(
+            'MetaCLIP ViT-L/14, fetched by open_clip (tag metaclip_fullcc), C-RADIOv3-L '
+            '(nvidia/C-RADIOv3-L, 1.3 GB) from the Hugging Face hub and SAM ViT-H (2.6 GB) from '
+            'its authors'
+        ),
+        licence=(f'{_METACLIP_LICENCE}; C-RADIO: NVIDIA Open Model License; {_SAM_LICENCE}'),
+        source='CorrCLIPv2, README of zdk258/CorrCLIP, with region maps by EntitySeg and no bank',
+        note=(
+            "Version 2; the numbers are with EntitySeg's maps. A bank of regions makes it the best "
+            'published here: configs/corrclip/README.md. Wants a GPU.'
+        ),
+    ),
+    ModelEntry(
         name='trident-tiny',
         config='trident/trident_tiny.py',
         weights='shipped with ovseg: the tiny CLIP, the tiny DINO and the tiny SAM',
