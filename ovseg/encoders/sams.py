@@ -1,4 +1,4 @@
-"""Which SAM a config means: the only place that tells the versions apart."""
+"""Which SAM a config means: what is built of it needs to know, and nobody after that."""
 
 from __future__ import annotations
 

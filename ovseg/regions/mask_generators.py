@@ -107,7 +107,7 @@ class MaskGrid:
     Attributes:
         points_per_side: of the grid of points.
         points_per_batch: points that go through the mask decoder together; bounds the memory
-            (about 35 MB each with a published SAM) and changes no result.
+            (about 50 MB each with a published SAM 2) and changes no result.
         pred_iou_thresh: masks whose IoU SAM estimates not above it are dropped; 0 keeps all.
         stability_score_thresh: likewise for the IoU of a mask cut above and below 0; 0 keeps all.
         stability_score_offset: how far above and below, in logits.
