@@ -113,6 +113,7 @@ LAST_BLOCKS: dict[str, LastBlockSpec] = {
         neighbour_std=5.0,
         earlier_blocks=(6, 7, 8, 9),
     ),
+    'radseg': LastBlockSpec('scra'),
 }
 
 
@@ -225,7 +226,12 @@ def run_block(
     mixed = projected['v']
     if reads:
         bias = None if bias is None else bias.to(mixed.dtype)
-        context = AttentionContext(bias, spec.scale, earlier)
+
+        def project(heads: Tensor) -> Tensor:
+            out = opened.projected(heads.transpose(1, 2).flatten(2))
+            return out.unflatten(-1, (opened.heads, -1)).transpose(1, 2)
+
+        context = AttentionContext(bias, spec.scale, earlier, project)
         heads = attention(split('q'), split('k'), split('v'), context, **spec.settings)
         mixed = heads.transpose(1, 2).flatten(2)
     out, mlp_input = finish_block(block, mixed, tokens if spec.residual else None, spec.ffn)

@@ -16,6 +16,7 @@ from ovseg.encoders.companions import (
 )
 from ovseg.encoders.dense import DenseEncoder, DenseFeatures, TextAlignedFeatures
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
+from ovseg.encoders.radio_text import load_text_aligned_radio
 from ovseg.encoders.text_context import ContextTextEncoder
 from ovseg.encoders.tipsv2 import load_tipsv2
 from ovseg.encoders.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
@@ -44,5 +45,6 @@ __all__ = [
     'build_dense_encoder',
     'build_vision_language',
     'load_clip',
+    'load_text_aligned_radio',
     'load_tipsv2',
 ]
