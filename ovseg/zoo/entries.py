@@ -26,6 +26,8 @@ _LAION_H14_LICENCE = 'MIT (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)'
 _TIPSV2_README = 'TIPSv2 (arXiv 2604.12012), README of google-deepmind/tips'
 _TIPSV2_NOTEBOOK = 'TIPSv2 (arXiv 2604.12012), zero-shot notebook of google-deepmind/tips'
 _TIPSV2_LICENCE = 'Apache-2.0 by its model card (the README of google-deepmind/tips says CC-BY)'
+_RADIO_LICENCE = 'C-RADIO: NVIDIA Open Model License (nvidia/C-RADIOv3-{})'
+_SIGLIP2_LICENCE = 'SigLIP 2: Apache-2.0 (google/siglip2-so400m-patch16-naflex)'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 
 
@@ -59,6 +61,19 @@ def _tipsv2(size: str, model: str, note: str, source: str) -> ModelEntry:
         licence=_TIPSV2_LICENCE,
         source=source,
         note=f'{note} Words need the extra transformers.'.strip(),
+    )
+
+
+def _radseg(size: str, letter: str, note: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'radseg-{size}',
+        config=f'radseg/radseg_{size}.py',
+        weights=(
+            f'C-RADIO v3-{letter} with its adaptors (nvidia/C-RADIOv3-{letter}) and the words of '
+            'SigLIP 2 SO400M (4.5 GB) from the Hugging Face hub'
+        ),
+        licence=f'{_RADIO_LICENCE.format(letter)}; {_SIGLIP2_LICENCE}',
+        note=f'{note} Words need the extra transformers.',
     )
 
 
@@ -127,6 +142,8 @@ ENTRIES = (
     _tipsv2('l14', 'L/14', 'The best published of the four.', _TIPSV2_NOTEBOOK),
     _tipsv2('so400m14', 'SO400M/14', '', _TIPSV2_README),
     _tipsv2('g14', 'g/14', 'The largest, and below L/14 in dense numbers.', _TIPSV2_README),
+    _radseg('v3-b', 'B', 'One encoder for large images; published in a figure only.'),
+    _radseg('v3-h', 'H', 'The larger one, and below v3-b in that figure.'),
     ModelEntry(
         name='clip-dinoiser-tiny',
         config='clip_dinoiser/clip_dinoiser_tiny.py',

@@ -19,6 +19,7 @@ METHODS = {
     'corrclip': 'CorrCLIP',
     'trident': 'Trident',
     'tipsv2': 'TIPSv2',
+    'radseg': 'RADSeg',
     'denseclip': 'DenseCLIP',
     'ovseg': 'OVSeg',
 }
@@ -26,7 +27,7 @@ _WHENCE = re.compile(
     r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)'
     r'| from (\w+ authors.*|the Hugging Face hub)'
 )
-_LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0')
+_LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|NVIDIA Open Model License')
 
 
 class ModelList(list[ModelEntry]):
