@@ -203,7 +203,7 @@ def run_block(
     """
     attention, reads = ATTENTIONS[spec.attention]
     opened = open_block(block)
-    normed = opened.norm(tokens)
+    normed = opened.norm(opened.entered(tokens))
     needed = {
         'q': with_queries or with_compared or 'q' in reads,
         'k': with_keys or with_compared or 'k' in reads,
@@ -255,7 +255,7 @@ def project_values(block: nn.Module, tokens: Tensor) -> Tensor:
         (B, N, A), heads side by side.
     """
     opened = open_block(block)
-    return F.linear(opened.norm(tokens), *opened.projections['v'])
+    return F.linear(opened.norm(opened.entered(tokens)), *opened.projections['v'])
 
 
 def finish_block(
@@ -275,7 +275,7 @@ def finish_block(
     opened = open_block(block)
     out = opened.attended(mixed)
     if residual is not None:
-        out = out + residual
+        out = out + opened.entered(residual)
     if not ffn:
         return out, None
     mlp_input = opened.mlp_norm(out)

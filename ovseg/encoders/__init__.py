@@ -15,6 +15,7 @@ from ovseg.encoders.companions import (
     SAMCompanion,
 )
 from ovseg.encoders.dense import DenseEncoder, DenseFeatures, TextAlignedFeatures
+from ovseg.encoders.dinotxt import load_dinotxt
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
 from ovseg.encoders.radio_text import load_text_aligned_radio
 from ovseg.encoders.text_context import ContextTextEncoder
@@ -45,6 +46,7 @@ __all__ = [
     'build_dense_encoder',
     'build_vision_language',
     'load_clip',
+    'load_dinotxt',
     'load_text_aligned_radio',
     'load_tipsv2',
 ]

@@ -228,20 +228,20 @@ class CLIPViTEncoder(nn.Module):
         tokens, grid, passed = self.trunk(image, with_compared=True)
         return self.patches_of(self._run_last(tokens, grid, passed).tokens, grid)
 
-    @in_own_precision
     def _run_last(
         self, tokens: Tensor, grid: tuple[int, int], passed: Passed, **asked: bool
     ) -> LastBlockOutput:
         """Runs the last block as the specification wants it."""
-        return self.run(
-            self.tower.blocks[-1],
-            tokens,
-            grid,
-            self.last_block,
-            bias=self._neighbour_bias(grid, tokens),
-            earlier=passed.compared,
-            **asked,
-        )
+        with products_of(self):
+            return self.run(
+                self.tower.blocks[-1],
+                tokens,
+                grid,
+                self.last_block,
+                bias=self._neighbour_bias(grid, tokens),
+                earlier=passed.compared,
+                **asked,
+            )
 
     def run(
         self,
