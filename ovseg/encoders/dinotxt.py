@@ -117,19 +117,15 @@ class DINOTxtHead(nn.Module):
         super().__init__()
         hidden = int(4 * width * 2 / 3)
         hidden += -hidden % _ALIGN
-        self.blocks = nn.ModuleList(
-            Block(
-                width,
-                heads,
-                # timm rounds down what is a whole number here.
-                mlp_ratio=(hidden + 0.5) / width,
-                init_values=1e-5,
-                norm_layer=partial(nn.LayerNorm, eps=1e-5),
-                mlp_layer=SwiGLU,
-                act_layer=nn.SiLU,
-            )
-            for _ in range(blocks)
-        )
+        settings: dict[str, Any] = {
+            # timm rounds down what is a whole number here.
+            'mlp_ratio': (hidden + 0.5) / width,
+            'init_values': 1e-5,
+            'norm_layer': partial(nn.LayerNorm, eps=1e-5),
+            'mlp_layer': SwiGLU,
+            'act_layer': nn.SiLU,
+        }
+        self.blocks = nn.ModuleList(Block(width, heads, **settings) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
 
 

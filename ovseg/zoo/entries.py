@@ -28,6 +28,7 @@ _TIPSV2_NOTEBOOK = 'TIPSv2 (arXiv 2604.12012), zero-shot notebook of google-deep
 _TIPSV2_LICENCE = 'Apache-2.0 by its model card (the README of google-deepmind/tips says CC-BY)'
 _RADIO_LICENCE = 'C-RADIO: NVIDIA Open Model License (nvidia/C-RADIOv3-{})'
 _SIGLIP2_LICENCE = 'SigLIP 2: Apache-2.0 (google/siglip2-so400m-patch16-naflex)'
+_DINOTXT_V3_SOURCE = 'DINOv3 (arXiv 2508.10104), quoted at second hand'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 
 
@@ -144,6 +145,25 @@ ENTRIES = (
     _tipsv2('g14', 'g/14', 'The largest, and below L/14 in dense numbers.', _TIPSV2_README),
     _radseg('v3-b', 'B', 'One encoder for large images; published in a figure only.'),
     _radseg('v3-h', 'H', 'The larger one, and below v3-b in that figure.'),
+    ModelEntry(
+        name='dinotxt-v2-l14',
+        config='dinotxt/dinotxt_v2-l14.py',
+        weights='dino.txt on DINOv2 ViT-L/14, fetched from dl.fbaipublicfiles.com',
+        licence='Apache-2.0 (facebookresearch/dinov2)',
+        note='DINO with words, patches of its trained head; no number of it is known.',
+    ),
+    ModelEntry(
+        name='dinotxt-v3-l16',
+        config='dinotxt/dinotxt_v3-l16.py',
+        weights=(
+            'dino.txt on DINOv3 ViT-L/16: the vision head and text tower from its authors, on '
+            'request (facebookresearch/dinov3), the backbone from the Hugging Face hub, gated'
+        ),
+        licence='DINOv3 licence (facebookresearch/dinov3), accepted by name',
+        source=_DINOTXT_V3_SOURCE,
+        note='Patches of the head; configs/dinotxt/README.md says what the notebook takes.',
+        file='dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth',
+    ),
     ModelEntry(
         name='clip-dinoiser-tiny',
         config='clip_dinoiser/clip_dinoiser_tiny.py',
