@@ -113,6 +113,7 @@ LAST_BLOCKS: dict[str, LastBlockSpec] = {
         neighbour_std=5.0,
         earlier_blocks=(6, 7, 8, 9),
     ),
+    'radseg': LastBlockSpec('scra'),
 }
 
 
@@ -202,7 +203,7 @@ def run_block(
     """
     attention, reads = ATTENTIONS[spec.attention]
     opened = open_block(block)
-    normed = opened.norm(tokens)
+    normed = opened.norm(opened.entered(tokens))
     needed = {
         'q': with_queries or with_compared or 'q' in reads,
         'k': with_keys or with_compared or 'k' in reads,
@@ -225,7 +226,12 @@ def run_block(
     mixed = projected['v']
     if reads:
         bias = None if bias is None else bias.to(mixed.dtype)
-        context = AttentionContext(bias, spec.scale, earlier)
+
+        def project(heads: Tensor) -> Tensor:
+            out = opened.projected(heads.transpose(1, 2).flatten(2))
+            return out.unflatten(-1, (opened.heads, -1)).transpose(1, 2)
+
+        context = AttentionContext(bias, spec.scale, earlier, project)
         heads = attention(split('q'), split('k'), split('v'), context, **spec.settings)
         mixed = heads.transpose(1, 2).flatten(2)
     out, mlp_input = finish_block(block, mixed, tokens if spec.residual else None, spec.ffn)
@@ -249,7 +255,7 @@ def project_values(block: nn.Module, tokens: Tensor) -> Tensor:
         (B, N, A), heads side by side.
     """
     opened = open_block(block)
-    return F.linear(opened.norm(tokens), *opened.projections['v'])
+    return F.linear(opened.norm(opened.entered(tokens)), *opened.projections['v'])
 
 
 def finish_block(
@@ -269,7 +275,7 @@ def finish_block(
     opened = open_block(block)
     out = opened.attended(mixed)
     if residual is not None:
-        out = out + residual
+        out = out + opened.entered(residual)
     if not ffn:
         return out, None
     mlp_input = opened.mlp_norm(out)

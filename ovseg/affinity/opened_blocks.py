@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from timm.layers import apply_rot_embed_cat
@@ -36,6 +36,8 @@ class OpenedBlock:
         head_norms: norms of ``'q'`` and ``'k'`` (B, heads, N, d), where there are any.
         turn: turns queries or keys of the patches (B, heads, h*w, d) by a rotary position
             embedding; None where the package's block takes none.
+        before: a norm of what enters the block, the residual included; see
+            :class:`BlockBehindNorm`.
     """
 
     heads: int
@@ -48,6 +50,11 @@ class OpenedBlock:
     mlp_scale: Scale = None
     head_norms: Mapping[str, nn.Module] = field(default_factory=dict)
     turn: Callable[[Tensor, Rotation], Tensor] | None = None
+    before: nn.Module | None = None
+
+    def entered(self, tokens: Tensor) -> Tensor:
+        """Tokens (..., C) as the block's residual has them."""
+        return tokens if self.before is None else self.before(tokens)
 
     def attended(self, mixed: Tensor) -> Tensor:
         """Mixed values (..., A), heads side by side, as the block adds them to its input."""
@@ -71,6 +78,23 @@ class OpenedBlock:
     def fed_forward(self, normed: Tensor) -> Tensor:
         """Normed tokens (..., C) through the MLP, as the block adds it."""
         return _scaled(self.mlp_scale, self.mlp(normed))
+
+
+class BlockBehindNorm(nn.Module):
+    """A block of another network's that reads what a norm makes of the tokens before it.
+
+    Args:
+        norm: the last one of the network before it.
+        block: which :func:`open_block` takes apart.
+    """
+
+    def __init__(self, norm: nn.Module, block: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.block = norm, block
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, C) after the block."""
+        return self.block(self.norm(tokens))
 
 
 def open_block(block: nn.Module) -> OpenedBlock:
@@ -178,9 +202,14 @@ def _transformers_clip_layer(block: Any) -> OpenedBlock:
     )
 
 
+def _block_behind_norm(block: Any) -> OpenedBlock:
+    return replace(open_block(block.block), before=block.norm)
+
+
 # By name: a package that is not installed made no block.
 _OPENERS: dict[str, Callable[[Any], OpenedBlock]] = {
     'open_clip.transformer.ResidualAttentionBlock': _open_clip_block,
+    'ovseg.affinity.opened_blocks.BlockBehindNorm': _block_behind_norm,
     'timm.models.eva.EvaBlock': _timm_eva_block,
     'timm.models.vision_transformer.Block': _timm_block,
     'transformers.models.clip.modeling_clip.CLIPEncoderLayer': _transformers_clip_layer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,11 +45,47 @@ def proxy_affinity(features: Tensor, mean: Tensor, beta: float = 1.2, gamma: flo
     Source: ProxyCLIP (arXiv 2408.04883) and its released code.
     """
     units = F.normalize(features, dim=1).flatten(2)
-    logits = units.transpose(1, 2) @ units
-    logits = logits.sub_(beta * mean.reshape(-1, 1, 1)).mul_(gamma)
-    itself = logits.diagonal(dim1=1, dim2=2).clone()
+    return _rows(units, beta * mean.reshape(-1, 1, 1), gamma, 0, units.shape[2])
+
+
+def pool_by_itself(
+    features: Tensor, beta: float = 1.0, gamma: float = 10.0, megabytes: float = 256.0
+) -> Tensor:
+    """Returns maps whose patches were mixed by the proxy affinity of the same maps.
+
+    Args:
+        features: (B, C, h, w), not normalised.
+        beta: as in :func:`proxy_affinity`, whose mean is taken over each map by itself.
+        gamma: likewise.
+        megabytes: about what rows of the affinity may take at once; the result does not depend on
+            it.
+
+    Returns:
+        (B, C, h, w).
+
+    Source: RADSeg, self-correlating global aggregation (SCGA), with the defaults.
+    """
+    units = F.normalize(features, dim=1).flatten(2)
+    ordinary = beta * mean_similarity(features).reshape(-1, 1, 1)
+    values = features.flatten(2).transpose(1, 2)
+    batch, _, count = units.shape
+    # Logits, which of them are negative, and their softmax.
+    row = batch * count * (2 * units.element_size() + 1)
+    at_once = max(1, int(megabytes * 1e6 / row))
+    pooled = [
+        _rows(units, ordinary, gamma, start, min(start + at_once, count)) @ values
+        for start in range(0, count, at_once)
+    ]
+    return torch.cat(pooled, dim=1).transpose(1, 2).unflatten(2, features.shape[2:])
+
+
+def _rows(units: Tensor, ordinary: Tensor, gamma: float, start: int, stop: int) -> Tensor:
+    """Rows (B, stop - start, N) of the affinity of unit vectors (B, C, N)."""
+    logits = units[:, :, start:stop].transpose(1, 2) @ units
+    logits = logits.sub_(ordinary).mul_(gamma)
+    itself = logits.diagonal(start, 1, 2).clone()
     logits.masked_fill_(logits < 0, -float('inf'))
-    logits.diagonal(dim1=1, dim2=2).copy_(itself)
+    logits.diagonal(start, 1, 2).copy_(itself)
     return logits.softmax(dim=2)
 
 

@@ -31,11 +31,14 @@ class AttentionContext:
         earlier: queries and keys of the earlier blocks that the last block's specification names,
             each (B, heads, N, d). Not their attentions, which grow with N^2: what a block lets flow
             is ``query_key(queries, keys, v)`` for any values.
+        project: values (B, heads, N, d) that were mixed through the block's output projection, and
+            into heads again, as many as before; None outside of a block.
     """
 
     bias: Tensor | None = None
     scale: float = 1.0
     earlier: tuple[QueriesKeys, ...] = ()
+    project: Callable[[Tensor], Tensor] | None = None
 
 
 NO_CONTEXT = AttentionContext()
@@ -94,6 +97,28 @@ def neighbours_only(
     return weights.to(v.dtype)[:, None] @ v
 
 
+def output_output(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    context: AttentionContext = NO_CONTEXT,
+    *,
+    sharpness: float = 10.0,
+) -> Tensor:
+    """``softmax(c u u^T) v`` over pairs that do not disagree: what becomes alike is averaged.
+
+    ``u`` are the unit vectors of what the model's own attention gives behind its output projection,
+    cut into heads there. Pairs of negative cosine get 0; every token agrees with itself.
+
+    Source: RADSeg, self-correlating recursive attention (SCRA); `sharpness` from its released code.
+    """
+    assert context.project is not None  # of `run_block`
+    units = F.normalize(context.project(query_key(q, k, v, context)), dim=-1)
+    logits = units @ units.transpose(-2, -1)
+    logits.masked_fill_(logits < 0, float('-inf')).mul_(sharpness)
+    return logits.softmax(-1) @ v
+
+
 def with_earlier(attention: Attention) -> Attention:
     """An attention beside what earlier blocks let flow, ResCLIP's residual attention.
 
@@ -134,12 +159,13 @@ ATTENTIONS: dict[str, tuple[Attention, str]] = {
     'kk': (key_key, 'k'),
     'qq+kk': (query_query_plus_key_key, 'qk'),
     'neighbours': (neighbours_only, 'qk'),
+    'scra': (output_output, 'qk'),
     'qq+earlier': (with_earlier(query_query), 'qe'),
     'kk+earlier': (with_earlier(key_key), 'ke'),
     'qq+kk+earlier': (with_earlier(query_query_plus_key_key), 'qke'),
 }
 # Those that look at no other token, and those that mean nothing without a neighbour bias.
-TAKES_NO_BIAS = frozenset({'value'})
+TAKES_NO_BIAS = frozenset({'value', 'scra'})
 NEEDS_BIAS = frozenset({'neighbours'})
 
 

@@ -15,7 +15,9 @@ from ovseg.encoders.companions import (
     SAMCompanion,
 )
 from ovseg.encoders.dense import DenseEncoder, DenseFeatures, TextAlignedFeatures
+from ovseg.encoders.dinotxt import load_dinotxt
 from ovseg.encoders.mask_prompted_vit import MaskPromptedViT
+from ovseg.encoders.radio_text import load_text_aligned_radio
 from ovseg.encoders.text_context import ContextTextEncoder
 from ovseg.encoders.tipsv2 import load_tipsv2
 from ovseg.encoders.trained_clip_resnet import CLIPResNet, CLIPResNetWithAttention
@@ -45,6 +47,8 @@ __all__ = [
     'build_dense_encoder',
     'build_vision_language',
     'load_clip',
+    'load_dinotxt',
+    'load_text_aligned_radio',
     'load_tipsv2',
     'load_transformers_clip',
 ]

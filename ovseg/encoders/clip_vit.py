@@ -196,18 +196,13 @@ class CLIPViTEncoder(nn.Module):
             floor(H / patch) x floor(W / patch), at least 1 x 1.
         """
         tokens, grid, passed = self.trunk(image, layers, 'mlp_input' in outputs, with_compared=True)
-        block = self.tower.blocks[-1]
-        with products_of(self):
-            last = self.run(
-                block,
-                tokens,
-                grid,
-                self.last_block,
-                with_queries='queries' in outputs,
-                with_keys='keys' in outputs,
-                bias=self._neighbour_bias(grid, tokens),
-                earlier=passed.compared,
-            )
+        last = self._run_last(
+            tokens,
+            grid,
+            passed,
+            with_queries='queries' in outputs,
+            with_keys='keys' in outputs,
+        )
         dense = self.patches_of(last.tokens, grid)
         if self.last_block.final_norm:
             dense = self.final_norm(dense)
@@ -220,6 +215,33 @@ class CLIPViTEncoder(nn.Module):
             mlp_input=passed.maps.get('mlp_input'),
             intermediates=tuple(passed.maps[layer] for layer in layers),
         )
+
+    def leaving(self, image: Tensor) -> Tensor:
+        """Patches as the replaced last block leaves them, before the tower's final norm.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+
+        Returns:
+            (B, C, h, w); :meth:`to_text_space` continues.
+        """
+        tokens, grid, passed = self.trunk(image, with_compared=True)
+        return self.patches_of(self._run_last(tokens, grid, passed).tokens, grid)
+
+    def _run_last(
+        self, tokens: Tensor, grid: tuple[int, int], passed: Passed, **asked: bool
+    ) -> LastBlockOutput:
+        """Runs the last block as the specification wants it."""
+        with products_of(self):
+            return self.run(
+                self.tower.blocks[-1],
+                tokens,
+                grid,
+                self.last_block,
+                bias=self._neighbour_bias(grid, tokens),
+                earlier=passed.compared,
+                **asked,
+            )
 
     def run(
         self,

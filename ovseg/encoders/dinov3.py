@@ -107,9 +107,7 @@ def load_dinov3(model: str | Mapping[str, Any], pretrained: str | Path | None = 
                 )
             pretrained = f'hf-hub:{PUBLISHED[model].repository}'
         weights = Path(pretrained).name
-        state = from_published(read_state_dict(find_hub_weights(pretrained, _KEY)), pretrained)
-        _take_periods(vit, state.pop('periods', None), pretrained)
-        load_strictly(vit, state, pretrained)
+        fill_dinov3(vit, read_state_dict(find_hub_weights(pretrained, _KEY)), pretrained)
     vit = vit.eval().requires_grad_(False)
     return LoadedDINO(vit, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, weights)
 
@@ -138,6 +136,22 @@ def build_dinov3(model: str | Mapping[str, Any]) -> Eva:
         return Eva(**{**_DEFAULTS, **model})
     except (TypeError, AssertionError) as error:
         raise UserError(f"dinov3.model does not fit timm's Eva: {error}") from error
+
+
+def fill_dinov3(vit: Eva, state: Mapping[str, Tensor], origin: object) -> None:
+    """Loads tensors of a published file, strictly.
+
+    Args:
+        vit: from :func:`build_dinov3`.
+        state: tensors by their published names.
+        origin: where they come from, for messages.
+
+    Raises:
+        UserError: weights of another model, or tensors that have no place in this one.
+    """
+    own = from_published(state, origin)
+    _take_periods(vit, own.pop('periods', None), origin)
+    load_strictly(vit, own, origin)
 
 
 def from_published(state: Mapping[str, Tensor], origin: object) -> dict[str, Tensor]:

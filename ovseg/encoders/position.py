@@ -8,12 +8,21 @@ from torch import Tensor, cat
 from torch.nn import functional as F
 
 ResizeRule = Literal[
-    'token_count', 'always', 'scale_factor', 'dino', 'antialias', 'antialias_bilinear'
+    'token_count',
+    'always',
+    'scale_factor',
+    'dino',
+    'antialias',
+    'antialias_bilinear',
+    'radio',
+    'radio_corners',
 ]
 RESIZE_RULES: tuple[str, ...] = get_args(ResizeRule)
 _KEEP_EQUAL_COUNTS = ('token_count', 'scale_factor')
 _SAMPLE_BY_FACTOR = ('scale_factor', 'dino')
 _ANTIALIASED = ('antialias', 'antialias_bilinear')
+_CUT_OF_A_SQUARE = ('radio', 'radio_corners')
+_BILINEAR = ('antialias_bilinear', *_CUT_OF_A_SQUARE)
 # Rules under which one formula holds for all grids, those of MaskCLIP's test for chance counts
 # apart. By a factor, equal grids are another case.
 OF_ANY_GRID: tuple[str, ...] = ('always', 'antialias', 'antialias_bilinear', 'token_count')
@@ -44,14 +53,16 @@ def resize_position_embedding(
             ``'dino'`` samples by these factors whenever the grids differ. ``'antialias'`` is
             ``'always'`` with antialiasing, as DINOv2 with registers and timm have it;
             ``'antialias_bilinear'`` is that with bilinear interpolation whatever `mode` says
-            (TIPSv2, SigLIP 2).
+            (TIPSv2, SigLIP 2). ``'radio'`` resizes bilinearly to a square of the longer side and
+            takes its upper left part (C-RADIO); ``'radio_corners'`` does that corner to corner.
         mode: interpolation; DenseCLIP's trained towers resize bilinearly.
         any_grid: do not look whether the grids are alike, since the result serves others, too: for
             programs whose sizes are open. Where they are, resizing by size changes nothing.
         prefix: rows of tokens that are no patches.
 
     Returns:
-        (prefix + h*w, C), with align_corners False; the prefix is unchanged.
+        (prefix + h*w, C), with align_corners False unless the rule says so; the prefix is
+        unchanged.
 
     Example:
         >>> import torch
@@ -62,7 +73,7 @@ def resize_position_embedding(
         return embedding
     prefix_part, patch_part = embedding[:prefix], embedding[prefix:]
     planes = patch_part.T.unflatten(1, trained_grid)[None]
-    target: dict = {'size': grid}
+    target: dict = {'size': (max(grid), max(grid)) if rule in _CUT_OF_A_SQUARE else grid}
     if rule in _SAMPLE_BY_FACTOR:
         # Not recomputed from the sizes: the factor with its 0.1 decides where samples are taken.
         target = {
@@ -75,10 +86,11 @@ def resize_position_embedding(
     planes = F.interpolate(
         planes.float(),
         **target,
-        mode='bilinear' if rule == 'antialias_bilinear' else mode,
-        align_corners=False,
+        mode='bilinear' if rule in _BILINEAR else mode,
+        align_corners=rule == 'radio_corners',
         antialias=rule in _ANTIALIASED,
     )
+    planes = planes[..., : grid[0], : grid[1]]
     return cat([prefix_part, planes[0].flatten(1).T.to(embedding.dtype)])
 
 

@@ -10,14 +10,14 @@ from typing import Any
 from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
-from torch.nn import functional as F
 
 from ovseg.encoders.dino import DINOEncoder, LoadedDINO, timm_vit
 from ovseg.encoders.hub_weights import find_hub_weights
+from ovseg.encoders.position import ResizeRule
 from ovseg.errors import UserError, nearest
 from ovseg.weight_files import load_strictly, read_state_dict, rename
 
-_KEY = 'companion.pretrained'
+_KEY = 'companion.pretrained (or clip.pretrained)'
 # The side that the table of positions is for, and the patch; all published ones have the same.
 _SIDE, _PATCH = 2048, 16
 
@@ -75,11 +75,9 @@ class LoadedRADIO(LoadedDINO):
     """A frozen C-RADIO with what belongs to its weights.
 
     Attributes:
-        align_corners: how its table of positions is read, see :func:`load_radio`.
         summary: which of the prefix tokens are a picture's summary; empty where nothing says so.
     """
 
-    align_corners: bool = False
     summary: tuple[int, ...] = ()
 
 
@@ -122,7 +120,8 @@ def load_radio(
         )
         load_strictly(vit, state, pretrained)
     vit = vit.eval().requires_grad_(False)
-    return LoadedRADIO(vit, mean, std, weights, align_corners=align_corners, summary=summary)
+    rule: ResizeRule = 'radio_corners' if align_corners else 'radio'
+    return LoadedRADIO(vit, mean, std, weights, rule, summary)
 
 
 def build_radio(model: str | Mapping[str, Any]) -> VisionTransformer:
@@ -196,20 +195,4 @@ class RADIOEncoder(DINOEncoder):
 
     def __init__(self, radio: LoadedRADIO) -> None:
         super().__init__(radio)
-        self.align_corners = radio.align_corners
         self.summary_tokens = radio.summary
-
-    def _position(self, grid: tuple[int, int]) -> Tensor:
-        """The table made as large as the longer side, both ways; its upper left part is taken."""
-        assert self.vit.pos_embed is not None  # of `build_radio`
-        embedding = self.vit.pos_embed[0]
-        trained = self.vit.patch_embed.grid_size
-        planes = embedding.T.unflatten(1, trained)
-        if grid != tuple(trained):
-            planes = F.interpolate(
-                planes[None].float(),
-                size=(max(grid), max(grid)),
-                mode='bilinear',
-                align_corners=self.align_corners,
-            )[0, :, : grid[0], : grid[1]]
-        return F.pad(planes.flatten(1).T.to(embedding.dtype), (0, 0, 1, 0))

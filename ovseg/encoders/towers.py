@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from open_clip.timm_model import TimmModel
@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from ovseg.affinity.opened_blocks import Rotation
 from ovseg.encoders.position import ResizeRule
 from ovseg.encoders.timm_tower import TimmTower
-from ovseg.encoders.transformers_tower import HubVision, TransformersTower
 from ovseg.errors import UserError
 
 
@@ -102,6 +101,15 @@ class Tower(Protocol):
         ...
 
 
+@runtime_checkable
+class OpensItself(Protocol):
+    """A vision tower of ours around a package's, which knows how it is taken apart."""
+
+    def open_tower(self) -> Tower:
+        """The tower, taken apart."""
+        ...
+
+
 class OpenCLIPTower:
     """open_clip's ``VisionTransformer``, see :class:`Tower`.
 
@@ -182,7 +190,8 @@ class OpenCLIPTower:
 
 def has_tower(visual: nn.Module) -> bool:
     """Whether :func:`open_tower` knows this kind of vision tower."""
-    return isinstance(_trunk(visual), VisionTransformer | TimmVisionTransformer | Eva | HubVision)
+    kinds = VisionTransformer | TimmVisionTransformer | Eva
+    return isinstance(visual, OpensItself) or isinstance(_trunk(visual), kinds)
 
 
 def open_tower(visual: nn.Module) -> Tower:
@@ -190,8 +199,7 @@ def open_tower(visual: nn.Module) -> Tower:
 
     Args:
         visual: open_clip's ``VisionTransformer``; its ``TimmModel`` around a ``VisionTransformer``
-            or ``Eva`` of timm; or one of these two by itself; or a
-            :class:`~ovseg.encoders.transformers_tower.HubVision`.
+            or ``Eva`` of timm; one of these two by itself; or an :class:`OpensItself`.
 
     Raises:
         UserError: another kind of tower, or a pooling that gives patches no place in the text
@@ -199,8 +207,8 @@ def open_tower(visual: nn.Module) -> Tower:
     """
     if isinstance(visual, VisionTransformer):
         return OpenCLIPTower(visual)
-    if isinstance(visual, HubVision):
-        return TransformersTower(visual)
+    if isinstance(visual, OpensItself):
+        return visual.open_tower()
     trunk = _trunk(visual)
     if isinstance(trunk, TimmVisionTransformer | Eva):
         return TimmTower(trunk, visual.head if isinstance(visual, TimmModel) else None)

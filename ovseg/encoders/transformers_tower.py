@@ -32,6 +32,10 @@ class HubVision(nn.Module):
         self.vision = vision
         self.projection = projection
 
+    def open_tower(self) -> TransformersTower:
+        """See :class:`~ovseg.encoders.towers.OpensItself`."""
+        return TransformersTower(self)
+
     def forward(self, image: Tensor) -> Tensor:
         """The model's own embeddings (B, D) of images (B, 3, H, W) of any size, normalised."""
         takes_any = type(self.vision).__name__ in ('CLIPVisionModel', 'SiglipVisionModel')

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, stack
+from torch.nn import functional as F
+
+from ovseg.sizes import spatial_size
 
 Box = tuple[int, int, int, int]
 
@@ -17,8 +20,8 @@ def whole_patches(
 
     Args:
         size: (height, width) of the image in pixels.
-        patch: pixels per patch, (height, width).
-        crop: (height, width) of a window, multiples of the patch.
+        patch: pixels per patch, (height, width); RADSeg takes the windows' stride for it.
+        crop: (height, width) of a window.
 
     Source: Trident's released code; its rule for small images crashes where both sides are
     multiples, ours stretches these, too.
@@ -37,6 +40,23 @@ def whole_patches(
         sides = [-(-side // unit) * unit for side, unit in zip(sides, patch, strict=True)]
     height, width = (max(side, window) for side, window in zip(sides, crop, strict=True))
     return height, width
+
+
+def stretched_windows(
+    image: Tensor, unit: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]
+) -> tuple[Tensor, list[Box]]:
+    """Images at the size of :func:`whole_patches`, bilinearly, and the boxes of their windows.
+
+    Args:
+        image: (B, C, H, W).
+        unit: pixels whose multiples the sides become, (height, width).
+        crop: (height, width) of a window.
+        stride: (height, width) between windows.
+    """
+    size = whole_patches(spatial_size(image), unit, crop)
+    if size != spatial_size(image):
+        image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
+    return image, window_boxes(size, crop, stride)
 
 
 def window_boxes(

@@ -8,6 +8,7 @@ from ovseg.segmentors.dense_clip import DenseCLIP
 from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.segmentors.mask_segmentor import MaskSegmentor
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
+from ovseg.segmentors.radseg import RADSeg
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
@@ -20,6 +21,7 @@ __all__ = [
     'MaskCLIPPlusSegmentor',
     'MaskSegmentor',
     'OVSeg',
+    'RADSeg',
     'Segmentor',
     'TrainedSegmentor',
     'TrainingFreeSegmentor',

@@ -24,7 +24,7 @@ from ovseg.guides.mixer import Look, Mixer
 from ovseg.guides.proxy_mixer import ProxyAttention
 from ovseg.guides.sam_correlation import Aggregated, SAMCorrelation, aggregate
 from ovseg.images import Images
-from ovseg.images.windows import Box, cut_windows, whole_patches, window_boxes
+from ovseg.images.windows import Box, cut_windows, stretched_windows
 from ovseg.refiners.sam_prompts import SAMPrompts
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.decide import Decision
@@ -201,10 +201,7 @@ class Trident(TrainingFreeSegmentor):
             image: (1, 3, H, W), normalised.
         """
         crop_size, stride = self.inference_settings.windowing
-        size = whole_patches(spatial_size(image), self.encoder.stride, crop_size)
-        if size != spatial_size(image):
-            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
-        return image, window_boxes(size, crop_size, stride)
+        return stretched_windows(image, self.encoder.stride, crop_size, stride)
 
     def companions(self, windows: Tensor, at_once: int) -> Tensor:
         """The companion's features of all windows, (n, C', h', w').

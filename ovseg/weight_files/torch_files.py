@@ -1,7 +1,8 @@
-"""Files of torch.save, by torch's reader of tensors that calls nothing else; Runner's records."""
+"""Files of torch.save, by torch's reader of tensors that calls nothing else; plain records."""
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import threading
 import warnings
@@ -28,7 +29,7 @@ def read_torch_file(path: Path, map_location: Any) -> Any:
 
     Raises:
         Exception: torch's own, where the file is damaged or asks for something else than tensors,
-            plain data and a Runner's records.
+            plain data, a training's arguments and a Runner's records.
     """
     with (
         _lock,
@@ -59,7 +60,7 @@ def _standing_for(path: str, function: Callable) -> Callable:
 
 
 def _harmless_globals() -> list[Any]:
-    """What a Runner puts into its checkpoints beside tensors and plain data.
+    """What trainings put into their checkpoints beside tensors and plain data.
 
     NumPy 2 moved its core, so a file may name either place, whichever NumPy reads it.
     """
@@ -67,6 +68,7 @@ def _harmless_globals() -> list[Any]:
     rebuilders = ('_reconstruct', 'scalar')
     dtypes = {type(np.dtype(code)) for code in _NUMPY_SCALARS}
     return [
+        argparse.Namespace,  # what a training was called with; plain data inside
         HistoryBuffer,
         np.ndarray,
         np.dtype,

@@ -37,9 +37,10 @@ class Cost:
 
 # Parameters were counted in the built models (a test counts those of the models that ship again).
 # Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
-# The class of all tipsv2, trident-vit-b16-sam2, -l14 and -h14, all corrclip, ovseg-r101c,
-# ovseg-sam, rn50, rn101, vit-b16-laion and resclip was reckoned from their parts or from a like
-# model, not measured.
+# The class of all tipsv2, radseg and dinotxt, trident-vit-b16-sam2, -l14 and -h14, all corrclip,
+# ovseg-r101c, ovseg-sam, rn50, rn101, vit-b16-laion and resclip was reckoned from their parts or
+# from a like model, not measured.
+# RADSeg's adaptor heads (about 8 million) are not counted: their sizes are in the file alone.
 # A model without a row shows none.
 COSTS = MappingProxyType(
     {
@@ -65,6 +66,10 @@ COSTS = MappingProxyType(
         'dfn-b16': Cost(149.6, 'fast'),
         'clipa-l14': Cost(414.2, 'slow'),
         'longclip-b16': Cost(149.7, 'fast'),
+        'radseg-v3-b': Cost(806.0, 'slow'),
+        'radseg-v3-h': Cost(1359.4, 'gpu'),
+        'dinotxt-v2-l14': Cost(867.9, 'slow'),
+        'dinotxt-v3-l16': Cost(866.7, 'slow'),
         'clip-dinoiser-tiny': Cost(5.7, 'instant'),
         'clip-dinoiser-vit-b16': Cost(151.4, 'fast'),
         'sclip-vit-b16': Cost(149.6, 'fast'),

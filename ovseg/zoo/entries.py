@@ -27,6 +27,9 @@ _TIPSV2_README = 'TIPSv2 (arXiv 2604.12012), README of google-deepmind/tips'
 _TIPSV2_NOTEBOOK = 'TIPSv2 (arXiv 2604.12012), zero-shot notebook of google-deepmind/tips'
 _TIPSV2_LICENCE = 'Apache-2.0 by its model card (the README of google-deepmind/tips says CC-BY)'
 _APPLE_LICENCE = 'Apple Machine Learning Research Model licence: for research only'
+_RADIO_LICENCE = 'C-RADIO: NVIDIA Open Model License (nvidia/C-RADIOv3-{})'
+_SIGLIP2_LICENCE = 'SigLIP 2: Apache-2.0 (google/siglip2-so400m-patch16-naflex)'
+_DINOTXT_V3_SOURCE = 'DINOv3 (arXiv 2508.10104), quoted at second hand'
 _UNPUBLISHED = 'The method publishes no number for this backbone.'
 
 
@@ -70,6 +73,19 @@ def _tipsv2(size: str, model: str, note: str, source: str) -> ModelEntry:
         licence=_TIPSV2_LICENCE,
         source=source,
         note=f'{note} Words need the extra transformers.'.strip(),
+    )
+
+
+def _radseg(size: str, letter: str, note: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'radseg-{size}',
+        config=f'radseg/radseg_{size}.py',
+        weights=(
+            f'C-RADIO v3-{letter} with its adaptors (nvidia/C-RADIOv3-{letter}) and the words of '
+            'SigLIP 2 SO400M (4.5 GB) from the Hugging Face hub'
+        ),
+        licence=f'{_RADIO_LICENCE.format(letter)}; {_SIGLIP2_LICENCE}',
+        note=f'{note} Words need the extra transformers.',
     )
 
 
@@ -209,6 +225,27 @@ ENTRIES = (
         licence='Apache-2.0 (BeichenZhang/LongCLIP-B)',
         note='Descriptions of up to 248 tokens.',
         file='longclip-B.pt',
+    ),
+    _radseg('v3-b', 'B', 'One encoder for large images; published in a figure only.'),
+    _radseg('v3-h', 'H', 'The larger one, and below v3-b in that figure.'),
+    ModelEntry(
+        name='dinotxt-v2-l14',
+        config='dinotxt/dinotxt_v2-l14.py',
+        weights='dino.txt on DINOv2 ViT-L/14, fetched from dl.fbaipublicfiles.com',
+        licence='Apache-2.0 (facebookresearch/dinov2)',
+        note='DINO with words, patches of its trained head; no number of it is known.',
+    ),
+    ModelEntry(
+        name='dinotxt-v3-l16',
+        config='dinotxt/dinotxt_v3-l16.py',
+        weights=(
+            'dino.txt on DINOv3 ViT-L/16: the vision head and text tower from its authors, on '
+            'request (facebookresearch/dinov3), the backbone from the Hugging Face hub, gated'
+        ),
+        licence='DINOv3 licence (facebookresearch/dinov3), accepted by name',
+        source=_DINOTXT_V3_SOURCE,
+        note='Patches of the head; configs/dinotxt/README.md says what the notebook takes.',
+        file='dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth',
     ),
     ModelEntry(
         name='clip-dinoiser-tiny',

@@ -20,6 +20,8 @@ METHODS = {
     'corrclip': 'CorrCLIP',
     'trident': 'Trident',
     'tipsv2': 'TIPSv2',
+    'radseg': 'RADSeg',
+    'dinotxt': 'dino.txt',
     'denseclip': 'DenseCLIP',
     'ovseg': 'OVSeg',
 }
@@ -27,7 +29,9 @@ _WHENCE = re.compile(
     r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)'
     r'| from (\w+ authors.*|the Hugging Face hub)'
 )
-_LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|Apple(?= Machine)')
+_LICENCES = re.compile(
+    r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|Apple(?= Machine)|NVIDIA Open Model License|DINOv3 licence'
+)
 
 
 class ModelList(list[ModelEntry]):

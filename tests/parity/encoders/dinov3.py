@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,25 +15,33 @@ from parity.golden import saved
 from parity.report import Case
 
 
+def dinov3_model(config: Any) -> dict[str, Any]:
+    """Arguments of timm's ``Eva`` by a golden file's sizes.
+
+    Args:
+        config: a :class:`~parity.report.Case`, or a plain dict in one.
+    """
+    width = config['hidden_size']
+    return {
+        'patch_size': config['patch_size'],
+        'embed_dim': width,
+        'depth': config['num_hidden_layers'],
+        'num_heads': config['num_attention_heads'],
+        'num_reg_tokens': config['num_register_tokens'],
+        'mlp_ratio': config['intermediate_size'] / width,
+        'rope_temperature': config['rope_theta'],
+        'norm_layer': partial(nn.LayerNorm, eps=config['layer_norm_eps']),
+        **({'swiglu_mlp': True, 'swiglu_align_to': 1} if config.get('use_gated_mlp') else {}),
+    }
+
+
 @torch.no_grad()
 def check_dinov3(file: Case, folder: Path) -> None:
     """A file as Meta publishes it; images are normalised already."""
     file.use('meta')
     config, inputs, wanted = file.inner('config'), file.inner('inputs'), file.inner('expected')
     config.use('hidden_act')
-    width, registers = config['hidden_size'], config['num_register_tokens']
-    gated = config['use_gated_mlp']
-    model = {
-        'patch_size': config['patch_size'],
-        'embed_dim': width,
-        'depth': config['num_hidden_layers'],
-        'num_heads': config['num_attention_heads'],
-        'num_reg_tokens': registers,
-        'mlp_ratio': config['intermediate_size'] / width,
-        'rope_temperature': config['rope_theta'],
-        'norm_layer': partial(nn.LayerNorm, eps=config['layer_norm_eps']),
-        **({'swiglu_mlp': True, 'swiglu_align_to': 1} if gated else {}),
-    }
+    model, registers = dinov3_model(config), config['num_register_tokens']
     with saved(dino=file['state']) as files:
         encoder = DINOv3Encoder(load_dinov3(model, files['dino']))
     for name in ('square', 'wide'):

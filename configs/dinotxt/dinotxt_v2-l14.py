@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/dinotxt.py', '../_base_/protocols/dinotxt.py']
+
+model = dict(**_base_.settings)

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/radseg.py', '../_base_/protocols/radseg.py']
+
+model = dict(**_base_.settings)
