@@ -81,8 +81,8 @@ def _radseg(size: str, letter: str, note: str) -> ModelEntry:
         name=f'radseg-{size}',
         config=f'radseg/radseg_{size}.py',
         weights=(
-            f'C-RADIO v3-{letter} with its adaptors (nvidia/C-RADIOv3-{letter}) and the words of '
-            'SigLIP 2 SO400M (4.5 GB) from the Hugging Face hub'
+            f'C-RADIO v3-{letter} (nvidia/C-RADIOv3-{letter}) and words of SigLIP 2 SO400M '
+            '(4.5 GB) from the Hugging Face hub'
         ),
         licence=f'{_RADIO_LICENCE.format(letter)}; {_SIGLIP2_LICENCE}',
         note=f'{note} Words need the extra transformers.',
@@ -336,7 +336,7 @@ ENTRIES = (
         config='corrclip/corrclip_v2_vit-l14_metaclip.py',
         weights=(
             'MetaCLIP ViT-L/14, fetched by open_clip (tag metaclip_fullcc), C-RADIOv3-L '
-            '(nvidia/C-RADIOv3-L, 1.3 GB) from the Hugging Face hub and SAM ViT-H (2.6 GB) from '
+            '(nvidia, 1.3 GB) from the Hugging Face hub and SAM ViT-H (2.6 GB) from '
             'its authors'
         ),
         licence=(f'{_METACLIP_LICENCE}; C-RADIO: NVIDIA Open Model License; {_SAM_LICENCE}'),

@@ -30,7 +30,7 @@ _WHENCE = re.compile(
     r'| from (\w+ authors.*|the Hugging Face hub)'
 )
 _LICENCES = re.compile(
-    r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|Apple(?= Machine)|NVIDIA Open Model License|DINOv3 licence'
+    r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|Apple(?= Machine)|NVIDIA(?= Open)|DINOv3(?= licence)'
 )
 
 

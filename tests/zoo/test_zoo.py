@@ -13,12 +13,28 @@ from ovseg.config_files import ConfigPlace, find_config, read_config
 from ovseg.errors import UserError
 from ovseg.images import resize_rule_of
 
-KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP', 'OVSeg')
+KINDS = (
+    'TrainingFreeSegmentor',
+    'CLIPDINOiser',
+    'Trident',
+    'CorrCLIP',
+    'DenseCLIP',
+    'OVSeg',
+    'RADSeg',
+)
 # Users bring the weights of these, under this licence.
 BROUGHT = {
     'ovseg-swin-b-vit-l14': 'CC BY-NC 4.0',
     'ovseg-r101c-vit-b16': 'CC BY-NC 4.0',
     'longclip-b16': 'Apache-2.0',
+}
+
+
+# Whose weights a class that is named by `clip.type` finds by itself.
+PUBLISHERS = {
+    'TIPSv2': '(google/tipsv2-',
+    'RADIO': '(nvidia/C-RADIO',
+    'DINOTxt': 'dino.txt on DINO',
 }
 
 
@@ -44,7 +60,7 @@ def test_weights_named_in_the_zoo_are_those_of_the_config():
             assert config.load_from.startswith('ovseg://') and not entry.needs_download
             continue
         if 'type' in config.model.clip:  # a class that knows where its weights are
-            assert f'google/{config.model.clip.model})' in entry.weights and entry.needs_download
+            assert PUBLISHERS[config.model.clip.type] in entry.weights
             continue
         pretrained = config.model.clip.pretrained
         if entry.file:
