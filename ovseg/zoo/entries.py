@@ -70,8 +70,7 @@ def _radseg(size: str, letter: str, note: str) -> ModelEntry:
         name=f'radseg-{size}',
         config=f'radseg/radseg_{size}.py',
         weights=(
-            f'C-RADIO v3-{letter} with its adaptors (nvidia/C-RADIOv3-{letter}) and the words of '
-            'SigLIP 2 SO400M (4.5 GB) from the Hugging Face hub'
+            f'nvidia/C-RADIOv3-{letter} and words of SigLIP 2 (4.5 GB) from the Hugging Face hub'
         ),
         licence=f'{_RADIO_LICENCE.format(letter)}; {_SIGLIP2_LICENCE}',
         note=f'{note} Words need the extra transformers.',
@@ -156,8 +155,8 @@ ENTRIES = (
         name='dinotxt-v3-l16',
         config='dinotxt/dinotxt_v3-l16.py',
         weights=(
-            'dino.txt on DINOv3 ViT-L/16: the vision head and text tower from its authors, on '
-            'request (facebookresearch/dinov3), the backbone from the Hugging Face hub, gated'
+            'dino.txt on DINOv3 ViT-L/16, linked in an answer to a request on the page of '
+            'facebookresearch/dinov3; its backbone comes from the Hugging Face hub, gated'
         ),
         licence='DINOv3 licence (facebookresearch/dinov3), accepted by name',
         source=_DINOTXT_V3_SOURCE,

@@ -28,7 +28,7 @@ _WHENCE = re.compile(
     r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)'
     r'| from (\w+ authors.*|the Hugging Face hub)'
 )
-_LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|NVIDIA Open Model License|DINOv3 licence')
+_LICENCES = re.compile(r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|NVIDIA Open Model|DINOv3 licence')
 
 
 class ModelList(list[ModelEntry]):

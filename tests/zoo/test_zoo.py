@@ -13,7 +13,10 @@ from ovseg.config_files import ConfigPlace, find_config, read_config
 from ovseg.errors import UserError
 from ovseg.images import resize_rule_of
 
-KINDS = ('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'DenseCLIP', 'OVSeg')
+KINDS = (
+    *('TrainingFreeSegmentor', 'CLIPDINOiser', 'Trident', 'CorrCLIP', 'RADSeg', 'DenseCLIP'),
+    'OVSeg',
+)
 # Users bring the weights of these.
 BROUGHT = ('ovseg-swin-b-vit-l14', 'ovseg-r101c-vit-b16')
 
@@ -40,7 +43,14 @@ def test_weights_named_in_the_zoo_are_those_of_the_config():
             assert config.load_from.startswith('ovseg://') and not entry.needs_download
             continue
         if 'type' in config.model.clip:  # a class that knows where its weights are
-            assert f'google/{config.model.clip.model})' in entry.weights and entry.needs_download
+            clip = config.model.clip
+            where = {
+                'TIPSv2': f'google/{clip.model})',
+                'RADIO': f'nvidia/{clip.model[0].upper()}',
+                'DINOTxt': f'dino.txt on {clip.model[:6].upper()}',
+            }
+            assert where[clip.type].lower() in entry.weights.lower()
+            assert entry.needs_download != bool(entry.file)
             continue
         pretrained = config.model.clip.pretrained
         if entry.file:
