@@ -20,6 +20,10 @@ from torch.nn import functional as F
 QueriesKeys = tuple[Tensor, Tensor]
 
 
+def _as_they_are(heads: Tensor) -> Tensor:
+    return heads
+
+
 @dataclass(frozen=True)
 class AttentionContext:
     """What an attention is told beside its tokens.
@@ -32,13 +36,13 @@ class AttentionContext:
             each (B, heads, N, d). Not their attentions, which grow with N^2: what a block lets flow
             is ``query_key(queries, keys, v)`` for any values.
         project: values (B, heads, N, d) that were mixed through the block's output projection, and
-            into heads again, as many as before; None outside of a block.
+            into heads again, as many as before; outside of a block they stay as they are.
     """
 
     bias: Tensor | None = None
     scale: float = 1.0
     earlier: tuple[QueriesKeys, ...] = ()
-    project: Callable[[Tensor], Tensor] | None = None
+    project: Callable[[Tensor], Tensor] = _as_they_are
 
 
 NO_CONTEXT = AttentionContext()
@@ -112,7 +116,6 @@ def output_output(
 
     Source: RADSeg, self-correlating recursive attention (SCRA); `sharpness` from its released code.
     """
-    assert context.project is not None  # of `run_block`
     units = F.normalize(context.project(query_key(q, k, v, context)), dim=-1)
     logits = units @ units.transpose(-2, -1)
     logits.masked_fill_(logits < 0, float('-inf')).mul_(sharpness)

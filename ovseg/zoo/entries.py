@@ -239,8 +239,8 @@ ENTRIES = (
         name='dinotxt-v3-l16',
         config='dinotxt/dinotxt_v3-l16.py',
         weights=(
-            'dino.txt on DINOv3 ViT-L/16: the vision head and text tower from its authors, on '
-            'request (facebookresearch/dinov3), the backbone from the Hugging Face hub, gated'
+            'dino.txt on DINOv3 ViT-L/16, linked in an answer to a request on the page of '
+            'facebookresearch/dinov3; its backbone comes from the Hugging Face hub, gated'
         ),
         licence='DINOv3 licence (facebookresearch/dinov3), accepted by name',
         source=_DINOTXT_V3_SOURCE,

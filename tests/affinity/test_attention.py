@@ -21,7 +21,7 @@ from ovseg.errors import UserError
 GRID = (2, 5)
 
 
-def by_definition(name, q, k, v, bias=0.0, scale=1.0, earlier=()):
+def by_definition(name, q, k, v, bias=0.0, scale=1.0, earlier=(), project=lambda heads: heads):
     if name == 'value':
         return v
     if name.endswith('+earlier'):
@@ -33,6 +33,12 @@ def by_definition(name, q, k, v, bias=0.0, scale=1.0, earlier=()):
         lengths = torch.einsum('bhi,bhj->bhij', q.norm(dim=-1), k.norm(dim=-1))
         sharpness = torch.stack([scale * image.mean() for image in lengths])
         return (bias * sharpness[:, None, None, None]).softmax(-1).expand(-1, 4, -1, -1) @ v
+    if name == 'scra':
+        units = project((q @ k.transpose(-1, -2) * scale).softmax(-1) @ v)
+        units = units / units.norm(dim=-1, keepdim=True)
+        cosines = units @ units.transpose(-1, -2)
+        weights = torch.where(cosines < 0, 0.0, (10 * cosines).exp())
+        return weights / weights.sum(-1, keepdim=True) @ v
     pairs = {'qk': [(q, k)], 'qq': [(q, q)], 'kk': [(k, k)], 'qq+kk': [(q, q), (k, k)]}[name]
     return sum((a @ b.transpose(-1, -2) * scale + bias).softmax(-1) for a, b in pairs) @ v
 
@@ -134,7 +140,16 @@ def test_every_preset_composes_the_parts_of_the_block(preset):
         ).chunk(3, dim=-1)
     )
     earlier = earlier_of(spec.attention, width=8)
-    mixed = by_definition(spec.attention, q, k, v, 0.0 if bias is None else bias, earlier=earlier)
+    mixed = by_definition(
+        spec.attention,
+        *(q, k, v, 0.0 if bias is None else bias),
+        earlier=earlier,
+        project=lambda heads: (
+            block.attn.out_proj(heads.transpose(1, 2).flatten(2))
+            .unflatten(-1, (4, 8))
+            .transpose(1, 2)
+        ),
+    )
     expected = block.attn.out_proj(mixed.transpose(1, 2).flatten(2))
     expected = expected + tokens if spec.residual else expected
     expected = expected + block.mlp(block.ln_2(expected)) if spec.ffn else expected
