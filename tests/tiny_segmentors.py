@@ -73,6 +73,16 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
             'test_cfg': {'mode': 'slide', **WINDOWS},
         },
     },
+    'RADSeg': {
+        'denoised': {
+            **SEGMENTOR,
+            'encoder': {'last_block': 'radseg'},
+            'aggregation': {'megabytes': 0.01},
+            'refiners': [{'type': 'ScoreSoftmax'}],
+            'denoise_below': 0.3,
+            'test_cfg': {'mode': 'splice', 'upsampling': 'direct', **WINDOWS},
+        },
+    },
     'CLIPDINOiser': {
         'guided': {
             **SEGMENTOR,

@@ -44,6 +44,7 @@ def _says(kind: type) -> str:
 
 # The first that fits is the kind of a class.
 KINDS: dict[str, Callable[[type], bool]] = {
+    'vision-language model': lambda kind: not isinstance(kind, type),  # a function that loads one
     'segmentor': lambda kind: issubclass(kind, Segmentor),
     'dense encoder': _has('pad', 'margins'),
     'companion': _is_in('ovseg.encoders.companions'),
