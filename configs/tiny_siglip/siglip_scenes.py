@@ -1,4 +1,4 @@
-"""The embedded tiny SigLIP: the tiny CLIP goes on learning captions, by pairs instead of by contrast.
+"""The embedded tiny SigLIP: the tiny CLIP goes on learning captions, pair by pair.
 
 A sigmoid loss, a vision tower of timm's and a pooling by attention.
 """

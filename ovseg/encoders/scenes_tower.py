@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 @register_model
 def vit_scenes_patch8_32(pretrained: bool = False, **settings: Any) -> VisionTransformer:
-    """timm's ``VisionTransformer`` for pictures of 32 x 32 pixels: 3 blocks of width 128.
+    """A ``VisionTransformer`` of timm's for pictures of 32 x 32 pixels: 3 blocks of width 128.
 
     No class token, one learned query that attends to all patches, a norm before the blocks.
 
