@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.encoders.clip import build_architecture
-from ovseg.encoders.tiny import build_tiny_clip
+from ovseg.encoders.tiny import TOKENS, build_tiny_clip
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.scenes.siglip_start import start_at_clip
@@ -107,7 +107,7 @@ class CLIPContrast(BaseModel):
         if self.start is not None:
             clip = build_tiny_clip(self.start)[0]
             if self.token_ids is not None:
-                rows = clip.token_embedding.weight[self.token_ids]
+                rows = clip.get_parameter(TOKENS)[self.token_ids]
                 clip.token_embedding = nn.Embedding.from_pretrained(rows)
             start_at_clip(self.clip, clip)
 

@@ -64,7 +64,7 @@ COSTS = MappingProxyType(
         'naclip-vit-b16': Cost(149.6, 'fast'),
         'resclip-vit-b16': Cost(149.6, 'fast'),
         'proxyclip-tiny': Cost(6.4, 'instant'),
-        'proxyclip-tiny-siglip': Cost(6.7, 'instant'),
+        'proxyclip-tiny-siglip': Cost(6.6, 'instant'),
         'proxyclip-vit-b16': Cost(235.4, 'slow'),
         'corrclip-vit-b16': Cost(876.5, 'gpu'),
         'corrclip-vit-b16-sam2': Cost(452.3, 'gpu'),
