@@ -135,7 +135,7 @@ def ovseg_clip(args: argparse.Namespace) -> str:
 
 
 def tiny_clip(args: argparse.Namespace) -> str:
-    """A trained tiny CLIP as it ships: OUT.safetensors and OUT.json.
+    """A trained tiny CLIP or SigLIP as it ships: OUT.safetensors and OUT.json.
 
     CHECKPOINT is one that a training wrote for a CLIPContrast model with words; OUT is such as
     ovseg/weights/tiny_clip_scenes.
@@ -147,6 +147,9 @@ def tiny_clip(args: argparse.Namespace) -> str:
     if config.model.get('words') is None:
         raise UserError(f'{args.config} is no config of a CLIPContrast model with words')
     model, _ = load_trained(config, args.checkpoint)
+    supervision = 'image-caption pairs of Scenes, no pixel labels'
+    if model.start is not None:
+        supervision += f'; the images are those after {model.start}, with whose weights it started'
     size = write_embedded(
         args.out,
         'clip',
@@ -158,7 +161,7 @@ def tiny_clip(args: argparse.Namespace) -> str:
         origin=origin(
             args.config,
             args.images or config.train_cfg.max_iters * config.train_dataloader.batch_size,
-            'image-caption pairs of Scenes, no pixel labels',
+            supervision,
         ),
     )
     return f'{size / 1e6:.2f} MB'

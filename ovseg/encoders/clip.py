@@ -14,6 +14,7 @@ import open_clip
 from open_clip import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 
+import ovseg.encoders.scenes_tower  # noqa: F401  timm knows a tower by its name once this ran
 from ovseg.downloads import fetch_from_hub
 from ovseg.encoders.build import build_dense_encoder
 from ovseg.encoders.clip_files import (
@@ -35,7 +36,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     'gelu': nn.GELU,
     'quick_gelu': open_clip.transformer.QuickGELU,
 }
-EMBEDDED_MODELS = ('tiny_clip_scenes',)
+EMBEDDED_MODELS = ('tiny_clip_scenes', 'tiny_siglip_scenes')
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The tiny CLIP that ships with ovseg: open_clip's class and tokenizer, weights of a few MB."""
+"""The tiny CLIP and SigLIP that ship with ovseg: open_clip's classes and tokenizer, a few MB."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from ovseg.encoders.clip import build_architecture
 from ovseg.encoders.embedded import fill_and_freeze, read_embedded
 from ovseg.errors import UserError
 from ovseg.weight_files import WEIGHTS
@@ -36,9 +37,9 @@ def build_tiny_clip(
         torch.Size([1, 128])
     """
     facts, state = read_embedded(name, folder, 'clip')
-    clip = open_clip.CLIP(**facts['model'])
-    if TOKENS in state:
-        state[TOKENS] = _all_rows(state[TOKENS], facts['token_ids'], clip.token_embedding.weight)
+    clip = build_architecture(facts['model'])
+    for key in {TOKENS, f'text.{TOKENS}'} & set(state):
+        state[key] = _all_rows(state[key], facts['token_ids'], clip.get_parameter(key))
     fill_and_freeze(clip, state, name)
     tokenizer = open_clip.SimpleTokenizer(context_length=clip.context_length)
     return clip, tokenizer, tuple(facts['mean']), tuple(facts['std'])

@@ -1,21 +1,29 @@
-"""Trains a CLIP model as CLIP is trained: by contrast between images and captions, nothing else."""
+"""Trains a CLIP model as CLIP or SigLIP is: by images and their captions, nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from math import log
+from typing import Any, Literal
 
 import open_clip
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.encoders.clip import build_architecture
+from ovseg.encoders.tiny import TOKENS, build_tiny_clip
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
+from ovseg.scenes.siglip_start import start_at_clip
 from ovseg.training.losses.contrastive import contrastive_loss
+from ovseg.training.losses.sigmoid_pairs import sigmoid_pair_loss
+
+# Inverse temperature (its logarithm) and bias that SigLIP starts with (arXiv 2303.15343,
+# section 3.2): at first almost no pair seems to belong together, as is true of almost all.
+SIGLIP_START = {'init_logit_scale': log(10), 'init_logit_bias': -10.0}
 
 
 def token_ids_of(words: str, tokenizer: open_clip.SimpleTokenizer) -> Tensor:
@@ -47,6 +55,13 @@ class CLIPContrast(BaseModel):
         max_logit_scale: the inverse temperature is kept at or below this; CLIP's is 100.
         bfloat16: runs both towers in bfloat16 autocast (parameters, norms and the loss stay in
             float32); faster on processors that have bfloat16 instructions and on GPUs.
+        loss: 'softmax' is CLIP's, 'sigmoid' is SigLIP's, which has a bias beside the temperature
+            and starts both as the paper does unless `clip` says otherwise.
+        start: an embedded CLIP whose weights training starts with, see
+            :func:`~ovseg.scenes.siglip_start.start_at_clip`; None starts at random.
+
+    Raises:
+        UserError: `clip` lacks a field, or `loss` is another word.
     """
 
     def __init__(
@@ -57,12 +72,17 @@ class CLIPContrast(BaseModel):
         std: Sequence[float] = open_clip.OPENAI_DATASET_STD,
         max_logit_scale: float = 100.0,
         bfloat16: bool = False,
+        loss: Literal['softmax', 'sigmoid'] = 'softmax',
+        start: str | None = None,
     ) -> None:
         super().__init__()
+        if loss not in ('softmax', 'sigmoid'):
+            raise UserError(f"model.loss of CLIPContrast is 'softmax' or 'sigmoid', got '{loss}'")
         missing = {'embed_dim', 'vision_cfg', 'text_cfg'} - set(clip)
         if missing:
             raise UserError(f'model.clip of CLIPContrast lacks {", ".join(sorted(missing))}')
-        self.architecture = deepcopy(dict(clip))
+        self.loss, self.start = loss, start
+        self.architecture = {**(SIGLIP_START if loss == 'sigmoid' else {}), **deepcopy(dict(clip))}
         self.tokenizer = open_clip.SimpleTokenizer(
             context_length=clip['text_cfg'].get('context_length', 77)
         )
@@ -76,6 +96,20 @@ class CLIPContrast(BaseModel):
         for name, value in (('mean', mean), ('std', std)):
             shaped = torch.tensor(value, dtype=torch.float32).view(1, 3, 1, 1)
             self.register_buffer(name, shaped, persistent=False)
+
+    def init_weights(self) -> None:
+        """Takes over the weights that training starts with; the Runner calls this once.
+
+        Raises:
+            UserError: `start` names no embedded CLIP, or one of other sizes.
+        """
+        super().init_weights()
+        if self.start is not None:
+            clip = build_tiny_clip(self.start)[0]
+            if self.token_ids is not None:
+                rows = clip.get_parameter(TOKENS)[self.token_ids]
+                clip.token_embedding = nn.Embedding.from_pretrained(rows)
+            start_at_clip(self.clip, clip)
 
     def forward(
         self,
@@ -103,7 +137,11 @@ class CLIPContrast(BaseModel):
             raise ValueError(f"CLIPContrast has modes 'loss' and 'tensor', got '{mode}'")
         meaning = torch.as_tensor(meaning, device=images.device)
         scale = self.clip.logit_scale.clamp(max=torch.tensor(self.max_logit_scale).log().item())
-        loss = contrastive_loss(images, captions, scale.exp(), meaning)
+        if self.loss == 'sigmoid':
+            bias = self.clip.logit_bias
+            loss = sigmoid_pair_loss(images, captions, scale.exp(), bias, meaning)
+        else:
+            loss = contrastive_loss(images, captions, scale.exp(), meaning)
         best = (images @ captions.T).argmax(1)
         accuracy = (meaning[best] == meaning).float().mean()
         return {'loss': loss, 'accuracy': accuracy.detach()}

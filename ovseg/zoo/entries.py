@@ -117,6 +117,16 @@ def _ovseg(backbone: str, clip: str, file: str, note: str) -> ModelEntry:
     )
 
 
+def _tiny_siglip(method: str, others: str, note: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'{method}-tiny-siglip',
+        config=f'{method}/{method}_tiny_siglip.py',
+        weights=f'shipped with ovseg: a tiny SigLIP trained on procedural scenes{others}',
+        licence='Apache-2.0 (part of ovseg)',
+        note=note,
+    )
+
+
 ENTRIES = (
     ModelEntry(
         name=DEFAULT_MODEL,
@@ -125,6 +135,7 @@ ENTRIES = (
         licence='Apache-2.0 (part of ovseg)',
         note='Runs at once on any machine; knows its small world only, no photographs.',
     ),
+    _tiny_siglip('maskclip', '', 'Attention pooling and a sigmoid loss, in the same small world.'),
     _maskclip(
         'vit-b16',
         'ViT-B/16',
@@ -292,6 +303,7 @@ ENTRIES = (
         licence='Apache-2.0 (part of ovseg)',
         note='How a second encoder helps, on drawings; clip-dinoiser-tiny is better there.',
     ),
+    _tiny_siglip('proxyclip', ' and the tiny DINO', 'A second encoder on a pooling by attention.'),
     ModelEntry(
         name='proxyclip-vit-b16',
         config='proxyclip/proxyclip_vit-b16_openai.py',
@@ -353,6 +365,7 @@ ENTRIES = (
         licence='Apache-2.0 (part of ovseg)',
         note='The best masks on drawings, with sharp outlines.',
     ),
+    _tiny_siglip('trident', ', the tiny DINO and the tiny SAM', 'Sharp outlines on drawings.'),
     _trident(
         'vit-b16',
         'OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai)',

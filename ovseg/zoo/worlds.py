@@ -12,6 +12,7 @@ FOR_PHOTOGRAPHS = 'maskclip-vit-b16'
 # Weights that ship with ovseg and match words with pictures, by the world of their training.
 _WORLDS = {
     'tiny_clip_scenes': SCENES,
+    'tiny_siglip_scenes': SCENES,
     'ovseg_clip_tiny_scenes': SCENES,
     'ovseg_tiny_scenes': SCENES,
     'denseclip_tiny_scenes': SCENES,

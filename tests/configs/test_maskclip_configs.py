@@ -19,7 +19,8 @@ BACKBONES = (
 def test_there_is_one_config_for_each_backbone_and_data_set():
     wanted = {f'maskclip_{b}_{name}' for b in BACKBONES for name in (*NAMES, 'images')}
     tiny = ('scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases', 'images')
-    assert set(CONFIGS) == wanted | {f'maskclip_tiny_{name}' for name in tiny}
+    models = ('tiny', 'tiny_siglip')
+    assert set(CONFIGS) == wanted | {f'maskclip_{m}_{name}' for m in models for name in tiny}
 
 
 @pytest.mark.parametrize('stem', CONFIGS)

@@ -34,7 +34,7 @@ STEMS += [f'corrclip_v2_{b}_{n}' for b in CORR[:2] for n in NAMES]
 IMAGES = [f'proxyclip_{b}_images' for b in PROXY]
 IMAGES += [f'corrclip_{b}_images' for b in CORR] + [f'corrclip_v2_{b}_images' for b in CORR[:2]]
 WORLDS = ('scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrases', 'images')
-TINY = [f'proxyclip_tiny_{name}' for name in WORLDS]
+TINY = [f'proxyclip_{model}_{name}' for model in ('tiny', 'tiny_siglip') for name in WORLDS]
 SAM = [f'corrclip_{b}_sam_images' for b in CORR]
 # What they add to those of version 2 is tested once.
 BANK = [f'corrclip_v2_{b}_bank_{n}' for b in CORR[:2] for n in (*NAMES, 'images')]

@@ -1,4 +1,4 @@
-"""The embedded tiny CLIP: small, complete, and it knows its world."""
+"""The embedded tiny CLIP and SigLIP: small, complete, and they know their world."""
 
 import json
 
@@ -27,9 +27,17 @@ from ovseg.weight_files import WEIGHTS
 NEUTRAL = (1.0, 1.0, 1.0)
 
 
+# The class, the key of its token embedding, and the most bytes of the file.
+EMBEDDED = {
+    'tiny_clip_scenes': (open_clip.CLIP, TOKENS, 5_000_000),
+    'tiny_siglip_scenes': (open_clip.CustomTextCLIP, f'text.{TOKENS}', 3_000_000),
+}
+both = pytest.mark.parametrize('tiny', EMBEDDED, indirect=True)
+
+
 @pytest.fixture(scope='module')
-def tiny():
-    return build_tiny_clip()
+def tiny(request):
+    return build_tiny_clip(getattr(request, 'param', 'tiny_clip_scenes'))
 
 
 def embed(tiny, images, texts):
@@ -50,32 +58,30 @@ def close_up(kind, color, number):
     return draw(Scene((192, 192), regions, (thing,)), Camera(64.0, 64.0, (32, 32), 0.5)).image
 
 
-def test_the_files_are_small_and_say_where_they_come_from():
-    assert (WEIGHTS / 'tiny_clip_scenes.safetensors').stat().st_size <= 5_000_000
-    facts = json.loads((WEIGHTS / 'tiny_clip_scenes.json').read_text())
+@pytest.mark.parametrize('name', EMBEDDED)
+def test_the_files_are_small_and_say_where_they_come_from(name):
+    assert (WEIGHTS / f'{name}.safetensors').stat().st_size <= EMBEDDED[name][2]
+    facts = json.loads((WEIGHTS / f'{name}.json').read_text())
     assert 'no pixel labels' in facts['origin']['supervision']
     assert facts['model']['text_cfg']['vocab_size'] == 49408
 
 
-def test_it_is_open_clips_class_with_its_tokenizer(tiny):
-    clip, tokenizer, mean, std = tiny
-    assert type(clip) is open_clip.CLIP
+@pytest.mark.parametrize('name', EMBEDDED)
+def test_load_clip_gives_open_clips_class_with_its_tokenizer(name):
+    loaded = load_clip(name, 'embedded')
+    clip, tokenizer, mean, std = loaded.model, loaded.tokenizer, loaded.mean, loaded.std
+    assert type(clip) is EMBEDDED[name][0]
     assert isinstance(tokenizer, open_clip.SimpleTokenizer)
-    assert clip.token_embedding.num_embeddings == tokenizer.vocab_size == 49408
+    assert len(clip.get_parameter(EMBEDDED[name][1])) == tokenizer.vocab_size == 49408
     assert len(mean) == len(std) == 3
     assert not clip.training
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in clip.parameters())
 
 
-def test_load_clip_knows_it(tiny):
-    loaded = load_clip('tiny_clip_scenes', 'embedded')
-    for key, value in loaded.model.state_dict().items():
-        assert torch.equal(value, tiny[0].state_dict()[key]), key
-
-
+@both
 def test_only_rows_of_words_in_captions_were_trained(tiny):
     clip, tokenizer, _, _ = tiny
-    rows = clip.token_embedding.weight
+    rows = getattr(clip, 'text', clip).token_embedding.weight
     unseen = tokenizer.encode('locomotive')[0]
     other = tokenizer.encode('parliament')[0]
     assert torch.equal(rows[unseen], rows[other])
@@ -83,6 +89,7 @@ def test_only_rows_of_words_in_captions_were_trained(tiny):
         assert not torch.equal(rows[tokenizer.encode(word)[0]], rows[unseen]), word
 
 
+@both
 def test_it_names_materials_objects_and_colours(tiny):
     grounds, things = [], []
     for number in range(40):
@@ -104,6 +111,20 @@ def test_it_names_materials_objects_and_colours(tiny):
     colors = sum(f[1] == color for f, (_, _, color) in zip(found, things, strict=True))
     assert kinds / len(things) >= 0.8
     assert colors / len(things) >= 0.8
+
+
+@torch.no_grad()
+def test_a_patch_of_the_tiny_siglip_is_what_its_pooling_says_of_it_alone():
+    loaded = load_clip('tiny_siglip_scenes', 'embedded')
+    encoder = loaded.dense_encoder({'last_block': 'vanilla'}, loaded.mean, loaded.std)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    features = encoder(images, frozenset({'embedding', 'tokens'}))
+    expected = loaded.model.encode_image(images)
+    torch.testing.assert_close(features.embedding, expected, rtol=0, atol=1e-4)
+    trunk = loaded.model.visual.trunk
+    patch = trunk.forward_features(images)[:, 5:6]  # the second of the second row, normed
+    alone = trunk.attn_pool(patch)
+    torch.testing.assert_close(features.patch[:, :, 1, 1], alone, rtol=0, atol=1e-4)
 
 
 def test_unknown_model_is_explained():

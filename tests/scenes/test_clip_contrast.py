@@ -1,6 +1,7 @@
-"""Contrastive training of a tiny CLIP: the loss is CLIP's, training learns, resuming is exact."""
+"""Contrastive training of a tiny CLIP: losses are CLIP's and SigLIP's, resuming is exact."""
 
 import open_clip
+import open_clip.loss
 import pytest
 import torch
 from mmengine.config import Config
@@ -13,9 +14,10 @@ from ovseg.encoders.tiny import build_tiny_clip
 from ovseg.errors import UserError
 from ovseg.scenes import CLIPContrast
 from ovseg.scenes.captions import CAPTION_WORDS
-from ovseg.training.losses import contrastive_loss
+from ovseg.training.losses import contrastive_loss, sigmoid_pair_loss
 
 CONFIG = ROOT / 'configs/tiny_clip/clip_scenes.py'
+SIGLIP = ROOT / 'configs/tiny_siglip/siglip_scenes.py'
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +65,33 @@ def test_captions_of_one_meaning_are_no_negatives_of_each_other():
     assert contrastive_loss(apart, apart, scale, meaning) > shared
 
 
-def test_the_config_lists_the_words_of_the_captions():
-    assert Config.fromfile(CONFIG).model.words.split() == list(CAPTION_WORDS)
+def test_the_sigmoid_loss_is_open_clips_when_all_captions_differ():
+    images, texts, scale, bias = unit(6, 0), unit(6, 1), torch.tensor(14.0), torch.tensor(-3.0)
+    ours = sigmoid_pair_loss(images, texts, scale, bias, torch.arange(6))
+    torch.testing.assert_close(ours, open_clip.loss.SigLipLoss()(images, texts, scale, bias))
+
+
+def test_pairs_of_one_meaning_belong_together():
+    features = torch.eye(3, 8)[[0, 0, 1]]
+    scale, bias = torch.tensor(40.0), torch.tensor(-20.0)
+    together = sigmoid_pair_loss(features, features, scale, bias, torch.tensor([5, 5, 6]))
+    assert together < 1e-6
+    apart = sigmoid_pair_loss(features, features, scale, bias, torch.arange(3))
+    assert apart.item() == pytest.approx(2 * 20 / 3, abs=1e-4)  # two pairs in three rows
+
+
+@pytest.mark.parametrize('config', [CONFIG, SIGLIP], ids=['clip', 'siglip'])
+def test_the_config_lists_the_words_of_the_captions(config):
+    assert Config.fromfile(config).model.words.split() == list(CAPTION_WORDS)
+
+
+def test_a_sigmoid_training_starts_as_in_the_paper_unless_the_config_says_otherwise():
+    clip = CLIPContrast(**_arguments(loss='sigmoid')).clip
+    assert clip.logit_scale.exp().item() == pytest.approx(10)
+    assert clip.logit_bias.item() == -10
+    architecture = {**_arguments()['clip'], 'init_logit_bias': -4.0}
+    assert CLIPContrast(architecture, loss='sigmoid').clip.logit_bias.item() == -4
+    assert CLIPContrast(**_arguments()).clip.logit_bias is None
 
 
 def test_an_unlisted_word_is_named():
@@ -107,6 +134,7 @@ def test_bfloat16_is_close_and_keeps_the_loss_in_float32():
     ('change', 'error', 'message'),
     [
         (dict(clip={'embed_dim': 4}), UserError, 'lacks text_cfg, vision_cfg'),
+        (dict(loss='hinge'), UserError, "'softmax' or 'sigmoid', got 'hinge'"),
         (dict(mode='predict'), ValueError, "modes 'loss' and 'tensor'"),
     ],
 )
@@ -121,6 +149,23 @@ def test_training_through_the_runner_lowers_the_loss(tmp_path):
     runner = train(small_config(tmp_path, iterations=40), 'learn')
     losses, _ = runner.message_hub.get_scalar('train/loss').data
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.3
+
+
+def test_the_tiny_siglip_goes_on_from_the_tiny_clip(tmp_path):
+    config = Config.fromfile(SIGLIP)
+    config.work_dir = str(tmp_path)
+    config.train_dataloader.update(batch_size=24, num_workers=0, persistent_workers=False)
+    config.train_cfg.max_iters = 2
+    config.log_level = 'ERROR'
+    runner = train(config, 'siglip')
+    losses, _ = runner.message_hub.get_scalar('train/loss').data
+    accuracies, _ = runner.message_hub.get_scalar('train/accuracy').data
+    # At random the loss is above 10, and one in 24 is right.
+    assert losses[0] < 6 and accuracies[0] > 0.5
+    moved = runner.model.clip.logit_scale, runner.model.clip.logit_bias
+    start = build_tiny_clip()[0].logit_scale, torch.tensor(-20.0)
+    for now, before in zip(moved, start, strict=True):
+        assert 0 < (now - before).abs() < 0.1
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):

@@ -1,11 +1,12 @@
 """Rows of all processes: in the order of ranks, with gradients for the own ones."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
 from ovseg.training import gathering
 from ovseg.training.gathering import gather_batch
-from ovseg.training.losses import contrastive_loss
+from ovseg.training.losses import contrastive_loss, sigmoid_pair_loss
 
 
 def as_rank(monkeypatch, rank, others):
@@ -43,16 +44,22 @@ def test_rows_keep_the_order_of_ranks_and_the_own_ones_their_gradient(monkeypatc
     assert torch.equal(own.grad, torch.ones_like(own))
 
 
-def test_processes_together_have_the_gradient_of_the_whole_batch(monkeypatch):
-    regions, nouns = unit(0), unit(1)
-    scale, meaning = torch.tensor(20.0), torch.arange(4)
+@pytest.mark.parametrize(
+    ('loss', 'numbers'),
+    [
+        (contrastive_loss, [torch.tensor(20.0)]),
+        (sigmoid_pair_loss, [torch.tensor(20.0), torch.tensor(-10.0)]),
+    ],
+)
+def test_processes_together_have_the_gradient_of_the_whole_batch(loss, numbers, monkeypatch):
+    regions, nouns, meaning = unit(0), unit(1), torch.arange(4)
     whole = regions.clone().requires_grad_()
-    contrastive_loss(whole, nouns, scale, meaning).backward()
+    loss(whole, nouns, *numbers, meaning).backward()
     parts = []
     for rank, own in enumerate(regions.split(2)):
         own = own.clone().requires_grad_()
         as_rank(monkeypatch, rank, [regions.split(2)[1 - rank], nouns.split(2)[1 - rank]])
         gathered = gather_batch(own), gather_batch(nouns.split(2)[rank])
-        contrastive_loss(*gathered, scale, meaning).backward()
+        loss(*gathered, *numbers, meaning).backward()
         parts.append(own.grad)
     torch.testing.assert_close(torch.cat(parts), whole.grad)

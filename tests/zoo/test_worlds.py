@@ -11,6 +11,7 @@ from ovseg.zoo.worlds import FOR_PHOTOGRAPHS, world_of
 TINY = (
     *('maskclip-tiny', 'clip-dinoiser-tiny', 'proxyclip-tiny'),
     *('trident-tiny', 'denseclip-tiny', 'ovseg-tiny'),
+    *('maskclip-tiny-siglip', 'proxyclip-tiny-siglip', 'trident-tiny-siglip'),
 )
 
 

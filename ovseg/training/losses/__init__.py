@@ -5,6 +5,7 @@ from ovseg.training.losses.contrastive import contrastive_loss
 from ovseg.training.losses.cross_entropy import PixelCrossEntropy, upsampled_cross_entropy
 from ovseg.training.losses.guide_distillation import correlation_loss, foreground_loss
 from ovseg.training.losses.mask_losses import attention_outside, dice_loss, focal_loss, mask_iou
+from ovseg.training.losses.sigmoid_pairs import sigmoid_pair_loss
 
 __all__ = [
     'PixelCrossEntropy',
@@ -17,5 +18,6 @@ __all__ = [
     'focal_loss',
     'foreground_loss',
     'mask_iou',
+    'sigmoid_pair_loss',
     'upsampled_cross_entropy',
 ]
