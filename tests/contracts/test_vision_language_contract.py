@@ -10,6 +10,10 @@ from registered import build, check_table
 
 VIT = {'img_size': 32, 'patch_size': 8, 'embed_dim': 16, 'depth': 2, 'num_heads': 2}
 TEXT = {'context_length': 8, 'vocab_size': 49408, 'width': 8, 'heads': 2, 'layers': 1}
+HUB = {
+    **{'hidden_size': 16, 'num_hidden_layers': 2, 'num_attention_heads': 2},
+    'intermediate_size': 32,
+}
 TABLE = {
     'DINOTxt': {
         'model': {
@@ -27,11 +31,20 @@ TABLE = {
             **{'text_layers': 1, 'image_size': 32, 'patch': 8, 'vocabulary': 60},
         }
     },
+    'TransformersCLIP': {
+        'model': {
+            'model_type': 'siglip',
+            'vision_config': {**HUB, 'image_size': 32, 'patch_size': 8},
+            'text_config': {**HUB, 'vocab_size': 300, 'projection_size': 16},
+        }
+    },
 }
 
 
 @cache
 def loaded(name):
+    if name == 'TransformersCLIP':
+        pytest.importorskip('transformers', reason='ovseg[transformers] is not installed')
     return build(name, **TABLE[name], pretrained='random')
 
 
