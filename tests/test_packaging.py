@@ -36,6 +36,7 @@ def test_a_wheel_holds_configs_class_words_and_the_tiny_weights(built):
         'vocabulary/names/ade847.json',
         'weights/tiny_clip_scenes.safetensors',
         'weights/tiny_sam_scenes.safetensors',
+        'weights/tiny_siglip_scenes.safetensors',
         'app/viewer.html',
         'app/viewer.css',
         'app/viewer.js',
