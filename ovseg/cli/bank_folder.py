@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -72,7 +73,7 @@ def build_bank(images: Sequence[FoundImage], args: argparse.Namespace) -> int:
         set_precision(model.to(device).eval(), args.precision)
     folder = Path(args.out_dir)
     _agree(folder, _manifest(models, args.short_side))
-    left = [image for image in images if not _part(folder, image.place).is_file()]
+    left = [image for image in images if not os.path.isfile(_part(folder, image.place))]
     for place in {_part(folder, image.place).parent for image in left} | {folder}:
         remove_dead_temporaries(place)
     failed = 0
@@ -140,7 +141,7 @@ def _manifest(models: Mapping[str, CorrCLIP], short_side: int) -> dict[str, Any]
 def _agree(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Stops unless the folder is a bank of these models, or none yet."""
     path = folder / MANIFEST
-    if not path.exists():
+    if not os.path.exists(path):
         write_json(dict(manifest), path)
         return
     try:

@@ -130,8 +130,8 @@ def to_frame(coordinates: Tensor, image_size: tuple[int, int], inside: tuple[int
         inside: (height, width) that it takes in the frame, see :meth:`PromptedSAM.inside`.
 
     Example:
-        >>> to_frame(torch.tensor([10, 10]), (50, 100), (512, 1024)).tolist()
-        [102.4000015258789, 102.4000015258789]
+        >>> to_frame(torch.tensor([10, 20]), (64, 128), (512, 1024)).tolist()
+        [80.0, 160.0]
     """
     factors = [now / before for now, before in zip(inside[::-1], image_size[::-1], strict=True)]
     scale = torch.tensor(factors, device=coordinates.device)

@@ -135,7 +135,6 @@ ENTRIES = (
         licence='Apache-2.0 (part of ovseg)',
         note='Runs at once on any machine; knows its small world only, no photographs.',
     ),
-    _tiny_siglip('maskclip', '', 'Attention pooling and a sigmoid loss, in the same small world.'),
     _maskclip(
         'vit-b16',
         'ViT-B/16',
@@ -258,6 +257,7 @@ ENTRIES = (
         note='Patches of the head; configs/dinotxt/README.md says what the notebook takes.',
         file='dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth',
     ),
+    _tiny_siglip('maskclip', '', 'Attention pooling and a sigmoid loss, in the same small world.'),
     ModelEntry(
         name='clip-dinoiser-tiny',
         config='clip_dinoiser/clip_dinoiser_tiny.py',

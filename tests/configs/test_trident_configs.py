@@ -15,7 +15,7 @@ from tiny_sam2s import TINY_SAM2
 from tiny_sams import TINY_SAM
 
 from ovseg.apis.building import build_model
-from ovseg.encoders import clip as clip_files
+from ovseg.encoders import clip_registry
 from ovseg.encoders.sam2_prompted import SAM2 as SAM2Prompted
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
@@ -232,7 +232,7 @@ def test_random_weights_need_no_file(monkeypatch):
     def fetched(*args):
         raise AssertionError(f'{args} was asked for')
 
-    monkeypatch.setattr(clip_files, 'fetch_weights', fetched)
+    monkeypatch.setattr(clip_registry, 'fetch_weights', fetched)
     monkeypatch.setattr(torch.hub, 'download_url_to_file', fetched)
     config = config_of('trident_vit-b16_openai_images')
     config.model.clip = {'model': VIT, 'pretrained': 'openai'}

@@ -32,14 +32,14 @@ SETTINGS = {
 
 
 def test_tokens_that_become_alike_are_averaged():
-    q, k, v = torch.randn(3, 2, 2, 5, 4)
+    q, k, v = 3 * torch.randn(3, 2, 2, 5, 4, generator=torch.Generator().manual_seed(0))
     wanted = torch.softmax(q @ k.transpose(-1, -2) / 2, -1) @ v
     units = F.normalize(2 * wanted + 1, dim=-1)
     cosines = units @ units.transpose(-1, -2)
     assert (cosines < 0).any()
     weights = (10 * cosines).masked_fill(cosines < 0, -torch.inf).softmax(-1)
     found = output_output(q, k, v, AttentionContext(project=lambda heads: 2 * heads + 1))
-    assert torch.allclose(found, weights @ v, atol=1e-6)
+    assert torch.allclose(found, weights @ v, atol=1e-5)
 
 
 @pytest.mark.parametrize('megabytes', [1e-4, 100.0])
