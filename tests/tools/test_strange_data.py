@@ -68,7 +68,7 @@ def test_a_trained_model_doubts_until_the_user_gives_weights(tmp_path):
     # A name of its own: loggers of one name that begin in one second are one.
     config = write_own_config(tmp_path / 'trained.py', base, data, CLASSES)
     assert run_tool('test', config) == 0
-    assert doubts(log_of(tmp_path / 'trained_work')) == (False, True)
+    assert doubts(log_of(tmp_path / 'mine_work')) == (False, True)
     own = shutil.copy(WEIGHTS / 'denseclip_tiny_scenes.safetensors', tmp_path / 'own.safetensors')
     assert run_tool('test', config, own, '--work-dir', tmp_path / 'own') == 0
     assert doubts(log_of(tmp_path / 'own')) == (False, False)
