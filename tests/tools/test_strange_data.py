@@ -65,11 +65,12 @@ def test_words_and_pictures_are_doubted_each_for_itself(tmp_path, names, picture
 def test_a_trained_model_doubts_until_the_user_gives_weights(tmp_path):
     data = write_pictures(tmp_path / 'data', photos(1), len(CLASSES))
     base = 'denseclip/denseclip_fpn_tiny_scenes.py'
-    # A name of its own: loggers of one name that begin in one second are one.
-    config = write_own_config(tmp_path / 'trained.py', base, data, CLASSES)
+    config = write_own_config(tmp_path / 'mine.py', base, data, CLASSES)
     assert run_tool('test', config) == 0
     assert doubts(log_of(tmp_path / 'mine_work')) == (False, True)
     own = shutil.copy(WEIGHTS / 'denseclip_tiny_scenes.safetensors', tmp_path / 'own.safetensors')
+    # Another name: runs of one name that begin in one second share a log.
+    config = shutil.copy(config, tmp_path / 'again.py')
     assert run_tool('test', config, own, '--work-dir', tmp_path / 'own') == 0
     assert doubts(log_of(tmp_path / 'own')) == (False, False)
 
