@@ -10,13 +10,19 @@ import sys
 from pathlib import Path
 
 import torch
+from mmengine.logging import MMLogger
 from scripts import ROOT, load_script
 
 from ovseg.errors import run_cli
 
 
 def run_tool(name, *words):
-    """Runs ``tools/NAME.py`` with words and returns its exit code."""
+    """Runs ``tools/NAME.py`` with words and returns its exit code.
+
+    As in a process of its own: mmengine gives two runs of one name that begin in one second one
+    logger, which writes into the folder of the first.
+    """
+    MMLogger._instance_dict.clear()
     return run_cli(lambda: load_script(name).main([str(word) for word in words]))
 
 
