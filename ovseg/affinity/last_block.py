@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.affinity.opened_blocks import Rotation, open_block
+from ovseg.affinity.opened_blocks import OpenedBlock, Rotation, open_block
 from ovseg.affinity.variants import (
     ATTENTIONS,
     NEEDS_BIAS,
@@ -203,7 +203,8 @@ def run_block(
     """
     attention, reads = ATTENTIONS[spec.attention]
     opened = open_block(block)
-    normed = opened.norm(opened.entered(tokens))
+    entered = opened.entered(tokens)
+    normed = opened.norm(entered)
     needed = {
         'q': with_queries or with_compared or 'q' in reads,
         'k': with_keys or with_compared or 'k' in reads,
@@ -234,7 +235,7 @@ def run_block(
         context = AttentionContext(bias, spec.scale, earlier, project)
         heads = attention(split('q'), split('k'), split('v'), context, **spec.settings)
         mixed = heads.transpose(1, 2).flatten(2)
-    out, mlp_input = finish_block(block, mixed, tokens if spec.residual else None, spec.ffn)
+    out, mlp_input = _finish(opened, mixed, entered if spec.residual else None, spec.ffn)
     return LastBlockOutput(
         tokens=out,
         mlp_input=mlp_input,
@@ -273,9 +274,16 @@ def finish_block(
         (..., C) tokens, and what the MLP read or None.
     """
     opened = open_block(block)
+    return _finish(opened, mixed, None if residual is None else opened.entered(residual), ffn)
+
+
+def _finish(
+    opened: OpenedBlock, mixed: Tensor, entered: Tensor | None, ffn: bool
+) -> tuple[Tensor, Tensor | None]:
+    """:func:`finish_block` of an opened block, the residual as the block has it."""
     out = opened.attended(mixed)
-    if residual is not None:
-        out = out + opened.entered(residual)
+    if entered is not None:
+        out = out + entered
     if not ffn:
         return out, None
     mlp_input = opened.mlp_norm(out)

@@ -11,10 +11,11 @@ import timm
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.eva import Eva
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ovseg.affinity.opened_blocks import open_block
 from ovseg.downloads import fetch_url
 from ovseg.encoders.position import ResizeRule, resize_position_embedding
 from ovseg.errors import UserError, nearest
@@ -138,8 +139,8 @@ def _frozen(model: VisionTransformer) -> VisionTransformer:
     return model.eval().requires_grad_(False)
 
 
-# Rows of the last attention's qkv weight that make a quantity, in thirds; several are added.
-_THIRDS = {'queries': (0,), 'keys': (1,), 'values': (2,), 'queries+keys': (0, 1)}
+# Projections of the last attention that make a quantity; several are added.
+_PROJECTIONS = {'queries': 'q', 'keys': 'k', 'values': 'v', 'queries+keys': 'qk'}
 
 
 class DINOEncoder(nn.Module):
@@ -204,8 +205,7 @@ class DINOEncoder(nn.Module):
             tokens = block(tokens, **given)
         if quantity == 'tokens':
             return self.vit.norm(last(tokens, **given)), grid
-        last = cast('Block', last)  # as all vision transformers of DINO have
-        return project_tokens(last.attn, last.norm1(tokens), quantity), grid
+        return _projected(last, tokens, quantity), grid
 
     def _given_to_blocks(self, grid: tuple[int, int]) -> dict[str, Any]:
         """What blocks take beside the tokens; nothing in these models."""
@@ -240,32 +240,15 @@ class DINOEncoder(nn.Module):
         return resize_position_embedding(embedding, trained, grid, self.position_resize)
 
 
-def project_tokens(attention: nn.Module, tokens: Tensor, quantity: Quantity) -> Tensor:
-    """A projection of an attention of timm's, before anything that it does to queries and keys.
-
-    Args:
-        attention: ``Attention`` or ``EvaAttention`` with fused weights.
-        tokens: (B, N, C), normed as the attention takes them.
-        quantity: any but ``'tokens'``.
-
-    Returns:
-        (B, N, C), heads side by side.
-    """
-    thirds = _THIRDS[quantity]
-    bias = _fused_bias(attention)
-    weight = _added(cast('nn.Linear', attention.qkv).weight, thirds)
-    return F.linear(tokens, weight, None if bias is None else _added(bias, thirds))
+def _projected(block: nn.Module, tokens: Tensor, quantity: Quantity) -> Tensor:
+    """A projection (B, N, C) of a block's attention, before what it does to queries and keys."""
+    opened = open_block(block)
+    pairs = [opened.projections[part] for part in _PROJECTIONS[quantity]]
+    biases = [bias for _, bias in pairs if bias is not None]
+    weight = _added([weight for weight, _ in pairs])
+    return F.linear(opened.norm(tokens), weight, _added(biases) if biases else None)
 
 
-def _fused_bias(attention: nn.Module) -> Tensor | None:
-    """The bias of queries, keys and values, wherever the attention keeps it."""
-    # Eva's are in parts; that of the keys is a buffer of zeros.
-    parts = [getattr(attention, f'{part}_bias', None) for part in 'qkv']
-    if all(isinstance(part, Tensor) for part in parts):
-        return torch.cat(cast('list[Tensor]', parts))
-    return cast('nn.Linear', attention.qkv).bias
-
-
-def _added(stacked: Tensor, thirds: tuple[int, ...]) -> Tensor:
-    first, *others = (stacked.chunk(3)[third] for third in thirds)
+def _added(tensors: list[Tensor]) -> Tensor:
+    first, *others = tensors
     return sum(others, start=first)
