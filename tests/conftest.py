@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
 import pytest
 import torch
@@ -43,6 +44,16 @@ def _one_precision():
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv('OVSEG_PRECISION', 'float32')
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_loggers():
+    """Runs of one test do not write into the folder of another's.
+
+    mmengine gives runs of one name that begin in one second of one process one logger.
+    """
+    if 'mmengine.logging' in sys.modules:
+        sys.modules['mmengine.logging'].MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope='session', autouse=True)
