@@ -162,9 +162,7 @@ class Bank:
 
     def recounted(self) -> Bank:
         """The same with sums made anew."""
-        stats = Stats.of(
-            self.vectors, self.classes, self.samples, self.sample_row, len(self.names)
-        )
+        stats = Stats.of(self.vectors, self.classes, self.samples, self.sample_row, len(self.names))
         return replace(self, stats=stats)
 
     def merged(self, other: Bank) -> Bank:
@@ -178,9 +176,7 @@ class Bank:
         """
         other.check_encoder(self.encoder, 'the bank to be merged')
         if other.dim != self.dim:
-            raise UserError(
-                f'the banks have vectors of {self.dim} and of {other.dim} numbers'
-            )
+            raise UserError(f'the banks have vectors of {self.dim} and of {other.dim} numbers')
         names = list(self.names)
         places = [_place(names, name) for name in other.names]
         has_words = list(self.has_words)

@@ -75,7 +75,10 @@ def fit_gaussians(features: Tensor, labels: Tensor, count: int) -> GaussianRows:
     samples, dim = unit.shape
     covariance = shrunk(scatter / (samples - 1), samples)
     return GaussianRows(
-        means, inverse(covariance), dim / (samples - 1 + dim), means.new_full((count,), 1 / count).log()
+        means,
+        inverse(covariance),
+        dim / (samples - 1 + dim),
+        means.new_full((count,), 1 / count).log(),
     )
 
 

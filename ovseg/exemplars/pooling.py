@@ -65,6 +65,8 @@ class Pooled:
     Attributes:
         classes: (n,) int64, ascending.
         vectors: (n, D) unit vectors.
+        lengths: (n,), of the means before they were brought to unit length: 1 for patches that are
+            all alike.
         patches: (n,) float, how many patches' worth of pixels each class has.
         samples: (m, D) unit features of patches that lie all but whole in one class.
         sample_of: (m,) int64, which of the n each of them belongs to.
@@ -73,6 +75,7 @@ class Pooled:
 
     classes: Tensor
     vectors: Tensor
+    lengths: Tensor
     patches: Tensor
     samples: Tensor
     sample_of: Tensor
@@ -109,9 +112,11 @@ def pool_labels(
     seen = totals > 0
     weights = weights[seen] / totals[seen, None]
     pure = [_spread(each, most_samples) for each in shares[seen] > _PURE_SHARE]
+    means = weights @ unit
     return Pooled(
         classes=present[seen],
-        vectors=F.normalize(weights @ unit, dim=1),
+        vectors=F.normalize(means, dim=1),
+        lengths=means.norm(dim=1),
         patches=totals[seen],
         samples=torch.cat([unit[:0], *(unit[each] for each in pure)]),
         sample_of=torch.tensor(

@@ -45,9 +45,7 @@ class MixtureClassifier(Classifier):
         unit = F.normalize(features.float(), dim=1) if normalize else features.float()
         with torch.autocast(unit.device.type, enabled=False):
             visual = torch.einsum('pd,bdhw->bphw', self.visual, unit)
-        mixed = mixture(
-            visual.movedim(1, -1), text.movedim(1, -1), self.share, self.sharpness
-        )
+        mixed = mixture(visual.movedim(1, -1), text.movedim(1, -1), self.share, self.sharpness)
         smallest = torch.finfo(mixed.dtype).tiny
         return mixed.clamp_min(smallest).log().movedim(-1, 1) / self.logit_scale
 

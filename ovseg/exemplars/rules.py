@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError, nearest, notify
 from ovseg.exemplars.bayes import bayes
 from ovseg.exemplars.gda import gda
+from ovseg.exemplars.leave_one_out import leave_one_out
 from ovseg.exemplars.proto_clip import proto_clip
 from ovseg.exemplars.prototypes import prototypes
 from ovseg.exemplars.rns import rns
@@ -27,14 +28,23 @@ RULES: Mapping[str, Callable[..., Classifier]] = {
 # Words alone, whatever was taught.
 TEXT = 'text'
 RULE_NAMES = (*RULES, TEXT)
-DEFAULT_RULE = 'bayes'
+# On Scenes it is ahead of the Bayes rule, and never below words; see docs/examples.md.
+DEFAULT_RULE = 'proto'
+# Mixing weights that leave-one-out can choose: what is tried, and what is taken if it cannot.
+LEAVE_ONE_OUT = 'loo'
+_WEIGHTS: Mapping[tuple[str, str], tuple[tuple[float, ...], float]] = {
+    ('proto', 'share'): (tuple(index / 10 for index in range(11)), 0.5),
+    ('gda', 'alpha'): ((0.001, 0.01, 0.1, 1.0, 10.0, 100.0), 1.0),
+    ('tip', 'alpha'): ((0.1, 1.0, 10.0, 30.0, 100.0, 300.0), 1.0),
+}
 
 
 class Rule:
     """A rule and its settings, checked.
 
     Args:
-        name: of :data:`RULE_NAMES`, or a table of ``name`` and settings of the rule's function.
+        name: of :data:`RULE_NAMES`, or a table of ``name`` and settings of the rule's function;
+            ``'loo'`` as share of proto or alpha of gda or tip has leave-one-out choose it.
 
     Attributes:
         name: of the rule.
@@ -59,6 +69,10 @@ class Rule:
                     f'unknown setting {key!r} of the rule {self.name}, it has '
                     f'{", ".join(known) or "none"}.{nearest(str(key), known)}'
                 )
+            if settings[key] == LEAVE_ONE_OUT and (self.name, key) not in _WEIGHTS:
+                raise UserError(
+                    f'{key} of the rule {self.name} cannot be chosen by leave-one-out, give a value'
+                )
         self.settings = settings
 
     @property
@@ -72,7 +86,19 @@ class Rule:
         Args:
             support: one class has exemplars at least.
         """
-        return RULES[self.name](support, **self.settings)
+        rule, settings = RULES[self.name], dict(self.settings)
+        for key in [key for key, value in settings.items() if value == LEAVE_ONE_OUT]:
+            others = {other: value for other, value in settings.items() if other != key}
+            weights, default = _WEIGHTS[self.name, key]
+            chosen = leave_one_out(
+                support,
+                lambda rest, weight, key=key, others=others: rule(rest, **{**others, key: weight}),
+                weights,
+                default,
+            )
+            notify(f'{self.name}: {chosen.said(key)}')
+            settings[key] = chosen.weight
+        return rule(support, **settings)
 
     def __repr__(self) -> str:
         settings = ', '.join(f'{key}={value}' for key, value in self.settings.items())

@@ -38,9 +38,7 @@ def mask_in_box(
     middle = torch.tensor([[[(x1 + x2) / 2, (y1 + y2) / 2]]], device=device)
     corners = torch.tensor([[x1, y1, x2, y2]], device=device)
     none = torch.zeros(1, dtype=torch.int64, device=device)
-    prompts = Prompts(
-        to_frame(middle, size, inside), to_frame(corners, size, inside), None, none
-    )
+    prompts = Prompts(to_frame(middle, size, inside), to_frame(corners, size, inside), None, none)
     decoded = sam.decode(seen, prompts, 1)
     masks = RegionMasks(decoded.low_res, none, seen, sam.mask_threshold)
     mask = (masks.at(size).whole(budget)[0] > sam.mask_threshold).cpu().numpy()

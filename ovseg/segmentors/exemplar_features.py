@@ -55,9 +55,12 @@ class FeatureIdentity:
         windows = facts.get('mode', 'whole')
         if facts.get('window'):
             windows += f' of {facts["window"]}, stride {facts.get("stride")}'
-        parts = [facts.get('model', ''), f'last block {facts.get("last_block", "")}', windows]
-        if facts.get('guide'):
-            parts.insert(2, f'guide {facts["guide"]}')
+        last_block = getattr(model.encoder, 'last_block', None)
+        attention = getattr(last_block, 'attention', None)
+        method = f'{type(model).__name__} with {type(model.encoder).__name__}'
+        parts = [facts.get('model', ''), method, windows]
+        parts += [f'attention {attention}'] if isinstance(attention, str) else []
+        parts += [f'guide {type(model.guide).__name__}'] if model.guide is not None else []
         return EncoderIdentity(digest.hexdigest(), ', '.join(parts))
 
 
