@@ -1,18 +1,23 @@
 """Parity with classifiers over dense features."""
 
-from parity.classifiers import retrieval, words
+from parity.classifiers import anovl, cosegment, light, retrieval, words
 from parity.golden import GoldenSet
 
 _OTHERS = (
-    *('anovl', 'boundary_iou', 'clip_adapter', 'contrastive_concepts', 'coop'),
-    *('floss', 'freeda_masker', 'gda', 'mask_pooling', 'proto_clip', 'reco_cosegment', 'rns'),
-    *('rns_partial', 'tip_adapter', 'vdt_adapter'),
+    *('boundary_iou', 'contrastive_concepts', 'floss', 'gda', 'mask_pooling', 'proto_clip'),
+    *('rns', 'rns_partial', 'tip_adapter'),
 )
 
 GOLDEN = GoldenSet(
     checks={
-        'retrieval_fusion.pt': retrieval.check_fusion,
+        'anovl.pt': anovl.check_anovl,
+        'clip_adapter.pt': light.check_clip_adapter,
+        'coop.pt': light.check_coop,
         'descriptions.pt': words.check_descriptions,
+        'freeda_masker.pt': cosegment.check_masker,
+        'reco_cosegment.pt': cosegment.check_cosegment,
+        'retrieval_fusion.pt': retrieval.check_fusion,
+        'vdt_adapter.pt': light.check_vdt_adapter,
     },
     not_covered={f'{name}.pt': 'it has no check yet' for name in _OTHERS},
 )

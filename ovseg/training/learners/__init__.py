@@ -1,0 +1,1 @@
+"""What a light training on frozen features learns: contexts, adapters, rows."""
