@@ -158,6 +158,7 @@ class Classifier:
         allowed: Tensor | None = None,
     ) -> DecisionRule:
         """How row scores are decided; see :class:`~ovseg.text.decision_rule.DecisionRule`."""
+        self.rejection.check_fit(len(self.groups.first_rows), self.logit_scale)
         return DecisionRule(
             self.groups,
             self.logit_scale,
