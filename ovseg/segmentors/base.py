@@ -31,7 +31,7 @@ from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.mmseg_doors import MMSegDoors
-from ovseg.segmentors.samples import batches_of, by_size, flipped_axes
+from ovseg.segmentors.samples import batches_of, by_size, flipped_axes, stuff_asked_for
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
@@ -54,6 +54,8 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         networks: parts from other packages whose products :func:`~ovseg.precision.set_precision`
             casts; our encoders say for themselves that it does.
         inference_settings: the ``test_cfg``.
+        segment_settings: which masks become segments where nobody says otherwise; None for models
+            that propose none.
         words: the present vocabulary and its classifier.
     """
 
@@ -63,6 +65,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     frozen_prefixes: ClassVar[tuple[str, ...]] = ()
     networks: ClassVar[tuple[str, ...]] = ()
     inference_settings: InferenceSettings
+    segment_settings: SegmentSettings | None = None
     words: Words
 
     # Before a model is built ----------------------------------------------------------------
@@ -288,7 +291,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
             size: (H, W) of the id map in pixels.
             classifier: another one than the model's.
             stuff: classes that are no things.
-            settings: which masks become segments.
+            settings: which masks become segments; None for ``segment_settings``.
             budget: instead of that of ``test_cfg``.
 
         Raises:
@@ -306,10 +309,14 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     ) -> list[SegDataSample]:
         """Fills ``pred_sem_seg`` (1, H, W) and, if asked for, ``seg_logits`` (K, H, W).
 
+        Of samples with ``stuff_labels``, as panoptic data sets give them, ``pred_segments`` is
+        filled in instead, a :class:`~ovseg.regions.mask_segments.Segments`.
+
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
-            data_samples: with ``ori_shape``, and ``img_padding_size`` and ``flip`` where they
-                apply; None means that the input size is the original size.
+            data_samples: with ``ori_shape``, and ``img_padding_size``, ``flip`` and
+                ``stuff_labels`` where they apply; None means that the input size is the original
+                size.
             keep_scores: whether log-probabilities are filled in; None as ``test_cfg`` says.
 
         Raises:
@@ -332,6 +339,11 @@ class Segmentor(MMSegDoors, BaseSegmentor):
                 encodings += self.encode(images)
         check_encodings(encodings, type(self).__name__)
         for encoding, sample in zip(encodings, samples, strict=True):
+            stuff = stuff_asked_for(sample)
+            if stuff is not None:
+                found = self.find_segments(encoding, sample.ori_shape[:2], stuff=stuff)
+                sample.set_field(found, 'pred_segments', dtype=Segments)
+                continue
             axes = flipped_axes(sample)
             decision = self.segment(encoding, sample.ori_shape[:2], keep_scores=keep)
             sample.pred_sem_seg = PixelData(data=decision.labels.flip(axes)[None])

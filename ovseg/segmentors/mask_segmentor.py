@@ -34,6 +34,7 @@ from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
 from ovseg.segmentors.words import Words
+from ovseg.settings import read_settings
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
@@ -82,7 +83,8 @@ class MaskSegmentor(Segmentor):
         ensemble: fields of :class:`~ovseg.regions.region_scores.EnsembleSettings`.
         vocabulary: see :class:`~ovseg.segmentors.TrainingFreeSegmentor`.
         text: likewise.
-        test_cfg: ``mode='whole'`` and the memory settings of :class:`InferenceSettings`.
+        test_cfg: ``mode='whole'``, the memory settings of :class:`InferenceSettings`, and
+            ``segments``, the fields of :class:`SegmentSettings`.
         data_preprocessor: as in mmseg.
         init_cfg: as in mmseg.
         words_wait: words are encoded when they are first asked for: a checkpoint brings the weights
@@ -126,6 +128,9 @@ class MaskSegmentor(Segmentor):
         self.register_buffer('_place', torch.empty(0), persistent=False)
         self.ensemble = EnsembleSettings.from_config(ensemble)
         self.inference_settings = InferenceSettings.from_config(test_cfg)
+        self.segment_settings = read_settings(
+            SegmentSettings, self.inference_settings.segments, 'model.test_cfg.segments'
+        )
         if self.inference_settings.mode != 'whole':
             raise UserError("model.test_cfg.mode must be 'whole': proposals need the whole image")
         self.backbone = None if backbone is None else build_part(backbone)
@@ -332,7 +337,7 @@ class MaskSegmentor(Segmentor):
             self.budget if budget is None else budget,
             stuff=stuff,
             background=asked.background_index,
-            settings=settings,
+            settings=settings or self.segment_settings,
         )
 
     # mmseg -----------------------------------------------------------------------------------
