@@ -10,8 +10,9 @@ import numpy.typing as npt
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
+from ovseg.coco_masks import ids_of_colors
 from ovseg.datasets.label_orientation import fit_to_upright, is_ambiguous, say_ambiguous
-from ovseg.datasets.panoptic_truth import PanopticTruth, TrueSegment, ids_of_colors
+from ovseg.datasets.panoptic_truth import PanopticTruth, TrueSegment
 from ovseg.errors import UserError
 from ovseg.images.opening import opened
 from ovseg.input_files import read_bytes
@@ -56,7 +57,7 @@ class LoadPanopticMap(BaseTransform):
 
     Raises:
         FileNotFoundError: no such map.
-        UserError: a file that cannot be read, a size unlike the image's, or a map without one of
+        UserError: a file that cannot be read, a size unlike the image's, or a map without any of
             the segments that the annotation file lists.
     """
 
@@ -77,11 +78,11 @@ class LoadPanopticMap(BaseTransform):
             for number, label, area, crowd in results['segments']
         )
         present = set(np.unique(ids).tolist())
-        lost = [segment.id for segment in segments if segment.id not in present]
-        if lost:
+        # Some converters list a segment that others cover wholly; it can only be missed then.
+        if segments and not any(segment.id in present for segment in segments):
             raise UserError(
-                f'{path} has no pixel of the segment {lost[0]}, which the annotation file lists '
-                'for it: are they of one release?'
+                f'{path} has no pixel of any segment that the annotation file lists for it, such '
+                f'as {segments[0].id}: are they of one release?'
             )
         results['panoptic_truth'] = PanopticTruth(ids, segments)
         return results

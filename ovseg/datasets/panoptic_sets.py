@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ovseg.datasets.panoptic import PanopticDataset
+from ovseg.datasets.panoptic_files import AnnotatedImage
 from ovseg.registry import DATASETS
 from ovseg.vocabulary.thing_sets import panoptic_facts
 
@@ -29,6 +30,11 @@ class CityscapesPanopticDataset(PanopticDataset):
 
     METAINFO = panoptic_facts('cityscapes')
     PREPARED_BY = 'cityscapes_panoptic'
+
+    def image_name(self, image: AnnotatedImage) -> str:
+        """In the folder of its city, under the name that the authors' script changed."""
+        name = image.file_name.replace('_gtFine_leftImg8bit', '_leftImg8bit')
+        return name if '/' in name else f'{name.split("_")[0]}/{name}'
 
 
 @DATASETS.register_module()

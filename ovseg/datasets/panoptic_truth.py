@@ -41,16 +41,3 @@ class PanopticTruth:
 
     ids: npt.NDArray[np.int32]
     segments: tuple[TrueSegment, ...]
-
-
-def ids_of_colors(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """The id map (H, W) of a picture (H, W, 3) RGB in COCO's panoptic format.
-
-    Source: COCO panoptic segmentation, data format: ``R + 256 G + 256^2 B``.
-
-    Example:
-        >>> ids_of_colors(np.array([[[7, 0, 0], [1, 2, 0]]], np.uint8))
-        array([[  7, 513]], dtype=int32)
-    """
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    return red + 256 * green + 256**2 * blue

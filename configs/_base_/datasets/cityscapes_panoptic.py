@@ -7,7 +7,7 @@ test_dataloader = dict(
     dataset=dict(
         type='CityscapesPanopticDataset',
         data_root=data_root,
-        ann_file='gtFine/panoptic_val.json',
-        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/panoptic_val'),
+        ann_file='gtFine/cityscapes_panoptic_val.json',
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/cityscapes_panoptic_val'),
     )
 )
