@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
@@ -26,10 +27,10 @@ _HEAD = 'mask '
 class MaskAPMetric(BaseMetric):
     """AP of masks with the numbers of pycocotools, over the classes that are things.
 
-    Masks are those of ``pred_instances`` where a model fills it in (mmdet's form: ``masks`` (M, H,
-    W) or run lengths, ``labels``, ``scores``), else the things among ``pred_segments``, which do
-    not overlap. Annotations are the things of ``panoptic_truth``. Of both only run lengths are kept
-    until the end, when pycocotools goes through them.
+    Masks are those of ``pred_instances`` where a model fills it in
+    (:class:`~ovseg.regions.mask_instances.Instances`, or mmdet's form), else the things among
+    ``pred_segments``, which do not overlap. Annotations are the things of ``panoptic_truth``. Of
+    both only run lengths are kept until the end, when pycocotools goes through them.
 
     Args:
         groups: class names by group; each gets an AP of its own, of the things among them.
@@ -141,8 +142,9 @@ def _of_segments(found: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _of_instances(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    labels, scores = (np.asarray(found[key]).tolist() for key in ('labels', 'scores'))
+def _of_instances(given: Any) -> list[dict[str, Any]]:
+    found = given if isinstance(given, Mapping) else vars(given)
+    labels, scores = (torch.as_tensor(found[key]).tolist() for key in ('labels', 'scores'))
     return [
         {'category_id': int(label) + 1, 'score': float(score), **_record(mask)}
         for mask, label, score in zip(found['masks'], labels, scores, strict=True)

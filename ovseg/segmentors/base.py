@@ -25,6 +25,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.precision import casts, exact_parts_kept, forget_products
+from ovseg.regions.mask_instances import Instances
 from ovseg.regions.mask_segments import Segments, SegmentSettings
 from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
@@ -299,6 +300,29 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         """
         raise UserError(f'{type(self).__name__} labels pixels and proposes no masks')
 
+    def find_instances(
+        self,
+        encoding: Any,
+        size: tuple[int, int],
+        classifier: Classifier | None = None,
+        *,
+        stuff: Collection[int] = frozenset(),
+        budget: MemoryBudget | None = None,
+    ) -> Instances | None:
+        """Things of an encoded image whose masks may overlap, for average precision.
+
+        Args:
+            encoding: from :meth:`encode`.
+            size: (H, W) of the masks in pixels.
+            classifier: another one than the model's.
+            stuff: classes that are no things.
+            budget: instead of that of ``test_cfg``.
+
+        Returns:
+            None for a model whose segments are all that it has.
+        """
+        return None
+
     # mmseg ----------------------------------------------------------------------------------
 
     def predict(
@@ -310,7 +334,8 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         """Fills ``pred_sem_seg`` (1, H, W) and, if asked for, ``seg_logits`` (K, H, W).
 
         Of samples with ``stuff_labels``, as panoptic data sets give them, ``pred_segments`` is
-        filled in instead, a :class:`~ovseg.regions.mask_segments.Segments`.
+        filled in instead, a :class:`~ovseg.regions.mask_segments.Segments`, and, if the model
+        finds some, ``pred_instances``, :class:`~ovseg.regions.mask_instances.Instances`.
 
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
@@ -341,8 +366,12 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         for encoding, sample in zip(encodings, samples, strict=True):
             stuff = stuff_asked_for(sample)
             if stuff is not None:
-                found = self.find_segments(encoding, sample.ori_shape[:2], stuff=stuff)
+                size = sample.ori_shape[:2]
+                found = self.find_segments(encoding, size, stuff=stuff)
+                instances = self.find_instances(encoding, size, stuff=stuff)
                 sample.set_field(found, 'pred_segments', dtype=Segments)
+                if instances is not None:
+                    sample.set_field(instances, 'pred_instances', dtype=Instances)
                 continue
             axes = flipped_axes(sample)
             decision = self.segment(encoding, sample.ori_shape[:2], keep_scores=keep)
