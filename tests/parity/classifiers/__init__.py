@@ -11,7 +11,7 @@ _OTHERS = (
 GOLDEN = GoldenSet(
     checks={
         'anovl.pt': anovl.check_anovl,
-        'boundary_iou.pt': boundary.check_boundary_iou,
+        'boundary_iou.pt': boundary.check_boundaries,
         'clip_adapter.pt': light.check_clip_adapter,
         'coop.pt': light.check_coop,
         'descriptions.pt': words.check_descriptions,
