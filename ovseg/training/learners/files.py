@@ -13,7 +13,7 @@ from ovseg.errors import UserError
 from ovseg.files import written_whole
 from ovseg.weight_files import read_checkpoint
 
-_ADAPTER = 'adapter.'
+ADAPTER = 'adapter.'
 
 
 def read_contexts(path: str | Path) -> tuple[Tensor, int]:
@@ -69,7 +69,7 @@ def adapter_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     state = content.get('state_dict', content)
     named = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    own = {key.removeprefix(_ADAPTER): v for key, v in named.items() if key.startswith(_ADAPTER)}
+    own = {key.removeprefix(ADAPTER): v for key, v in named.items() if key.startswith(ADAPTER)}
     # VDT-Adapter registers the adapter alone, so that its files have no prefix.
     own = own or {key: v for key, v in named.items() if key.startswith(('fc.', 'attn.'))}
     if not own:
@@ -88,7 +88,7 @@ def write_adapter(path: str | Path, state: Mapping[str, Tensor], epoch: int) -> 
         state: of the module.
         epoch: of the training.
     """
-    named = {f'{_ADAPTER}{key}': value for key, value in state.items()}
+    named = {f'{ADAPTER}{key}': value for key, value in state.items()}
     _write(path, {'state_dict': _plain(named), 'epoch': epoch})
 
 
@@ -97,5 +97,5 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: str | Path, content: dict[str, Any]) -> None:
-    with written_whole(path) as temporary:
-        torch.save(content, temporary)
+    with written_whole(path) as temporary, temporary.open('wb') as file:
+        torch.save(content, file)
