@@ -19,8 +19,8 @@ PATCHES = 24
 class VectorWorld:
     """Classes of which words and images say partly different things.
 
-    ``image = N(g_v + class + shift + instance + scene + A eps)``, ``text = N(g_t + class + noise)``;
-    a quarter of the classes are pairs that hardly differ.
+    ``image = N(g_v + class + shift + instance + scene + A eps)`` and
+    ``text = N(g_t + class + noise)``; a quarter of the classes are pairs that hardly differ.
     """
 
     text: Tensor
@@ -116,18 +116,17 @@ def support_from(
     context: Tensor,
 ) -> Support:
     """Exemplars of a classifier's classes, as a bank gives them."""
-    rows, class_index, row_weight = entries_of(words, classes.unique().tolist())
+    entries = entries_of(words, classes.unique().tolist())
+    count = len(entries.rows)
     return Support(
         words,
-        rows,
-        class_index,
-        row_weight,
-        vectors.double(),
-        classes,
-        image,
-        samples.double(),
-        sample_row,
-        context.double(),
-        Stats.of(vectors, classes, samples, sample_row, len(rows)),
-        torch.zeros(len(rows), dtype=torch.bool),
+        **vars(entries),
+        vectors=vectors.double(),
+        entry=classes,
+        image=image,
+        samples=samples.double(),
+        sample_row=sample_row,
+        context=context.double(),
+        stats=Stats.of(vectors, classes, samples, sample_row, count),
+        nameless=torch.zeros(count, dtype=torch.bool),
     )

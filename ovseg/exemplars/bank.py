@@ -305,11 +305,12 @@ class Bank:
         label_of = self._labels(vocabulary, present)
         if not label_of or not len(self):
             return None
-        rows, class_index, row_weight = entries_of(words, sorted(set(label_of.values())))
+        entries = entries_of(words, sorted(set(label_of.values())))
+        count = len(entries.rows)
         entry_of = torch.full((len(self.names),), -1)
-        nameless = torch.zeros(len(rows), dtype=torch.bool)
+        nameless = torch.zeros(count, dtype=torch.bool)
         for own, label in label_of.items():
-            entry = int((class_index == label).nonzero()[0])
+            entry = int((entries.class_index == label).nonzero()[0])
             entry_of[own] = entry
             nameless[entry] |= not self.has_words[own]
         entry = entry_of[self.classes]
@@ -320,16 +321,14 @@ class Bank:
         own = replace(self.stats, number=self.stats.number[used], total=self.stats.total[used])
         return Support(
             words=words,
-            rows=rows,
-            class_index=class_index,
-            row_weight=row_weight,
+            **vars(entries),
             vectors=self.vectors[asked].double(),
             entry=entry[asked],
             image=self.image[asked],
             samples=self.samples[stays].double(),
             sample_row=row[self.sample_row[stays]],
             context=self.context,
-            stats=own.at(entry_of[used], len(rows)),
+            stats=own.at(entry_of[used], count),
             nameless=nameless,
         )
 

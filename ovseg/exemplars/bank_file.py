@@ -132,7 +132,7 @@ def _checked(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Bank:
             raise ValueError(f'{name} holds NaN or infinity')
     for name, most in (('klass', len(names)), ('image', len(images)), ('sample_row', rows)):
         value = tensors[name]
-        if len(value) and not (0 <= int(value.min()) and int(value.max()) < most):
+        if len(value) and not (int(value.min()) >= 0 and int(value.max()) < most):
             raise ValueError(f'{name} points to what is not there')
     if len(has_words) != len(names):
         raise ValueError('has_words is not of its classes')

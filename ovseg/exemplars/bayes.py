@@ -73,7 +73,7 @@ def posterior(support: Support) -> Posterior:
 
 
 def _between(support: Support, precision: Tensor, differ: float, dim: int) -> float:
-    """omega from classes with two images or more; half of what differs where there is none."""
+    """Omega from classes with two images or more; half of what differs where there is none."""
     number = support.number
     several = number > 1
     if not several.any():

@@ -29,6 +29,7 @@ class Support:
         rows: (E, D), the words' rows as they are.
         class_index: (E,) int64, ascending.
         row_weight: (E,).
+        row_bias: (E,), what is added to the words' scores.
         vectors: (P, D) unit vectors of exemplars.
         entry: (P,) int64, whose they are.
         image: (P,) int64, which image they come from.
@@ -43,6 +44,7 @@ class Support:
     rows: Tensor
     class_index: Tensor
     row_weight: Tensor
+    row_bias: Tensor
     vectors: Tensor
     entry: Tensor
     image: Tensor
@@ -133,13 +135,16 @@ class Support:
             more: its further fields.
         """
         words = self.words
+        scale = words.logit_scale if scale is None else float(scale)
+        # In logits the words' own additions stay what they were.
+        own = self.row_bias * (words.logit_scale / scale)
         return kind(
             weight=weight.float(),
             class_index=self.class_index,
             num_classes=words.num_classes,
-            logit_scale=words.logit_scale if scale is None else float(scale),
+            logit_scale=scale,
             row_weight=self.row_weight,
-            bias=None if bias is None else bias.float(),  # type: ignore[arg-type]  # None: zeros
+            bias=own if bias is None else bias.float() + own,
             origin=tuple('exemplar' if has else 'derived' for has in self.has.tolist()),
             aggregation=words.aggregation,
             rejection=words.rejection,
@@ -176,26 +181,40 @@ class Support:
         )
 
 
-def entries_of(words: Classifier, supported: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, classes and shares of the entries: a class with exemplars has one.
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Rows of words, one for each class with exemplars.
+
+    Attributes:
+        rows: (E, D) float64.
+        class_index: (E,) int64, ascending.
+        row_weight: (E,) float32.
+        row_bias: (E,) float32.
+    """
+
+    rows: Tensor
+    class_index: Tensor
+    row_weight: Tensor
+    row_bias: Tensor
+
+
+def entries_of(words: Classifier, supported: Sequence[int]) -> Entries:
+    """The entries of a classifier; a class with exemplars has one, the mean of its rows.
 
     Args:
-        words: folded, so that a class has several rows only where the best counts.
+        words: folded, so that a class has several rows only where they do not add up.
         supported: classes with exemplars, each with a row at least.
-
-    Returns:
-        (E, D) float64, (E,) int64, (E,) float32.
     """
     rows, labels = words.weight.double().cpu(), words.class_index.cpu()
-    shares = words.row_weight.cpu()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    shares, biases = words.row_weight.cpu(), words.bias.cpu()
+    parts: list[tuple[Tensor, ...]] = []
     for label in labels.unique().tolist():
         own = labels == label
-        part = rows[own], labels[own], shares[own]
+        part = rows[own], labels[own], shares[own], biases[own]
         if label in supported and int(own.sum()) > 1:
             mean = (part[0] * part[2].double()[:, None]).mean(0, keepdim=True)
             mean = mean if mean.norm() > _NO_DIRECTION else part[0][:1]
-            part = F.normalize(mean, dim=1), part[1][:1], torch.ones(1)
+            one = part[3].mean(0, keepdim=True)
+            part = F.normalize(mean, dim=1), part[1][:1], torch.ones(1), one
         parts.append(part)
-    rows, labels, shares = (torch.cat(values) for values in zip(*parts, strict=True))
-    return rows, labels, shares
+    return Entries(*(torch.cat(values) for values in zip(*parts, strict=True)))

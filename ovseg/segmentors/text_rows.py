@@ -32,6 +32,7 @@ class TextRows:
         settings: arguments of :func:`~ovseg.text.build_classifier`.
         ready: the file of ready rows, or None.
         taught: examples beside the words; None for a model that takes none.
+        tokenizer: of the text tower; None where the model does not show it.
 
     Raises:
         UserError: a bank or a rule for a model that takes no examples.
@@ -52,6 +53,7 @@ class TextRows:
         if identity is None:
             self.refuse_examples('this method, which names masks')
         self.ready: str | None = self.settings.pop('embeddings', None)
+        self.tokenizer = getattr(model, 'tokenizer', None)
         self.encoder = model.text_encoder(self.settings.pop('cache_dir', 'default'))
         self._casted: tuple[str, str] | None = None
 

@@ -18,6 +18,7 @@ from ovseg.vocabulary import Vocabulary
 
 CLASSES, DIM = 20, 128
 HALF = torch.arange(0, CLASSES, 2)
+RULES_OF_ROWS = ('proto', 'bayes', 'gda', 'proto-clip', 'tip')
 FAST = {'rns': {'name': 'rns', 'steps': 20}}
 
 
@@ -39,10 +40,7 @@ def measured():
                 'text': world.words(),
                 'naive': support.classifier(naive),
                 'gaussians alone': gda(support, alpha=1000.0),
-                **{
-                    name: RULES[name](support)
-                    for name in ('proto', 'bayes', 'gda', 'proto-clip', 'tip')
-                },
+                **{name: RULES[name](support) for name in RULES_OF_ROWS},
             }
             for name, classifier in classifiers.items():
                 ious = world.iou(classifier, test)
@@ -51,7 +49,7 @@ def measured():
     return {key: torch.tensor(values).mean(0) for key, values in found.items()}
 
 
-@pytest.mark.parametrize('rule', ['proto', 'bayes', 'gda', 'proto-clip', 'tip'])
+@pytest.mark.parametrize('rule', RULES_OF_ROWS)
 def test_partial_support_does_not_pull_pixels_to_the_classes_with_examples(measured, rule):
     text, own = measured['text', True], measured[rule, True]
     assert own[1] > text[1] - 1  # of the classes without examples

@@ -1,22 +1,35 @@
 """Parity with classifiers over dense features."""
 
-from parity.classifiers import exemplars, retrieval
+from parity.classifiers import (
+    anovl,
+    boundary,
+    cosegment,
+    exemplars,
+    light,
+    retrieval,
+    words,
+)
 from parity.golden import GoldenSet
 
-_OTHERS = (
-    *('anovl', 'boundary_iou', 'clip_adapter', 'contrastive_concepts', 'coop', 'descriptions'),
-    *('floss', 'freeda_masker', 'reco_cosegment', 'vdt_adapter'),
-)
+_OTHERS = ('contrastive_concepts', 'floss')
 
 GOLDEN = GoldenSet(
     checks={
-        'retrieval_fusion.pt': retrieval.check_fusion,
-        'mask_pooling.pt': exemplars.check_pooling,
+        'anovl.pt': anovl.check_anovl,
+        'boundary_iou.pt': boundary.check_boundaries,
+        'clip_adapter.pt': light.check_clip_adapter,
+        'coop.pt': light.check_coop,
+        'descriptions.pt': words.check_descriptions,
+        'freeda_masker.pt': cosegment.check_masker,
         'gda.pt': exemplars.check_gda,
-        'tip_adapter.pt': exemplars.check_tip,
+        'mask_pooling.pt': exemplars.check_pooling,
         'proto_clip.pt': exemplars.check_proto_clip,
+        'reco_cosegment.pt': cosegment.check_cosegment,
+        'retrieval_fusion.pt': retrieval.check_fusion,
         'rns.pt': exemplars.check_rns,
         'rns_partial.pt': exemplars.check_rns,
+        'tip_adapter.pt': exemplars.check_tip,
+        'vdt_adapter.pt': light.check_vdt_adapter,
     },
     not_covered={f'{name}.pt': 'it has no check yet' for name in _OTHERS},
 )
