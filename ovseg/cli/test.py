@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovseg.cli.parsers import add_compile, new_parser
+from ovseg.cli.parsers import add_compile, add_rejection, new_parser
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_apart, check_folder, write_beside
@@ -69,6 +69,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('--tta', action='store_true', help='average over sizes and mirror images')
     add_common_arguments(parser)
     add_compile(parser, 'compile the image encoders')
+    add_rejection(parser)
     return parser
 
 
@@ -167,6 +168,32 @@ def set_tta(config: Config) -> dict[str, str]:
     wrapper.module = config.model
     config.model = wrapper
     return facts
+
+
+def set_rejection(config: Config, rule: str | None) -> None:
+    """Gives the model's words another rejection rule.
+
+    Args:
+        config: changed in place.
+        rule: as ``--rejection`` takes it; None changes nothing.
+
+    Raises:
+        UserError: it says no rule; the config's model has no words of its own.
+    """
+    from ovseg.vocabulary import Rejection, build_vocabulary
+
+    rejection = Rejection.build(rule)
+    if rejection is None:
+        return
+    words = config.model.get('vocabulary')
+    if words is None:
+        raise UserError(
+            f'--rejection is a rule for words, and model.vocabulary of {config.filename} has none'
+        )
+    if 'protocol' in words and 'dataset' in words:
+        words.rejection = rejection.to_dict()
+    else:
+        config.model.vocabulary = json.loads(build_vocabulary(words, rejection).to_json())
 
 
 def _metrics_of(config: Config) -> list[ConfigDict]:
@@ -346,6 +373,7 @@ def run(args: argparse.Namespace) -> int:
     config.resume = False
     if args.checkpoint is not None:
         config.load_from = args.checkpoint
+    set_rejection(config, args.rejection)
     facts = set_precision(config, args)
     if args.compile:
         config.custom_hooks = [*(config.get('custom_hooks') or []), {'type': 'CompileHook'}]

@@ -2,7 +2,7 @@
 
 from ovseg.evaluation.areas import Areas, confusion_matrix, count_areas, summarise
 from ovseg.evaluation.average_precision import AveragePrecisionReport
-from ovseg.evaluation.boundary import BoundaryIoUMetric, boundary_region
+from ovseg.evaluation.boundary import BoundaryIoUMetric, boundary_counts, boundary_region
 from ovseg.evaluation.iou import IoUReport, OVIoUMetric
 from ovseg.evaluation.mask_ap import MaskAPMetric
 from ovseg.evaluation.panoptic import PanopticQualityMetric, PanopticReport
@@ -18,6 +18,7 @@ __all__ = [
     'OVIoUMetric',
     'PanopticQualityMetric',
     'PanopticReport',
+    'boundary_counts',
     'boundary_region',
     'confusion_matrix',
     'count_areas',
