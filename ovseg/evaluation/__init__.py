@@ -3,13 +3,17 @@
 from ovseg.evaluation.areas import Areas, confusion_matrix, count_areas, summarise
 from ovseg.evaluation.average_precision import AveragePrecisionReport
 from ovseg.evaluation.boundary import BoundaryIoUMetric, boundary_counts, boundary_region
+from ovseg.evaluation.doubt import CalibrationError, DoubtCounts
 from ovseg.evaluation.iou import IoUReport, OVIoUMetric
+from ovseg.evaluation.none_of_these import none_scores, open_miou, similarity_of_groups
 from ovseg.evaluation.protocol import EvaluationProtocol
 
 __all__ = [
     'Areas',
     'AveragePrecisionReport',
     'BoundaryIoUMetric',
+    'CalibrationError',
+    'DoubtCounts',
     'EvaluationProtocol',
     'IoUReport',
     'OVIoUMetric',
@@ -17,5 +21,8 @@ __all__ = [
     'boundary_region',
     'confusion_matrix',
     'count_areas',
+    'none_scores',
+    'open_miou',
+    'similarity_of_groups',
     'summarise',
 ]
