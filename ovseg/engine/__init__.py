@@ -20,6 +20,7 @@ from ovseg.engine.runner import OVRunner
 from ovseg.engine.sample_seeds import SampleSeedHook
 from ovseg.engine.small_world_check import SmallWorldHook
 from ovseg.engine.stopping import TrainingStopped
+from ovseg.engine.suite_loop import SuiteLoop
 from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
@@ -41,6 +42,7 @@ __all__ = [
     'RandomStateHook',
     'SampleSeedHook',
     'SmallWorldHook',
+    'SuiteLoop',
     'TrainableParamsConstructor',
     'TrainingStopped',
     'VocabularyCheckHook',
