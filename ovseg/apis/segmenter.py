@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar, cast, overload
 import numpy as np
 import torch
 
+from ovseg.apis.asked import Asked
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.apis.encoded_image import EncodedImage
@@ -24,6 +26,7 @@ from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import Failed, Steps, answers_in_order, default_workers
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
 from ovseg.apis.teaching import taught_of, teach
+from ovseg.budget import MemoryBudget
 from ovseg.compiled import compile_encoders
 from ovseg.config_files import read_config
 from ovseg.devices import choose_device
@@ -38,8 +41,9 @@ from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scenes.small_world import prompts_of, small_world
-from ovseg.scores.decide import Decision
+from ovseg.scores.decide import Decision, rule_of_image
 from ovseg.text import Classifier
+from ovseg.text.decision_rule import DecisionRule
 from ovseg.text.fingerprint import weights_written
 from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
@@ -684,31 +688,49 @@ class OpenVocabSegmenter:
             UserError: as in :meth:`segment`; a place outside of the image.
             FileNotFoundError: there is no such image.
         """
-        vocabulary = self._read_words(words, background, threshold)
-        classifier = self._classifier(vocabulary)
-
-        def explain(encoded: EncodedImage) -> NearestWords:
-            row, column = at
-            size = height, width = encoded.image.shape[0], encoded.image.shape[1]
-            if not (0 <= row < height and 0 <= column < width):
-                raise UserError(
-                    f'There is no pixel at row {row}, column {column}: the image has {height} rows '
-                    f'and {width} columns.'
-                )
-            label = int(self._decide(encoded, vocabulary, classifier, False).labels[row, column])
-            scores = self._memory.in_strips(
-                lambda budget: self.model.scores(encoded.encoding, classifier, size, budget).rows(
-                    row, row + 1
-                )[:, 0, column],
-                size,
-                classifier.num_classes,
-            )
-            rule = self.model.rule(classifier)
-            return nearest_words(scores, label, (row, column), vocabulary, classifier, rule)
-
-        answer = self._answer(image, explain)
+        vocabulary, classifier = self.question(words, background, threshold)
+        answer = self._answer(
+            image, lambda encoded: self.explain_pixel(encoded, vocabulary, classifier, at)
+        )
         assert isinstance(answer, NearestWords)  # of one image
         return answer
+
+    def explain_pixel(
+        self,
+        encoded: EncodedImage,
+        vocabulary: Vocabulary,
+        classifier: Classifier,
+        at: tuple[int, int],
+    ) -> NearestWords:
+        """The answer of :meth:`nearest_words` to a question of :meth:`question`.
+
+        Args:
+            encoded: of :meth:`encode`.
+            vocabulary: what is asked for.
+            classifier: of the vocabulary.
+            at: (row, column) of the pixel in the upright image.
+
+        Raises:
+            UserError: a place outside of the image.
+        """
+        row, column = at
+        size = height, width = encoded.image.shape[0], encoded.image.shape[1]
+        if not (0 <= row < height and 0 <= column < width):
+            raise UserError(
+                f'There is no pixel at row {row}, column {column}: the image has {height} rows '
+                f'and {width} columns.'
+            )
+
+        def scored(budget: MemoryBudget) -> tuple[torch.Tensor, DecisionRule]:
+            scores = self.model.scores(encoded.encoding, classifier, size, budget)
+            rule = rule_of_image(scores, self.model.rule(classifier), budget)
+            return scores.rows(row, row + 1)[:, 0, column], rule
+
+        with plain_torch():
+            result = self._decide(encoded, vocabulary, classifier, False)
+            scores, rule = self._memory.in_strips(scored, size, classifier.num_classes)
+        label, moves = int(result.labels[row, column]), self.model.moves_pixels
+        return nearest_words(scores, label, at, vocabulary, classifier, rule, moves)
 
     # Examples --------------------------------------------------------------------------------
 
@@ -792,7 +814,7 @@ class OpenVocabSegmenter:
 
         Args:
             path: of :meth:`save_bank` or ``ovseg teach``.
-            rule: by which they count: ``'bayes'`` (default), ``'proto'``, ``'gda'``, ``'tip'``,
+            rule: by which they count: ``'proto'`` (default), ``'bayes'``, ``'gda'``, ``'tip'``,
                 ``'proto-clip'``, ``'rns'``, ``'text'`` for words alone, or a table of ``name`` and
                 settings; None leaves it.
 
@@ -928,6 +950,9 @@ class OpenVocabSegmenter:
             scores=None if kept is None else kept.cpu().numpy(),
             source=encoded.source,
             model=self.name,
+            asked=Asked(
+                self, vocabulary, classifier, encoded.image, encoded.source, weakref.ref(encoded)
+            ),
         )
 
 

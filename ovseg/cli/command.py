@@ -45,6 +45,8 @@ COMMANDS = (
     Command(
         'label', 'masks of what you name in many images: fast, and goes on when killed', 'label'
     ),
+    Command('explain', 'why a pixel of an image gets its label', 'explain'),
+    Command('calibrate', 'fit a rejection rule to a few labelled images', 'calibrate'),
     Command('raster', 'masks of what you name in a raster of any size, as maps', 'raster'),
     Command('app', 'a web page: drop an image, type words, see masks', 'app'),
     Command('models', 'the models that go by a name: licence, size, speed', 'models'),

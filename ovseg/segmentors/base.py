@@ -49,7 +49,8 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     """Base of all segmentors; before an mmseg class, if any, in the list of bases.
 
     Attributes:
-        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names'}``.
+        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names',
+            'paths'}``; paths are names of which nothing but the folders is read.
         finds_segments: whether :meth:`find_segments` tells things apart.
         takes_templates: whether a model of this kind encodes words in sentences of the user's.
         frozen_prefixes: parts whose weights are loaded in the constructor and not saved.
