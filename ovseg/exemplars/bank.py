@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -106,6 +107,15 @@ class Bank:
         """Exemplars by class."""
         numbers = torch.bincount(self.classes, minlength=len(self.names)).tolist()
         return dict(zip(self.names, numbers, strict=True))
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that answers depend on, 32 hexadecimal digits."""
+        digest = blake2b(digest_size=16)
+        digest.update(repr((self.encoder.fingerprint, self.names, self.has_words)).encode())
+        for value in (self.vectors, self.classes, self.image, self.contexts, self.samples):
+            digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     # Changes ---------------------------------------------------------------------------------
 
