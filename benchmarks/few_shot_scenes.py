@@ -60,12 +60,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         has = torch.tensor([label in supported for label in range(len(CLASSES))])
         found[key].append(tuple(_mean(ious[chosen]) for chosen in (has | ~has, has, ~has)))
 
-    measure(None, set(), ('text', 0, args.support[0]))
     for seed in _SEEDS[: args.seeds]:
         random = np.random.default_rng(seed)
         order = random.permutation(len(CLASSES)).tolist()
         for having in args.support:
             supported = order[:having]
+            measure(None, set(supported), ('text', 0, having))
             for count in args.images:
                 chosen = _draw_support(pool, supported, count, random)
                 bank = _bank_of(taught.or_empty(_dim(pool)), pool, chosen, supported)
