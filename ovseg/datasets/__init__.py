@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
     from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
     from ovseg.datasets.image_folder import ImageFolderDataset
     from ovseg.datasets.imagenet_subset import DrawnImagesDataset
+    from ovseg.datasets.instances import COCOInstancesDataset, InstanceDataset
     from ovseg.datasets.labelled_folder import LabelledFolderDataset
     from ovseg.datasets.loading import LoadSegLabels
     from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
@@ -44,6 +45,7 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.datasets.context': ['Context59Dataset', 'Context60Dataset', 'Context459Dataset'],
         'ovseg.datasets.image_folder': ['ImageFolderDataset'],
         'ovseg.datasets.imagenet_subset': ['DrawnImagesDataset'],
+        'ovseg.datasets.instances': ['COCOInstancesDataset', 'InstanceDataset'],
         'ovseg.datasets.labelled_folder': ['LabelledFolderDataset'],
         'ovseg.datasets.loading': ['LoadSegLabels'],
         'ovseg.datasets.mask_caption_pairs': ['MaskCaptionPairs'],
@@ -66,6 +68,7 @@ __all__ = [
     'ADE20K150Dataset',
     'ADE20KPanopticDataset',
     'ADE847Dataset',
+    'COCOInstancesDataset',
     'COCOObjectDataset',
     'COCOPanopticDataset',
     'COCOStuff164kDataset',
@@ -76,6 +79,7 @@ __all__ = [
     'Context60Dataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
+    'InstanceDataset',
     'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
