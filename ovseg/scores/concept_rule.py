@@ -90,13 +90,18 @@ class ConceptRule(DecisionRule):
         scores = self._class_scores(rows)
         best, labels = scores.max(1)
         if self.background_index is not None:
-            labels = labels.masked_fill(
-                self._is_rejected(scores, best, labels), self.background_index
-            )
+            if self.allowed is not None:
+                labels = labels.masked_fill(best == float('-inf'), self.background_index)
+            for rejected in self._tests(scores).values():
+                labels = labels.masked_fill(rejected, self.background_index)
         if not with_shares:
             return Verdict(labels, None, best)
         shares = self.probabilities(rows).gather(1, labels[:, None])[:, 0]
         return Verdict(labels, shares, best)
+
+    @override
+    def rejected_by(self, rows: Tensor) -> dict[str, Tensor]:
+        return {} if self.background_index is None else self._tests(self._class_scores(rows))
 
     def _class_scores(self, rows: Tensor) -> Tensor:
         scores = self.groups.class_scores(rows).float()
@@ -105,19 +110,26 @@ class ConceptRule(DecisionRule):
         is_out = ~self.allowed.to(scores.device)
         return scores.masked_fill(is_out.view(-1, *[1] * (scores.ndim - 2)), float('-inf'))
 
-    def _is_rejected(self, scores: Tensor, best: Tensor, labels: Tensor) -> Tensor:
-        rejected = best == float('-inf')
+    def _tests(self, scores: Tensor) -> dict[str, Tensor]:
+        """Which pixels (B, ...) of class scores (B, K, ...) each test in use rejects."""
+        found: dict[str, Tensor] = {}
+        best, labels = scores.max(1)
+        first = best.clamp_min(0)
+        second = torch.zeros_like(first)
+        if scores.shape[1] > 1:
+            second = scores.topk(2, dim=1).values[:, 1].clamp_min(0)
         threshold = self.rejection.threshold
         if threshold > 0 and self.decision.measure == 'score':
-            rejected = rejected | (best < threshold)
+            found['threshold'] = best < threshold
         elif threshold > 0 and scores.shape[1] > 1:
-            second = scores.topk(2, dim=1).values[:, 1].clamp_min(0)
-            energy = margin_energy(best.clamp_min(0), second)
-            rejected = rejected | (energy < threshold**self.decision.exponent)
+            limit = threshold**self.decision.exponent
+            found['threshold'] = margin_energy(first, second) < limit
+        if self.rejection.margin > 0:
+            found['margin'] = first - second < self.rejection.margin
         if self.class_thresholds is not None:
             own = self.class_thresholds[labels]
-            rejected = rejected | ((own > _NO_THRESHOLD) & (best < own))
-        return rejected
+            found['class_thresholds'] = (own > _NO_THRESHOLD) & (best < own)
+        return found
 
 
 def margin_energy(best: Tensor, second: Tensor) -> Tensor:

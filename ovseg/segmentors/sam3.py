@@ -18,14 +18,15 @@ from ovseg.encoders.sam3_context import ContextSettings
 from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.images.windows import cut_windows
-from ovseg.regions.mask_segments import Segments, SegmentSettings
+from ovseg.regions.mask_instances import Instances, find_instances
+from ovseg.regions.mask_segments import Segments, SegmentSettings, find_segments
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.concept_rule import ConceptDecision, ConceptRule
 from ovseg.scores.encoding import image_boxes
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.phrase_maps import Fusion, PhraseMaps
 from ovseg.scores.preselection import PreviewSettings, active_phrases
-from ovseg.scores.row_map import RowMap, resized
+from ovseg.scores.row_map import RowMap, WindowMaps, resized
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.sam3_answers import ConceptEncoding, ImageAnswers, KeptAnswers, ask_missing
@@ -33,7 +34,7 @@ from ovseg.segmentors.sam3_bank import read_bank
 from ovseg.segmentors.sam3_competition import CompetingMaps, Competition, log_shares
 from ovseg.segmentors.sam3_preselection import DensePreselection
 from ovseg.segmentors.sam3_rules import settings_of
-from ovseg.segmentors.sam3_segments import segments_of
+from ovseg.segmentors.sam3_segments import named_masks
 from ovseg.segmentors.sam3_words import PhraseClassifier, PhraseRows
 from ovseg.segmentors.words import Words
 from ovseg.settings import read_settings
@@ -83,6 +84,8 @@ class SAM3Segmentor(Segmentor):
 
     frozen_prefixes: ClassVar[tuple[str, ...]] = ('sam3.', 'preselection.')
     finds_segments: ClassVar[bool] = True
+    # The authors' threshold of an instance's score.
+    segment_settings = SegmentSettings(score_threshold=0.5)
 
     def __init__(
         self,
@@ -380,25 +383,62 @@ class SAM3Segmentor(Segmentor):
         A thing scores its instance's score, a stuff its presence. Published models score lower than
         MaskFormer's: None as settings takes SAM 3's threshold of 0.5.
         """
-        asked = self.classifier if classifier is None else classifier.to(self.device)
-        asked.check_model(encoding.text_space)
-        if not self.finds_segments:
-            raise UserError(
-                "SAM3Segmentor in windows labels pixels and proposes no masks: set test_cfg.mode='whole'"
-            )
-        phrases = _phrases_of(asked)
-        chosen = self.active(encoding, phrases)
-        known = self._answers.of(encoding)
-        self._maps(encoding, known, phrases, chosen, size)
-        answers = {row: known.windows[0][phrases.keys[row]] for row in chosen.tolist()}
-        return segments_of(
-            answers,
-            phrases,
+        asked, maps, scores = self._named(encoding, size, classifier, stuff)
+        size = (size[0], size[1])
+        if not maps.channels:
+            nothing = torch.zeros(size, dtype=torch.int32, device=self.device)
+            return Segments(nothing, ())
+        return find_segments(
+            maps,
+            scores,
+            size,
+            self.budget if budget is None else budget,
+            stuff=stuff,
+            background=asked.background_index,
+            settings=settings or self.segment_settings,
+        )
+
+    @override
+    @torch.no_grad()
+    def find_instances(
+        self,
+        encoding: ConceptEncoding,
+        size: tuple[int, int],
+        classifier: Classifier | None = None,
+        *,
+        stuff: Collection[int] = frozenset(),
+        budget: MemoryBudget | None = None,
+    ) -> Instances:
+        """Instances of things, those above the rule's confidence."""
+        asked, maps, scores = self._named(encoding, size, classifier, stuff)
+        return find_instances(
+            maps,
+            scores,
             (size[0], size[1]),
             self.budget if budget is None else budget,
             stuff=stuff,
-            settings=settings,
+            background=asked.background_index,
         )
+
+    def _named(
+        self,
+        encoding: ConceptEncoding,
+        size: tuple[int, int],
+        classifier: Classifier | None,
+        stuff: Collection[int],
+    ) -> tuple[PhraseClassifier, WindowMaps, Tensor]:
+        """The classifier that is asked, masks of its phrases, and what they score."""
+        if not self.finds_segments:
+            raise UserError(
+                'SAM3Segmentor in windows labels pixels and proposes no masks: set '
+                "test_cfg.mode='whole'"
+            )
+        asked = _phrases_of(self.classifier if classifier is None else classifier.to(self.device))
+        asked.check_model(encoding.text_space)
+        chosen, known = self.active(encoding, asked), self._answers.of(encoding)
+        self._maps(encoding, known, asked, chosen, size)
+        answers = {row: known.windows[0][asked.keys[row]] for row in chosen.tolist()}
+        return asked, *named_masks(answers, asked, (size[0], size[1]), stuff)
 
     # mmseg -----------------------------------------------------------------------------------
 

@@ -1,42 +1,38 @@
-"""SAM 3's instances and semantic maps as segments of an image."""
+"""SAM 3's instances and semantic maps as masks with classes, of which segments are made."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from ovseg.budget import MemoryBudget
 from ovseg.regions.mask_maps import mask_maps
-from ovseg.regions.mask_segments import Segments, SegmentSettings, find_segments
 from ovseg.scores.phrase_maps import PhraseAnswer
+from ovseg.scores.row_map import WindowMaps
 from ovseg.segmentors.sam3_words import PhraseClassifier
 
-# The authors' threshold of an instance's score.
-SCORE_THRESHOLD = 0.5
 # Two instances of a class are one where their masks overlap by more (IoU): synonyms find the same
 # things, and the decoder suppresses none of its own.
 _SAME = 0.5
 
 
-def segments_of(
+def named_masks(
     answers: Mapping[int, PhraseAnswer],
     classifier: PhraseClassifier,
     size: tuple[int, int],
-    budget: MemoryBudget,
     stuff: Collection[int] = frozenset(),
-    settings: SegmentSettings | None = None,
-) -> Segments:
-    """Segments of an image: instances of things one by one, each stuff as one.
+) -> tuple[WindowMaps, Tensor]:
+    """Masks of an image and their scores: instances of things, each stuff as a whole.
 
     Args:
         answers: of the phrases that were asked, by row.
         classifier: says which class a row is.
-        size: (H, W) of the id map in pixels.
-        budget: what strips of masks may take.
+        size: (H, W) in pixels, to which the logits are resized at once.
         stuff: classes that are no things.
-        settings: which masks become segments; None for SAM 3's threshold.
+
+    Returns:
+        M maps of logits, and scores (M, K), -inf for classes that a mask is not of.
     """
     index = classifier.class_index.tolist()
     masks: list[Tensor] = []
@@ -45,35 +41,33 @@ def segments_of(
     for label in dict.fromkeys(index[row] for row in answers):
         own = [answers[row] for row in answers if index[row] == label]
         if label in stuff:
-            for answer in own:
-                if answer.semantic is not None:
-                    masks.append(answer.semantic.float())
-                    scores.append(answer.presence)
-                    labels.append(label)
-            continue
-        found = torch.cat(
-            [answer.masks.float() for answer in own if len(answer.masks)] or [torch.empty(0)]
-        )
-        sure = torch.cat([answer.scores for answer in own])
-        for number in distinct(found, sure) if len(sure) else ():
-            masks.append(found[number])
-            scores.append(float(sure[number]))
+            whole = [(one.semantic, one.presence) for one in own if one.semantic is not None]
+        else:
+            whole = _things(own)
+        for mask, score in whole:
+            masks.append(mask.float())
+            scores.append(score)
             labels.append(label)
-    classes = classifier.num_classes
-    if not masks:
-        nothing = torch.zeros(size, dtype=torch.int32, device=classifier.weight.device)
-        return Segments(nothing, ())
-    table = masks[0].new_full((len(masks), classes), float('-inf'))
-    table[torch.arange(len(masks)), torch.tensor(labels)] = masks[0].new_tensor(scores)
-    return find_segments(
-        mask_maps(torch.stack(masks), size, size),
-        table,
-        size,
-        budget,
-        stuff=stuff,
-        background=classifier.background_index,
-        settings=settings or SegmentSettings(score_threshold=SCORE_THRESHOLD),
+    like = classifier.weight
+    table = like.new_full((len(masks), classifier.num_classes), float('-inf'))
+    table[torch.arange(len(masks)), torch.tensor(labels, dtype=torch.int64)] = like.new_tensor(
+        scores
     )
+    together = torch.stack(masks) if masks else like.new_empty(0, 1, 1)
+    return mask_maps(together, size, size), table
+
+
+def _things(answers: Sequence[PhraseAnswer]) -> list[tuple[Tensor, float]]:
+    found = [
+        (mask, score)
+        for each in answers
+        for mask, score in zip(each.masks, each.scores, strict=True)
+    ]
+    if not found:
+        return []
+    masks = torch.stack([mask.float() for mask, _ in found])
+    scores = torch.stack([score for _, score in found])
+    return [(masks[number], float(scores[number])) for number in distinct(masks, scores)]
 
 
 def distinct(masks: Tensor, scores: Tensor) -> list[int]:

@@ -88,6 +88,11 @@ class PhraseRows(TextRows):
     def classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> PhraseClassifier:
         if rows is not None:
             raise UserError('SAM 3 has no rows of a file: its phrases are tokens; leave out rows')
+        if vocabulary.rejection.energy is not None:
+            raise UserError(
+                "SAM 3's scores are absolute and have no energy: reject by a threshold, a margin "
+                'or words'
+            )
         words, index = self._words(vocabulary)
         phrases = self.encode(words)
         for row, (word, label) in enumerate(zip(words, index, strict=True)):
