@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
+from ovseg.exemplars.taught import Taught
 from ovseg.images import Images
 from ovseg.precision import casts, exact_parts_kept, forget_products
 from ovseg.regions.mask_instances import Instances
@@ -202,6 +203,11 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     ) -> None:
         """Changes the classes of predictions; see :meth:`Words.set`."""
         self.words.set(source, rejection, rows)
+
+    @property
+    def taught(self) -> Taught | None:
+        """Examples beside the words; None for a model that takes none."""
+        return None
 
     @property
     def vocabulary(self) -> Vocabulary | None:

@@ -102,7 +102,8 @@ class CorrCLIP(TrainingFreeSegmentor):
         regions: config of a :class:`~ovseg.regions.region_maps.RegionSource`, or such an object.
         encoder: config of a :class:`~ovseg.guides.mixed_clip.CorrCLIPEncoder`, or of another
             encoder with a mixer.
-        bank: arguments of :class:`~ovseg.regions.retrieval.RetrievalBank` (version 2), or None.
+        bank: arguments of :class:`~ovseg.regions.retrieval.RetrievalBank` (version 2), or None;
+            with it no examples of classes are taken, since regions are also compared with words.
         auxiliary_clip: arguments of :func:`~ovseg.encoders.load_clip` for the CLIP of the bank's
             auxiliary embeddings; its text tower is asked, too.
         kwargs: as in :class:`TrainingFreeSegmentor`; guides and refiners have no place here.
@@ -152,6 +153,8 @@ class CorrCLIP(TrainingFreeSegmentor):
         self.reads = frozenset({'originals'} | looks_up)
         self.bank = None if bank is None else RetrievalBank(**bank)
         self._check_bank(auxiliary_clip)
+        if self.bank is not None:
+            self.text.refuse_examples("CorrCLIP's bank of regions (model.bank)")
         self.auxiliary_text: SentenceEncoder | None = None
         if auxiliary_clip is not None:
             loaded = load_clip(**auxiliary_clip)
