@@ -9,6 +9,7 @@ from typing import Any
 
 from ovseg.encoders import VisionLanguageModel
 from ovseg.encoders.maskclip_format import read_text_embeddings
+from ovseg.encoders.two_towers import TextCache
 from ovseg.text import Classifier, build_classifier, classifier_from_rows
 from ovseg.vocabulary import Rejection, Vocabulary
 
@@ -77,6 +78,15 @@ class TextRows:
             'synonyms': self.settings.get('combine', 'mean'),
             'background': 'none' if rejection is None else rejection.describe(),
         }
+
+
+def text_cache_of(settings: Mapping[str, Any] | None) -> TextCache:
+    """Where a model keeps encodings of sentences.
+
+    Args:
+        settings: as :class:`TextRows` takes them.
+    """
+    return (settings or {}).get('cache_dir', 'default')
 
 
 def set_templates(config: dict[str, Any], templates: Any) -> None:
