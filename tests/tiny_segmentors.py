@@ -96,6 +96,14 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
             },
         },
     },
+    'LightlyTrained': {
+        'contexts': {**SEGMENTOR, 'learner': {'kind': 'contexts', 'position': 'middle'}},
+        'adapter in windows': {
+            **SEGMENTOR,
+            'learner': {'kind': 'features', 'share': 0.5},
+            'test_cfg': {'mode': 'slide', **WINDOWS},
+        },
+    },
     'CorrCLIP': {
         'regions': {
             **SEGMENTOR,

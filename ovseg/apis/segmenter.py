@@ -77,6 +77,9 @@ class OpenVocabSegmenter:
             :func:`~ovseg.precision_choice.choose_precision`. All else is float32.
         compile: have torch compile the image encoders, which the first image waits for, see
             :mod:`ovseg.compiled`.
+        rejection: the rule by which a pixel is none of the classes, for words that state none of
+            their own: whatever :meth:`~ovseg.vocabulary.Rejection.build` takes, such as a file of
+            ``ovseg calibrate``.
 
     Raises:
         UserError: unknown model, device or precision, a precision that the device has not,
@@ -107,7 +110,9 @@ class OpenVocabSegmenter:
         on: str | None = None,
         precision: str = 'auto',
         compile: bool = False,
+        rejection: Any = None,
     ) -> None:
+        self._rejection = Rejection.build(rejection)
         self.device = choose_device(device)
         choose_precision(precision, self.device)  # what cannot be is said before minutes go by
         self.name, place = resolve_model(model, on)
@@ -712,7 +717,9 @@ class OpenVocabSegmenter:
         vocabulary = self._vocabulary if words is None else build_vocabulary(words)
         if vocabulary is None:
             raise no_words()
-        vocabulary = _with_rejection(vocabulary, background, threshold)
+        if self._rejection is not None and (words is None or not vocabulary.has_own_rule):
+            vocabulary = vocabulary.with_rejection(self._rejection)
+        vocabulary = _with_rejection(vocabulary, background, threshold, self._rejection)
         if words is not None:  # a config's one class may be meant as it is
             vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
         if self.loader.world is not None:
@@ -841,15 +848,24 @@ def _size_of(image: _Loaded) -> Hashable:
 
 
 def _with_rejection(
-    vocabulary: Vocabulary, background: str | Sequence[str] | None, threshold: float | None
+    vocabulary: Vocabulary,
+    background: str | Sequence[str] | None,
+    threshold: float | None,
+    further: Rejection | None = None,
 ) -> Vocabulary:
-    """The vocabulary with the caller's background words and threshold laid over its own rule."""
+    """The vocabulary with the caller's background words and threshold laid over its own rule.
+
+    Words replace the vocabulary's rule, but not the caller's own, `further`.
+    """
     rule = vocabulary.rejection
     if background is not None:
         text = background if isinstance(background, str) else ';'.join(background)
         text = plain_separators(text)
         words = tuple(word.strip() for word in text.replace(';', ',').split(',') if word.strip())
         rule = Rejection('background', threshold or 0.0, words)
+        if further is not None and further.kind not in ('none', 'class_zero'):
+            limit = further.threshold if threshold is None else threshold
+            rule = replace(further, kind='background', words=words, threshold=limit)
     elif threshold is not None and rule.kind == 'none':
         rule = Rejection('threshold', threshold)
     elif threshold is not None:

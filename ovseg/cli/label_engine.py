@@ -6,7 +6,7 @@ import argparse
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import ovseg
@@ -21,7 +21,7 @@ from ovseg.images.output_plan import PlannedOutput
 from ovseg.images.parquet_images import ParquetImages
 from ovseg.images.reading import ImageSource
 from ovseg.precision import precision_told
-from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary import Rejection, Vocabulary
 
 
 class Asked(NamedTuple):
@@ -85,6 +85,7 @@ class Question:
         args = self.args
         result_classes = prepare(segmenter, self.vocabulary, args)
         classes = self.vocabulary or segmenter.model.vocabulary
+        rule = Rejection.build(args.rejection) or (classes.rejection if classes else None)
         manifest = {
             # Those of two folders would replace each other.
             'images': os.path.abspath(os.path.expanduser(args.image)),
@@ -92,7 +93,7 @@ class Question:
             'model': segmenter.name,
             'checkpoint': identity_of(segmenter.model),
             'words': [[item.name, *item.prompts, *item.descriptions] for item in classes or ()],
-            'rejection': asdict(classes.rejection) if classes else None,
+            'rejection': rule.to_dict() if rule else None,
             'background': args.background,
             'threshold': args.threshold,
             'template set': args.template_set,

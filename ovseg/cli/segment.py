@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
 from ovseg.cli.image_arguments import found_images, take_more_images
-from ovseg.cli.parsers import add_compile, check_device, new_parser
+from ovseg.cli.parsers import add_compile, add_rejection, check_device, new_parser
 from ovseg.config_files import read_config
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
@@ -145,6 +145,7 @@ def add_task_arguments(parser: argparse.ArgumentParser) -> None:
         help='pixels whose best class has a smaller probability become background; masks that '
         'score no more are no segments (default for segments: 0.8)',
     )
+    add_rejection(parser)
 
 
 def chosen_kinds(
@@ -235,8 +236,11 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
         get_templates(args.template_set)
     if args.threshold is not None and args.task == 'semantic':
         Rejection('threshold', args.threshold)
+    rejection = Rejection.build(args.rejection)
+    if rejection is not None and args.task != 'semantic':
+        raise UserError('--rejection means something to pixels only: leave out --task.')
     if args.words is not None:
-        vocabulary = build_vocabulary(args.words)
+        vocabulary = build_vocabulary(args.words, rejection)
         stuff_labels(args.stuff, vocabulary)
         return vocabulary
     model = read_config(place.path, place.on, import_modules=False).model

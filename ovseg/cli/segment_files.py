@@ -119,6 +119,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         on=args.on,
         precision=args.precision,
         compile=args.compile,
+        rejection=getattr(args, 'rejection', None),
         **settings,
     )
 

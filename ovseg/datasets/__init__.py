@@ -20,6 +20,14 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
     from ovseg.datasets.loading import LoadSegLabels
     from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
     from ovseg.datasets.originals import KeepOriginalImage, PackWithOriginal
+    from ovseg.datasets.panoptic import PanopticDataset
+    from ovseg.datasets.panoptic_loading import LoadPanopticMap
+    from ovseg.datasets.panoptic_sets import (
+        ADE20KPanopticDataset,
+        CityscapesPanopticDataset,
+        COCOPanopticDataset,
+        MapillaryPanopticDataset,
+    )
     from ovseg.datasets.seeded import SeededSamplesDataset
     from ovseg.datasets.unlabelled import SuppressLabels
     from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
@@ -40,6 +48,14 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.datasets.loading': ['LoadSegLabels'],
         'ovseg.datasets.mask_caption_pairs': ['MaskCaptionPairs'],
         'ovseg.datasets.originals': ['KeepOriginalImage', 'PackWithOriginal'],
+        'ovseg.datasets.panoptic': ['PanopticDataset'],
+        'ovseg.datasets.panoptic_loading': ['LoadPanopticMap'],
+        'ovseg.datasets.panoptic_sets': [
+            'ADE20KPanopticDataset',
+            'COCOPanopticDataset',
+            'CityscapesPanopticDataset',
+            'MapillaryPanopticDataset',
+        ],
         'ovseg.datasets.seeded': ['SeededSamplesDataset'],
         'ovseg.datasets.unlabelled': ['SuppressLabels'],
         'ovseg.datasets.voc': ['VOC20Dataset', 'VOC21Dataset'],
@@ -48,9 +64,12 @@ __getattr__, __dir__ = lazy_names(
 
 __all__ = [
     'ADE20K150Dataset',
+    'ADE20KPanopticDataset',
     'ADE847Dataset',
     'COCOObjectDataset',
+    'COCOPanopticDataset',
     'COCOStuff164kDataset',
+    'CityscapesPanopticDataset',
     'CityscapesSegDataset',
     'Context459Dataset',
     'Context59Dataset',
@@ -60,9 +79,12 @@ __all__ = [
     'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
+    'LoadPanopticMap',
     'LoadSegLabels',
+    'MapillaryPanopticDataset',
     'MaskCaptionPairs',
     'PackWithOriginal',
+    'PanopticDataset',
     'RandomBrightness',
     'SSDPhotoMetricDistortion',
     'SeededSamplesDataset',

@@ -10,6 +10,7 @@ from ovseg.engine.compile_hook import CompileHook
 from ovseg.engine.epoch_loop import EpochBasedTrainLoop
 from ovseg.engine.file_check import FileCheckHook
 from ovseg.engine.finite import FiniteStateHook
+from ovseg.engine.frozen_features import FrozenFeatureLoop
 from ovseg.engine.label_use import LabelUseHook
 from ovseg.engine.logit_scale import LogitScaleHook
 from ovseg.engine.overlays import OverlayHook
@@ -32,6 +33,7 @@ __all__ = [
     'EpochBasedTrainLoop',
     'FileCheckHook',
     'FiniteStateHook',
+    'FrozenFeatureLoop',
     'LabelUseHook',
     'LogitScaleHook',
     'OVRunner',

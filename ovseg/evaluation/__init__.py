@@ -2,8 +2,10 @@
 
 from ovseg.evaluation.areas import Areas, confusion_matrix, count_areas, summarise
 from ovseg.evaluation.average_precision import AveragePrecisionReport
-from ovseg.evaluation.boundary import BoundaryIoUMetric, boundary_region
+from ovseg.evaluation.boundary import BoundaryIoUMetric, boundary_counts, boundary_region
 from ovseg.evaluation.iou import IoUReport, OVIoUMetric
+from ovseg.evaluation.mask_ap import MaskAPMetric
+from ovseg.evaluation.panoptic import PanopticQualityMetric, PanopticReport
 from ovseg.evaluation.protocol import EvaluationProtocol
 
 __all__ = [
@@ -12,7 +14,11 @@ __all__ = [
     'BoundaryIoUMetric',
     'EvaluationProtocol',
     'IoUReport',
+    'MaskAPMetric',
     'OVIoUMetric',
+    'PanopticQualityMetric',
+    'PanopticReport',
+    'boundary_counts',
     'boundary_region',
     'confusion_matrix',
     'count_areas',

@@ -5,6 +5,7 @@ from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.dense_clip import DenseCLIP
+from ovseg.segmentors.lightly_trained import LightlyTrained
 from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.segmentors.mask_segmentor import MaskSegmentor
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
@@ -18,6 +19,7 @@ __all__ = [
     'CorrCLIP',
     'DenseCLIP',
     'ImageEncoding',
+    'LightlyTrained',
     'MaskCLIPPlusSegmentor',
     'MaskSegmentor',
     'OVSeg',

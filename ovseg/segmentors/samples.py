@@ -73,6 +73,20 @@ def flipped_axes(sample: SegDataSample) -> list[int]:
     return {'vertical': [0], 'horizontal': [1], 'diagonal': [0, 1]}[direction]
 
 
+def stuff_asked_for(sample: SegDataSample) -> frozenset[int] | None:
+    """The classes that are no things where a sample asks for segments; None: it asks for labels.
+
+    Raises:
+        UserError: the network's input was mirrored, whose segments nobody averages.
+    """
+    labels = sample.metainfo.get('stuff_labels')
+    if labels is None:
+        return None
+    if flipped_axes(sample):
+        raise UserError('segments of mirrored images are not merged; test without --tta')
+    return frozenset(labels)
+
+
 def _original(sample: SegDataSample) -> np.ndarray:
     """The image at its own size, mirrored as the network's input was."""
     if 'original_image' not in sample:

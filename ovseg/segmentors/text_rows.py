@@ -26,11 +26,13 @@ class TextRows:
         encoder: the text tower.
         settings: arguments of :func:`~ovseg.text.build_classifier`.
         ready: the file of ready rows, or None.
+        tokenizer: of the text tower; None where the model does not show it.
     """
 
     def __init__(self, model: VisionLanguageModel, settings: Mapping[str, Any] | None) -> None:
         self.settings = dict(settings or {})
         self.ready: str | None = self.settings.pop('embeddings', None)
+        self.tokenizer = getattr(model, 'tokenizer', None)
         self.encoder = model.text_encoder(self.settings.pop('cache_dir', 'default'))
         self._casted: tuple[str, str] | None = None
 
