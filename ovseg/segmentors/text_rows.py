@@ -9,6 +9,7 @@ from typing import Any
 
 from ovseg.encoders import VisionLanguageModel
 from ovseg.encoders.maskclip_format import read_text_embeddings
+from ovseg.encoders.two_towers import TextCache
 from ovseg.errors import UserError
 from ovseg.exemplars.bank import EncoderIdentity
 from ovseg.exemplars.rules import DEFAULT_RULE
@@ -123,6 +124,15 @@ class TextRows:
             'background': 'none' if rejection is None else rejection.describe(),
             **({} if self.taught is None else self.taught.protocol()),
         }
+
+
+def text_cache_of(settings: Mapping[str, Any] | None) -> TextCache:
+    """Where a model keeps encodings of sentences.
+
+    Args:
+        settings: as :class:`TextRows` takes them.
+    """
+    return (settings or {}).get('cache_dir', 'default')
 
 
 def set_templates(config: dict[str, Any], templates: Any) -> None:
