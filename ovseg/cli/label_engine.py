@@ -13,6 +13,7 @@ import ovseg
 from ovseg.apis.encoded_image import identity_of
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.stream import Failed
+from ovseg.cli.exemplar_arguments import said_of_examples
 from ovseg.cli.label_saving import Done, Saving
 from ovseg.cli.segment_files import prepare, segmenter_of, settings_of
 from ovseg.cli.segment_summary import Result
@@ -102,6 +103,7 @@ class Question:
             'precision': precision_told(segmenter.model),
             'kinds of files': list(self.saving.kinds),
             'files of the set': list(self.saving.set_kinds),
+            **said_of_examples(segmenter),
             'ovseg version': ovseg.__version__,
         }
         return Description(f'{segmenter.name} on {segmenter.device}', result_classes, manifest)

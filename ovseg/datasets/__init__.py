@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
     from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
     from ovseg.datasets.colour_distortion import SSDPhotoMetricDistortion
     from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
+    from ovseg.datasets.defects import DefectFolderDataset, LoadDefectMask
     from ovseg.datasets.image_folder import ImageFolderDataset
     from ovseg.datasets.imagenet_subset import DrawnImagesDataset
     from ovseg.datasets.instances import COCOInstancesDataset, InstanceDataset
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.datasets.coco': ['COCOObjectDataset', 'COCOStuff164kDataset'],
         'ovseg.datasets.colour_distortion': ['SSDPhotoMetricDistortion'],
         'ovseg.datasets.context': ['Context59Dataset', 'Context60Dataset', 'Context459Dataset'],
+        'ovseg.datasets.defects': ['DefectFolderDataset', 'LoadDefectMask'],
         'ovseg.datasets.image_folder': ['ImageFolderDataset'],
         'ovseg.datasets.imagenet_subset': ['DrawnImagesDataset'],
         'ovseg.datasets.instances': ['COCOInstancesDataset', 'InstanceDataset'],
@@ -77,12 +79,14 @@ __all__ = [
     'Context459Dataset',
     'Context59Dataset',
     'Context60Dataset',
+    'DefectFolderDataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
     'InstanceDataset',
     'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
+    'LoadDefectMask',
     'LoadPanopticMap',
     'LoadSegLabels',
     'MapillaryPanopticDataset',

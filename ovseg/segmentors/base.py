@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
+from ovseg.exemplars.taught import Taught
 from ovseg.images import Images
 from ovseg.precision import casts, exact_parts_kept, forget_products
 from ovseg.regions.mask_instances import Instances
@@ -48,7 +49,8 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     """Base of all segmentors; before an mmseg class, if any, in the list of bases.
 
     Attributes:
-        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names'}``.
+        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names',
+            'paths'}``; paths are names of which nothing but the folders is read.
         finds_segments: whether :meth:`find_segments` tells things apart.
         takes_templates: whether a model of this kind encodes words in sentences of the user's.
         frozen_prefixes: parts whose weights are loaded in the constructor and not saved.
@@ -201,6 +203,11 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     ) -> None:
         """Changes the classes of predictions; see :meth:`Words.set`."""
         self.words.set(source, rejection, rows)
+
+    @property
+    def taught(self) -> Taught | None:
+        """Examples beside the words; None for a model that takes none."""
+        return None
 
     @property
     def vocabulary(self) -> Vocabulary | None:

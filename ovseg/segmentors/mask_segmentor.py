@@ -33,7 +33,7 @@ from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap, WindowMaps
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
-from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
+from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts, text_cache_of
 from ovseg.segmentors.words import Words
 from ovseg.settings import read_settings
 from ovseg.stages import stage
@@ -123,7 +123,9 @@ class MaskSegmentor(Segmentor):
         refuse_pretrained(pretrained)
         preprocessor = None if data_preprocessor is None else build_part(data_preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
-        loaded = build_vision_language(clip) if isinstance(clip, Mapping) else clip
+        loaded = (
+            build_vision_language(clip, text_cache_of(text)) if isinstance(clip, Mapping) else clip
+        )
         self.clip, self.clip_name, self.clip_weights = loaded.model, loaded.name, loaded.weights
         # Moves with the model, whether or not its parts have parameters.
         self.register_buffer('_place', torch.empty(0), persistent=False)

@@ -45,6 +45,11 @@ def root(tmp_path_factory):
             beside = (folder / 'labels' / f'{index}{image}').with_suffix('.png')
             for path in (folder / 'labels' / f'{index}{label}', beside):
                 Image.fromarray(labels).save(path)
+    for kind in ('good', 'bent'):
+        (folder / 'nut' / 'test' / kind).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / 'nut' / 'test' / kind / '0.png')
+    (folder / 'nut' / 'ground_truth' / 'bent').mkdir(parents=True)
+    Image.fromarray(labels).save(folder / 'nut' / 'ground_truth' / 'bent' / '0_mask.png')
     (folder / 'list.txt').write_text('3\n1\n')
     for name, kind in LABELLED.items():
         if issubclass(kind, PanopticDataset):
@@ -82,6 +87,8 @@ def build(name, root, **settings):
     kind = LABELLED[name]
     if name.startswith('Scenes') and 'Folder' not in name:
         given = dict(num_scenes=3, size=(48, 64))
+    elif name == 'DefectFolderDataset':
+        given = dict(data_root=str(root))
     else:
         given = dict(data_root=str(root), data_prefix=dict(img_path='images'))
         if 'seg_map_path' in kind.FOLDERS:

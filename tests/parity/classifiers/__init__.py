@@ -1,12 +1,17 @@
 """Parity with classifiers over dense features."""
 
-from parity.classifiers import anovl, boundary, cosegment, light, retrieval, words
+from parity.classifiers import (
+    anovl,
+    boundary,
+    cosegment,
+    exemplars,
+    light,
+    retrieval,
+    words,
+)
 from parity.golden import GoldenSet
 
-_OTHERS = (
-    *('contrastive_concepts', 'floss', 'gda', 'mask_pooling', 'proto_clip'),
-    *('rns', 'rns_partial', 'tip_adapter'),
-)
+_OTHERS = ('contrastive_concepts', 'floss')
 
 GOLDEN = GoldenSet(
     checks={
@@ -16,8 +21,14 @@ GOLDEN = GoldenSet(
         'coop.pt': light.check_coop,
         'descriptions.pt': words.check_descriptions,
         'freeda_masker.pt': cosegment.check_masker,
+        'gda.pt': exemplars.check_gda,
+        'mask_pooling.pt': exemplars.check_pooling,
+        'proto_clip.pt': exemplars.check_proto_clip,
         'reco_cosegment.pt': cosegment.check_cosegment,
         'retrieval_fusion.pt': retrieval.check_fusion,
+        'rns.pt': exemplars.check_rns,
+        'rns_partial.pt': exemplars.check_rns,
+        'tip_adapter.pt': exemplars.check_tip,
         'vdt_adapter.pt': light.check_vdt_adapter,
     },
     not_covered={f'{name}.pt': 'it has no check yet' for name in _OTHERS},
