@@ -13,6 +13,7 @@ import torch
 
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
+from ovseg.apis.contrast_words import ContrastWords
 from ovseg.apis.encoded_image import EncodedImage
 from ovseg.apis.loaded_image import ImageLoader, LoadedImage
 from ovseg.apis.memory import BoundedMemory
@@ -77,6 +78,10 @@ class OpenVocabSegmenter:
             :func:`~ovseg.precision_choice.choose_precision`. All else is float32.
         compile: have torch compile the image encoders, which the first image waits for, see
             :mod:`ovseg.compiled`.
+        text: further arguments of :func:`~ovseg.text.build_classifier` instead of the config's:
+            such as ``combine``, ``descriptions`` and ``experts``.
+        contrast: what else may be in the images, as "none of these": ``'background'``, ``'auto'``
+            or a file, see :func:`~ovseg.text.contrast.with_contrast`; None for nothing.
 
     Raises:
         UserError: unknown model, device or precision, a precision that the device has not,
@@ -107,6 +112,8 @@ class OpenVocabSegmenter:
         on: str | None = None,
         precision: str = 'auto',
         compile: bool = False,
+        text: Mapping[str, Any] | None = None,
+        contrast: str | Path | None = None,
     ) -> None:
         self.device = choose_device(device)
         choose_precision(precision, self.device)  # what cannot be is said before minutes go by
@@ -121,7 +128,7 @@ class OpenVocabSegmenter:
         self.loader = ImageLoader(
             resize_rule_of(config), small_world(config, checkpoint, self.name)
         )
-        self.model = build_model(config, checkpoint, templates).to(self.device).eval()
+        self.model = build_model(config, checkpoint, templates, text).to(self.device).eval()
         set_precision(self.model, precision)
         if compile:
             compile_encoders(self.model)
@@ -129,6 +136,7 @@ class OpenVocabSegmenter:
         self._transport = Transport(self.device)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
+        self._contrast = ContrastWords(self.model, contrast, self.loader.world)
         self._vocabulary = self.model.vocabulary
         if vocabulary is not None:
             self._vocabulary = self._read_words(vocabulary, background, None)
@@ -712,7 +720,7 @@ class OpenVocabSegmenter:
         vocabulary = self._vocabulary if words is None else build_vocabulary(words)
         if vocabulary is None:
             raise no_words()
-        vocabulary = _with_rejection(vocabulary, background, threshold)
+        vocabulary = self._contrast.beside(_with_rejection(vocabulary, background, threshold))
         if words is not None:  # a config's one class may be meant as it is
             vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
         if self.loader.world is not None:
@@ -809,6 +817,13 @@ class OpenVocabSegmenter:
             scores,
         )
         kept = decision.scores
+        won = self._memory.in_strips(
+            lambda budget: self._contrast.won(
+                encoded.encoding, vocabulary, classifier, decision.labels, budget
+            ),
+            size,
+            classifier.num_classes,
+        )
         return SegmentationResult(
             image=encoded.image,
             labels=decision.labels.cpu().numpy().astype(np.int32),
@@ -819,6 +834,7 @@ class OpenVocabSegmenter:
             scores=None if kept is None else kept.cpu().numpy(),
             source=encoded.source,
             model=self.name,
+            contrast=won,
         )
 
 

@@ -23,6 +23,7 @@ from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
 from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.cli.parsers import add_compile, check_device, new_parser
+from ovseg.cli.word_arguments import add_word_arguments, check_word_files
 from ovseg.config_files import read_config
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
@@ -76,6 +77,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         '--template-set', help="a template set's name, or a file with one template a line"
     )
     parser.add_argument('--background', metavar='WORDS', help='words for "none of these"')
+    add_word_arguments(parser)
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -237,11 +239,13 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
         Rejection('threshold', args.threshold)
     if args.words is not None:
         vocabulary = build_vocabulary(args.words)
+        check_word_files(args, vocabulary)
         stuff_labels(args.stuff, vocabulary)
         return vocabulary
     model = read_config(place.path, place.on, import_modules=False).model
     if 'clip' in model and model.get('vocabulary') is None:
         raise no_words()
+    check_word_files(args, None)
     return None
 
 

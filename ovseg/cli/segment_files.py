@@ -31,6 +31,7 @@ from ovseg.cli.segment_summary import (
     failed_line,
     found_line,
 )
+from ovseg.cli.word_arguments import text_settings
 from ovseg.consoles import is_quiet
 from ovseg.devices import choose_device
 from ovseg.engine.file_check import check_image
@@ -116,6 +117,8 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         args.checkpoint,
         device=args.device,
         templates=args.template_set,
+        text=text_settings(args),
+        contrast=args.contrast,
         on=args.on,
         precision=args.precision,
         compile=args.compile,

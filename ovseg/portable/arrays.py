@@ -17,6 +17,7 @@ from ovseg.files import written_whole
 from ovseg.scores.encoding import ImageEncoding, window_maps
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.text.experts import refuse_experts
 
 
 def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
@@ -48,6 +49,11 @@ def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
         raise UserError(
             'Rows alone say no threshold and no bias: leave the rejection rule out, and name two '
             'classes or more.'
+        )
+    refuse_experts(classifier, 'a program that reads rows')
+    if classifier.aggregation == 'lse':
+        raise UserError(
+            "Rows alone say no sum of probabilities: set text.combine to another rule than 'lse'."
         )
     rows = classifier.weight.float().cpu().numpy()
     with written_whole(path) as temporary, temporary.open('wb') as file:

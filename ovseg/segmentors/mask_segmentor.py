@@ -36,6 +36,7 @@ from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
 from ovseg.weight_files import drop_frozen
 
@@ -186,6 +187,7 @@ class MaskSegmentor(Segmentor):
         Rows share the softmax of both stages: a class of two synonyms would get half of it twice.
         """
         classifier = self.text.classifier(vocabulary, rows).folded()
+        refuse_experts(classifier, 'a model that names masks')
         return replace(classifier, seen=self.ensemble.knows(vocabulary))
 
     @property
@@ -327,7 +329,7 @@ class MaskSegmentor(Segmentor):
             queries, rows = queries[has_region], rows[has_region]
         return find_segments(
             select_queries(encoding.proposals.maps, queries),
-            asked.groups.class_scores(rows.T[None])[0].T,
+            asked.groups.of_probabilities().class_scores(rows.T[None])[0].T,
             (size[0], size[1]),
             self.budget if budget is None else budget,
             stuff=stuff,

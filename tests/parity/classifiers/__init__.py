@@ -4,8 +4,8 @@ from parity.classifiers import retrieval, words
 from parity.golden import GoldenSet
 
 _OTHERS = (
-    *('anovl', 'boundary_iou', 'clip_adapter', 'contrastive_concepts', 'coop'),
-    *('floss', 'freeda_masker', 'gda', 'mask_pooling', 'proto_clip', 'reco_cosegment', 'rns'),
+    *('anovl', 'boundary_iou', 'clip_adapter', 'coop'),
+    *('freeda_masker', 'gda', 'mask_pooling', 'proto_clip', 'reco_cosegment', 'rns'),
     *('rns_partial', 'tip_adapter', 'vdt_adapter'),
 )
 
@@ -13,6 +13,8 @@ GOLDEN = GoldenSet(
     checks={
         'retrieval_fusion.pt': retrieval.check_fusion,
         'descriptions.pt': words.check_descriptions,
+        'floss.pt': words.check_experts,
+        'contrastive_concepts.pt': words.check_contrast,
     },
     not_covered={f'{name}.pt': 'it has no check yet' for name in _OTHERS},
 )
