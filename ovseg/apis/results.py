@@ -28,6 +28,9 @@ from ovseg.visualization.legend import format_share
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from ovseg.apis.asked import Asked
+    from ovseg.apis.nearest_words import NearestWords
+
 # KINDS_OF_FILES is here for callers of before.
 __all__ = ['KINDS_OF_FILES', 'ClassArea', 'SegmentationResult']
 
@@ -74,6 +77,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
         model: which model made it.
         contrast: the words for "none of these" that won pixels, and how many each, most first; ()
             where none were asked for.
+        asked: what :meth:`explain` asks again; a copy in another process has none.
     """
 
     image: np.ndarray
@@ -86,6 +90,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
     source: str = ''
     model: str = ''
     contrast: tuple[tuple[str, int], ...] = ()
+    asked: Asked | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.image.shape[:2]:
@@ -97,6 +102,32 @@ class SegmentationResult(ShownAsPicture, Bridged):
         height, width = self.labels.shape
         present = ', '.join(f'{area.name} {format_share(area.share)}' for area in self.areas()[:4])
         return f'SegmentationResult({height} x {width}, {len(self.names)} classes: {present})'
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A model does not travel along with its answers.
+        return {**vars(self), 'asked': None}
+
+    def explain(self, y: int, x: int) -> NearestWords:
+        """Why a pixel has its label: nearest words, probabilities, margins, what rejected it.
+
+        The image is encoded again unless its encoded form is still held by somebody
+        (:meth:`OpenVocabSegmenter.encode`). For methods that move pixels after their scores were
+        decided (Trident's and CorrCLIP's regions), ``moves`` is true and ``moved_from``
+        says where the pixel came from.
+
+        Args:
+            y: row of the pixel, from the top.
+            x: column of the pixel, from the left.
+
+        Raises:
+            UserError: a place outside of the image; a result that was read from a pickle.
+        """
+        if self.asked is None:
+            raise UserError(
+                'this result does not know its model any more (it was made by hand or comes from '
+                'another process): segment the image again, or ask segmenter.nearest_words'
+            )
+        return self.asked.explain(y, x)
 
     def areas(self) -> list[ClassArea]:
         """The classes present, largest first."""

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ovseg.cli.exemplar_arguments import check_exemplars, learn
 from ovseg.cli.parsers import check_device, new_parser
 from ovseg.cli.segment import add_model_arguments
 from ovseg.cli.word_arguments import check_word_files, text_settings
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     _, place = resolve_model(args.model, args.on)
     check_weights(place.path, args.checkpoint)
     check_named(args.checkpoint)
+    check_exemplars(args)
     if args.template_set not in (None, *TEMPLATE_SETS):
         get_templates(args.template_set)
     check_word_files(args, None)
@@ -145,7 +147,7 @@ def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegm
 
     if name != first:
         return OpenVocabSegmenter(name, device=args.device, precision=args.precision)
-    return OpenVocabSegmenter(
+    segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,
         args.device,
@@ -155,6 +157,7 @@ def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegm
         on=args.on,
         precision=args.precision,
     )
+    return learn(segmenter, args)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

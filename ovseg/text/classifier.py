@@ -169,6 +169,7 @@ class Classifier:
         allowed: Tensor | None = None,
     ) -> DecisionRule:
         """How row scores are decided; see :class:`~ovseg.text.decision_rule.DecisionRule`."""
+        self.rejection.check_fit(len(self.groups.first_rows), self.logit_scale)
         return DecisionRule(
             self.groups.of_probabilities() if are_probabilities else self.groups,
             self.logit_scale,
