@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from published_dinotxt import version_3
 from torch.nn import functional as F
 
 from ovseg.encoders import RADIOCompanion
 from ovseg.encoders.companions import resize_to_patches
+from ovseg.encoders.dinotxt import DINOTxtModel, DINOTxtSize
 from ovseg.encoders.dinov3 import DINOv3Encoder, load_dinov3
 from parity import check_path
 from parity.encoders.siglip import siglip_trunk
@@ -160,3 +162,103 @@ def test_a_case_of_siglip_agrees_and_a_changed_quantity_is_named(siglip, tmp_pat
         changed = {**siglip['expected'], name: value + 1}
         wrong = failed(tmp_path, 'siglip_map.pt', {**siglip, 'expected': changed})
         assert wrong == [f'expected.{name}']
+
+
+def shaken(model):
+    """The model with weights that no initialisation left at 0 or 1."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def slid(image, window, stride, predict):
+    """The mean of what windows of an image say, the last of a row moved back to the border."""
+    total, count = 0, torch.zeros(image.shape[-2:])
+    starts = [
+        [min(start, side - window) for start in range(0, side - window + stride, stride)]
+        for side in image.shape[-2:]
+    ]
+    for top in starts[0]:
+        for left in starts[1]:
+            place = (..., slice(top, top + window), slice(left, left + window))
+            said = predict(image[place])
+            total = torch.zeros(*said.shape[:2], *image.shape[-2:]) + total
+            total[place] += said
+            count[place] += 1
+    return total / count
+
+
+@pytest.fixture(scope='module')
+@torch.no_grad()
+def dinotxt():
+    """A golden file of dino.txt over DINOv3, computed step by step as its sheet says."""
+    torch.manual_seed(3)
+    backbone = {'patch_size': 4, 'embed_dim': 16, 'depth': 2, 'num_heads': 2, 'num_reg_tokens': 3}
+    size = DINOTxtSize(
+        **{'backbone': {**backbone, 'mlp_ratio': 2.0}, 'head_blocks': 2, 'text_width': 8},
+        **{'text_layers': 1, 'text_heads': 2, 'context_length': 9, 'vocabulary': 60},
+    )
+    model = shaken(DINOTxtModel(size, 'head'))
+    for block in model.text.transformer.resblocks:
+        block.attn.in_proj_bias.zero_()  # there is none in the files
+    vit, head = model.visual.backbone, model.visual.head
+
+    def tokens_of(image):
+        """Tokens of the backbone and of the head, each behind its norm."""
+        inner = tokens = vit.forward_features(image)
+        for block in head.blocks:
+            tokens = block(tokens)
+        return inner, head.norm(tokens)
+
+    def patches_of(image, which):
+        sides = [-(-side // 4) * 4 for side in image.shape[2:]]
+        stretched = (
+            F.interpolate(image, sides, mode='bicubic') if sides != [*image.shape[2:]] else image
+        )
+        patches = tokens_of(stretched)[which][:, 4:]
+        return patches.unflatten(1, (sides[0] // 4, sides[1] // 4))
+
+    ids = torch.randint(1, 58, (4, 3, 9))
+    ids[..., 0] = 58
+    ids[..., -2], ids[..., -1] = 59, 0
+    raw = torch.stack([model.text(sentences) for sentences in ids])
+    rows = F.normalize(F.normalize(raw[..., 16:], dim=-1).mean(1), dim=-1)
+    inputs = {
+        **{'image': torch.randn(2, 3, 16, 16), 'odd': torch.randn(1, 3, 15, 22)},
+        **{'slide': torch.randn(3, 20, 26), 'token_ids': ids},
+    }
+    expected = {'text_raw': raw, 'text_rows': rows}
+    for which, before in ((0, 'backbone_'), (1, '')):
+        for name, key in (('image', 'patch'), ('odd', 'odd_patch')):
+            place = f'odd_{before}patch' if name == 'odd' else f'{before}{key}'
+            expected[place] = patches_of(inputs[name], which)
+
+        def shares(window, which=which):
+            cosines = F.normalize(patches_of(window, which), dim=-1) @ rows.T
+            larger = F.interpolate(cosines.movedim(-1, 1), (16, 16), mode='bilinear')
+            return larger.softmax(1)
+
+        found = slid(inputs['slide'][None], 16, 8, shares)
+        expected[f'{"" if which else "notebook_"}slide_probability'] = found[0]
+    tokens = tokens_of(inputs['image'])[1]
+    expected['global_embedding'] = torch.cat([tokens[:, 0], tokens[:, 4:].mean(1)], 1)
+    larger = F.interpolate(expected['slide_probability'][None], (31, 40), mode='bilinear')
+    expected['label'] = larger.argmax(1)[0]
+    sizes = {
+        **{'hidden_size': 16, 'intermediate_size': 32, 'num_hidden_layers': 2},
+        **{'num_attention_heads': 2, 'num_register_tokens': 3, 'patch_size': 4},
+        **{'layer_norm_eps': 1e-5, 'rope_theta': 100.0},
+    }
+    text = {'dim': 8, 'num_layers': 1, 'num_heads': 2, 'context_length': 9, 'vocab_size': 60}
+    config = {'backbone': sizes, 'head_blocks': 2, 'text': text, 'embed_dim': 32}
+    config |= {'window': 16, 'stride': 8, 'target': [31, 40]}
+    parts = {'meta': {}, 'config': config, 'state': version_3(model), 'inputs': inputs}
+    return {**parts, 'expected': expected}
+
+
+def test_a_case_of_dinotxt_agrees_and_changed_quantities_are_named(dinotxt, tmp_path):
+    assert failed(tmp_path, 'dinotxt_v3.pt', dinotxt) == []
+    changed = {name: value + 1 for name, value in dinotxt['expected'].items()}
+    wrong = failed(tmp_path, 'dinotxt_v3.pt', {**dinotxt, 'expected': changed})
+    assert sorted(wrong) == sorted(f'expected.{name}' for name in changed)
