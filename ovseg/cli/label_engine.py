@@ -97,6 +97,7 @@ class Question:
             'background': args.background,
             'threshold': args.threshold,
             'template set': args.template_set,
+            **({'budget': args.budget} if getattr(args, 'budget', None) else {}),
             'task': args.task,
             'stuff': args.stuff,
             'precision': precision_told(segmenter.model),

@@ -23,6 +23,7 @@ from ovseg.apis.kinds import (
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import reason_of
+from ovseg.cli.asking_budget import set_budget
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
     FolderSummary,
@@ -111,7 +112,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         settings: further ones of :class:`OpenVocabSegmenter`.
     """
     set_tf32(args.tf32, choose_device(args.device))
-    return OpenVocabSegmenter(
+    segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,
         device=args.device,
@@ -122,6 +123,8 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         rejection=getattr(args, 'rejection', None),
         **settings,
     )
+    set_budget(segmenter, getattr(args, 'budget', None))
+    return segmenter
 
 
 def plan_of(
