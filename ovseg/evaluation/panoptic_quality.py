@@ -95,9 +95,10 @@ def count_segments(
         )
     found, columns = np.unique(ids, return_inverse=True)
     true_ids, rows = np.unique(truth.ids, return_inverse=True)
-    overlaps = np.bincount(
+    counted = np.bincount(
         rows.ravel() * len(found) + columns.ravel(), minlength=len(true_ids) * len(found)
-    ).reshape(len(true_ids), len(found))
+    )
+    overlaps = counted.reshape(len(true_ids), len(found))
     predicted = np.array([number for number in found.tolist() if number != VOID], np.int64)
     if set(predicted.tolist()) != set(labels):
         unlike = sorted(set(predicted.tolist()) ^ set(labels))

@@ -11,6 +11,7 @@ from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.segmentors.mask_segmentor import MaskSegmentor
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.radseg import RADSeg
+from ovseg.segmentors.sam3 import SAM3Segmentor
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
@@ -26,6 +27,7 @@ __all__ = [
     'MaskSegmentor',
     'OVSeg',
     'RADSeg',
+    'SAM3Segmentor',
     'Segmentor',
     'TrainedSegmentor',
     'TrainingFreeSegmentor',
