@@ -18,8 +18,8 @@ from ovseg.errors import UserError
 from ovseg.files import written_whole
 from ovseg.folders import walk_files
 from ovseg.images.reading import load_rgb
+from ovseg.scores.phrase_answers import answers_of, heads_of
 from ovseg.scores.phrase_maps import Fusion, PhraseAnswer, fused_rows
-from ovseg.segmentors.sam3_answers import answers_of, heads_of
 from ovseg.weight_files import read_tensors
 
 # Crops: padding of the box, smallest side in pixels, weights of the two views, grey of the masked.
