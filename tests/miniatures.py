@@ -42,7 +42,7 @@ def make_miniature(name: str, root: Path, large: bool = True) -> None:
     if name == 'ade847':
         _ade_full(Path(root), large)
     else:
-        _MAKERS[name](Path(root))
+        {**_MAKERS, **_PANOPTIC_MAKERS}[name](Path(root))
 
 
 def prepared_miniature(name: str, root: Path, large: bool = True) -> None:
@@ -171,6 +171,91 @@ def _ade(root: Path) -> None:
         _labels(root / 'annotations' / 'validation' / f'{name}.png', blocks([0, 1 + i, 150]))
 
 
+def _id_map(path: Path, ids: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = [ids // 256**power % 256 for power in range(3)]
+    Image.fromarray(np.stack(channels, -1).astype(np.uint8)).save(path)
+
+
+def _ade_panoptic(root: Path) -> None:
+    """Stripes: nobody, stuff, two things side by side, a thing over stuff, and a label alone."""
+    for i in range(COUNT):
+        name = f'ADE_val_0000000{i + 1}'
+        _photo(root / 'images' / 'validation' / f'{name}.jpg', i)
+        labels = blocks([0, 1, 8, 8, 2, 13])
+        _labels(root / 'annotations' / 'validation' / f'{name}.png', labels)
+        kinds, numbers = blocks([0, 0, 1, 1, 100, 0]), blocks([0, 0, 1, 2, 3, 0])
+        coded = np.stack([kinds, numbers, np.full_like(kinds, 9)], -1)
+        path = root / 'annotations_instance' / 'validation' / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coded.astype(np.uint8)).save(path)
+
+
+def _cityscapes_panoptic(root: Path) -> None:
+    _cityscapes(root)
+    for path in root.glob('gtFine/val/*/*_instanceIds.png'):
+        ids = blocks([4, 7, 24000, 24001, 25, 33012]).astype(np.uint16)
+        Image.fromarray(ids).save(path)
+
+
+def _listed_panoptic(
+    images: Path, maps: Path, file: Path, categories: dict[int, tuple[str, int]]
+) -> None:
+    """Maps and an annotation file as they are downloaded: two things, a group and a stuff."""
+    things = [number for number, (_, isthing) in categories.items() if isthing]
+    stuffs = [number for number, (_, isthing) in categories.items() if not isthing]
+    content = {'images': [], 'annotations': [], 'categories': []}
+    for i in range(COUNT):
+        name = f'00000000{i + 1}'
+        _photo(images / f'{name}.jpg', i)
+        ids = blocks([0, 70001, 70002, 513, 9])
+        _id_map(maps / f'{name}.png', ids)
+        kinds = {70001: things[0], 70002: things[0], 513: things[-1], 9: stuffs[i]}
+        segments = [
+            {
+                'id': number,
+                'category_id': category,
+                'area': int((ids == number).sum()),
+                'bbox': [0, 0, 1, 1],
+                'iscrowd': int(number == 513),
+            }
+            for number, category in kinds.items()
+        ]
+        size = {'height': SIZE[0], 'width': SIZE[1]}
+        content['images'].append({'id': i, 'file_name': f'{name}.jpg', **size})
+        content['annotations'].append(
+            {'image_id': i, 'file_name': f'{name}.png', 'segments_info': segments}
+        )
+    content['categories'] = [
+        {'id': number, 'name': word, 'isthing': isthing}
+        for number, (word, isthing) in categories.items()
+    ]
+    file.write_text(json.dumps(content))
+
+
+def _categories(name: str) -> dict[int, tuple[str, int]]:
+    from ovseg.vocabulary.thing_sets import panoptic_facts
+
+    facts = panoptic_facts(name)
+    return {
+        number: (word, int(word in facts['thing_classes']))
+        for number, word in zip(facts['category_ids'], facts['classes'], strict=True)
+    }
+
+
+def _coco_panoptic(root: Path) -> None:
+    folder = root / 'annotations'
+    maps, file = folder / 'panoptic_val2017', folder / 'panoptic_val2017.json'
+    _listed_panoptic(root / 'val2017', maps, file, _categories('coco_panoptic'))
+
+
+def _mapillary_panoptic(root: Path) -> None:
+    folder = root / 'validation'
+    maps = folder / 'panoptic'
+    categories = _categories('mapillary_panoptic')
+    _listed_panoptic(folder / 'images', maps, maps / 'panoptic_2018.json', categories)
+
+
 def _ade_full(root: Path, large: bool) -> None:
     (root / 'images' / 'ADE' / 'training' / 'urban' / 'street').mkdir(parents=True)
     (root / 'objects.txt').write_text('')
@@ -201,3 +286,10 @@ _MAKERS = {
     'ade847': _ade_full,
 }
 NAMES = tuple(_MAKERS)
+_PANOPTIC_MAKERS = {
+    'ade20k_panoptic': _ade_panoptic,
+    'cityscapes_panoptic': _cityscapes_panoptic,
+    'coco_panoptic': _coco_panoptic,
+    'mapillary_panoptic': _mapillary_panoptic,
+}
+PANOPTIC_NAMES = tuple(_PANOPTIC_MAKERS)

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-on_choices = ['scenes', 'images']
+on_choices = ['scenes', 'scenes_panoptic', 'images']
 model = dict(
     adapted='ovseg://ovseg_clip_tiny_scenes',
     mask_prompts=2,
@@ -17,10 +17,14 @@ model = dict(
 load_from = 'ovseg://ovseg_tiny_scenes'
 # Objects are as large as in training.
 resize = dict(scale=(384, 192), keep_ratio=True)
-if _base_.on == 'scenes':
-    test_dataloader = dict(dataset=dict(resize=resize))
+if _base_.on != 'images':
     groups = dict(
         seen=[word for word in _base_.words if word not in _base_.unseen], unseen=_base_.unseen
     )
+    test_dataloader = dict(dataset=dict(resize=resize))
     test_evaluator = [dict(type='OVIoUMetric', groups=groups)]
+    if _base_.on == 'scenes_panoptic':
+        test_evaluator = [
+            dict(type=metric, groups=groups) for metric in ('PanopticQualityMetric', 'MaskAPMetric')
+        ]
     del groups

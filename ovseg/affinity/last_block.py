@@ -34,6 +34,9 @@ class LastBlockSpec:
         scale: factor of the attention's logits beside ``d^-1/2``.
         earlier_blocks: blocks before this one, counted from 1, whose queries and keys the attention
             is given; for those that read them, empty for all others.
+        summed: how many last blocks take part. Their attentions, each on the tokens that the model
+            itself has there, are added to what enters the first of them; the MLP, if any, is that
+            of the last. Of a tower with fewer blocks all take part.
         settings: the attention's own numbers, where they are not its defaults.
     """
 
@@ -44,6 +47,7 @@ class LastBlockSpec:
     neighbour_std: float | None = None
     scale: float = 1.0
     earlier_blocks: tuple[int, ...] = ()
+    summed: int = 1
     settings: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,6 +73,12 @@ class LastBlockSpec:
         if not self.scale > 0:
             raise UserError(f'last_block.scale must be positive, got {self.scale}')
         self._check_earlier_blocks()
+        if self.summed < 1 or (self.summed > 1 and not self.residual):
+            raise UserError(
+                'last_block.summed counts the last blocks whose attentions are added to what '
+                f'enters them: a number from 1, with residual=True; got {self.summed} with '
+                f'residual={self.residual}'
+            )
         known = settings_of(self.attention)
         for name in self.settings:
             if name not in known:
@@ -114,6 +124,7 @@ LAST_BLOCKS: dict[str, LastBlockSpec] = {
         earlier_blocks=(6, 7, 8, 9),
     ),
     'radseg': LastBlockSpec('scra'),
+    'vv-all': LastBlockSpec('vv', ffn=False, summed=12),  # AnoVL, which opens no more of 24
 }
 
 
@@ -179,6 +190,7 @@ def run_block(
     earlier: tuple[QueriesKeys, ...] = (),
     with_compared: bool = False,
     rotation: Rotation | None = None,
+    onto: Tensor | None = None,
 ) -> LastBlockOutput:
     """Runs a block with another attention; only the asked projections are computed.
 
@@ -194,6 +206,7 @@ def run_block(
         with_compared: also return the queries and keys by heads, for a later block's `earlier`.
         rotation: rotary position embedding of the grid, as the block's package has it. Queries and
             keys are turned by it whatever the attention compares.
+        onto: (B, N, C) that the attention is added to, in place of the tokens; for `spec.summed`.
 
     Raises:
         UserError: a block that cannot be taken apart.
@@ -235,7 +248,8 @@ def run_block(
         context = AttentionContext(bias, spec.scale, earlier, project)
         heads = attention(split('q'), split('k'), split('v'), context, **spec.settings)
         mixed = heads.transpose(1, 2).flatten(2)
-    out, mlp_input = _finish(opened, mixed, entered if spec.residual else None, spec.ffn)
+    base = entered if onto is None else onto
+    out, mlp_input = _finish(opened, mixed, base if spec.residual else None, spec.ffn)
     return LastBlockOutput(
         tokens=out,
         mlp_input=mlp_input,

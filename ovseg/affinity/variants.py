@@ -74,6 +74,14 @@ def key_key(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONT
     return query_key(k, k, v, context)
 
 
+def value_value(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT) -> Tensor:
+    """``softmax(v v^T / sqrt(d)) v``: tokens that say alike are averaged.
+
+    Source: CLIP Surgery (arXiv 2304.05653), section 3.2; AnoVL (arXiv 2308.15939), in all blocks.
+    """
+    return query_key(v, v, v, context)
+
+
 def query_query_plus_key_key(
     q: Tensor, k: Tensor, v: Tensor, context: AttentionContext = NO_CONTEXT
 ) -> Tensor:
@@ -154,12 +162,13 @@ def with_earlier(attention: Attention) -> Attention:
     return mixed
 
 
-# name -> (function, which it reads besides the values: 'q', 'k', 'e' for those of earlier blocks)
+# name -> (function, which it compares: 'q', 'k', 'v', 'e' for those of earlier blocks)
 ATTENTIONS: dict[str, tuple[Attention, str]] = {
     'qk': (query_key, 'qk'),
     'value': (value_only, ''),
     'qq': (query_query, 'q'),
     'kk': (key_key, 'k'),
+    'vv': (value_value, 'v'),
     'qq+kk': (query_query_plus_key_key, 'qk'),
     'neighbours': (neighbours_only, 'qk'),
     'scra': (output_output, 'qk'),

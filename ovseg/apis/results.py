@@ -28,6 +28,9 @@ from ovseg.visualization.legend import format_share
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from ovseg.apis.asked import Asked
+    from ovseg.apis.nearest_words import NearestWords
+
 # KINDS_OF_FILES is here for callers of before.
 __all__ = ['KINDS_OF_FILES', 'ClassArea', 'SegmentationResult']
 
@@ -69,6 +72,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
         scores: (K, H, W) float32 probabilities of all classes, only when asked for.
         source: what the image is called (a path), '' if it has no name.
         model: which model made it.
+        asked: what :meth:`explain` asks again; a copy in another process has none.
     """
 
     image: np.ndarray
@@ -80,6 +84,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
     scores: np.ndarray | None = field(default=None, repr=False)
     source: str = ''
     model: str = ''
+    asked: Asked | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.image.shape[:2]:
@@ -91,6 +96,32 @@ class SegmentationResult(ShownAsPicture, Bridged):
         height, width = self.labels.shape
         present = ', '.join(f'{area.name} {format_share(area.share)}' for area in self.areas()[:4])
         return f'SegmentationResult({height} x {width}, {len(self.names)} classes: {present})'
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A model does not travel along with its answers.
+        return {**vars(self), 'asked': None}
+
+    def explain(self, y: int, x: int) -> NearestWords:
+        """Why a pixel has its label: nearest words, probabilities, margins, what rejected it.
+
+        The image is encoded again unless its encoded form is still held by somebody
+        (:meth:`OpenVocabSegmenter.encode`). For methods that move pixels after their scores were
+        decided (Trident's and CorrCLIP's regions), ``moves`` is true and ``moved_from``
+        says where the pixel came from.
+
+        Args:
+            y: row of the pixel, from the top.
+            x: column of the pixel, from the left.
+
+        Raises:
+            UserError: a place outside of the image; a result that was read from a pickle.
+        """
+        if self.asked is None:
+            raise UserError(
+                'this result does not know its model any more (it was made by hand or comes from '
+                'another process): segment the image again, or ask segmenter.nearest_words'
+            )
+        return self.asked.explain(y, x)
 
     def areas(self) -> list[ClassArea]:
         """The classes present, largest first."""

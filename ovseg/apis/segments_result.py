@@ -168,17 +168,7 @@ class SegmentsResult(ShownAsPicture, Bridged):
 
     def segments_info(self) -> list[dict[str, Any]]:
         """The segments as :meth:`to_coco_panoptic` lists them."""
-        return [
-            {
-                'id': segment.id,
-                'category_id': category_of(segment.label),
-                'area': segment.area,
-                'bbox': list(segment.box),
-                'iscrowd': 0,
-                'score': segment.score,
-            }
-            for segment in self.segments
-        ]
+        return [segment.coco_record(category_of(segment.label)) for segment in self.segments]
 
     def to_coco_instances(self) -> dict[str, Any]:
         """A COCO annotation file of one image: the run-length encoded mask of each thing.

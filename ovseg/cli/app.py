@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ovseg.cli.exemplar_arguments import check_exemplars, learn
 from ovseg.cli.parsers import check_device, new_parser
 from ovseg.cli.segment import add_model_arguments
 from ovseg.consoles import quiet
@@ -104,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     _, place = resolve_model(args.model, args.on)
     check_weights(place.path, args.checkpoint)
     check_named(args.checkpoint)
+    check_exemplars(args)
     if args.template_set not in (None, *TEMPLATE_SETS):
         get_templates(args.template_set)
     names = offered_models(args)
@@ -143,7 +145,7 @@ def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegm
 
     if name != first:
         return OpenVocabSegmenter(name, device=args.device, precision=args.precision)
-    return OpenVocabSegmenter(
+    segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,
         args.device,
@@ -151,6 +153,7 @@ def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegm
         on=args.on,
         precision=args.precision,
     )
+    return learn(segmenter, args)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

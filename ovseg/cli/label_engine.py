@@ -6,13 +6,14 @@ import argparse
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import ovseg
 from ovseg.apis.encoded_image import identity_of
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.stream import Failed
+from ovseg.cli.exemplar_arguments import said_of_examples
 from ovseg.cli.label_saving import Done, Saving
 from ovseg.cli.segment_files import prepare, segmenter_of, settings_of
 from ovseg.cli.segment_summary import Result
@@ -21,7 +22,7 @@ from ovseg.images.output_plan import PlannedOutput
 from ovseg.images.parquet_images import ParquetImages
 from ovseg.images.reading import ImageSource
 from ovseg.precision import precision_told
-from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary import Rejection, Vocabulary
 
 
 class Asked(NamedTuple):
@@ -85,6 +86,7 @@ class Question:
         args = self.args
         result_classes = prepare(segmenter, self.vocabulary, args)
         classes = self.vocabulary or segmenter.model.vocabulary
+        rule = Rejection.build(args.rejection) or (classes.rejection if classes else None)
         manifest = {
             # Those of two folders would replace each other.
             'images': os.path.abspath(os.path.expanduser(args.image)),
@@ -92,7 +94,7 @@ class Question:
             'model': segmenter.name,
             'checkpoint': identity_of(segmenter.model),
             'words': [[item.name, *item.prompts, *item.descriptions] for item in classes or ()],
-            'rejection': asdict(classes.rejection) if classes else None,
+            'rejection': rule.to_dict() if rule else None,
             'background': args.background,
             'threshold': args.threshold,
             'template set': args.template_set,
@@ -101,6 +103,7 @@ class Question:
             'precision': precision_told(segmenter.model),
             'kinds of files': list(self.saving.kinds),
             'files of the set': list(self.saving.set_kinds),
+            **said_of_examples(segmenter),
             'ovseg version': ovseg.__version__,
         }
         return Description(f'{segmenter.name} on {segmenter.device}', result_classes, manifest)

@@ -53,6 +53,20 @@ def add_compile(parser: argparse.ArgumentParser, does: str) -> None:
     )
 
 
+def add_rejection(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--rejection``.
+
+    Args:
+        parser: receives it.
+    """
+    parser.add_argument(
+        '--rejection',
+        metavar='RULE',
+        help='which pixels are none of the classes: a file of "ovseg calibrate", or limits such as '
+        '"margin=0.1, threshold=0.3", also of energy, presence_top and presence_within',
+    )
+
+
 def add_quiet(parser: argparse.ArgumentParser, does: str | None = None) -> None:
     """Adds ``--quiet``.
 

@@ -21,7 +21,7 @@ import json
 from collections.abc import Sequence
 
 from ovseg.apis.kinds import KINDS_OF_RASTER_FILES, check_kinds
-from ovseg.cli.parsers import check_device, new_parser
+from ovseg.cli.parsers import add_rejection, check_device, new_parser
 from ovseg.cli.segment import add_model_arguments, checked_words
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError, printable_line
@@ -102,6 +102,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument(
         '--json', action='store_true', help='print what the JSON file holds, not the table'
     )
+    add_rejection(parser)
     parser.set_defaults(task='semantic', stuff=None)
     return parser
 

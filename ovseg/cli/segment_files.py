@@ -23,6 +23,7 @@ from ovseg.apis.kinds import (
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import reason_of
+from ovseg.cli.exemplar_arguments import learn
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
     FolderSummary,
@@ -111,7 +112,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         settings: further ones of :class:`OpenVocabSegmenter`.
     """
     set_tf32(args.tf32, choose_device(args.device))
-    return OpenVocabSegmenter(
+    segmenter = OpenVocabSegmenter(
         args.model,
         args.checkpoint,
         device=args.device,
@@ -119,8 +120,10 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         on=args.on,
         precision=args.precision,
         compile=args.compile,
+        rejection=getattr(args, 'rejection', None),
         **settings,
     )
+    return learn(segmenter, args)
 
 
 def plan_of(

@@ -5,6 +5,7 @@ Examples::
     %(prog)s maskclip-tiny
     %(prog)s configs/maskclip/maskclip_vit-b16_openai.py --on ade20k
     %(prog)s denseclip_fpn_r50 iter_80000.pth --out label_maps --quiet
+    %(prog)s maskclip-tiny --suite none --suite-images 40
     torchrun --nproc-per-node 8 -m ovseg test CONFIG --launcher pytorch
 
 The scores are printed beside the protocol that they belong to, and stand in result.json in the
@@ -19,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovseg.cli.parsers import add_compile, new_parser
+from ovseg.cli.parsers import add_compile, add_rejection, new_parser
+from ovseg.cli.test_suite import add_suite_arguments, suite_loop
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_apart, check_folder, write_beside
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config, ConfigDict
 
     from ovseg.engine.runner import OVRunner
-    from ovseg.evaluation import IoUReport
+    from ovseg.evaluation import IoUReport, PanopticReport
 
 # What a test does without; a config with one half of such a group is an error for mmengine.
 _NOT_FOR_TESTING = (
@@ -43,6 +45,10 @@ _NOT_FOR_TESTING = (
     'val_cfg',
     'val_evaluator',
 )
+# Metrics that save what they compare.
+_SAVERS = ('OVIoUMetric', 'IoUMetric', 'PanopticQualityMetric')
+# Metrics of segments, which test-time augmentation does not merge.
+_OF_SEGMENTS = ('PanopticQualityMetric', 'MaskAPMetric')
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -56,13 +62,17 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument(
         'checkpoint', nargs='?', help='weights; methods without training of their own have none'
     )
-    parser.add_argument('--out', metavar='DIR', help='save predicted label maps (PNG) here')
+    parser.add_argument(
+        '--out', metavar='DIR', help='save predicted label maps, or segments, (PNG) here'
+    )
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save painted predictions here')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
     parser.add_argument('--tta', action='store_true', help='average over sizes and mirror images')
     add_common_arguments(parser)
     add_compile(parser, 'compile the image encoders')
+    add_rejection(parser)
+    add_suite_arguments(parser)
     return parser
 
 
@@ -136,6 +146,8 @@ def set_tta(config: Config) -> dict[str, str]:
             f'--tta averages label maps, which a detector does not make; set tta_pipeline and '
             f'tta_model (mmdet.DetTTAModel) in {config.filename}'
         )
+    if any(metric.get('type') in _OF_SEGMENTS for metric in _metrics_of(config)):
+        raise UserError('--tta averages label maps; segments of several views are not merged')
     if config.get('tta_pipeline') is not None:
         pipeline = config.tta_pipeline
         facts = {'augmentation': 'tta_pipeline of the config', 'resize': 'see augmentation'}
@@ -159,6 +171,32 @@ def set_tta(config: Config) -> dict[str, str]:
     wrapper.module = config.model
     config.model = wrapper
     return facts
+
+
+def set_rejection(config: Config, rule: str | None) -> None:
+    """Gives the model's words another rejection rule.
+
+    Args:
+        config: changed in place.
+        rule: as ``--rejection`` takes it; None changes nothing.
+
+    Raises:
+        UserError: it says no rule; the config's model has no words of its own.
+    """
+    from ovseg.vocabulary import Rejection, build_vocabulary
+
+    rejection = Rejection.build(rule)
+    if rejection is None:
+        return
+    words = config.model.get('vocabulary')
+    if words is None:
+        raise UserError(
+            f'--rejection is a rule for words, and model.vocabulary of {config.filename} has none'
+        )
+    if 'protocol' in words and 'dataset' in words:
+        words.rejection = rejection.to_dict()
+    else:
+        config.model.vocabulary = json.loads(build_vocabulary(words, rejection).to_json())
 
 
 def _metrics_of(config: Config) -> list[ConfigDict]:
@@ -225,13 +263,12 @@ def set_outputs(config: Config, args: argparse.Namespace) -> None:
         UserError: no evaluator of the config can save label maps.
     """
     if args.out is not None:
-        savers = [
-            metric
-            for metric in _metrics_of(config)
-            if metric.get('type') in ('OVIoUMetric', 'IoUMetric')
-        ]
+        savers = [metric for metric in _metrics_of(config) if metric.get('type') in _SAVERS]
         if not savers:
-            raise UserError(f'--out needs OVIoUMetric as test_evaluator in {config.filename}')
+            raise UserError(
+                f'--out needs OVIoUMetric or PanopticQualityMetric as test_evaluator in '
+                f'{config.filename}'
+            )
         savers[0].output_dir = args.out
     if args.show or args.show_dir is not None:
         hook = {'show': args.show, 'wait_time': args.wait_time}
@@ -274,7 +311,7 @@ def report_result(
     used = runner.test_evaluator.metrics
     reports = [getattr(metric, 'report', None) for metric in used]
     compared = [kind for metric in used for kind in getattr(metric, 'metrics', ())]
-    report: IoUReport | AveragePrecisionReport | None = next(
+    report: IoUReport | PanopticReport | AveragePrecisionReport | None = next(
         (found for found in reports if found is not None),
         AveragePrecisionReport.from_metrics(metrics, compared),
     )
@@ -321,6 +358,7 @@ def run(args: argparse.Namespace) -> int:
         args: of :func:`build_parser`.
     """
     check_words(args)
+    suite = suite_loop(args)
     from mmengine.dist import is_main_process
 
     from ovseg.engine.explain import explained
@@ -336,9 +374,12 @@ def run(args: argparse.Namespace) -> int:
         config.pop(part, None)
     if config.get('test_cfg') is None:
         config.test_cfg = {'type': 'TestLoop'}
+    if suite is not None:
+        config.test_cfg = suite
     config.resume = False
     if args.checkpoint is not None:
         config.load_from = args.checkpoint
+    set_rejection(config, args.rejection)
     facts = set_precision(config, args)
     if args.compile:
         config.custom_hooks = [*(config.get('custom_hooks') or []), {'type': 'CompileHook'}]
@@ -351,7 +392,7 @@ def run(args: argparse.Namespace) -> int:
             facts.update(set_tta(config))
         runner = build_runner(config)
         metrics = runner.test()
-        if is_main_process():
+        if suite is None and is_main_process():
             report_result(runner, metrics, args, facts)
     return 0
 

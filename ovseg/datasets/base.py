@@ -84,8 +84,6 @@ class LabelMapDataset(CheckedDataset):
     REDUCE_ZERO_LABEL: ClassVar[bool] = False
     # Values in the label files that mean "no class here".
     IGNORED_LABELS: ClassVar[tuple[int, ...]] = (255,)
-    # Name for tools/prepare_data.py; empty where nothing prepares the data.
-    PREPARED_BY: ClassVar[str] = ''
 
     def __init__(
         self,
@@ -234,14 +232,6 @@ class LabelMapDataset(CheckedDataset):
                     f'{len(absent)} of {len(samples)} images have no {content}, the first',
                     absent[0],
                 )
-
-    def _missing(self, what: str, where: str) -> FileNotFoundError:
-        root = os.path.abspath(self.data_root or '.')
-        command = f'`python tools/prepare_data.py {self.PREPARED_BY} {root}` (docs/data.md)'
-        remedy = f'prepare the data with {command} or ' if self.PREPARED_BY else ''
-        return FileNotFoundError(
-            f'{type(self).__name__}: {what}: {os.path.abspath(where)}; {remedy}correct data_root'
-        )
 
 
 def _is_listed(path: str, listing: dict[str, set[str]]) -> bool:

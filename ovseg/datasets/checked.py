@@ -38,6 +38,8 @@ class CheckedDataset(BaseSegDataset):
     UNREAD: ClassVar[Mapping[str, str]] = {}
     # Keys of data_prefix.
     FOLDERS: ClassVar[tuple[str, ...]] = ('img_path', 'seg_map_path')
+    # Name for tools/prepare_data.py; empty where nothing prepares the data.
+    PREPARED_BY: ClassVar[str] = ''
 
     def __init__(self, pipeline: Sequence[Step] = (), **settings: Any) -> None:
         self._check_settings(settings)
@@ -118,6 +120,14 @@ class CheckedDataset(BaseSegDataset):
                 f'{len(classes or ())} classes; give one for each'
             )
         return found
+
+    def _missing(self, what: str, where: str) -> FileNotFoundError:
+        root = os.path.abspath(self.data_root or '.')
+        command = f'`python tools/prepare_data.py {self.PREPARED_BY} {root}` (docs/data.md)'
+        remedy = f'prepare the data with {command} or ' if self.PREPARED_BY else ''
+        return FileNotFoundError(
+            f'{type(self).__name__}: {what}: {os.path.abspath(where)}; {remedy}correct data_root'
+        )
 
     def filter_data(self) -> list[dict[str, Any]]:
         """All samples, after ``indices`` was compared with their number.

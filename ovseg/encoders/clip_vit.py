@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -52,10 +52,13 @@ class Passed:
         maps: (B, C, h, w) by layer, or under ``'mlp_input'``.
         compared: queries and keys (B, heads, N, d) of ``last_block.earlier_blocks``, in the order
             of the blocks.
+        summed: (B, N, C), what entered the first of ``last_block.summed`` blocks and what the
+            attentions before the last one add to it; None where the last one is alone.
     """
 
     maps: dict[int | str, Tensor] = field(default_factory=dict)
     compared: tuple[QueriesKeys, ...] = ()
+    summed: Tensor | None = None
 
 
 class CLIPViTEncoder(nn.Module):
@@ -158,7 +161,8 @@ class CLIPViTEncoder(nn.Module):
             image: (B, 3, H, W), normalised.
             layers: see :meth:`forward`.
             with_mlp_input: also give the map ``'mlp_input'``.
-            with_compared: also give the queries and keys of ``last_block.earlier_blocks``.
+            with_compared: also give what the last block reads of earlier ones, which are
+                ``last_block.earlier_blocks`` and ``last_block.summed``.
 
         Returns:
             (B, prefix + h*w, C) tokens; their (h, w); what else was asked for.
@@ -167,8 +171,11 @@ class CLIPViTEncoder(nn.Module):
         # By number: torch.export has another object for a block each time it is asked for.
         mlp_layer = self._mlp_layer if with_mlp_input else None
         wanted = self.last_block.earlier_blocks if with_compared else ()
+        first_summed = len(self.tower.blocks) - self.last_block.summed + 1
         passed = Passed()
         for layer, block in enumerate(self.tower.blocks[:-1], start=1):
+            if with_compared and layer >= first_summed:
+                passed.summed = self._attended(block, tokens, grid, passed.summed)
             # Not block(tokens): without gradients MultiheadAttention takes a path that holds
             # whole attention matrices, gigabytes for ViT-B/16 at 1024 x 2048.
             done = self.run(block, tokens, grid, with_compared=layer in wanted)
@@ -240,8 +247,17 @@ class CLIPViTEncoder(nn.Module):
                 self.last_block,
                 bias=self._neighbour_bias(grid, tokens),
                 earlier=passed.compared,
+                onto=passed.summed,
                 **asked,
             )
+
+    def _attended(
+        self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], onto: Tensor | None
+    ) -> Tensor:
+        """Tokens with what the last block's kind of attention adds in an earlier block."""
+        spec = replace(self.last_block, ffn=False)
+        bias = self._neighbour_bias(grid, tokens)
+        return self.run(block, tokens, grid, spec, bias=bias, onto=onto).tokens
 
     def run(
         self,

@@ -10,6 +10,7 @@ from ovseg.engine.compile_hook import CompileHook
 from ovseg.engine.epoch_loop import EpochBasedTrainLoop
 from ovseg.engine.file_check import FileCheckHook
 from ovseg.engine.finite import FiniteStateHook
+from ovseg.engine.frozen_features import FrozenFeatureLoop
 from ovseg.engine.label_use import LabelUseHook
 from ovseg.engine.logit_scale import LogitScaleHook
 from ovseg.engine.overlays import OverlayHook
@@ -20,6 +21,7 @@ from ovseg.engine.runner import OVRunner
 from ovseg.engine.sample_seeds import SampleSeedHook
 from ovseg.engine.small_world_check import SmallWorldHook
 from ovseg.engine.stopping import TrainingStopped
+from ovseg.engine.suite_loop import SuiteLoop
 from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
@@ -32,6 +34,7 @@ __all__ = [
     'EpochBasedTrainLoop',
     'FileCheckHook',
     'FiniteStateHook',
+    'FrozenFeatureLoop',
     'LabelUseHook',
     'LogitScaleHook',
     'OVRunner',
@@ -41,6 +44,7 @@ __all__ = [
     'RandomStateHook',
     'SampleSeedHook',
     'SmallWorldHook',
+    'SuiteLoop',
     'TrainableParamsConstructor',
     'TrainingStopped',
     'VocabularyCheckHook',

@@ -21,6 +21,7 @@ from ovseg.registry import HOOKS
 from ovseg.result_files import png_mark
 from ovseg.visualization.comparison import draw_comparison
 from ovseg.visualization.draw import draw_overlay
+from ovseg.visualization.segments import draw_segments
 
 
 @HOOKS.register_module()
@@ -77,21 +78,36 @@ class OverlayHook(Hook):
         """Paints each sample of the batch."""
         names, palette, background = self._classes(runner)
         for position, sample in enumerate(outputs or ()):
-            labels = sample.pred_sem_seg.data.cpu().numpy()
-            labels = labels.reshape(labels.shape[-2:])
-            image = _image_of(sample.img_path, data_batch, position, labels.shape)
-            truth = _truth_of(sample, labels.shape)
-            style = (names, palette, background, self.opacity)
-            picture = (
-                draw_overlay(image, labels, *style)
-                if truth is None
-                else draw_comparison(image, labels, truth, *style)
-            )
+            picture = self._painted(sample, data_batch, position, names, palette, background)
             if self.folder is not None:
                 flat = self.folder / f'{Path(sample.img_path).stem}.png'
                 _save(picture, self._names.get(str(sample.img_path), flat))
             if self.show:
                 _show(picture, Path(sample.img_path).name, self.wait_time)
+
+    def _painted(
+        self,
+        sample: Any,
+        data_batch: Any,
+        position: int,
+        names: list[str],
+        palette: list,
+        background: int | None,
+    ) -> np.ndarray:
+        """One picture: segments where some were found, else labels, beside the truth if known."""
+        if 'pred_segments' in sample:
+            found = sample.pred_segments
+            ids = found.ids.cpu().numpy()
+            image = _image_of(sample.img_path, data_batch, position, ids.shape)
+            return draw_segments(image, ids, found.segments, names, palette, self.opacity)
+        labels = sample.pred_sem_seg.data.cpu().numpy()
+        labels = labels.reshape(labels.shape[-2:])
+        image = _image_of(sample.img_path, data_batch, position, labels.shape)
+        truth = _truth_of(sample, labels.shape)
+        style = (names, palette, background, self.opacity)
+        if truth is None:
+            return draw_overlay(image, labels, *style)
+        return draw_comparison(image, labels, truth, *style)
 
     def _classes(self, runner: Runner) -> tuple[list[str], list, int | None]:
         vocabulary = getattr(unwrap(runner.model), 'vocabulary', None)

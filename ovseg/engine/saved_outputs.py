@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from ovseg.engine.overlays import OverlayHook
 from ovseg.evaluation.iou import OVIoUMetric
 from ovseg.evaluation.output_names import check_flat_names
+from ovseg.evaluation.panoptic import PanopticQualityMetric
 from ovseg.files import check_apart
 
 
@@ -45,7 +46,7 @@ def _name_outputs(loop: Any, hooks: Iterable[Any]) -> None:
         folder, option = _folder_of(saver)
         if not folder:
             continue
-        if isinstance(saver, OVIoUMetric | OverlayHook):
+        if isinstance(saver, OVIoUMetric | PanopticQualityMetric | OverlayHook):
             saver.name_outputs(dataset)
         else:
             check_flat_names(dataset, folder, option, with_ending=option == '--show-dir')

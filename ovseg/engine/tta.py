@@ -24,7 +24,8 @@ class OVSegTTA(BaseTTAModel):
     """Predicts each version of an image and decides on the mean of their class probabilities.
 
     mmseg's wrapper keeps the scores of all versions until the last one; this one keeps a running
-    sum. The rejection threshold of the model's vocabulary, if any, is applied to the mean.
+    sum. Threshold and margin of the vocabulary's rejection rule, if any, are applied to the
+    mean; what an image as a whole cannot have is taken out of each version.
 
     Args:
         module: the segmentor, or its config; mmseg's models and the training-free ones give the
@@ -37,6 +38,12 @@ class OVSegTTA(BaseTTAModel):
         from ovseg.segmentors.base import Segmentor
 
         super().__init__(module, data_preprocessor)
+        rule = getattr(getattr(self.module, 'vocabulary', None), 'rejection', None)
+        if rule is not None and rule.energy is not None:
+            raise UserError(
+                'test-time augmentation averages probabilities, which tell no energies: take a '
+                'threshold or a margin to reject by'
+            )
         # Ours give logarithms of probabilities, on request.
         self._are_log_probabilities = isinstance(self.module, Segmentor)
 
@@ -114,7 +121,11 @@ class OVSegTTA(BaseTTAModel):
         vocabulary = getattr(self.module, 'vocabulary', None)
         if vocabulary is None or vocabulary.background_index is None:
             return labels
-        is_rejected = best < vocabulary.rejection.threshold
+        rule = vocabulary.rejection
+        is_rejected = best < rule.threshold
+        if rule.margin > 0 and len(probabilities) > 1:
+            first, second = probabilities.topk(2, dim=0).values
+            is_rejected |= first - second < rule.margin
         return labels.masked_fill(is_rejected, vocabulary.background_index)
 
 

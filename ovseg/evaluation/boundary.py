@@ -39,6 +39,49 @@ def boundary_region(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.b
     return mask & (inner == 0)
 
 
+def boundary_width(size: tuple[int, int], dilation: float) -> int:
+    """How wide a boundary region is, in pixels, at least 1.
+
+    Args:
+        size: (H, W) of the image.
+        dilation: share of the image's diagonal.
+    """
+    return max(1, round(dilation * float(np.hypot(*size))))
+
+
+def boundary_counts(
+    predicted: npt.NDArray,
+    labelled: npt.NDArray,
+    classes: int,
+    dilation: float = 0.02,
+    ignore_index: int = 255,
+) -> Tensor:
+    """What the boundary regions of an image's classes have in common.
+
+    Args:
+        predicted: (H, W) labels.
+        labelled: (H, W) labels; pixels without one count for nobody.
+        classes: K.
+        dilation: width of a region as a share of the image's diagonal.
+        ignore_index: means that a pixel has no label.
+
+    Returns:
+        (2, K) int64: pixels in both regions of a class, and in either.
+
+    Source: CorrCLIP v2's boundary_iou (sums over the set), of Boundary IoU (arXiv 2103.16562).
+    """
+    counts = torch.zeros(2, classes, dtype=torch.int64)
+    width = boundary_width((labelled.shape[0], labelled.shape[1]), dilation)
+    is_labelled = labelled != ignore_index
+    for index in np.union1d(predicted[is_labelled], labelled[is_labelled]):
+        # Without a label is outside for both, or its border would count as an outline of one.
+        ours = boundary_region((predicted == index) & is_labelled, width)
+        theirs = boundary_region(labelled == index, width)
+        counts[0, index] = int((ours & theirs).sum())
+        counts[1, index] = int((ours | theirs).sum())
+    return counts
+
+
 @METRICS.register_module()
 class BoundaryIoUMetric(BaseMetric):
     """Mean over classes of the IoU of predicted and labelled boundary regions.
@@ -91,21 +134,8 @@ class BoundaryIoUMetric(BaseMetric):
                 sample[key]['data'].reshape(sample[key]['data'].shape[-2:]).cpu().numpy()
                 for key in ('pred_sem_seg', 'gt_sem_seg')
             )
-            self.results.append(self._counts(predicted, labelled, count))
-
-    def _counts(self, predicted: npt.NDArray, labelled: npt.NDArray, classes: int) -> Tensor:
-        """(2, K) int64: pixels in both regions of a class, and in either."""
-        counts = torch.zeros(2, classes, dtype=torch.int64)
-        rows, columns = labelled.shape
-        width = max(1, round(self.dilation * float(np.hypot(rows, columns))))
-        is_labelled = labelled != self.ignore_index
-        for index in np.union1d(predicted[is_labelled], labelled[is_labelled]):
-            # Without a label is outside for both, or its border would count as an outline of one.
-            ours = boundary_region((predicted == index) & is_labelled, width)
-            theirs = boundary_region(labelled == index, width)
-            counts[0, index] = int((ours & theirs).sum())
-            counts[1, index] = int((ours | theirs).sum())
-        return counts
+            counts = boundary_counts(predicted, labelled, count, self.dilation, self.ignore_index)
+            self.results.append(counts)
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
         """The score in percent, rounded to 2 digits.

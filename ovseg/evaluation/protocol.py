@@ -26,6 +26,8 @@ _PACKAGES = {
 _HEADLINES = {
     'mIoU': 'mIoU over classes that are labelled or predicted (as mmsegmentation)',
     'mIoU_present': 'mIoU_present over classes that are labelled',
+    'pixel_AUROC': 'pixel_AUROC: mean over objects of the area under the ROC of all pixels',
+    'PQ': 'PQ over classes that are annotated or predicted (as panopticapi)',
     'box AP': 'box AP: mean over classes and IoU thresholds 0.50 to 0.95 (COCO)',
     'mask AP': 'mask AP: mean over classes and IoU thresholds 0.50 to 0.95 (COCO)',
 }
@@ -110,7 +112,7 @@ class EvaluationProtocol:
             model: the segmentor, unwrapped; what its ``protocol()`` says wins over what can be
                 seen from outside.
             dataset: an mmengine data set.
-            headline: ``'mIoU'``, ``'mIoU_present'``, ``'box AP'`` or ``'mask AP'``.
+            headline: ``'mIoU'``, ``'mIoU_present'``, ``'PQ'``, ``'box AP'`` or ``'mask AP'``.
             checkpoint: file or URL that was loaded.
             augmentation: what test-time augmentation did.
             precision: of the network's arithmetic; None for what the model was cast to.
@@ -124,6 +126,7 @@ class EvaluationProtocol:
             size = facts[name] or (settings.get(key) if facts['mode'] == 'slide' else None)
             facts[name] = tuple(size) if size is not None else None
         said.setdefault('detections', _detections_of(settings))
+        said.setdefault('segments', _segments_of(model, dataset))
         weights = [str(facts['weights'])] if facts['weights'] else []
         facts['weights'] = ' + '.join([*weights, *([checkpoint] if checkpoint else [])]) or 'none'
         for name in ('vocabulary', 'templates', 'synonyms', 'background'):
@@ -205,6 +208,14 @@ def _detections_of(settings: Mapping[str, Any]) -> str | None:
         f'{rule["max_per_img"]} an image at most, score above {rule.get("score_thr", 0)}, '
         f'{nms.get("type", "no nms")} at IoU {nms.get("iou_threshold", "-")}'
     )
+
+
+def _segments_of(model: nn.Module, dataset: Any) -> str | None:
+    """Which masks became segments, where the data set asked for some."""
+    rule = getattr(model, 'segment_settings', None)
+    if rule is None or 'thing_classes' not in dataset.metainfo:
+        return None
+    return _text(asdict(rule))
 
 
 def resize_of(dataset: Any) -> str:

@@ -16,7 +16,7 @@ from ovseg.registry import TRANSFORMS
 
 Step = dict[str, Any] | Callable[[dict], dict]
 
-LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray', 'LoadScene')
+LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray', 'LoadScene', 'LoadPanopticScene')
 
 
 @TRANSFORMS.register_module()

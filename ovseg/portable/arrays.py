@@ -17,6 +17,7 @@ from ovseg.files import written_whole
 from ovseg.scores.encoding import ImageEncoding, window_maps
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
+from ovseg.text import Classifier
 
 
 def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
@@ -44,6 +45,10 @@ def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
             'take a model of any words, such as maskclip-vit-b16.'
         )
     vocabulary, classifier = segmenter.question(words)
+    if type(classifier) is not Classifier:
+        raise UserError(
+            'Rows alone do not say how these examples count: take the rule proto, whose rows do.'
+        )
     if vocabulary.rejection.rejects or bool(classifier.bias.any()):
         raise UserError(
             'Rows alone say no threshold and no bias: leave the rejection rule out, and name two '

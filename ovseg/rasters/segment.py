@@ -161,8 +161,8 @@ def segment_raster(
     Raises:
         FileNotFoundError: there is no such file.
         UserError: it is no raster, has no data, words cannot be read, a library or memory is
-            missing, or a file cannot be written; also words with a rule about the whole image's
-            areas, which tiles do not know.
+            missing, or a file cannot be written; also words with a rule about the image as a
+            whole, which tiles do not know.
 
     Warns:
         Notice: the model would refine its labels on whole images, which is left out; bands are
@@ -171,10 +171,10 @@ def segment_raster(
     """
     settings = RasterSettings() if settings is None else settings
     vocabulary, classifier = segmenter.question(words, background, threshold)
-    if vocabulary.rejection.min_area > 0:
+    if vocabulary.rejection.gates_images:
         raise UserError(
-            'These words have a rule about the smallest area in an image (min_area), which tiles '
-            'of a raster do not know: take words without it.'
+            'These words have a rule about the image as a whole (min_area or presence), which '
+            'tiles of a raster do not know: take words without it.'
         )
     paths = file_paths(folder, stem_of(str(path)), RASTER_ENDS, {'labels', *what})
     check_targets(paths.values(), str(path))

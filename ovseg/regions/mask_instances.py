@@ -1,39 +1,41 @@
-"""Things as masks that may overlap: the best pairs of a mask and a class, whatever wins a pixel."""
+"""From mask proposals and their class scores to instances, whose masks may overlap.
+
+What average precision is counted of: the likeliest pairs of a mask and a class, however unsure,
+each with a score that also says how sure the mask's own pixels are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ovseg.budget import MemoryBudget
+from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError
 from ovseg.regions.mask_maps import masks_at, select_queries
 from ovseg.scores.row_map import RowMap, WindowMaps
 
-# Added to a mask's area, as released.
-_TINY = 1e-6
-_THRESHOLD = 0.5
+# Whole masks in memory at a time.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """Masks with a class each, the surest first; they may overlap.
+    """Things of an image, the likeliest first.
 
     Attributes:
-        masks: (N, H, W) bool.
-        labels: (N,) int64, indices of classes.
-        scores: (N,) in [0, 1], of class and mask together.
+        labels: (N,) int64, their classes.
+        scores: (N,) float32 in [0, 1].
+        masks: N masks in COCO's run lengths, ``size`` and ``counts``.
     """
 
-    masks: Tensor
     labels: Tensor
     scores: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
+    masks: tuple[dict[str, Any], ...]
 
 
 def find_instances(
@@ -43,61 +45,76 @@ def find_instances(
     budget: MemoryBudget,
     *,
     stuff: Collection[int] = frozenset(),
-    count: int = 100,
+    background: int | None = None,
+    most: int = 100,
+    mask_threshold: float = 0.5,
     masks_of: Callable[[WindowMaps, tuple[int, int]], RowMap] = masks_at,
 ) -> Instances:
-    """The best pairs of a mask and a class.
+    """Instances of an image from its masks.
 
-    Pairs of stuff are dropped only after the best were picked, so fewer may remain. A pair's score
-    is that of the class times how sure the mask is inside of itself.
+    Of all pairs of a mask and a class the ``most`` with the highest scores count; those of stuff
+    and of the background are then left out. An instance is where its mask's probability is above
+    ``mask_threshold``, and its score is the pair's times the mean probability there. Masks without
+    such a pixel are no instances.
 
     Args:
         maps: of :func:`~ovseg.regions.mask_maps.mask_maps`, M masks.
-        class_scores: (M, K) in [0, 1].
+        class_scores: (M, K) in [0, 1]; -inf for a class that no mask can have.
         output_size: (H, W) of the original image.
         budget: what a strip of the masks may take.
         stuff: classes that are no things.
-        count: pairs that are picked; published 100.
+        background: the class that is no thing, or None.
+        most: how many pairs count.
+        mask_threshold: of pixels, in [0, 1).
         masks_of: makes masks in [0, 1] at the image's own size of logits.
 
     Raises:
-        UserError: not one row of scores a mask, or a count below 1.
+        UserError: not one row of scores a mask.
 
-    Source: Mask2Former (arXiv 2112.01527), instance inference of its release.
+    Source: Mask2Former's release, instance inference (``TEST.DETECTIONS_PER_IMAGE`` 100); FC-CLIP
+    has the same.
     """
     if class_scores.ndim != 2 or len(class_scores) != maps.channels:
         raise UserError(
-            f'{maps.channels} masks need scores ({maps.channels}, K), got '
-            f'{tuple(class_scores.shape)}'
+            f'{maps.channels} masks need scores ({maps.channels}, K), '
+            f'got {tuple(class_scores.shape)}'
         )
-    if count < 1:
-        raise UserError(f'the count of instances must be at least 1, got {count}')
-    size = (output_size[0], output_size[1])
-    flat = class_scores.float().flatten()
-    best = flat.topk(min(count, len(flat)))
-    queries, labels = best.indices // class_scores.shape[1], best.indices % class_scores.shape[1]
-    if stuff:
-        none = torch.tensor(sorted(stuff), device=labels.device)
-        is_thing = ~torch.isin(labels, none)
-        queries, labels = queries[is_thing], labels[is_thing]
-    scores = class_scores.float()[queries, labels]
-    if not len(labels):
-        nothing = torch.zeros(0, *size, dtype=torch.bool, device=scores.device)
-        return Instances(nothing, labels, scores)
-    used, index = queries.unique(return_inverse=True)
-    masks, sureness = _binary_masks(masks_of(select_queries(maps, used), size), budget)
-    scores = scores * sureness[index]
+    size, classes = (output_size[0], output_size[1]), class_scores.shape[1]
+    scores, places = class_scores.float().flatten().sort(descending=True, stable=True)
+    scores, places = scores[:most], places[:most]
+    queries, labels = places // max(classes, 1), places % max(classes, 1)
+    is_thing = scores > 0
+    for label in {*stuff, *(() if background is None else (background,))}:
+        is_thing &= labels != label
+    scores, queries, labels = scores[is_thing], queries[is_thing], labels[is_thing]
+    if not len(scores):
+        return Instances(labels, scores, ())
+    asked, which = queries.unique(return_inverse=True)
+    records: list[dict[str, Any]] = []
+    sureness: list[float] = []
+    for block in asked.split(_AT_ONCE):
+        probabilities = masks_of(select_queries(maps, block), size)
+        masks, means = _cut(probabilities, budget, mask_threshold)
+        records += [mask_record(mask.cpu().numpy())['segmentation'] for mask in masks]
+        sureness += means
+    scores = scores * scores.new_tensor(sureness)[which]
     order = scores.argsort(descending=True, stable=True)
-    return Instances(masks[index[order]], labels[order], scores[order])
+    order = order[scores[order] > 0]
+    return Instances(
+        labels[order], scores[order], tuple(records[number] for number in which[order].tolist())
+    )
 
 
-def _binary_masks(masks: RowMap, budget: MemoryBudget) -> tuple[Tensor, Tensor]:
-    """Masks (M, H, W) bool, and their mean inside of themselves (M,)."""
-    binary = torch.empty(masks.channels, *masks.size, dtype=torch.bool, device=masks.like.device)
-    inside = torch.zeros(masks.channels, dtype=torch.float64, device=masks.like.device)
-    for start, stop in masks.strips(budget):
-        rows = masks.rows(start, stop).float()
-        covered = rows > _THRESHOLD
-        binary[:, start:stop] = covered
-        inside += (rows * covered).sum((1, 2)).double()
-    return binary, (inside / (binary.sum((1, 2)) + _TINY)).float()
+def _cut(
+    probabilities: RowMap, budget: MemoryBudget, threshold: float
+) -> tuple[Tensor, list[float]]:
+    """Masks (M, H, W) bool, and each one's mean probability inside, 0 for an empty one."""
+    count, device = probabilities.channels, probabilities.like.device
+    masks = torch.empty(count, *probabilities.size, dtype=torch.bool, device=device)
+    sums = torch.zeros(count, dtype=torch.float64, device=device)
+    for start, stop in probabilities.strips(budget):
+        rows = probabilities.rows(start, stop)
+        inside = rows > threshold
+        masks[:, start:stop] = inside
+        sums += (rows * inside).flatten(1).sum(1)
+    return masks, (sums / masks.flatten(1).sum(1).clamp_min(1)).tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,6 +77,21 @@ class Segment:
     area: int
     is_thing: bool
     box: tuple[int, int, int, int]
+
+    def coco_record(self, category_id: int) -> dict[str, Any]:
+        """The segment as COCO's panoptic files list it; the score comes on top of the format.
+
+        Args:
+            category_id: of its class.
+        """
+        return {
+            'id': self.id,
+            'category_id': category_id,
+            'area': self.area,
+            'bbox': list(self.box),
+            'iscrowd': 0,
+            'score': self.score,
+        }
 
 
 @dataclass(frozen=True, eq=False)

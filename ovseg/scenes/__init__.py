@@ -12,6 +12,7 @@ from ovseg.scenes.datasets import (
 )
 from ovseg.scenes.found import FoundTraining
 from ovseg.scenes.masks import SceneMasksDataset
+from ovseg.scenes.panoptic import LoadPanopticScene, ScenesPanopticDataset
 from ovseg.scenes.pictures import ScenePicturesDataset
 from ovseg.scenes.promptable_masks import PromptableMasks
 from ovseg.scenes.self_distillation import SelfDistillation
@@ -20,6 +21,7 @@ from ovseg.scenes.views import SceneCaptionsDataset
 __all__ = [
     'CLIPContrast',
     'FoundTraining',
+    'LoadPanopticScene',
     'LoadScene',
     'LoadSceneLabels',
     'PromptableMasks',
@@ -30,6 +32,7 @@ __all__ = [
     'ScenesDataset',
     'ScenesFolderDataset',
     'ScenesHeldoutDataset',
+    'ScenesPanopticDataset',
     'ScenesPhrasesDataset',
     'SelfDistillation',
 ]

@@ -110,7 +110,11 @@ class LoadScene(BaseTransform):
         results['img_shape'] = results['ori_shape'] = picture.image.shape[:2]
         results['scene_labels'] = (phrase_labels if phrases else class_labels)(scene, picture)
         results['caption'] = describe(scene, picture)
+        self._tell_apart(results, scene, picture)
         return results
+
+    def _tell_apart(self, results: dict[str, Any], scene: Scene, picture: Picture) -> None:
+        """Adds what is known of single things; here nothing."""
 
 
 @TRANSFORMS.register_module()

@@ -140,11 +140,7 @@ def decide(
         measure: also give each pixel the probability of its label.
         keep_scores: also keep all class probabilities.
     """
-    if rule.rejection.min_area > 0:
-        best = torch.empty(scores.size, dtype=torch.int64, device=scores.like.device)
-        for start, stop in scores.strips(budget):
-            best[start:stop] = rule.best_classes(scores.rows(start, stop)[None])[0]
-        rule = replace(rule, allowed=rule.large_classes(best))
+    rule = rule_of_image(scores, rule, budget)
     if not keep_scores and _takes_the_largest(rule):
         return _by_the_largest(scores, rule, budget, measure)
     labels = torch.empty(scores.size, dtype=torch.int64, device=scores.like.device)
@@ -163,6 +159,32 @@ def decide(
         if kept is not None:
             kept[:, start:stop] = rule.probabilities(rows)[0]
     return Decision(labels, ClassShares(scores, rule), own, kept, rule.wordless)
+
+
+def rule_of_image(scores: RowMap, rule: DecisionRule, budget: MemoryBudget) -> DecisionRule:
+    """The rule with the classes that its rejection takes out of this image not allowed.
+
+    Args:
+        scores: P maps, one a row of the classifier.
+        rule: of all images.
+        budget: what strips and their temporaries may take.
+    """
+    rejection = rule.rejection
+    if rejection.presence_top or rejection.presence_within:
+        sums = torch.zeros(scores.channels, dtype=torch.float64, device=scores.like.device)
+        for start, stop in scores.strips(budget):
+            sums += scores.rows(start, stop).double().sum((1, 2))
+        check_scores(sums)
+        means = sums / (scores.size[0] * scores.size[1])
+        rule = replace(rule, allowed=rule.present_classes(means.float()))
+    if rejection.min_area > 0:
+        best = torch.empty(scores.size, dtype=torch.int64, device=scores.like.device)
+        for start, stop in scores.strips(budget):
+            best[start:stop] = rule.best_classes(scores.rows(start, stop)[None])[0]
+        large = rule.large_classes(best)
+        allowed = large if rule.allowed is None else large & rule.allowed
+        rule = replace(rule, allowed=allowed)
+    return rule
 
 
 def check_scores(best: Tensor) -> None:

@@ -31,6 +31,9 @@ class InferenceSettings:
             ``'probabilities'`` that a window's own softmax makes of them (TIPSv2, dino.txt).
         normalize_scores: scores that are given out sum to 1 over the classes (NACLIP); with
             synonyms by ``max`` they otherwise sum to less. Labels do not depend on it.
+        segments: which masks become segments where a data set asks for these, by the fields of
+            :class:`~ovseg.regions.mask_segments.SegmentSettings`; None for what a model does
+            without. For models that propose masks.
     """
 
     mode: Literal['whole', 'slide', 'splice'] = 'whole'
@@ -42,6 +45,7 @@ class InferenceSettings:
     upsampling: Literal['via_input', 'direct'] = 'via_input'
     normalize_scores: bool = False
     average: Literal['scores', 'probabilities'] = 'scores'
+    segments: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Checks the settings against each other."""

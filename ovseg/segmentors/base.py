@@ -23,15 +23,17 @@ from torch import Tensor
 
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
+from ovseg.exemplars.taught import Taught
 from ovseg.images import Images
 from ovseg.precision import casts, exact_parts_kept, forget_products
+from ovseg.regions.mask_instances import Instances
 from ovseg.regions.mask_segments import Segments, SegmentSettings
 from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.mmseg_doors import MMSegDoors
-from ovseg.segmentors.samples import batches_of, by_size, flipped_axes
+from ovseg.segmentors.samples import batches_of, by_size, flipped_axes, stuff_asked_for
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
@@ -47,13 +49,16 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     """Base of all segmentors; before an mmseg class, if any, in the list of bases.
 
     Attributes:
-        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names'}``.
+        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names',
+            'paths'}``; paths are names of which nothing but the folders is read.
         finds_segments: whether :meth:`find_segments` tells things apart.
         takes_templates: whether a model of this kind encodes words in sentences of the user's.
         frozen_prefixes: parts whose weights are loaded in the constructor and not saved.
         networks: parts from other packages whose products :func:`~ovseg.precision.set_precision`
             casts; our encoders say for themselves that it does.
         inference_settings: the ``test_cfg``.
+        segment_settings: which masks become segments where nobody says otherwise; None for models
+            that propose none.
         words: the present vocabulary and its classifier.
     """
 
@@ -63,6 +68,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     frozen_prefixes: ClassVar[tuple[str, ...]] = ()
     networks: ClassVar[tuple[str, ...]] = ()
     inference_settings: InferenceSettings
+    segment_settings: SegmentSettings | None = None
     words: Words
 
     # Before a model is built ----------------------------------------------------------------
@@ -199,6 +205,11 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         self.words.set(source, rejection, rows)
 
     @property
+    def taught(self) -> Taught | None:
+        """Examples beside the words; None for a model that takes none."""
+        return None
+
+    @property
     def vocabulary(self) -> Vocabulary | None:
         """The present classes."""
         return self.words.vocabulary
@@ -288,13 +299,36 @@ class Segmentor(MMSegDoors, BaseSegmentor):
             size: (H, W) of the id map in pixels.
             classifier: another one than the model's.
             stuff: classes that are no things.
-            settings: which masks become segments.
+            settings: which masks become segments; None for ``segment_settings``.
             budget: instead of that of ``test_cfg``.
 
         Raises:
             UserError: a model that labels pixels and proposes no masks.
         """
         raise UserError(f'{type(self).__name__} labels pixels and proposes no masks')
+
+    def find_instances(
+        self,
+        encoding: Any,
+        size: tuple[int, int],
+        classifier: Classifier | None = None,
+        *,
+        stuff: Collection[int] = frozenset(),
+        budget: MemoryBudget | None = None,
+    ) -> Instances | None:
+        """Things of an encoded image whose masks may overlap, for average precision.
+
+        Args:
+            encoding: from :meth:`encode`.
+            size: (H, W) of the masks in pixels.
+            classifier: another one than the model's.
+            stuff: classes that are no things.
+            budget: instead of that of ``test_cfg``.
+
+        Returns:
+            None for a model whose segments are all that it has.
+        """
+        return None
 
     # mmseg ----------------------------------------------------------------------------------
 
@@ -306,10 +340,15 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     ) -> list[SegDataSample]:
         """Fills ``pred_sem_seg`` (1, H, W) and, if asked for, ``seg_logits`` (K, H, W).
 
+        Of samples with ``stuff_labels``, as panoptic data sets give them, ``pred_segments`` is
+        filled in instead, a :class:`~ovseg.regions.mask_segments.Segments`, and, if the model
+        finds some, ``pred_instances``, :class:`~ovseg.regions.mask_instances.Instances`.
+
         Args:
             inputs: (B, 3, H, W), from the data preprocessor.
-            data_samples: with ``ori_shape``, and ``img_padding_size`` and ``flip`` where they
-                apply; None means that the input size is the original size.
+            data_samples: with ``ori_shape``, and ``img_padding_size``, ``flip`` and
+                ``stuff_labels`` where they apply; None means that the input size is the original
+                size.
             keep_scores: whether log-probabilities are filled in; None as ``test_cfg`` says.
 
         Raises:
@@ -332,6 +371,15 @@ class Segmentor(MMSegDoors, BaseSegmentor):
                 encodings += self.encode(images)
         check_encodings(encodings, type(self).__name__)
         for encoding, sample in zip(encodings, samples, strict=True):
+            stuff = stuff_asked_for(sample)
+            if stuff is not None:
+                size = sample.ori_shape[:2]
+                found = self.find_segments(encoding, size, stuff=stuff)
+                instances = self.find_instances(encoding, size, stuff=stuff)
+                sample.set_field(found, 'pred_segments', dtype=Segments)
+                if instances is not None:
+                    sample.set_field(instances, 'pred_instances', dtype=Instances)
+                continue
             axes = flipped_axes(sample)
             decision = self.segment(encoding, sample.ori_shape[:2], keep_scores=keep)
             sample.pred_sem_seg = PixelData(data=decision.labels.flip(axes)[None])

@@ -59,8 +59,6 @@ class FCCLIP(MaskSegmentor):
             classes alone; None for what is published: with ResNets.
         resize_masks_first: masks are resized to the image's own size before their sigmoid, as
             published where panoptic or instance masks are found, too; else the sums are resized.
-        segments: fields of :class:`~ovseg.regions.mask_segments.SegmentSettings` for things and
-            stuff; those of the release by default.
         settings: other arguments of :class:`MaskSegmentor`. Published models show the 14 templates
             ``vild``, let the best synonym of a class count (``combine='max'``), and weigh the
             masks' classes by 0.4 where the training had them and by 0.8 elsewhere.
@@ -71,6 +69,7 @@ class FCCLIP(MaskSegmentor):
     Source: FC-CLIP (arXiv 2308.02487); bytedance/fc-clip for constants.
     """
 
+    most_instances: int = 100
     checkpoint_ignore: ClassVar[tuple[str, ...]] = (_TEACHER,)
 
     def __init__(
@@ -79,16 +78,12 @@ class FCCLIP(MaskSegmentor):
         proposals: Mapping[str, Any],
         only_filled: bool | None = None,
         resize_masks_first: bool = True,
-        segments: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         loaded = load_clip(**clip)
         pyramid = clip_pyramid(loaded.model.visual)
         is_resnet = isinstance(pyramid, ResNetPyramid)
         self._only_filled = is_resnet if only_filled is None else only_filled
-        self.segment_settings = read_settings(
-            SegmentSettings, {**_RELEASED_SEGMENTS, **(segments or {})}, 'segments'
-        )
         is_random = clip.get('pretrained') == 'random'
         decoder = {'in_channels': pyramid.channels, 'embed_dim': pyramid.embed_dim, **proposals}
         super().__init__(
@@ -100,6 +95,12 @@ class FCCLIP(MaskSegmentor):
             **settings,
         )
         self.pyramid = pyramid
+        # The rules of the release, which a config may change one by one.
+        self.segment_settings = read_settings(
+            SegmentSettings,
+            {**_RELEASED_SEGMENTS, **(self.inference_settings.segments or {})},
+            'model.test_cfg.segments',
+        )
         self._random_clip, self._resize_masks_first = is_random, resize_masks_first
         # Masks are cut off at a threshold: what they come from stays in float32, as published.
         keep_precision(self.proposals)
@@ -208,23 +209,21 @@ class FCCLIP(MaskSegmentor):
         settings: SegmentSettings | None = None,
         budget: MemoryBudget | None = None,
     ) -> Segments:
-        """Segments of an encoded image: things one by one, each stuff as one.
-
-        A mask whose best class is void is none.
-        """
-        scores, asked = self._with_void(encoding, classifier)
+        """Segments of an encoded image; a mask whose best class is void is none."""
+        asked, scores = self._with_void(encoding, classifier)
         queries = (scores.argmax(1) < scores.shape[1] - 1).nonzero().flatten()
         return find_segments(
             select_queries(encoding.proposals.maps, queries),
             scores[queries, :-1],
             (size[0], size[1]),
-            self.budget if budget is None else budget,
+            budget or self.budget,
             stuff=stuff,
             background=asked.background_index,
             settings=settings or self.segment_settings,
             masks_of=masks_resized_first,
         )
 
+    @override
     @torch.no_grad()
     def find_instances(
         self,
@@ -233,38 +232,30 @@ class FCCLIP(MaskSegmentor):
         classifier: Classifier | None = None,
         *,
         stuff: Collection[int] = frozenset(),
-        count: int = 100,
         budget: MemoryBudget | None = None,
     ) -> Instances:
-        """The best pairs of a mask and a class; masks may overlap.
-
-        Args:
-            encoding: from :meth:`encode`.
-            size: (H, W) of the masks in pixels.
-            classifier: another one than the model's.
-            stuff: classes that are no things; dropped after the best were picked.
-            count: pairs that are picked.
-            budget: instead of that of ``test_cfg``.
-        """
-        scores, _ = self._with_void(encoding, classifier)
+        """Instances of an encoded image; void only takes its share of the scores."""
+        asked, scores = self._with_void(encoding, classifier)
         return find_instances(
             encoding.proposals.maps,
             scores[:, :-1],
             (size[0], size[1]),
-            self.budget if budget is None else budget,
+            budget or self.budget,
             stuff=stuff,
-            count=count,
+            background=asked.background_index,
+            most=self.most_instances,
             masks_of=masks_resized_first,
         )
 
     def _with_void(
         self, encoding: ProposalEncoding, classifier: Classifier | None
-    ) -> tuple[Tensor, Classifier]:
+    ) -> tuple[Classifier, Tensor]:
+        """Who is asked, and scores (Q, K + 1) of the masks, void last."""
         asked = self.classifier if classifier is None else classifier.to(self.device)
         asked.check_model(encoding.text_space)
         scores = released_scores(self.class_probabilities(encoding, asked))
         check_scores(scores)
-        return scores, asked
+        return asked, scores
 
     # Training --------------------------------------------------------------------------------
 

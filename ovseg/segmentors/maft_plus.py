@@ -17,6 +17,7 @@ from typing_extensions import override
 from ovseg.encoders.clip_pyramid import ConvNeXtPyramid
 from ovseg.encoders.fcclip_format import to_fcclip
 from ovseg.errors import UserError
+from ovseg.precision import keep_precision
 from ovseg.regions.mask_classifier import MaskFeatures, MaskView
 from ovseg.registry import MODELS
 from ovseg.segmentors.fc_clip import FCCLIP
@@ -103,6 +104,7 @@ class MAFTPlus(FCCLIP):
                 'to one, such as convnext_base_w_320'
             )
         self.transfer = TextTransfer(self.pyramid.embed_dim, **(transfer or {}))
+        keep_precision(self.transfer)
         self.by_channels, self.drop_path = by_channels, drop_path
         self.compensation_weight = compensation_weight
         trunk = self.clip.visual.trunk

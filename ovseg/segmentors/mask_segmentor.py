@@ -17,6 +17,7 @@ from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.precision import dtype_of
 from ovseg.regions.mask_classifier import MaskClassifier, MaskFeatures, MaskView
+from ovseg.regions.mask_instances import Instances, find_instances
 from ovseg.regions.mask_maps import WeighedMasks, mask_maps, masks_at, select_queries
 from ovseg.regions.mask_proposals import ImageProposals, ProposalStage, pad_to_divisor
 from ovseg.regions.mask_segments import Segments, SegmentSettings, find_segments
@@ -29,11 +30,12 @@ from ovseg.regions.region_scores import (
 from ovseg.registry import MODELS, build_part
 from ovseg.scores.decide import check_scores
 from ovseg.scores.inference_settings import InferenceSettings
-from ovseg.scores.row_map import RowMap
+from ovseg.scores.row_map import RowMap, WindowMaps
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
-from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
+from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts, text_cache_of
 from ovseg.segmentors.words import Words
+from ovseg.settings import read_settings
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
@@ -82,7 +84,8 @@ class MaskSegmentor(Segmentor):
         ensemble: fields of :class:`~ovseg.regions.region_scores.EnsembleSettings`.
         vocabulary: see :class:`~ovseg.segmentors.TrainingFreeSegmentor`.
         text: likewise.
-        test_cfg: ``mode='whole'`` and the memory settings of :class:`InferenceSettings`.
+        test_cfg: ``mode='whole'``, the memory settings of :class:`InferenceSettings`, and
+            ``segments``, the fields of :class:`SegmentSettings`.
         data_preprocessor: as in mmseg.
         init_cfg: as in mmseg.
         words_wait: words are encoded when they are first asked for: a checkpoint brings the weights
@@ -120,12 +123,17 @@ class MaskSegmentor(Segmentor):
         refuse_pretrained(pretrained)
         preprocessor = None if data_preprocessor is None else build_part(data_preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
-        loaded = build_vision_language(clip) if isinstance(clip, Mapping) else clip
+        loaded = (
+            build_vision_language(clip, text_cache_of(text)) if isinstance(clip, Mapping) else clip
+        )
         self.clip, self.clip_name, self.clip_weights = loaded.model, loaded.name, loaded.weights
         # Moves with the model, whether or not its parts have parameters.
         self.register_buffer('_place', torch.empty(0), persistent=False)
         self.ensemble = EnsembleSettings.from_config(ensemble)
         self.inference_settings = InferenceSettings.from_config(test_cfg)
+        self.segment_settings = read_settings(
+            SegmentSettings, self.inference_settings.segments, 'model.test_cfg.segments'
+        )
         if self.inference_settings.mode != 'whole':
             raise UserError("model.test_cfg.mode must be 'whole': proposals need the whole image")
         self.backbone: Any = build_part(backbone) if isinstance(backbone, Mapping) else backbone
@@ -321,6 +329,43 @@ class MaskSegmentor(Segmentor):
         The best row of a class is its score. Of the classifier's rejection only the background's
         words are heard: their proposals are no segments.
         """
+        asked, maps, scores = self._judged(encoding, classifier)
+        return find_segments(
+            maps,
+            scores,
+            (size[0], size[1]),
+            self.budget if budget is None else budget,
+            stuff=stuff,
+            background=asked.background_index,
+            settings=settings or self.segment_settings,
+        )
+
+    @override
+    @torch.no_grad()
+    def find_instances(
+        self,
+        encoding: ProposalEncoding,
+        size: tuple[int, int],
+        classifier: Classifier | None = None,
+        *,
+        stuff: Collection[int] = frozenset(),
+        budget: MemoryBudget | None = None,
+    ) -> Instances:
+        """Instances of an encoded image, by the scores of :meth:`find_segments`."""
+        asked, maps, scores = self._judged(encoding, classifier)
+        return find_instances(
+            maps,
+            scores,
+            (size[0], size[1]),
+            self.budget if budget is None else budget,
+            stuff=stuff,
+            background=asked.background_index,
+        )
+
+    def _judged(
+        self, encoding: ProposalEncoding, classifier: Classifier | None
+    ) -> tuple[Classifier, WindowMaps, Tensor]:
+        """Who is asked, the M masks that compete, and their scores (M, K) for its classes."""
         asked = self.classifier if classifier is None else classifier.to(self.device)
         asked.check_model(encoding.text_space)
         found = self.score_proposals(encoding, asked)
@@ -329,15 +374,8 @@ class MaskSegmentor(Segmentor):
             # Without a region p2 is 1, and a mask that CLIP never saw would win over seen ones.
             has_region = encoding.features.valid[queries]
             queries, rows = queries[has_region], rows[has_region]
-        return find_segments(
-            select_queries(encoding.proposals.maps, queries),
-            asked.groups.class_scores(rows.T[None])[0].T,
-            (size[0], size[1]),
-            self.budget if budget is None else budget,
-            stuff=stuff,
-            background=asked.background_index,
-            settings=settings,
-        )
+        scores = asked.groups.class_scores(rows.T[None])[0].T
+        return asked, select_queries(encoding.proposals.maps, queries), scores
 
     # mmseg -----------------------------------------------------------------------------------
 

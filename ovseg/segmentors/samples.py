@@ -29,7 +29,11 @@ def batches_of(
     """
     images = [_unpadded(image, sample) for image, sample in zip(inputs, samples, strict=True)]
     originals = [_original(sample) for sample in samples] if 'originals' in reads else None
-    names = [_name(sample) for sample in samples] if 'names' in reads else None
+    names = None
+    if 'paths' in reads:
+        names = [sample.metainfo.get('img_path') for sample in samples]
+    elif 'names' in reads:
+        names = [_name(sample) for sample in samples]
     if len({tuple(image.shape) for image in images}) == 1:
         yield Images(torch.stack(images), originals, names)
         return
@@ -71,6 +75,20 @@ def flipped_axes(sample: SegDataSample) -> list[int]:
         return []
     direction = sample.metainfo.get('flip_direction') or 'horizontal'
     return {'vertical': [0], 'horizontal': [1], 'diagonal': [0, 1]}[direction]
+
+
+def stuff_asked_for(sample: SegDataSample) -> frozenset[int] | None:
+    """The classes that are no things where a sample asks for segments; None: it asks for labels.
+
+    Raises:
+        UserError: the network's input was mirrored, whose segments nobody averages.
+    """
+    labels = sample.metainfo.get('stuff_labels')
+    if labels is None:
+        return None
+    if flipped_axes(sample):
+        raise UserError('segments of mirrored images are not merged; test without --tta')
+    return frozenset(labels)
 
 
 def _original(sample: SegDataSample) -> np.ndarray:

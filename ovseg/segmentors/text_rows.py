@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ovseg.encoders import VisionLanguageModel
 from ovseg.encoders.maskclip_format import read_text_embeddings
+from ovseg.encoders.two_towers import TextCache
+from ovseg.errors import UserError
+from ovseg.exemplars.bank import EncoderIdentity
+from ovseg.exemplars.rules import DEFAULT_RULE
+from ovseg.exemplars.taught import Taught
 from ovseg.text import Classifier, build_classifier, classifier_from_rows
 from ovseg.vocabulary import Rejection, Vocabulary
 
@@ -19,19 +24,55 @@ class TextRows:
     Args:
         model: whose text tower.
         settings: arguments of :func:`~ovseg.text.build_classifier`; ``cache_dir`` of the text
-            encoder; ``embeddings``, a file of ready rows for the words of the config.
+            encoder; ``embeddings``, a file of ready rows for the words of the config; ``bank`` and
+            ``rule``, see :class:`~ovseg.exemplars.taught.Taught`.
+        identity: who makes the features; None for a model that takes no examples.
 
     Attributes:
         encoder: the text tower.
         settings: arguments of :func:`~ovseg.text.build_classifier`.
         ready: the file of ready rows, or None.
+        taught: examples beside the words; None for a model that takes none.
+        tokenizer: of the text tower; None where the model does not show it.
+
+    Raises:
+        UserError: a bank or a rule for a model that takes no examples.
     """
 
-    def __init__(self, model: VisionLanguageModel, settings: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        settings: Mapping[str, Any] | None,
+        identity: Callable[[], EncoderIdentity] | None = None,
+    ) -> None:
         self.settings = dict(settings or {})
+        bank, rule = self.settings.pop('bank', None), self.settings.pop('rule', DEFAULT_RULE)
+        self.taught: Taught | None = None
+        if identity is not None:
+            self.taught = Taught(identity, rule, bank)
+        self._has_bank = bank is not None
+        if identity is None:
+            self.refuse_examples('this method, which names masks')
         self.ready: str | None = self.settings.pop('embeddings', None)
+        self.tokenizer = getattr(model, 'tokenizer', None)
         self.encoder = model.text_encoder(self.settings.pop('cache_dir', 'default'))
         self._casted: tuple[str, str] | None = None
+
+    def refuse_examples(self, whom: str) -> None:
+        """Has no examples count.
+
+        Args:
+            whom: they do not go with.
+
+        Raises:
+            UserError: the settings name a bank.
+        """
+        self.taught = None
+        if self._has_bank:
+            raise UserError(
+                f'model.text.bank does not go with {whom}: examples count where words are compared '
+                'with patches alone'
+            )
 
     @property
     def space(self) -> str:
@@ -57,6 +98,11 @@ class TextRows:
         Raises:
             UserError: words that cannot be encoded, or a file that does not fit them.
         """
+        words = self._words(vocabulary, rows)
+        return words if self.taught is None else self.taught.applied(words, vocabulary)
+
+    def _words(self, vocabulary: Vocabulary, rows: str | None) -> Classifier:
+        """The classifier of the words alone."""
         if rows is not None:
             return classifier_from_rows(
                 vocabulary, read_text_embeddings(rows), self.encoder.logit_scale, str(rows)
@@ -76,7 +122,17 @@ class TextRows:
             'templates': self.settings.get('templates', 'openai-80'),
             'synonyms': self.settings.get('combine', 'mean'),
             'background': 'none' if rejection is None else rejection.describe(),
+            **({} if self.taught is None else self.taught.protocol()),
         }
+
+
+def text_cache_of(settings: Mapping[str, Any] | None) -> TextCache:
+    """Where a model keeps encodings of sentences.
+
+    Args:
+        settings: as :class:`TextRows` takes them.
+    """
+    return (settings or {}).get('cache_dir', 'default')
 
 
 def set_templates(config: dict[str, Any], templates: Any) -> None:

@@ -93,8 +93,23 @@ class CausalTower:
         for block in blocks:
             features = finish_block(block, _attend(block, features, tree), features, ffn=True)[0]
         mixed = _attend(last, features, tree)[tree.whole]
-        pooled = owner.ln_final(finish_block(last, mixed, features[tree.whole], ffn=True)[0])
-        projection = owner.text_projection
+        return self._projected(finish_block(last, mixed, features[tree.whole], ffn=True)[0])
+
+    def encode_embedded(self, embedded: Tensor, ends: Tensor) -> Tensor:
+        """Encodes sentences whose tokens are vectors already, some of them learned, (S, D).
+
+        Args:
+            embedded: (S, L, W), without positions.
+            ends: position (S,) of the token of each sentence that is read.
+        """
+        owner, length = self.owner, int(ends.max()) + 1
+        features = embedded[:, :length] + owner.positional_embedding[:length]
+        features = owner.transformer(features, attn_mask=owner.attn_mask[:length, :length])
+        return self._projected(features[torch.arange(len(ends), device=ends.device), ends])
+
+    def _projected(self, read: Tensor) -> Tensor:
+        """Tokens (S, W) that are read, in the text space (S, D)."""
+        pooled, projection = self.owner.ln_final(read), self.owner.text_projection
         if projection is None:
             return pooled
         return projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection

@@ -24,9 +24,10 @@ class Classifier:
         class_index: class of each row (P,), int64, ascending.
         num_classes: K; a class without rows is reached by rejection only.
         logit_scale: factor of the scores before a softmax.
-        row_weight: share of each row in its class (P,), for ``linear`` and ``mean``.
+        row_weight: share of each row in its class (P,), for ``linear``, ``mean`` and ``lse``.
         bias: added to the scores of each row (P,).
-        origin: where each row comes from, ``'text'``.
+        origin: where each row comes from, such as ``'text'``, ``'description'`` or
+            ``'contrast'``; rows of one class may differ.
         aggregation: how rows become classes, see :class:`~ovseg.text.row_groups.RowGroups`.
         rejection: rule for pixels that belong to no class.
         background_index: label of rejected pixels.
@@ -96,10 +97,20 @@ class Classifier:
             )
 
     def folded(self) -> Classifier:
-        """One row a class with the same class scores; ``max`` cannot fold and stays as it is."""
+        """One row a class with the same class scores, where the rule is linear in the rows.
+
+        ``max``, ``max_score`` and ``lse`` are not, and stay as they are, unless no class has two
+        rows: then ``max_score`` is the row's score and ``lse`` adds its weight's logarithm.
+        """
         groups = self.groups
         if self.aggregation == 'max' or (self.aggregation == 'linear' and groups.rows_are_classes):
             return self
+        if self.aggregation in ('max_score', 'lse'):
+            if len(groups.first_rows) < len(self.weight):
+                return self
+            raised = self.bias + self.row_weight.log() / self.logit_scale
+            ones = torch.ones_like(self.row_weight)
+            return replace(self, bias=raised, row_weight=ones, aggregation='linear')
         share = groups.share
         present, position = self.class_index.unique_consecutive(return_inverse=True)
         weight = self.weight.new_zeros(len(present), self.weight.shape[1])
@@ -158,8 +169,9 @@ class Classifier:
         allowed: Tensor | None = None,
     ) -> DecisionRule:
         """How row scores are decided; see :class:`~ovseg.text.decision_rule.DecisionRule`."""
+        self.rejection.check_fit(len(self.groups.first_rows), self.logit_scale)
         return DecisionRule(
-            self.groups,
+            self.groups.of_probabilities() if are_probabilities else self.groups,
             self.logit_scale,
             self.rejection,
             self.background_index,
@@ -171,7 +183,13 @@ class Classifier:
     @cached_property
     def groups(self) -> RowGroups:
         """Which rows are which class."""
-        return RowGroups(self.class_index, self.num_classes, self.row_weight, self.aggregation)
+        return RowGroups(
+            self.class_index,
+            self.num_classes,
+            self.row_weight,
+            self.aggregation,
+            self.logit_scale,
+        )
 
     @cached_property
     def _has_bias(self) -> bool:

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ovseg.errors import UserError
 from ovseg.text.row_groups import RowGroups
 from ovseg.vocabulary.rejection import Rejection
 
@@ -72,6 +73,25 @@ class Evidence:
         return self.share_of(self._scores[:, self._groups.class_rows(label)].amax(1))
 
     @cached_property
+    def margin(self) -> Tensor:
+        """(B, ...) probability of the best minus that of the best of another class, float32."""
+        return self.share - self.share_of(self.runner_up)
+
+    @cached_property
+    def energy(self) -> Tensor:
+        """(B, ...) float32, ``-log(sum(exp(scale * score))) / scale`` over all that compete.
+
+        Raises:
+            UserError: the scores are probabilities, whose sum says nothing.
+        """
+        if self._scale is None:
+            raise UserError(
+                'the rejection rule compares energies, which this model has none of: its scores '
+                'are probabilities; take a threshold or a margin'
+            )
+        return self._inverse_total.log() / self._scale - self.best.float()
+
+    @cached_property
     def _total(self) -> Tensor:
         return self._scores.float().clamp_min(0).sum(1)
 
@@ -93,8 +113,20 @@ def _is_unsure(rejection: Rejection, evidence: Evidence) -> Tensor:
     return evidence.share < rejection.threshold
 
 
-# Field of a Rejection -> which pixels it rejects, (B, ...) bool; asked where the field is not 0.
-REJECTION_TESTS: dict[str, RejectionTest] = {'threshold': _is_unsure}
+def _is_close(rejection: Rejection, evidence: Evidence) -> Tensor:
+    return evidence.margin < rejection.margin
+
+
+def _is_far(rejection: Rejection, evidence: Evidence) -> Tensor:
+    return evidence.energy > rejection.energy
+
+
+# Field of a Rejection -> which pixels it rejects, (B, ...) bool; asked where the field is set.
+REJECTION_TESTS: dict[str, RejectionTest] = {
+    'threshold': _is_unsure,
+    'margin': _is_close,
+    'energy': _is_far,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +194,12 @@ class DecisionRule:
         return shares
 
     def best_classes(self, rows: Tensor) -> Tensor:
-        """Labels (B, ...), int64, of the best classes of row scores (B, P, ...), none rejected."""
-        return self.groups.label_of(self.groups.competing(rows).argmax(dim=1))
+        """Labels (B, ...), int64, of the best classes that are allowed, none rejected.
+
+        Args:
+            rows: scores (B, P, ...).
+        """
+        return self.groups.label_of(self._candidates(self.groups.competing(rows)).argmax(dim=1))
 
     def large_classes(self, labels: Tensor) -> Tensor:
         """Which classes an image keeps under the rejection rule's ``min_area``.
@@ -182,6 +218,41 @@ class DecisionRule:
         large[self.background_index] = True
         return large
 
+    def present_classes(self, means: Tensor) -> Tensor:
+        """Which classes an image keeps under the rejection rule's presence gate.
+
+        The mean of an image's cosines is the cosine of its mean feature, but for a factor that
+        all classes share.
+
+        Args:
+            means: (P,), the mean score of each row over the image.
+
+        Returns:
+            (K,) bool; the background is always kept.
+        """
+        rule = self.rejection
+        scores = self.groups.class_scores(means[None])[0].clone()
+        scores[self.background_index] = float('-inf')
+        present = torch.ones_like(scores, dtype=torch.bool)
+        if rule.presence_top:
+            first = scores.sort(descending=True, stable=True).indices[: rule.presence_top]
+            present = torch.zeros_like(present).index_fill_(0, first, True)
+        if rule.presence_within:
+            present &= scores >= scores.max() - rule.presence_within
+        present[self.background_index] = True
+        return present
+
+    def rejected_by(self, rows: Tensor) -> dict[str, Tensor]:
+        """Which pixels of row scores (B, P, ...) each test of the rejection rule rejects.
+
+        Args:
+            rows: scores.
+
+        Returns:
+            (B, ...) bool by the name of the field, of the tests that are in use.
+        """
+        return {} if self.background_index is None else self._failed(self.evidence(rows))
+
     def decide(self, rows: Tensor) -> Tensor:
         """Labels (B, ...), int64, of row scores (B, P, ...); see :meth:`judge`."""
         return self.judge(rows).labels
@@ -196,9 +267,7 @@ class DecisionRule:
             rows: scores, as a classifier gives them and resized at will.
             with_shares: also return shares.
         """
-        scores = self.groups.competing(rows)
-        scale = None if self.are_probabilities else self.logit_scale
-        evidence = Evidence(scores, self._candidates(scores), self.groups, scale)
+        evidence = self.evidence(rows)
         labels = self._without_rejected(evidence)
         if not with_shares:
             return Verdict(labels, None, evidence.best)
@@ -217,6 +286,16 @@ class DecisionRule:
         """
         return score.float().clamp_min(0) / total.clamp_min(_TINY)
 
+    def evidence(self, rows: Tensor) -> Evidence:
+        """What is known of the best class of each pixel of row scores (B, P, ...).
+
+        Args:
+            rows: scores, as a classifier gives them and resized at will.
+        """
+        scores = self.groups.competing(rows)
+        scale = None if self.are_probabilities else self.logit_scale
+        return Evidence(scores, self._candidates(scores), self.groups, scale)
+
     def _candidates(self, scores: Tensor) -> Tensor:
         if self.allowed is None:
             return scores
@@ -231,11 +310,14 @@ class DecisionRule:
         if self.allowed is not None:
             # Nothing that may win: all of the pixel's rows belong to classes taken out.
             labels = labels.masked_fill(evidence.best == float('-inf'), self.background_index)
-        for field, test in REJECTION_TESTS.items():
-            if getattr(self.rejection, field):
-                rejected = test(self.rejection, evidence)
-                labels = labels.masked_fill(rejected, self.background_index)
+        for rejected in self._failed(evidence).values():
+            labels = labels.masked_fill(rejected, self.background_index)
         return labels
+
+    def _failed(self, evidence: Evidence) -> dict[str, Tensor]:
+        tests = REJECTION_TESTS.items()
+        rule = self.rejection
+        return {field: test(rule, evidence) for field, test in tests if rule.uses(field)}
 
     def _shares(self, evidence: Evidence, labels: Tensor) -> Tensor:
         if self.background_index is None:

@@ -1,24 +1,24 @@
-"""Vocabulary x templates -> Classifier: how sentences are averaged and synonyms combined."""
+"""Vocabulary x templates -> Classifier: which sentences are encoded, and what becomes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import get_args
 
 from ovseg.errors import UserError, nearest
-from ovseg.text.classifier import Aggregation, Classifier
+from ovseg.text.classifier import Classifier
+from ovseg.text.combine import Average, Combine, Query, average_sentences, combine_rows
 from ovseg.text.encoder import SentenceEncoder
+from ovseg.vocabulary.descriptions import Descriptions, read_descriptions
 from ovseg.vocabulary.parsing import VocabularyClass
 from ovseg.vocabulary.templates import fill_template, get_templates
 from ovseg.vocabulary.vocabulary import Vocabulary
 
-Combine = Literal['mean', 'max', 'mean_scores', 'joined']
-Average = Literal['normalize_mean_normalize', 'mean_normalize']
+__all__ = ['Average', 'Combine', 'average_sentences', 'build_classifier']
+
+# The plain name weighs no less than all its descriptions together.
+_NAME_SHARE = 0.5
 
 
 def build_classifier(
@@ -28,6 +28,8 @@ def build_classifier(
     combine: Combine = 'mean',
     average: Average = 'normalize_mean_normalize',
     logit_scale: float | None = None,
+    descriptions: str | Path | Descriptions | None = None,
+    name_share: float | None = None,
 ) -> Classifier:
     """The classifier of a vocabulary.
 
@@ -36,95 +38,111 @@ def build_classifier(
         encoder: the text model.
         templates: what ``get_templates`` takes.
         combine: how a class's prompts make its score. ``mean``: one row, the normalised mean
-            of their vectors. ``max``: a row each, the best counts. ``mean_scores``: a row
-            each, the mean of their scores counts. ``joined``: one prompt, ``"cat, kitten"``.
+            of their vectors. ``max``: a row each, the best counts, probabilities are a softmax
+            over all rows. ``max_score``: the same with a softmax over classes. ``mean_scores``: the
+            mean of their scores, which is the score of the mean of their unit vectors. ``raw_mean``: one row, the normalised mean
+            of all un-normalised encodings. ``sum_prob``: a row each, their probabilities are added
+            up. ``lse``: the same, each with its share of the class, so that synonyms do not add
+            weight. ``joined``: one prompt, ``"cat, kitten"``.
             The words of a background are never averaged: any of them may win (only ``joined``
             makes them one prompt).
         average: order in which the vectors of one prompt's sentences are averaged.
         logit_scale: factor before the softmax; the model's own by default.
+        descriptions: sentences about the classes, a file that
+            :func:`~ovseg.vocabulary.descriptions.read_descriptions` takes or what it gives.
+        name_share: in [0, 1], how much the words of a class weigh beside its descriptions: 0 leaves
+            words out where there are descriptions. By default half with ``descriptions``; without,
+            each description of the vocabulary counts as one more synonym.
 
     Returns:
         Rows in class order, on the CPU.
 
     Raises:
-        UserError: an unknown setting or template set.
+        UserError: an unknown setting or template set, descriptions of none of the classes.
+        FileNotFoundError: there is no such file.
+
+    Source: specs of the rules in docs/words.md.
     """
     _check_choice('combine', combine, get_args(Combine))
     _check_choice('average', average, get_args(Average))
+    if descriptions is not None:
+        if not isinstance(descriptions, Descriptions):
+            descriptions = read_descriptions(descriptions)
+        vocabulary = descriptions.describe(vocabulary)
+        name_share = _NAME_SHARE if name_share is None else name_share
+    if name_share is not None and not 0 <= name_share <= 1:
+        raise UserError(f'name_share must be a share from 0 to 1, got {name_share!r}')
     sentences = get_templates(templates)
-    queries = [_class_queries(item, sentences, combine) for item in vocabulary.classes]
-    flat = [query for of_class in queries for query in of_class]
-    labels = [label for label, of_class in enumerate(queries) for _ in of_class]
-    embeddings = encoder.encode([sentence for query in flat for sentence in query])
-    per_query = embeddings.split([len(query) for query in flat])
+    queries = [
+        query
+        for label, item in enumerate(vocabulary.classes)
+        for query in _class_queries(
+            label,
+            item,
+            sentences,
+            combine,
+            name_share,
+            None if descriptions is None else descriptions.weights(item),
+        )
+    ]
+    embeddings = encoder.encode([sentence for query in queries for sentence in query.sentences])
     background = vocabulary.background_index
-    weight, class_index, aggregation = _combine_rows(
-        torch.stack([average_sentences(vectors, average) for vectors in per_query]),
-        torch.tensor(labels),
+    rows = combine_rows(
+        queries,
+        embeddings.split([len(query.sentences) for query in queries]),
         combine,
-        None if combine == 'joined' else background,
+        average,
+        background,
     )
-    return Classifier(
-        weight=weight,
-        class_index=class_index,
+    classifier = Classifier(
+        **rows._asdict(),
         num_classes=len(vocabulary),
         logit_scale=encoder.logit_scale if logit_scale is None else float(logit_scale),
-        aggregation=aggregation,
         rejection=vocabulary.rejection,
         background_index=background,
         fingerprint=encoder.fingerprint,
     )
-
-
-def average_sentences(embeddings: Tensor, average: Average) -> Tensor:
-    """The unit vector (D,) of one prompt from its sentences' raw embeddings (T, D).
-
-    ``normalize_mean_normalize`` (MaskCLIP, SCLIP and the rest of the field) gives each sentence
-    the same say; ``mean_normalize`` lets longer vectors count more.
-
-    Source: open_clip's zero-shot classifier; MaskCLIP, tools/maskclip_utils/prompt_engineering.py.
-    """
-    if average == 'normalize_mean_normalize':
-        embeddings = F.normalize(embeddings, dim=-1)
-    return F.normalize(embeddings.mean(0), dim=-1)
+    return classifier.folded() if rows.aggregation == 'mean' else classifier
 
 
 def _class_queries(
-    item: VocabularyClass, templates: Sequence[str], combine: Combine
-) -> list[list[str]]:
-    """The sentences of each query of a class; descriptions are sentences already."""
-    prompts = (', '.join(item.prompts),) if combine == 'joined' and item.prompts else item.prompts
-    words = [[fill_template(template, prompt) for template in templates] for prompt in prompts]
-    return words + [[description] for description in item.descriptions]
+    label: int,
+    item: VocabularyClass,
+    templates: Sequence[str],
+    combine: Combine,
+    name_share: float | None,
+    weights: Sequence[float] | None,
+) -> list[Query]:
+    """The queries of a class; descriptions are sentences already.
 
-
-def _combine_rows(
-    rows: Tensor, labels: Tensor, combine: Combine, background: int | None
-) -> tuple[Tensor, Tensor, Aggregation]:
-    """Merge the rows (P, D) of each class as ``combine`` says, except the background's.
-
-    Returns:
-        Rows, their classes, and the aggregation that completes the rule.
+    Args:
+        label: of the class.
+        item: the class.
+        templates: sentences for its words.
+        combine: the rule.
+        name_share: of its words, if it has both; None for equal weights.
+        weights: of its descriptions among themselves; None for equal ones.
     """
-    is_background = labels == (-1 if background is None else background)
-    several_backgrounds = int(is_background.sum()) > 1
-    if len(labels.unique()) == len(labels):
-        return rows, labels, 'linear'
-    if combine == 'max':
-        return rows, labels, 'max'
-    if combine == 'mean_scores' and not several_backgrounds:
-        return rows, labels, 'mean'
-    merged, merged_labels = [], []
-    for label in labels.unique().tolist():
-        of_class = rows[labels == label]
-        if label != background:
-            # The mean of scores is the score of the mean row, of whatever length that is.
-            of_class = of_class.mean(0, keepdim=True)
-            of_class = of_class if combine == 'mean_scores' else F.normalize(of_class, dim=-1)
-        merged.append(of_class)
-        merged_labels += [label] * len(of_class)
-    aggregation: Aggregation = 'max' if several_backgrounds else 'linear'
-    return torch.cat(merged), torch.tensor(merged_labels), aggregation
+    prompts = (', '.join(item.prompts),) if combine == 'joined' and item.prompts else item.prompts
+    weights = [1.0] * len(item.descriptions) if weights is None else weights
+    of_word, of_descriptions = 1.0, list(weights)
+    if name_share is not None and item.descriptions:
+        if prompts and name_share == 0:
+            prompts = ()
+        elif prompts:
+            count, total = len(prompts) + len(weights), sum(weights)
+            of_word = count * name_share / len(prompts)
+            of_descriptions = [count * (1 - name_share) * each / total for each in weights]
+    described = [
+        Query(label, (text,), weight, 'description')
+        for text, weight in zip(item.descriptions, of_descriptions, strict=True)
+        if weight > 0
+    ]
+    words = [
+        Query(label, tuple(fill_template(template, prompt) for template in templates), of_word)
+        for prompt in prompts
+    ]
+    return words + described
 
 
 def _check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:

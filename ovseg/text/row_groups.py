@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-Aggregation = Literal['linear', 'max', 'mean']
+Aggregation = Literal['linear', 'max', 'mean', 'max_score', 'lse']
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +19,13 @@ class RowGroups:
     Attributes:
         class_index: class of each row (P,), int64, ascending.
         num_classes: K; a class without rows is reached by rejection only.
-        row_weight: share of each row in its class (P,), for ``linear`` and ``mean``.
+        row_weight: share of each row in its class (P,), for ``linear``, ``mean`` and ``lse``.
         aggregation: how rows become classes: ``linear`` sums ``row_weight * score``, ``mean``
-            is their weighted mean, ``max`` takes the best row.
+            is their weighted mean; ``max`` takes the best row, and probabilities are a softmax
+            over all rows; ``max_score`` takes the best row, and then the softmax; ``lse`` is
+            ``log(sum(row_weight * exp(scale * score))) / scale``, the sum of the rows'
+            probabilities where all weights are 1.
+        scale: factor of the scores before a softmax; ``lse`` alone asks for it.
 
     Raises:
         ValueError: indices or weights that contradict each other.
@@ -31,10 +35,14 @@ class RowGroups:
     num_classes: int
     row_weight: Tensor
     aggregation: Aggregation
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.aggregation not in get_args(Aggregation):
-            raise ValueError(f'aggregation must be linear, max or mean, got {self.aggregation!r}')
+        known = get_args(Aggregation)
+        if self.aggregation not in known:
+            raise ValueError(
+                f'aggregation must be one of {", ".join(known)}, got {self.aggregation!r}'
+            )
         index = self.class_index
         if index.min() < 0 or index.max() >= self.num_classes:
             raise ValueError(
@@ -43,8 +51,12 @@ class RowGroups:
             )
         if (index.diff() < 0).any():
             raise ValueError('class_index must ascend, sort the rows by class')
-        if self.aggregation == 'max' and not (self.row_weight == 1).all():
-            raise ValueError("aggregation 'max' knows no row weights, leave them at 1")
+        if self._takes_the_best and not (self.row_weight == 1).all():
+            raise ValueError(
+                f'aggregation {self.aggregation!r} knows no row weights, leave them at 1'
+            )
+        if self.aggregation == 'lse' and not (self.row_weight > 0).all():
+            raise ValueError("aggregation 'lse' takes the logarithm of row weights: above 0 only")
 
     def __len__(self) -> int:
         return len(self.class_index)
@@ -57,8 +69,10 @@ class RowGroups:
         self.check(rows)
         if self.rows_are_classes:
             return rows
-        if self.aggregation == 'max':
+        if self._takes_the_best:
             return self.best_rows(rows, empty=float('-inf'))
+        if self.aggregation == 'lse':
+            return self._log_sums(rows)
         share = self.share.to(rows.dtype).reshape(-1, *[1] * (rows.ndim - 2))
         scores = rows.new_zeros(rows.shape[0], self.num_classes, *rows.shape[2:])
         scores.index_add_(1, self.class_index, rows * share)
@@ -74,6 +88,18 @@ class RowGroups:
         for label, start, stop in self._groups_of_several:
             best[:, label] = rows[:, start:stop].amax(1)
         return best
+
+    def _log_sums(self, rows: Tensor) -> Tensor:
+        # Less each class's best, so that a class far below another keeps a finite score.
+        best = self.best_rows(rows.float(), empty=float('-inf'))
+        weight = self.row_weight.reshape(-1, *[1] * (rows.ndim - 2))
+        above = (rows.float() - best[:, self.class_index]).mul_(self.scale).exp_().mul_(weight)
+        sums = torch.zeros_like(best).index_add_(1, self.class_index, above)
+        return best + sums.log_() / self.scale
+
+    def of_probabilities(self) -> RowGroups:
+        """The same rule for rows that are probabilities already: ``lse`` is then a plain sum."""
+        return replace(self, aggregation='linear') if self.aggregation == 'lse' else self
 
     def competing(self, rows: Tensor) -> Tensor:
         """The scores that compete in a pixel: rows or, where rows sum up, classes."""
@@ -100,11 +126,15 @@ class RowGroups:
         """Whether a class can win by a score."""
         return self._counts[label] > 0
 
+    @property
+    def _takes_the_best(self) -> bool:
+        return self.aggregation in ('max', 'max_score')
+
     @cached_property
     def rows_are_classes(self) -> bool:
         """Whether row i alone is class i."""
         identity = torch.arange(self.num_classes, device=self.class_index.device)
-        is_plain = self.aggregation != 'linear' or bool((self.row_weight == 1).all())
+        is_plain = self.aggregation == 'mean' or bool((self.row_weight == 1).all())
         return is_plain and torch.equal(self.class_index, identity)
 
     @cached_property
@@ -117,7 +147,7 @@ class RowGroups:
     @cached_property
     def share(self) -> Tensor:
         """Factor of each row in its class's score (P,)."""
-        if self.aggregation == 'linear':
+        if self.aggregation != 'mean':
             return self.row_weight
         total = self.row_weight.new_zeros(self.num_classes)
         total.index_add_(0, self.class_index, self.row_weight)

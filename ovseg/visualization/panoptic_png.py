@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ovseg.coco_masks import colors_of_ids
 from ovseg.files import written_whole
 from ovseg.result_files import png_mark
 
@@ -33,9 +34,8 @@ def save_panoptic_png(ids: np.ndarray, path: str | Path) -> Path:
     ids, path = np.asarray(ids), Path(path)
     if ids.size and not 0 <= ids.min() <= ids.max() <= _LARGEST:
         raise ValueError(f'ids must lie in [0, {_LARGEST}], got {ids.min()} to {ids.max()}.')
-    channels = [(ids // 256**power % 256).astype(np.uint8) for power in range(3)]
     with written_whole(path) as temporary:
-        Image.fromarray(np.stack(channels, axis=-1)).save(
+        Image.fromarray(colors_of_ids(ids)).save(
             temporary, format='PNG', pnginfo=png_mark('panoptic')
         )
     return path

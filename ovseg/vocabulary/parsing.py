@@ -60,7 +60,7 @@ class VocabularyClass:
                 raise UserError(f'{where} lists {prompt!r} twice, remove one')
             seen.add(folded(prompt))
         if self.color is not None:
-            object.__setattr__(self, 'color', _checked_color(self.color, where))
+            object.__setattr__(self, 'color', checked_color(self.color, where))
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def check_unique_names(classes: Sequence[VocabularyClass]) -> None:
             )
 
 
-def _checked_color(color: Any, where: str) -> Color:
+def checked_color(color: Any, where: str) -> Color:
     try:
         given = tuple(color)
         values = tuple(int(value) for value in given)

@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal, cast, get_args, overload
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError, nearest, notify
+from ovseg.input_files import read_json
 
-RejectionKind = Literal['none', 'threshold', 'background', 'class_zero']
+RejectionKind = Literal[
+    'none', 'threshold', 'background', 'class_zero', 'margin', 'energy', 'presence'
+]
 BACKGROUND = 'background'
+# What ``ovseg calibrate`` writes and ``Rejection.build`` reads.
+FILE_FORMAT = 'ovseg-rejection/1'
+# Kinds that say where pixels of no class go to; the others only say which these are.
+_PLACES = ('background', 'class_zero')
+# What a kind that is named after a test cannot do without.
+_NEEDED = {
+    'margin': ('margin',),
+    'energy': ('energy',),
+    'presence': ('presence_top', 'presence_within'),
+}
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a limit was fitted on: it says little of another number of classes or another scale.
+
+    Attributes:
+        classes: how many classes competed, a background of words included.
+        scale: factor of the scores before the softmax.
+        images: how many labelled images were looked at; 0 where that is not known.
+    """
+
+    classes: int
+    scale: float
+    images: int = 0
+
+    @classmethod
+    def build(cls, source: Fitting | Mapping[str, Any]) -> Fitting:
+        """A fitting as a config or a JSON file writes it down.
+
+        Args:
+            source: it, or its fields as a dict.
+
+        Raises:
+            UserError: unknown or missing fields, or no numbers above 0.
+        """
+        if isinstance(source, Fitting):
+            return source
+        names = {field.name for field in fields(cls)}
+        if not isinstance(source, Mapping) or not {'classes', 'scale'} <= set(source) <= names:
+            raise UserError(
+                f'rejection fitted must say classes and scale (and images), got {source!r}'
+            )
+        numbers = {name: source[name] for name in source}
+        if not all(_is_number(value) and value >= 0 for value in numbers.values()):
+            raise UserError(f'rejection fitted must hold numbers from 0 on, got {source!r}')
+        return cls(**numbers)
 
 
 @dataclass(frozen=True)
@@ -22,31 +75,53 @@ class Rejection:
     ``none``                every pixel gets its best class.
     ``threshold``           a pixel whose best class probability is below ``threshold``
                             becomes background.
+    ``margin``              so does one whose best class is ahead of the second by less
+                            than ``margin``.
+    ``energy``              so does one whose energy is above ``energy``.
+    ``presence``            classes that an image as a whole does not look like are taken
+                            out of it.
     ``background``          ``words`` form one more class, ``background``, at index 0;
                             a pixel where any of them wins is rejected.
     ``class_zero``          class 0 of the list is the background; its score is the
                             maximum over its prompts.
     ======================  =========================================================
 
-    ``background`` and ``class_zero`` also obey a ``threshold`` above 0, and ``threshold`` also
-    takes ``words``. Any rule that rejects may also take classes out of an image by ``min_area``.
+    Rules chain: whatever the kind, unless it is ``none``, each field that is set is a test of its
+    own, and a pixel that fails one of them is background. ``words`` go with all kinds but
+    ``class_zero``.
 
     Attributes:
         kind: the rule.
         threshold: probability in [0, 1]; 0 switches the comparison off.
-        words: the background's prompts, only for ``threshold`` and ``background``.
+        words: the background's prompts.
         min_area: in [0, 1); a class that is the best one in no more than this share of an image's
             foreground pixels is taken out of that image, and its pixels are decided again (SCLIP
             on VOC21: 0.1). 0 takes none out. The threshold is compared afterwards.
+        margin: in [0, 1]; probability of the best class minus that of the second. 0: off.
+        energy: in the unit of the scores (cosines for most): pixels whose energy
+            ``-log(sum(exp(s * score))) / s`` is above it are background, s being the factor before
+            the softmax. The nearer the words, the lower the energy. None: off.
+        presence_top: how many classes an image may have: those of the largest mean scores. 0: any.
+        presence_within: classes whose mean score is further below the largest than this, in the
+            unit of the scores, are taken out of the image. 0: off.
+        fitted: what the limits were fitted on, or None.
 
     Raises:
         UserError: a combination that says two things at once, or a value out of range.
+
+    Source: energy: Liu et al., Energy-based Out-of-distribution Detection (arXiv 2010.03759),
+    eq. 4, with the temperature 1 / s.
     """
 
     kind: RejectionKind = 'none'
     threshold: float = 0.0
     words: tuple[str, ...] = ()
     min_area: float = 0.0
+    margin: float = 0.0
+    energy: float | None = None
+    presence_top: int = 0
+    presence_within: float = 0.0
+    fitted: Fitting | None = None
 
     def __post_init__(self) -> None:
         kinds = get_args(RejectionKind)
@@ -55,20 +130,17 @@ class Rejection:
                 f'unknown rejection kind {self.kind!r}, use one of {", ".join(kinds)}.'
                 + nearest(str(self.kind), kinds)
             )
-        if not _is_number(self.threshold) or not 0 <= self.threshold <= 1:
-            raise UserError(
-                f'rejection threshold must be a probability from 0 to 1, got {self.threshold!r}'
-            )
-        if not _is_number(self.min_area) or not 0 <= self.min_area < 1:
-            raise UserError(
-                f'rejection min_area must be a share from 0 to below 1, got {self.min_area!r}'
-            )
         words = (self.words,) if isinstance(self.words, str) else tuple(self.words)
         object.__setattr__(self, 'words', words)
-        object.__setattr__(self, 'threshold', float(self.threshold))
-        object.__setattr__(self, 'min_area', float(self.min_area))
-        for name in ('threshold', 'min_area'):
-            if self.kind == 'none' and getattr(self, name) > 0:
+        self._check_values()
+        for name in ('threshold', 'min_area', 'margin', 'presence_within'):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if self.energy is not None:
+            object.__setattr__(self, 'energy', float(self.energy))
+        if self.fitted is not None:
+            object.__setattr__(self, 'fitted', Fitting.build(self.fitted))
+        for name in _TESTS:
+            if self.kind == 'none' and self.uses(name):
                 raise UserError(
                     f"rejection {name} {getattr(self, name)} needs kind 'threshold', "
                     "'background' or 'class_zero', got kind 'none'"
@@ -80,6 +152,24 @@ class Rejection:
             )
         if self.kind == 'background' and not words:
             raise UserError("rejection kind 'background' needs at least one word in `words`")
+        needed = _NEEDED.get(self.kind, ())
+        if needed and not any(self.uses(name) for name in needed):
+            raise UserError(f'rejection kind {self.kind!r} needs a value of {" or ".join(needed)}')
+
+    def _check_values(self) -> None:
+        ranges = {
+            'threshold': (self.threshold, lambda x: 0 <= x <= 1, 'a probability from 0 to 1'),
+            'min_area': (self.min_area, lambda x: 0 <= x < 1, 'a share from 0 to below 1'),
+            'margin': (self.margin, lambda x: 0 <= x <= 1, 'a difference from 0 to 1'),
+            'energy': (self.energy or 0, lambda x: abs(x) < float('inf'), 'a number or None'),
+            'presence_within': (self.presence_within, lambda x: x >= 0, 'a number from 0 on'),
+        }
+        for name, (value, is_good, wanted) in ranges.items():
+            if not _is_number(value) or not is_good(value):
+                raise UserError(f'rejection {name} must be {wanted}, got {value!r}')
+        top = self.presence_top
+        if not isinstance(top, int) or isinstance(top, bool) or top < 0:
+            raise UserError(f'rejection presence_top must be a number of classes, got {top!r}')
 
     @overload
     @classmethod
@@ -87,26 +177,42 @@ class Rejection:
 
     @overload
     @classmethod
-    def build(cls, source: Rejection | Mapping[str, Any] | str) -> Rejection: ...
+    def build(
+        cls, source: Rejection | Mapping[str, Any] | Sequence[Any] | str | Path
+    ) -> Rejection: ...
 
     @classmethod
-    def build(cls, source: Rejection | Mapping[str, Any] | str | None) -> Rejection | None:
-        """The rejection rule that a config or a JSON file writes down.
+    def build(
+        cls, source: Rejection | Mapping[str, Any] | Sequence[Any] | str | Path | None
+    ) -> Rejection | None:
+        """The rejection rule that a config, a JSON file or a command line writes down.
 
         Args:
-            source: a rule, its fields as a dict, the bare kind, or None.
+            source: a rule; its fields as a dict; a list of these, which chain; the bare kind;
+                the path of a ``.json`` file, such as ``ovseg calibrate`` writes; its fields as
+                text, ``'margin=0.1, threshold=0.3'``; or None.
 
         Returns:
             The rule, or None for None (the vocabulary then keeps its own).
 
+        Raises:
+            UserError: it says no rule.
+            FileNotFoundError: there is no such file.
+
         Example:
-            >>> Rejection.build({'kind': 'threshold', 'threshold': 0.3})
-            Rejection(kind='threshold', threshold=0.3, words=(), min_area=0.0)
+            >>> Rejection.build({'kind': 'threshold', 'threshold': 0.3}).describe()
+            'best probability below 0.3'
+            >>> Rejection.build('margin=0.1, presence_top=5').describe()
+            'best class ahead by less than 0.1; only the 5 likeliest classes of an image'
         """
         if source is None or isinstance(source, Rejection):
             return source
+        if isinstance(source, Path) or (isinstance(source, str) and source.endswith('.json')):
+            return cls._of_file(source)
         if isinstance(source, str):
-            return cls(cast('RejectionKind', source))  # the constructor refuses others
+            return cls._of_text(source)
+        if isinstance(source, (list, tuple)):
+            return cls._chained(source)
         if not isinstance(source, Mapping):
             raise UserError(
                 f'rejection must be a dict with kind, threshold and words, got {source!r}'
@@ -120,10 +226,93 @@ class Rejection:
                 )
         return cls(**source)
 
+    @classmethod
+    def _of_file(cls, path: str | Path) -> Rejection:
+        content = read_json(path, 'rejection file')
+        try:
+            if isinstance(content, Mapping) and 'format' in content:
+                if content['format'] != FILE_FORMAT:
+                    raise UserError(f'its format is {content["format"]!r}, not {FILE_FORMAT!r}')
+                content = content.get('rejection')
+            if not isinstance(content, (Mapping, list)):
+                raise UserError('it holds no rejection rule')
+            return cls.build(content)
+        except UserError as error:
+            raise UserError(f'{path}: {error}') from error
+
+    @classmethod
+    def _of_text(cls, text: str) -> Rejection:
+        if text.lstrip().startswith(('{', '[')):
+            try:
+                return cls.build(json.loads(text))
+            except json.JSONDecodeError as error:
+                raise UserError(f'rejection {text!r} is not valid JSON: {error}') from error
+        if '=' not in text:
+            return cls(cast('RejectionKind', text))  # the constructor refuses others
+        found: dict[str, Any] = {'kind': 'threshold'}
+        for part in text.split(','):
+            name, _, value = (piece.strip() for piece in part.partition('='))
+            if name == 'kind':
+                found[name] = value
+                continue
+            try:
+                found[name] = int(value) if name == 'presence_top' else float(value)
+            except ValueError:
+                raise UserError(
+                    f'rejection {part.strip()!r} must be a name and a number, such as '
+                    'margin=0.1; words are said by --background, or in JSON'
+                ) from None
+        return cls.build(found)
+
+    @classmethod
+    def _chained(cls, rules: Sequence[Any]) -> Rejection:
+        if not rules:
+            raise UserError("rejection is an empty list; say 'none' to reject nothing")
+        built = [cls.build(rule) for rule in rules]
+        kinds = [rule.kind for rule in built if rule.kind in _PLACES] or [built[0].kind]
+        if len(set(kinds)) > 1:
+            raise UserError('rejection has both background words and class 0 as background')
+        chain: dict[str, Any] = {'kind': kinds[0]}
+        for rule in built:
+            if not rule.rejects and len(built) > 1:
+                raise UserError("rejection 'none' cannot be part of a list of rules")
+            for field in fields(cls)[1:]:
+                value = getattr(rule, field.name)
+                if value == field.default:
+                    continue
+                if chain.get(field.name, value) != value:
+                    raise UserError(f'rejection says {field.name} twice')
+                chain[field.name] = value
+        return cls(**chain)
+
     @property
     def rejects(self) -> bool:
         """Whether pixels can end in a background class at all."""
         return self.kind != 'none'
+
+    @property
+    def gates_images(self) -> bool:
+        """Whether an image as a whole decides which classes it can have."""
+        return self.min_area > 0 or self.presence_top > 0 or self.presence_within > 0
+
+    def uses(self, name: str) -> bool:
+        """Whether a field that is a test has a value.
+
+        Args:
+            name: of the field.
+        """
+        value = getattr(self, name)
+        return value is not None and (name == 'energy' or value > 0)
+
+    def check_fit(self, classes: int, scale: float) -> None:
+        """Says, once, that the limits were fitted on another question than the present one.
+
+        Args:
+            classes: how many compete.
+            scale: factor of the scores before the softmax.
+        """
+        if self.fitted is not None:
+            _doubt_fit(self.fitted, classes, round(scale, 4))
 
     def describe(self) -> str:
         """The rule in words, for protocols and tables.
@@ -137,15 +326,52 @@ class Rejection:
             parts.append('class 0, the best of its words')
         if self.words:
             parts.append(f'the words {", ".join(self.words)}')
-        if self.threshold > 0:
-            parts.append(f'best probability below {self.threshold:g}')
-        if self.min_area > 0:
-            parts.append(f'classes of at most {self.min_area:.0%} of the foreground')
+        parts += [self.describe_test(name) for name in _TESTS if self.uses(name)]
+        if parts and self.fitted is not None:
+            parts[-1] += f' (fitted on {self.fitted.classes} classes)'
         return '; '.join(parts) or 'none'
+
+    def describe_test(self, name: str) -> str:
+        """One test of the chain in words.
+
+        Args:
+            name: of its field.
+        """
+        return _TESTS[name].format(getattr(self, name))
 
     def to_dict(self) -> dict[str, Any]:
         """The rule as plain values that JSON holds; ``Rejection.build`` reads it back."""
-        return {**asdict(self), 'words': list(self.words)}
+        found = {**asdict(self), 'words': list(self.words)}
+        plain = ('kind', 'threshold', 'words', 'min_area')
+        defaults = {field.name: field.default for field in fields(self)}
+        return {
+            name: value for name, value in found.items() if name in plain or value != defaults[name]
+        }
+
+
+# Fields that are tests, and what they say, in the order of their words.
+_TESTS = {
+    'threshold': 'best probability below {:g}',
+    'margin': 'best class ahead by less than {:g}',
+    'energy': 'energy above {:g}',
+    'presence_top': 'only the {} likeliest classes of an image',
+    'presence_within': "only classes within {:g} of an image's likeliest",
+    'min_area': 'classes of at most {:.0%} of the foreground',
+}
+
+
+@lru_cache(maxsize=256)  # once a question, not once an image
+def _doubt_fit(fitted: Fitting, classes: int, scale: float) -> None:
+    others = []
+    if classes != fitted.classes:
+        others.append(f'{fitted.classes} classes, and {classes} are asked for')
+    if abs(scale - fitted.scale) > 1e-3 * max(1.0, abs(fitted.scale)):
+        others.append(f'a scale of {fitted.scale:g}, and it is {scale:g}')
+    if others:
+        notify(
+            f'The rejection rule was fitted for {"; and for ".join(others)}: its limits mean '
+            'something else here; fit it again with ovseg calibrate.'
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -39,7 +39,8 @@ def by_definition(name, q, k, v, bias=0.0, scale=1.0, earlier=(), project=lambda
         cosines = units @ units.transpose(-1, -2)
         weights = torch.where(cosines < 0, 0.0, (10 * cosines).exp())
         return weights / weights.sum(-1, keepdim=True) @ v
-    pairs = {'qk': [(q, k)], 'qq': [(q, q)], 'kk': [(k, k)], 'qq+kk': [(q, q), (k, k)]}[name]
+    pairs = {'qk': [(q, k)], 'qq': [(q, q)], 'kk': [(k, k)], 'vv': [(v, v)]}
+    pairs = {**pairs, 'qq+kk': [(q, q), (k, k)]}[name]
     return sum((a @ b.transpose(-1, -2) * scale + bias).softmax(-1) for a, b in pairs) @ v
 
 

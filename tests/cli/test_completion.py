@@ -42,7 +42,7 @@ def test_a_script_knows_all_commands(shell, capsys):
         ('segment a.jpg sky --model nac', ['naclip-vit-b16']),
         ('segment a.jpg sky --task p', ['panoptic']),
         ('segment --out-d', ['--out-dir']),
-        ('prepare ade', ['ade20k', 'ade847']),
+        ('prepare ade', ['ade20k', 'ade20k_panoptic', 'ade847']),
         ('export dense', ['denseclip']),
         ('test mine', ['mine.py']),
     ],

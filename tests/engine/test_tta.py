@@ -11,6 +11,7 @@ from torch import nn
 from ovseg.engine import OVSegTTA, augmented_pipeline
 from ovseg.errors import UserError
 from ovseg.segmentors import Segmentor
+from ovseg.vocabulary import Rejection
 
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
@@ -72,11 +73,22 @@ def test_equals_the_mean_computed_at_once_for_each_image():
 def test_log_probabilities_are_not_normalised_again():
     # Shares of the best word of each class: they need not sum to 1.
     shares = torch.tensor([[[0.30], [0.10]], [[0.05], [0.20]]])[..., None]
-    rejecting = SimpleNamespace(background_index=1, rejection=SimpleNamespace(threshold=0.2))
+    rejecting = SimpleNamespace(background_index=1, rejection=Rejection('threshold', 0.2))
     module = EchoOfLogarithms(rejecting)
     assert labels(module, [[part.log()] for part in shares])[0].item() == 1
-    rejecting.rejection.threshold = 0.1
+    rejecting.rejection = Rejection('threshold', 0.1)
     assert labels(module, [[part.log()] for part in shares])[0].item() == 0
+
+
+def test_a_margin_is_one_of_the_mean_and_an_energy_is_refused():
+    shares = torch.tensor([[[0.5], [0.4]], [[0.4], [0.4]]])[..., None]
+    module = EchoOfLogarithms(SimpleNamespace(background_index=1, rejection=None))
+    for margin, label in ((0.02, 0), (0.08, 1)):
+        module.words.vocabulary.rejection = Rejection('margin', margin=margin)
+        assert labels(module, [[part.log()] for part in shares])[0].item() == label
+    module.words.vocabulary.rejection = Rejection('energy', energy=0.0)
+    with pytest.raises(UserError, match='which tell no energies'):
+        OVSegTTA(module)
 
 
 def test_labels_are_those_of_the_version_that_left_them_alone():

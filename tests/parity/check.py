@@ -20,6 +20,7 @@ SETS = (
     'maftplus',
     'maskclip',
     'ovseg',
+    'sam3',
     'training_free_attention',
     'trident',
 )

@@ -123,3 +123,13 @@ def test_a_new_rejection_rule_is_a_function_of_the_evidence(monkeypatch):
     clear = (best[0] - best[1] - 0.2).abs() > 1e-4
     assert torch.equal(decision.labels[clear], wanted[clear])
     assert 0.1 < (wanted == 0).float().mean() < 0.9 and len(seen) > 1
+
+
+def test_presence_takes_classes_out_of_an_image_in_strips_as_at_once():
+    asked = classifier([1, 2, 3], 4, rejection=Rejection('presence', presence_top=2), background=0)
+    scores = maps_of(3)
+    decision = decide(scores, asked.rule(), TINY)
+    rows = scores.rows(0, scores.size[0])
+    two = rows.mean((1, 2)).topk(2).indices.sort().values
+    assert torch.equal(decision.labels, two[rows[two].argmax(0)] + 1)
+    assert rows.argmax(0).unique().numel() == 3

@@ -15,7 +15,8 @@ LAYOUTS = [
     ([1, 2, 3], 4),
     ([1, 1, 3], 5),
 ]
-AGGREGATIONS = ['linear', 'max', 'mean']
+AGGREGATIONS = ['linear', 'max', 'mean', 'max_score', 'lse']
+BEST = ('max', 'max_score')
 
 
 def make(index, num_classes, aggregation='linear', rejection=None, dim=8, **fields):
@@ -45,8 +46,11 @@ def plain_class_scores(classifier, rows):
         of_class, weight = rows[:, own], classifier.row_weight[own][:, None, None]
         if not own.any():
             scores.append(torch.full_like(rows[:, 0], -torch.inf))
-        elif classifier.aggregation == 'max':
+        elif classifier.aggregation in BEST:
             scores.append(of_class.amax(1))
+        elif classifier.aggregation == 'lse':
+            sums = (weight.double() * (12 * of_class.double()).exp()).sum(1)
+            scores.append((sums.log() / 12).to(rows.dtype))
         else:
             total = (of_class * weight).sum(1)
             scores.append(total / weight.sum() if classifier.aggregation == 'mean' else total)
@@ -56,7 +60,7 @@ def plain_class_scores(classifier, rows):
 @pytest.mark.parametrize('aggregation', AGGREGATIONS)
 @pytest.mark.parametrize(('index', 'num_classes'), LAYOUTS)
 def test_class_scores_equal_the_definition(index, num_classes, aggregation):
-    weight = torch.ones(len(index)) if aggregation == 'max' else torch.arange(1.0, len(index) + 1)
+    weight = torch.ones(len(index)) if aggregation in BEST else torch.arange(1.0, len(index) + 1)
     bias = torch.linspace(-1, 1, len(index))
     classifier = make(index, num_classes, aggregation, row_weight=weight, bias=bias)
     image = features(2, 3, 5)
@@ -86,9 +90,33 @@ def test_folding_keeps_scores_and_labels(index, num_classes, aggregation):
     )
 
 
-def test_best_row_does_not_fold():
-    classifier = make([0, 0, 1], 2, 'max')
+@pytest.mark.parametrize('aggregation', ['max', 'max_score', 'lse'])
+def test_what_is_not_linear_does_not_fold(aggregation):
+    classifier = make([0, 0, 1], 2, aggregation)
     assert classifier.folded() is classifier
+
+
+@pytest.mark.parametrize('aggregation', ['max_score', 'lse'])
+def test_one_row_a_class_folds_whatever_the_rule(aggregation):
+    weights = {'row_weight': torch.tensor([0.5, 2.0])} if aggregation == 'lse' else {}
+    classifier = make([1, 2], 3, aggregation, bias=torch.tensor([0.1, 0.0]), **weights)
+    folded = classifier.folded()
+    assert folded.aggregation == 'linear'
+    image = features(1, 4, 4)
+    torch.testing.assert_close(folded.scores(image), classifier.scores(image), atol=1e-6, rtol=0)
+
+
+def test_log_sums_add_probabilities_and_stay_finite():
+    classifier = make([0, 0, 1], 2, 'lse')
+    rows = classifier.row_scores(features(1, 5, 5))
+    shares = (12 * rows).softmax(1)
+    expected = torch.stack([shares[:, :2].sum(1), shares[:, 2]], 1)
+    torch.testing.assert_close(classifier.rule().probabilities(rows), expected)
+    torch.testing.assert_close(
+        classifier.rule(are_probabilities=True).probabilities(shares), expected
+    )
+    far = torch.tensor([-90.0, -91.0, 90.0]).reshape(1, 3, 1, 1)
+    assert classifier.groups.class_scores(far).isfinite().all()
 
 
 @pytest.mark.parametrize('aggregation', AGGREGATIONS)
@@ -261,6 +289,7 @@ def test_features_of_another_model_are_an_error():
         ({'origin': ('text',)}, 'name all 2 rows, got 1'),
         ({'aggregation': 'sum'}, "got 'sum'"),
         ({'aggregation': 'max', 'row_weight': torch.tensor([1.0, 2.0])}, 'no row weights'),
+        ({'aggregation': 'lse', 'row_weight': torch.tensor([1.0, 0.0])}, 'above 0 only'),
         ({'background_index': 0}, "rejection 'none' does not fit background_index 0"),
     ],
 )

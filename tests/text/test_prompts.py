@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 
 from ovseg.errors import UserError
 from ovseg.text import TextEncoder, average_sentences, build_classifier, classifier_from_rows
+from ovseg.text.combine import Query, combine_rows
 from ovseg.vocabulary import Rejection, Vocabulary, get_templates
 
 DATA = Path(__file__).parent.parent / 'data' / 'text' / 'maskclip_text.pt'
@@ -110,6 +112,46 @@ def test_max_and_mean_scores_keep_a_row_a_synonym(encoder):
     torch.testing.assert_close(mean.folded().scores(features), mean.scores(features))
 
 
+def test_log_sums_do_not_depend_on_copies_or_order(encoder):
+    features = torch.randn(1, 6, 3, 3, generator=torch.Generator().manual_seed(0))
+    once = build({'cat': ['cat', 'kitten'], 'sofa': 'sofa'}, encoder, combine='lse')
+    copied = build({'sofa': ['sofa', 'couch'], 'cat': ['cat', 'kitten']}, encoder, combine='lse')
+    same = build({'sofa': 'sofa', 'cat': ['kitten', 'cat']}, encoder, combine='lse')
+    assert once.row_weight.tolist() == [0.5, 0.5, 1]
+    expected = once.scores(features)
+    torch.testing.assert_close(same.scores(features).flip(1), expected)
+    one_row = copied.weight.clone()
+    one_row[1] = one_row[0]
+    twice = replace(copied, weight=one_row)
+    torch.testing.assert_close(twice.scores(features).flip(1), expected)
+
+
+def test_equal_rows_share_what_one_would_have():
+    vectors = F.normalize(torch.randn(2, 6, generator=torch.Generator().manual_seed(1)), dim=1)
+    queries = [Query(0, (word,)) for word in 'aab']
+    encoded = [vectors[:1], vectors[:1], vectors[1:]]
+    rows = combine_rows(queries, encoded, 'lse', 'mean_normalize', None)
+    assert rows.row_weight.tolist() == [0.25, 0.25, 0.5]
+    added = combine_rows(queries, encoded, 'sum_prob', 'mean_normalize', None)
+    assert added.row_weight.tolist() == [1, 1, 1]
+
+
+def test_the_words_of_a_background_stay_whole_in_a_log_sum(encoder):
+    rule = Rejection('background', words=('wall', 'sky'))
+    classifier = build('cat, kitten; sofa', encoder, rule, combine='lse')
+    assert classifier.row_weight.tolist() == [1, 1, 0.5, 0.5, 1]
+
+
+def test_raw_means_average_before_any_length_is_taken(encoder):
+    classifier = build('cat, kitten; sofa', encoder, combine='raw_mean')
+    sentences = [
+        template.replace('{}', word) for word in ('cat', 'kitten') for template in TEMPLATES
+    ]
+    expected = F.normalize(encoder.encode(sentences).mean(0), dim=0)
+    torch.testing.assert_close(classifier.weight[0], expected)
+    assert classifier.aggregation == 'linear'
+
+
 def test_joined_makes_one_prompt_of_the_synonyms(encoder):
     classifier = build('cat, kitten; sofa', encoder, combine='joined')
     torch.testing.assert_close(classifier.weight[0], prototype(encoder, 'cat, kitten'))
@@ -199,3 +241,29 @@ def test_published_rows_that_do_not_fit_are_refused():
         classifier_from_rows(vocabulary, torch.ones(3, 4), 100.0, 'rows.pth')
     with pytest.raises(UserError, match='rows.pth holds NaN'):
         classifier_from_rows(vocabulary, torch.full((2, 4), torch.nan), 100.0, 'rows.pth')
+
+
+def test_descriptions_weigh_no_more_than_the_words(encoder, tmp_path):
+    path = tmp_path / 'said.json'
+    path.write_text('{"cat": ["A cat purrs.", "A cat purrs.", "A cat hunts."]}', encoding='utf-8')
+    cat, kitten, sofa = (prototype(encoder, word) for word in ('cat', 'kitten', 'sofa'))
+    purrs, hunts = F.normalize(encoder.encode(['A cat purrs.', 'A cat hunts.']), dim=1)
+    words, said = (cat + kitten) / 2, (2 * purrs + hunts) / 3
+    plain = build('cat, kitten; sofa', encoder, descriptions=path)
+    torch.testing.assert_close(plain.weight[0], F.normalize(words + said, dim=0))
+    torch.testing.assert_close(plain.weight[1], sofa)
+    scores = build('cat, kitten; sofa', encoder, descriptions=path, combine='mean_scores')
+    torch.testing.assert_close(scores.weight[0], (words + said) / 2)
+    alone = build('cat, kitten', encoder, descriptions=path, name_share=0)
+    torch.testing.assert_close(alone.weight[0], F.normalize(said, dim=0))
+    best = build('cat, kitten; sofa', encoder, descriptions=path, combine='max')
+    assert best.class_index.tolist() == [0, 0, 1] and best.origin == ('text',) * 3
+    torch.testing.assert_close(best.weight[1], F.normalize(kitten + said, dim=0))
+    mixed = build('cat; sofa', encoder, descriptions=path, combine='lse')
+    assert mixed.origin == ('text', 'description', 'description', 'text')
+    torch.testing.assert_close(mixed.row_weight, torch.tensor([1 / 2, 1 / 3, 1 / 6, 1]))
+
+
+def test_shares_beyond_all_are_refused(encoder):
+    with pytest.raises(UserError, match=r'from 0 to 1, got 1\.5'):
+        build('cat', encoder, name_share=1.5)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from ovseg.datasets.preparation import (
     ade20k,
+    ade20k_panoptic,
     ade847,
     cityscapes,
+    cityscapes_panoptic,
     coco_object,
+    coco_panoptic,
     coco_stuff164k,
     context,
     context459,
+    mapillary_panoptic,
     voc,
 )
 from ovseg.datasets.preparation.recipe import Item, Preparation, Recipe, prepare, write_labels
@@ -24,12 +28,16 @@ from ovseg.datasets.preparation.sources import (
 
 PREPARATIONS: dict[str, Preparation] = {
     'ade20k': ade20k.PREPARATION,
+    'ade20k_panoptic': ade20k_panoptic.PREPARATION,
     'ade847': ade847.PREPARATION,
     'cityscapes': cityscapes.PREPARATION,
+    'cityscapes_panoptic': cityscapes_panoptic.PREPARATION,
     'coco_object': coco_object.PREPARATION,
+    'coco_panoptic': coco_panoptic.PREPARATION,
     'coco_stuff164k': coco_stuff164k.PREPARATION,
     'context': context.PREPARATION,
     'context459': context459.PREPARATION,
+    'mapillary_panoptic': mapillary_panoptic.PREPARATION,
     'voc': voc.PREPARATION,
 }
 

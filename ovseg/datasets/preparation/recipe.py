@@ -27,7 +27,7 @@ from ovseg.input_files import regular_file
 from ovseg.progress import with_progress
 
 if TYPE_CHECKING:
-    from ovseg.datasets.base import LabelMapDataset
+    from ovseg.datasets.checked import CheckedDataset
 from ovseg.images.orientation import exif_orientation, upright_size
 
 Labels = npt.NDArray[np.integer]
@@ -60,13 +60,18 @@ class Recipe:
         convert: makes the labels (H, W) of an item, uint8 or uint16; None if they come ready. It
             must be a function of a module, because it is sent to worker processes.
         makes_images: ``convert`` also writes the item's image, so that is checked whole as well.
+        check: instead of the check of label maps: looks through a finished item and returns the
+            classes in it, and what ``finish`` wants to know of it; a function of a module, too.
+        finish: writes what the whole set has in common, once all items are good.
     """
 
     title: str
-    dataset: type[LabelMapDataset]
+    dataset: type[CheckedDataset]
     expected: int
     convert: Callable[[Item], Labels] | None = None
     makes_images: bool = False
+    check: Callable[[Item], tuple[frozenset[int], Any]] | None = None
+    finish: Callable[[Sequence[Any]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class _Outcome:
     written: bool
     values: frozenset[int] = frozenset()
     turned: Path | None = None
+    noted: Any = None
     failure: str | None = None
 
 
@@ -120,13 +126,17 @@ def prepare(
     values: set[int] = set()
     turned: list[Path] = []
     written = 0
+    noted: list[Any] = []
     found = _outcomes(recipe, items, workers)
     for outcome in with_progress(found, len(items), 'image', recipe.title):
         written += outcome.written
         values |= outcome.values
         turned.extend([outcome.turned] if outcome.turned else [])
+        noted.append(outcome.noted)
         if outcome.failure:
             failures.append(outcome.failure)
+    if recipe.finish is not None and not failures:
+        recipe.finish(noted)
     _report(recipe, len(items), written, values, failures)
     if turned:
         print(
@@ -161,13 +171,13 @@ def _outcomes(recipe: Recipe, items: Sequence[Item], workers: int) -> Iterator[_
 
 def _process(item: Item, recipe: Recipe) -> _Outcome:
     try:
-        return _Outcome(False, *_check(item, recipe))
+        return _looked_at(item, recipe, written=False)
     except (FileNotFoundError, UserError) as error:
         if recipe.convert is None:
             return _Outcome(written=False, failure=str(error))
     try:
         write_labels(item.labels, recipe.convert(item))
-        return _Outcome(True, *_check(item, recipe))
+        return _looked_at(item, recipe, written=True)
     except Exception as error:  # whatever a reader raises: one bad file of thousands is reported
         if isinstance(error, CannotWrite) and error.ends_run:
             raise
@@ -176,8 +186,15 @@ def _process(item: Item, recipe: Recipe) -> _Outcome:
         return _Outcome(written=False, failure=reason if named else f'{item.labels}: {reason}')
 
 
+def _looked_at(item: Item, recipe: Recipe, written: bool) -> _Outcome:
+    if recipe.check is not None:
+        values, noted = recipe.check(item)
+        return _Outcome(written, values, noted=noted)
+    return _Outcome(written, *_check(item, recipe))
+
+
 def write_labels(path: Path, labels: Labels) -> None:
-    """Write labels (H, W), uint8 or uint16, in the format that the suffix names."""
+    """Write labels (H, W), uint8 or uint16, or colours (H, W, 3), as the suffix says."""
     with written_whole(path) as temporary:
         Image.fromarray(labels).save(temporary)
 
@@ -197,12 +214,13 @@ def _check(item: Item, recipe: Recipe) -> tuple[frozenset[int], Path | None]:
         except FileNotFoundError:
             raise FileNotFoundError(f'no file {path}') from None
     raw = read_labels(item.labels)
-    size, orientation = _size_and_orientation(item.image, whole=recipe.makes_images)
+    size, orientation = size_and_orientation(item.image, whole=recipe.makes_images)
     labels = fit_to_upright(raw, size, orientation, 'upright', item.labels)
     turned = item.image if is_ambiguous(raw.shape, orientation) else None
     values = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
     dataset = recipe.dataset
-    wrong = values[(values >= label_values(dataset)) & ~np.isin(values, dataset.IGNORED_LABELS)]
+    ignored = getattr(dataset, 'IGNORED_LABELS', ())
+    wrong = values[(values >= label_values(dataset)) & ~np.isin(values, ignored)]
     if len(wrong):
         raise UserError(
             f'{item.labels} holds the label {wrong[0]}, '
@@ -211,23 +229,32 @@ def _check(item: Item, recipe: Recipe) -> tuple[frozenset[int], Path | None]:
     return frozenset(values.tolist()), turned
 
 
-def _size_and_orientation(path: Path, whole: bool) -> tuple[tuple[int, int], int]:
-    """(height, width) of the upright image, its EXIF orientation; ``whole`` decodes all of it."""
+def size_and_orientation(path: Path, whole: bool) -> tuple[tuple[int, int], int]:
+    """(height, width) of the upright image, its EXIF orientation.
+
+    Args:
+        path: of the image.
+        whole: decode all of it, which finds what is cut off.
+    """
     with opened(path, decode=whole) as image:
         orientation = exif_orientation(image)
         return upright_size((image.height, image.width), orientation), orientation
 
 
-def label_values(dataset: type[LabelMapDataset]) -> int:
+def _zero_is_other(dataset: type[CheckedDataset]) -> bool:
+    return getattr(dataset, 'REDUCE_ZERO_LABEL', False)
+
+
+def label_values(dataset: type[CheckedDataset]) -> int:
     """How many values mean a class in the label files, with 0 for "other" if it is there."""
-    return len(dataset.METAINFO['classes']) + dataset.REDUCE_ZERO_LABEL
+    return len(dataset.METAINFO['classes']) + _zero_is_other(dataset)
 
 
 def _report(
     recipe: Recipe, total: int, written: int, values: Iterable[int], failures: Sequence[str]
 ) -> None:
     count = label_values(recipe.dataset)
-    first = int(recipe.dataset.REDUCE_ZERO_LABEL)
+    first = int(_zero_is_other(recipe.dataset))
     present = sum(first <= value < count for value in values)
     good = total - len(failures)
     print(

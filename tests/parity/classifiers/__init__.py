@@ -1,15 +1,35 @@
 """Parity with classifiers over dense features."""
 
-from parity.classifiers import retrieval
+from parity.classifiers import (
+    anovl,
+    boundary,
+    cosegment,
+    exemplars,
+    light,
+    retrieval,
+    words,
+)
 from parity.golden import GoldenSet
 
-_OTHERS = (
-    *('anovl', 'boundary_iou', 'clip_adapter', 'contrastive_concepts', 'coop', 'descriptions'),
-    *('floss', 'freeda_masker', 'gda', 'mask_pooling', 'proto_clip', 'reco_cosegment', 'rns'),
-    *('rns_partial', 'tip_adapter', 'vdt_adapter'),
-)
+_OTHERS = ('contrastive_concepts', 'floss')
 
 GOLDEN = GoldenSet(
-    checks={'retrieval_fusion.pt': retrieval.check_fusion},
+    checks={
+        'anovl.pt': anovl.check_anovl,
+        'boundary_iou.pt': boundary.check_boundaries,
+        'clip_adapter.pt': light.check_clip_adapter,
+        'coop.pt': light.check_coop,
+        'descriptions.pt': words.check_descriptions,
+        'freeda_masker.pt': cosegment.check_masker,
+        'gda.pt': exemplars.check_gda,
+        'mask_pooling.pt': exemplars.check_pooling,
+        'proto_clip.pt': exemplars.check_proto_clip,
+        'reco_cosegment.pt': cosegment.check_cosegment,
+        'retrieval_fusion.pt': retrieval.check_fusion,
+        'rns.pt': exemplars.check_rns,
+        'rns_partial.pt': exemplars.check_rns,
+        'tip_adapter.pt': exemplars.check_tip,
+        'vdt_adapter.pt': light.check_vdt_adapter,
+    },
     not_covered={f'{name}.pt': 'it has no check yet' for name in _OTHERS},
 )

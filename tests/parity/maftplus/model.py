@@ -80,9 +80,11 @@ def build(config: Mapping[str, Any], kind: type[FCCLIP] = FCCLIP, **settings: An
             'seen': [words(name) for name in config['train_classes']],
         },
         only_filled=config['ensemble_on_valid_mask'],
-        segments={
-            'score_threshold': config['object_mask_threshold'],
-            'overlap_threshold': config['overlap_threshold'],
+        test_cfg={
+            'segments': {
+                'score_threshold': config['object_mask_threshold'],
+                'overlap_threshold': config['overlap_threshold'],
+            }
         },
         text={'templates': 'vild-14', 'combine': 'max', 'cache_dir': None},
         vocabulary=[words(name) for name in config['train_classes']],

@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/light_tiny.py',
+    '../_base_/datasets/light_scenes.py',
+    '../_base_/schedules/light_tiny.py',
+]
+
+model = dict(learner=dict(kind='contexts', start='a', per_class=True), vocabulary=_base_.words)

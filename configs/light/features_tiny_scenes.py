@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/light_tiny.py',
+    '../_base_/datasets/light_scenes.py',
+    '../_base_/schedules/light_tiny.py',
+]
+
+model = dict(learner=dict(kind='features'), vocabulary=_base_.words)

@@ -1,0 +1,159 @@
+"""Rejection rules: what may be written down, how they chain, and what they reject."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import pytest
+import torch
+
+from ovseg.errors import Notice, UserError
+from ovseg.text.classifier import Classifier
+from ovseg.vocabulary import Rejection, Vocabulary
+from ovseg.vocabulary.rejection import Fitting
+
+CHAIN = Rejection(
+    'background', 0.2, ('sky',), 0.1, 0.3, -0.5, 4, 0.05, Fitting(classes=5, scale=10.0, images=3)
+)
+
+
+@pytest.mark.parametrize(
+    'rule',
+    [
+        CHAIN,
+        Rejection(),
+        Rejection('margin', margin=0.1),
+        Rejection('energy', energy=0.0),
+        Rejection('presence', presence_top=2),
+        Rejection('class_zero', 0.4, presence_within=0.2),
+    ],
+)
+def test_what_is_written_is_read_back(rule, tmp_path):
+    assert Rejection.build(json.loads(json.dumps(rule.to_dict()))) == rule
+    assert Rejection.build(json.dumps(rule.to_dict())) == rule
+    path = tmp_path / 'rule.json'
+    path.write_text(json.dumps({'format': 'ovseg-rejection/1', 'rejection': rule.to_dict()}))
+    assert Rejection.build(str(path)) == rule == Rejection.build(path)
+    if rule != CHAIN:  # its word is one more class's
+        vocabulary = Vocabulary.parse('sky; sea', rule)
+        (tmp_path / 'words.json').write_text(vocabulary.to_json())
+        assert Vocabulary.parse(tmp_path / 'words.json').rejection == rule
+
+
+def test_rules_chain():
+    listed = Rejection.build(['margin=0.3', {'kind': 'background', 'words': ['sky']}, 'energy=-1'])
+    assert listed == Rejection('background', words=('sky',), margin=0.3, energy=-1)
+    assert CHAIN.describe() == (
+        'the words sky; best probability below 0.2; best class ahead by less than 0.3; energy '
+        'above -0.5; only the 4 likeliest classes of an image; only classes within 0.05 of an '
+        "image's likeliest; classes of at most 10% of the foreground (fitted on 5 classes)"
+    )
+
+
+@pytest.mark.parametrize(
+    ('source', 'message'),
+    [
+        ('margin', "kind 'margin' needs a value of margin"),
+        ('presence', "'presence' needs a value of presence_top or presence_within"),
+        ('marg=0.1', "unknown rejection setting 'marg'.*Did you mean 'margin'"),
+        ('margin=wide', "'margin=wide' must be a name and a number"),
+        ('margin=1.5', 'rejection margin must be a difference from 0 to 1, got 1.5'),
+        ('presence_top=0.5', 'must be a name and a number'),
+        ('kind=none, margin=0.1', "rejection margin 0.1 needs kind 'threshold'"),
+        ({'kind': 'energy', 'energy': float('nan')}, 'rejection energy must be a number'),
+        ({'kind': 'margin', 'margin': 0.1, 'fitted': {'classes': 3}}, 'must say classes and scale'),
+        (['margin=0.1', 'margin=0.2'], 'says margin twice'),
+        (['none', 'margin=0.2'], "'none' cannot be part of a list"),
+        ([], 'an empty list'),
+        ('{"kind": ', 'is not valid JSON'),
+    ],
+)
+def test_rules_that_say_nothing_are_refused(source, message):
+    with pytest.raises(UserError, match=message):
+        Rejection.build(source)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / 'rule.json'
+    for content, message in (
+        ({'format': 'coco/1'}, "format is 'coco/1'"),
+        (3, 'no rejection rule'),
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(UserError, match=message):
+            Rejection.build(path)
+    with pytest.raises(FileNotFoundError):
+        Rejection.build('nowhere.json')
+
+
+# What is rejected ------------------------------------------------------------------------------
+
+
+def classifier(rejection, scale=10.0):
+    """Four rows of three classes behind a background without words."""
+    index = torch.tensor([1, 1, 2, 3])
+    return Classifier(
+        torch.eye(4), index, 4, scale, aggregation='max', rejection=rejection, background_index=0
+    )
+
+
+@pytest.fixture(scope='module')
+def scores():
+    return torch.rand(1, 4, 6, 7, generator=torch.Generator().manual_seed(1)) / 3
+
+
+def test_a_margin_is_between_classes_not_between_words(scores):
+    labels = classifier(Rejection('margin', margin=0.15)).rule().decide(scores)
+    shares = (10 * scores).softmax(1)
+    first, second = (
+        torch.cat([shares[:, :2].amax(1, True), shares[:, 2:]], 1).topk(2, 1).values.unbind(1)
+    )
+    assert torch.equal(labels == 0, first - second < 0.15) and 0 < (labels == 0).sum() < 42
+
+
+def test_an_energy_is_that_of_all_words(scores):
+    energy = -(10 * scores).logsumexp(1) / 10
+    limit = float(energy.median())
+    labels = classifier(Rejection('energy', energy=limit + 1e-6)).rule().decide(scores)
+    assert torch.equal(labels == 0, energy > limit + 1e-6) and 10 < (labels == 0).sum() < 30
+    with pytest.raises(UserError, match='its scores are probabilities'):
+        classifier(Rejection('energy', energy=0.0)).rule(are_probabilities=True).decide(scores)
+
+
+def test_tests_of_a_chain_reject_each_what_it_rejects_alone(scores):
+    rules = [Rejection('threshold', 0.5), Rejection('margin', margin=0.2)]
+    alone = [classifier(rule).rule().decide(scores) == 0 for rule in rules]
+    chain = classifier(Rejection.build(rules)).rule()
+    assert torch.equal(chain.decide(scores) == 0, alone[0] | alone[1])
+    failed = chain.rejected_by(scores)
+    assert list(failed) == ['threshold', 'margin']
+    assert all(torch.equal(failed[name], mask) for name, mask in zip(failed, alone, strict=True))
+
+
+@pytest.mark.parametrize(
+    ('rule', 'kept'),
+    [
+        ({'presence_top': 1}, [True, False, True, False]),
+        ({'presence_top': 2}, [True, True, True, False]),
+        ({'presence_within': 0.15}, [True, True, True, False]),
+        ({'presence_within': 0.05}, [True, False, True, False]),
+        ({'presence_top': 1, 'presence_within': 0.9}, [True, False, True, False]),
+    ],
+)
+def test_presence_is_of_the_image_as_a_whole(rule, kept):
+    means = torch.tensor([0.1, 0.4, 0.5, 0.2])  # of rows; class 1 has the first two
+    found = classifier(Rejection('presence', **rule)).rule().present_classes(means)
+    assert found.tolist() == kept
+
+
+def test_limits_of_another_number_of_classes_are_doubted_once():
+    rule = Rejection('threshold', 0.25, fitted={'classes': 81, 'scale': 10})
+    with pytest.warns(Notice, match='fitted for 81 classes, and 3 are asked for: its limits'):
+        classifier(rule).rule()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        classifier(rule).rule()
+        classifier(Rejection('threshold', 0.25, fitted={'classes': 3, 'scale': 10})).rule()
+    with pytest.warns(Notice, match='a scale of 10, and it is 40'):
+        classifier(Rejection('threshold', 0.3, fitted=Fitting(3, 10)), scale=40.0).rule()
