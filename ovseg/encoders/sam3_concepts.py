@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.encoders.sam3 import LoadedSAM3
+from ovseg.locks import Lock
 from ovseg.precision import dtype_of, in_own_precision, keep_precision
 from ovseg.text.encoder import TextEncoder
 
@@ -206,8 +207,8 @@ class ConceptModel(nn.Module):
         backbone = self.model.config.vision_config.backbone_config
         self.patch: int = backbone.patch_size
         self.image_size: int = backbone.image_size
-        # mean and std are 0.5 in every published SAM 3.
         self._side: int = self.image_size
+        self._lock = Lock()
 
     def __repr__(self) -> str:
         return f'ConceptModel({self.name}, {self.weights})'
@@ -242,8 +243,9 @@ class ConceptModel(nn.Module):
         Args:
             pixels: of :func:`square_pixels`.
         """
-        self._move_to(pixels.shape[-1])
-        seen = self.model.vision_encoder(pixels.to(dtype_of(self.model.vision_encoder)))
+        with self._lock:  # another thread may want another size
+            self._move_to(pixels.shape[-1])
+            seen = self.model.vision_encoder(pixels.to(dtype_of(self.model.vision_encoder)))
         levels = tuple(seen.fpn_hidden_states[:_LEVELS])
         coarse = levels[_COARSEST]
         # In half precision the neck's own are off by up to 0.03.
