@@ -97,6 +97,14 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
             },
         },
     },
+    'AnoVL': {
+        'adapted': {
+            **{key: value for key, value in SEGMENTOR.items() if key != 'vocabulary'},
+            'encoder': {'last_block': 'vv-all'},
+            'states': {'normal': ['a {}', '{}'], 'abnormal': ['a damaged {}']},
+            'adapter': {'steps': 1},
+        },
+    },
     'LightlyTrained': {
         'contexts': {**SEGMENTOR, 'learner': {'kind': 'contexts', 'position': 'middle'}},
         'adapter in windows': {
@@ -225,7 +233,9 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
 }
 CASES = {f'{kind}, {name}': (kind, name) for kind, rows in SEGMENTORS.items() for name in rows}
 # Those whose words were fixed when they were trained.
-CLOSED = {'TrainedSegmentor', 'DenseCLIP'}
+CLOSED = {'AnoVL', 'TrainedSegmentor', 'DenseCLIP'}
+# Other words that all of a kind take, where they are not of WORDS.
+OTHER_WORDS = {'AnoVL': 'abnormal; normal'}
 
 
 def config_of(case: str) -> dict[str, Any]:

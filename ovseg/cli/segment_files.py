@@ -24,6 +24,7 @@ from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import reason_of
 from ovseg.cli.asking_budget import set_budget
+from ovseg.cli.exemplar_arguments import learn
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
     FolderSummary,
@@ -32,6 +33,7 @@ from ovseg.cli.segment_summary import (
     failed_line,
     found_line,
 )
+from ovseg.cli.word_arguments import text_settings
 from ovseg.consoles import is_quiet
 from ovseg.devices import choose_device
 from ovseg.engine.file_check import check_image
@@ -117,6 +119,8 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         args.checkpoint,
         device=args.device,
         templates=args.template_set,
+        text=text_settings(args),
+        contrast=args.contrast,
         on=args.on,
         precision=args.precision,
         compile=args.compile,
@@ -124,7 +128,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         **settings,
     )
     set_budget(segmenter, getattr(args, 'budget', None))
-    return segmenter
+    return learn(segmenter, args)
 
 
 def plan_of(

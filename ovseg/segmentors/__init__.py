@@ -1,6 +1,7 @@
 """Segmentors: a method each, as three verbs (see :mod:`ovseg.segmentors.base`)."""
 
 from ovseg.scores.encoding import ImageEncoding
+from ovseg.segmentors.anovl import AnoVL
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
@@ -16,6 +17,7 @@ from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
 
 __all__ = [
+    'AnoVL',
     'CLIPDINOiser',
     'CorrCLIP',
     'DenseCLIP',

@@ -28,7 +28,9 @@ def model_of(case):
 
 
 def seen_by(model, images):
-    kept = {'originals': None, 'names': None} | {key: getattr(images, key) for key in model.reads}
+    kept = {'originals': None, 'names': None} | {
+        key: getattr(images, key) for key in model.reads - {'paths'}
+    }
     return Images(images.inputs, **kept)
 
 
