@@ -204,7 +204,8 @@ class ConceptModel(nn.Module):
         # Kept on disk under their fingerprint; and boxes are coordinates.
         keep_precision(self.tower)
         keep_precision(self.model.geometry_encoder)
-        backbone = self.model.config.vision_config.backbone_config
+        config: Any = self.model.config
+        backbone = config.vision_config.backbone_config
         self.patch: int = backbone.patch_size
         self.image_size: int = backbone.image_size
         self._side: int = self.image_size
@@ -219,7 +220,7 @@ class ConceptModel(nn.Module):
         Args:
             cache_dir: as for :class:`~ovseg.text.TextEncoder`.
         """
-        return TextEncoder(self.tower, self._tokenizer, cache_dir, self.name)  # type: ignore[arg-type]  # has its encode_text
+        return TextEncoder(self.tower, self._tokenizer, cache_dir, self.name)
 
     # Images ----------------------------------------------------------------------------------
 
