@@ -54,6 +54,7 @@ COMMANDS = (
     Command('train', 'train a model', 'train'),
     Command('prepare', 'make what a data set lacks, and check all of it', 'prepare'),
     Command('bank', 'a bank of regions of unlabelled images, for CorrCLIP', 'bank'),
+    Command('teach', 'examples of what words do not say: add, list, remove, merge', 'teach'),
     Command('export', 'write what a training made as a file for others', 'export'),
     Command('benchmark', 'time and memory of a model, stage by stage', 'benchmark'),
     Command('check', 'does ovseg work here? what a bug report needs', 'check'),

@@ -1,5 +1,6 @@
 """Evaluation: pixel counts, the scores made of them, and the protocol that gives them a meaning."""
 
+from ovseg.evaluation.anomaly import AnomalyMetric, AnomalyReport
 from ovseg.evaluation.areas import Areas, confusion_matrix, count_areas, summarise
 from ovseg.evaluation.average_precision import AveragePrecisionReport
 from ovseg.evaluation.boundary import BoundaryIoUMetric, boundary_counts, boundary_region
@@ -11,6 +12,8 @@ from ovseg.evaluation.panoptic import PanopticQualityMetric, PanopticReport
 from ovseg.evaluation.protocol import EvaluationProtocol
 
 __all__ = [
+    'AnomalyMetric',
+    'AnomalyReport',
     'Areas',
     'AveragePrecisionReport',
     'BoundaryIoUMetric',

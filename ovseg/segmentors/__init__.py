@@ -1,6 +1,7 @@
 """Segmentors: a method each, as three verbs (see :mod:`ovseg.segmentors.base`)."""
 
 from ovseg.scores.encoding import ImageEncoding
+from ovseg.segmentors.anovl import AnoVL
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
@@ -10,11 +11,13 @@ from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.segmentors.mask_segmentor import MaskSegmentor
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
 from ovseg.segmentors.radseg import RADSeg
+from ovseg.segmentors.sam3 import SAM3Segmentor
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.segmentors.trident import Trident
 
 __all__ = [
+    'AnoVL',
     'CLIPDINOiser',
     'CorrCLIP',
     'DenseCLIP',
@@ -24,6 +27,7 @@ __all__ = [
     'MaskSegmentor',
     'OVSeg',
     'RADSeg',
+    'SAM3Segmentor',
     'Segmentor',
     'TrainedSegmentor',
     'TrainingFreeSegmentor',

@@ -33,11 +33,12 @@ from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap, WindowMaps
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
-from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
+from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts, text_cache_of
 from ovseg.segmentors.words import Words
 from ovseg.settings import read_settings
 from ovseg.stages import stage
 from ovseg.text import Classifier
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
 from ovseg.weight_files import drop_frozen
 
@@ -123,7 +124,9 @@ class MaskSegmentor(Segmentor):
         refuse_pretrained(pretrained)
         preprocessor = None if data_preprocessor is None else build_part(data_preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
-        loaded = build_vision_language(clip) if isinstance(clip, Mapping) else clip
+        loaded = (
+            build_vision_language(clip, text_cache_of(text)) if isinstance(clip, Mapping) else clip
+        )
         self.clip, self.clip_name, self.clip_weights = loaded.model, loaded.name, loaded.weights
         # Moves with the model, whether or not its parts have parameters.
         self.register_buffer('_place', torch.empty(0), persistent=False)
@@ -192,6 +195,7 @@ class MaskSegmentor(Segmentor):
         Rows share the softmax of both stages: a class of two synonyms would get half of it twice.
         """
         classifier = self.text.classifier(vocabulary, rows).folded()
+        refuse_experts(classifier, 'a model that names masks')
         return replace(classifier, seen=self.ensemble.knows(vocabulary))
 
     @property
@@ -368,7 +372,7 @@ class MaskSegmentor(Segmentor):
             # Without a region p2 is 1, and a mask that CLIP never saw would win over seen ones.
             has_region = encoding.features.valid[queries]
             queries, rows = queries[has_region], rows[has_region]
-        scores = asked.groups.class_scores(rows.T[None])[0].T
+        scores = asked.groups.of_probabilities().class_scores(rows.T[None])[0].T
         return asked, select_queries(encoding.proposals.maps, queries), scores
 
     # mmseg -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -49,27 +50,54 @@ def is_safetensors(start: bytes, size: int) -> bool:
     return start[8:9] == b'{' and 2 <= int.from_bytes(start[:8], 'little') <= size - 8
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, Tensor]:
     """The tensors of a file, on the CPU, each with memory of its own.
 
     Args:
         path: of a regular file.
+        wanted: says of a name whether its tensor is read; None for all.
 
     Raises:
         ValueError: the file is not of the format, or not whole.
     """
     with path.open('rb') as file:
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(file.read(8), 'little')
-        if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
-            raise ValueError(f'a header of {length} bytes in a file of {size}')
-        header = json.loads(file.read(length))
-        if not isinstance(header, dict):
-            raise ValueError('its header is no table')
+        header, length, size = _read_header(file)
         header.pop('__metadata__', None)
         entries = {name: _Entry(name, entry) for name, entry in header.items()}
         _check_places(entries, size - 8 - length)
-        return {name: entry.read(file, 8 + length) for name, entry in entries.items()}
+        return {
+            name: entry.read(file, 8 + length)
+            for name, entry in entries.items()
+            if wanted is None or wanted(name)
+        }
+
+
+def read_safetensors_metadata(path: Path) -> dict[str, str]:
+    """What a file says of itself beside its tensors.
+
+    Args:
+        path: of a regular file.
+
+    Raises:
+        ValueError: the file is not of the format.
+    """
+    with path.open('rb') as file:
+        metadata = _read_header(file)[0].get('__metadata__', {})
+    if not isinstance(metadata, dict):
+        raise ValueError('its metadata are no table')
+    return {str(name): str(value) for name, value in metadata.items()}
+
+
+def _read_header(file: BufferedReader) -> tuple[dict[str, Any], int, int]:
+    """The header, its length and the file's, in bytes."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), 'little')
+    if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+        raise ValueError(f'a header of {length} bytes in a file of {size}')
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError('its header is no table')
+    return header, length, size
 
 
 class _Entry:

@@ -19,6 +19,7 @@ SETS = (
     'encoders',
     'maskclip',
     'ovseg',
+    'sam3',
     'training_free_attention',
     'trident',
 )
