@@ -1,7 +1,7 @@
 # SAM's automatic masks instead of MaskFormer's, named by plain CLIP. Nothing is trained: weights
 # are fetched at first use.
 _base_ = ['../_base_/datasets/{{$OVSEG_ON:images}}.py', '../_base_/default_runtime.py']
-on_choices = ['images', 'ade20k_panoptic', 'coco_panoptic']
+on_choices = ['images', 'ade20k_panoptic', 'coco_panoptic', 'coco_things']
 
 model = dict(
     type='OVSeg',

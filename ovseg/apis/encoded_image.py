@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -24,6 +25,8 @@ _NOT_FEATURES = {
     *('pretrained', 'weights', 'adapted', 'cache_dir', 'maskclip_files'),
     *('window_batch', 'strip_megabytes', 'save_logits', 'block_megabytes', 'batch_megabytes'),
 }
+# Weights on which none depends: a text tower may be in its file, and rows know which it is.
+_NO_FEATURES = re.compile(r'teacher\.|(auxiliary_)?clip\.(?!visual\.|logit_)')
 _KNOWN: WeakKeyDictionary[Segmentor, tuple[Any, str]] = WeakKeyDictionary()
 
 
@@ -110,7 +113,7 @@ def identity_of(model: Segmentor) -> str:
         model: built from a config by :func:`~ovseg.apis.building.build_model`.
     """
     weights = [*model.named_parameters(), *model.named_buffers()]
-    weights = [(name, value) for name, value in weights if not name.startswith('teacher.')]
+    weights = [(name, value) for name, value in weights if not _NO_FEATURES.match(name)]
     stamp = tuple((value.data_ptr(), version_of(value), value.dtype) for _, value in weights)
     known = _KNOWN.get(model)
     if known is not None and known[0] == stamp:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
     from ovseg.datasets.defects import DefectFolderDataset, LoadDefectMask
     from ovseg.datasets.image_folder import ImageFolderDataset
     from ovseg.datasets.imagenet_subset import DrawnImagesDataset
+    from ovseg.datasets.instances import COCOInstancesDataset, InstanceDataset
     from ovseg.datasets.labelled_folder import LabelledFolderDataset
     from ovseg.datasets.loading import LoadSegLabels
     from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
@@ -46,6 +47,7 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.datasets.defects': ['DefectFolderDataset', 'LoadDefectMask'],
         'ovseg.datasets.image_folder': ['ImageFolderDataset'],
         'ovseg.datasets.imagenet_subset': ['DrawnImagesDataset'],
+        'ovseg.datasets.instances': ['COCOInstancesDataset', 'InstanceDataset'],
         'ovseg.datasets.labelled_folder': ['LabelledFolderDataset'],
         'ovseg.datasets.loading': ['LoadSegLabels'],
         'ovseg.datasets.mask_caption_pairs': ['MaskCaptionPairs'],
@@ -68,6 +70,7 @@ __all__ = [
     'ADE20K150Dataset',
     'ADE20KPanopticDataset',
     'ADE847Dataset',
+    'COCOInstancesDataset',
     'COCOObjectDataset',
     'COCOPanopticDataset',
     'COCOStuff164kDataset',
@@ -79,6 +82,7 @@ __all__ = [
     'DefectFolderDataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
+    'InstanceDataset',
     'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',

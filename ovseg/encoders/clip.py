@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,17 +15,21 @@ import open_clip
 from open_clip import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 
-import ovseg.encoders.scenes_tower  # noqa: F401  timm knows a tower by its name once this ran
+import ovseg.encoders.scenes_convnext
+import ovseg.encoders.scenes_tower  # noqa: F401  timm knows towers by their names once these ran
 from ovseg.downloads import fetch_from_hub
 from ovseg.encoders.build import build_dense_encoder
 from ovseg.encoders.clip_files import (
     load_clip_weights,
     load_vision_weights,
+    may_be_of,
+    needs_both,
     plain_names,
     with_context_of,
 )
 from ovseg.encoders.clip_registry import architecture_config, locate_weights, trained_statistics
 from ovseg.encoders.dense import DenseEncoder
+from ovseg.encoders.two_towers import TextCache, Towers, build_towers, wherever
 from ovseg.errors import UserError
 from ovseg.extras import of_extra
 from ovseg.text.encoder import TextEncoder
@@ -36,6 +41,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     'gelu': nn.GELU,
     'quick_gelu': open_clip.transformer.QuickGELU,
 }
+# open_clip builds both towers or none; the one that is not wanted is as small as it gets.
+_LEAST_VISION = {'image_size': 8, 'patch_size': 8, 'width': 8, 'head_width': 8, 'layers': 1}
+_LEAST_TEXT = {'context_length': 1, 'vocab_size': 1, 'width': 8, 'heads': 1, 'layers': 1}
 EMBEDDED_MODELS = ('tiny_clip_scenes', 'tiny_siglip_scenes')
 
 
@@ -44,7 +52,8 @@ class LoadedCLIP:
     """A frozen CLIP model with what belongs to its weights.
 
     Attributes:
-        model: open_clip's ``CLIP`` or ``CustomTextCLIP``, in eval mode, without gradients.
+        model: open_clip's ``CLIP`` or ``CustomTextCLIP``, in eval mode, without gradients; or a
+            :class:`~ovseg.encoders.two_towers.VisionAlone`.
         tokenizer: the tokenizer of its text tower.
         mean: pixel mean that the weights were trained with, RGB, in units of [0, 1].
         std: pixel standard deviation, likewise.
@@ -52,7 +61,7 @@ class LoadedCLIP:
         weights: tag, file name, ``'embedded'`` or ``'random'``.
     """
 
-    model: CLIP | CustomTextCLIP
+    model: Any
     tokenizer: Callable[..., Tensor]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -81,6 +90,7 @@ def load_clip(
     tokenizer: str | Path | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    text_cache: TextCache = None,
 ) -> LoadedCLIP:
     """Returns a CLIP model with its weights, tokenizer and pixel statistics.
 
@@ -98,6 +108,9 @@ def load_clip(
         mean: pixel mean that the weights were trained with, RGB in units of [0, 1]. None for the
             tag's, or else for what the architecture's weights are trained with.
         std: pixel standard deviation, likewise.
+        text_cache: folder of encodings, ``'default'`` for the usual one: the text tower of a file
+            that was loaded before stays there until a sentence is asked that has none, see
+            :func:`~ovseg.encoders.two_towers.build_towers`. None loads both towers.
 
     Raises:
         UserError: unknown name or tag, weights that do not fit, no network for the download, a
@@ -120,7 +133,7 @@ def load_clip(
         clip, own_tokenizer, own_mean, own_std = build_tiny_clip(model)
         loaded = LoadedCLIP(clip, own_tokenizer, tuple(own_mean), tuple(own_std), model, 'embedded')
     else:
-        loaded = _load_open_clip(model, pretrained, vision, tokenizer)
+        loaded = _load_open_clip(model, pretrained, vision, tokenizer, text_cache)
     override_vision(loaded.model.visual, activation, layer_norm_eps)
     loaded.model.eval().requires_grad_(False)
     return replace(
@@ -148,6 +161,50 @@ def _three_numbers(
             f'{"" if above < 0 else " and above 0"}, got {values}'
         )
     return numbers
+
+
+@dataclass(frozen=True)
+class OpenCLIPFile:
+    """A weight file of an open_clip model, see :class:`~ovseg.encoders.two_towers.ModelOfFiles`.
+
+    Attributes:
+        config: of the model, as open_clip has it.
+        path: of the file.
+    """
+
+    config: Mapping[str, Any]
+    path: str
+
+    def build(self, towers: Towers) -> nn.Module:
+        """See :class:`~ovseg.encoders.two_towers.ModelOfFiles`."""
+        # Before the model is built, which takes seconds.
+        of_file = read_state_dict(self.path, partial(may_be_of, towers))
+        if towers == 'text' and needs_both(of_file):
+            both = self.build('both')
+            del both.visual
+            return both
+        state = plain_names(of_file)
+        config = dict(self.config)
+        if towers == 'vision':
+            config |= {'text_cfg': _LEAST_TEXT, 'custom_text': False}
+        else:
+            config = with_context_of(of_file, config)
+        if towers == 'text':
+            config['vision_cfg'] = _LEAST_VISION
+        clip: Any = build_architecture(config)
+        if towers == 'vision':
+            clip = _without_text(clip)
+        elif towers == 'text':
+            del clip.visual
+        load_clip_weights(clip, state, self.path, towers)
+        return clip
+
+
+def _without_text(clip: nn.Module) -> nn.Module:
+    vision = nn.Module()
+    for name in ('visual', 'logit_scale', 'logit_bias'):
+        setattr(vision, name, getattr(clip, name))
+    return vision
 
 
 def build_architecture(config: Mapping[str, Any]) -> CLIP | CustomTextCLIP:
@@ -191,6 +248,7 @@ def _load_open_clip(
     pretrained: str | Path,
     vision: str | Path | None,
     tokenizer: str | Path | None,
+    text_cache: TextCache,
 ) -> LoadedCLIP:
     if isinstance(model, str):
         name, config = model, architecture_config(model, EMBEDDED_MODELS)
@@ -203,18 +261,19 @@ def _load_open_clip(
                     f'sizes, got {config.get(tower)}'
                 )
     mean, std = trained_statistics(model)
-    state, weights = None, 'random'
+    weights = 'random'
     if pretrained != 'random':
-        # Before the model is built, which takes seconds.
         path, of_tag = locate_weights(name, pretrained, bool(config.get('quick_gelu', False)))
-        of_file = read_state_dict(path)
-        state, config = plain_names(of_file), with_context_of(of_file, config)
         mean, std = of_tag or (mean, std)
         weights = str(pretrained) if of_tag else Path(path).name
+        path = wherever(path)
+        clip = build_towers(OpenCLIPFile(config, path), [path], text_cache)
+        if 'hf_model_name' not in config['text_cfg']:
+            length = {'context_length': clip.context_length}  # LongCLIP's files have their own
+            config = {**config, 'text_cfg': {**config['text_cfg'], **length}}
     tokens = build_tokenizer(config['text_cfg'], tokenizer, canonical=_is_siglip(config))
-    clip = build_architecture(config)
-    if state is not None:
-        load_clip_weights(clip, state, path)
+    if pretrained == 'random':
+        clip = build_architecture(config)
     if vision is not None:
         load_vision_weights(clip.visual, read_state_dict(vision), vision)
         weights = f'{weights} + {Path(vision).name}'

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from open_clip import CLIP, CustomTextCLIP
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
 from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
+from ovseg.encoders.two_towers import Towers, is_of
 from ovseg.errors import UserError
 from ovseg.weight_files import load_strictly
 
@@ -22,6 +22,32 @@ _LONG = 'positional_embedding_res'
 _INSIDE_DIVA = 'class_model.model.'
 _BESIDE_DIVA = ('class_model.', 'visual_proj.', 'vae.', 'unet.', 'text_encoder.')
 _VISION = 'visual.'
+_TEXT = (
+    *('transformer.', 'token_embedding.', 'positional_embedding', 'ln_final.'),
+    *('text_projection', 'text.'),
+)
+# open_clip turns the names of both towers of MobileCLIP's own files at once.
+_APPLES = 'image_encoder.'
+
+
+def may_be_of(towers: Towers, name: str) -> bool:
+    """Whether a tensor of a published file may belong to wanted towers; in doubt it does.
+
+    Args:
+        towers: that are wanted.
+        name: in the file.
+    """
+    other = {'both': (), 'vision': _TEXT, 'text': (_VISION,)}[towers]
+    return not name.startswith(other)
+
+
+def needs_both(names: Iterable[str]) -> bool:
+    """Whether a file's text tower can be loaded beside the vision tower alone.
+
+    Args:
+        names: of the tensors in the file.
+    """
+    return any(name.startswith(_APPLES) for name in names)
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -73,14 +99,15 @@ def with_context_of(state: Mapping[str, Tensor], config: dict[str, Any]) -> dict
 
 
 def load_clip_weights(
-    clip: CLIP | CustomTextCLIP, state: dict[str, Tensor], origin: object
+    clip: Any, state: dict[str, Tensor], origin: object, towers: Towers = 'both'
 ) -> None:
     """Loads a state dict in OpenAI's, open_clip's or a format that open_clip converts, strictly.
 
     Args:
-        clip: an open_clip model.
+        clip: an open_clip model, or what there is of it.
         state: tensors by name; half precision is cast to the model's dtype.
         origin: where they come from, for messages.
+        towers: that `clip` has; weights of others are left out.
 
     Raises:
         UserError: a key is missing, unexpected or of another shape.
@@ -92,8 +119,10 @@ def load_clip_weights(
         state['logit_scale'] = state['logit_scale'].reshape(clip.logit_scale.shape)
     # Transformers' text towers saved this buffer until 4.31; it is arange(n).
     state.pop('text.transformer.embeddings.position_ids', None)
-    resize_pos_embed(state, clip)
-    load_strictly(clip, state, origin)
+    if towers != 'text':
+        resize_pos_embed(state, clip)
+    wanted = {name: value for name, value in state.items() if is_of(towers, name)}
+    load_strictly(clip, wanted, origin)
 
 
 def load_vision_weights(visual: nn.Module, state: Mapping[str, Tensor], origin: object) -> None:

@@ -24,6 +24,7 @@ from ovseg.downloads import fetch_url
 from ovseg.encoders import dinov2, dinov3
 from ovseg.encoders.clip import LoadedCLIP
 from ovseg.encoders.timm_tower import TimmTower
+from ovseg.encoders.two_towers import TextCache, Towers, build_towers, is_of, wherever
 from ovseg.errors import UserError, nearest
 from ovseg.registry import MODELS
 from ovseg.settings import read_settings
@@ -102,6 +103,7 @@ _NAMES = (
     ('text_model.backbone.*', 'text.*'),
 )
 _BACKBONE, _BLOCKS_OF_V2 = 'visual_model.backbone.', 'block_list.'
+_TEXT, _IN_OURS = 'text_model.', 'visual.backbone.'
 
 
 class DINOTxtHead(nn.Module):
@@ -187,19 +189,100 @@ class DINOTxtModel(nn.Module):
     """Both towers. A sentence has an embedding of 2 D values, the second half for patches.
 
     Args:
-        visual: the vision tower.
-        text: tokens to embeddings.
+        size: of the towers.
+        reading: see :func:`load_dinotxt`.
+        towers: which of them it has.
+
+    Attributes:
+        embed_dim: D.
     """
 
-    def __init__(self, visual: DINOTxtVision, text: TextTransformer) -> None:
+    def __init__(self, size: DINOTxtSize, reading: Reading, towers: Towers = 'both') -> None:
         super().__init__()
-        self.visual, self.text = visual, text
+        # Even where it gives no more than the width: the backbone may be a name.
+        if towers == 'text':
+            with torch.device('meta'):
+                vit = _build_backbone(size)
+        else:
+            vit = _build_backbone(size)
+            head = DINOTxtHead(vit.embed_dim, size_of_heads(vit), size.head_blocks)
+            self.visual = DINOTxtVision(vit, head, reading)
+        self.embed_dim = vit.embed_dim
+        if towers != 'vision':
+            self.text = TextTransformer(
+                size.context_length,
+                size.vocabulary,
+                size.text_width,
+                size.text_heads,
+                size.text_layers,
+                output_dim=2 * vit.embed_dim,
+            )
         self.logit_scale = nn.Parameter(torch.tensor(_LOGIT_SCALE))
 
     def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
         """The half for patches (P, D) of the embeddings of tokens (P, L) int64."""
         rows = self.text(tokens).chunk(2, dim=-1)[1]
         return F.normalize(rows, dim=-1) if normalize else rows
+
+
+@dataclass(frozen=True)
+class DINOTxtFiles:
+    """Published files, see :class:`~ovseg.encoders.two_towers.ModelOfFiles`.
+
+    Attributes:
+        name: see ``model`` of :func:`load_dinotxt`, ``'custom'`` for sizes of one's own.
+        size: of the towers.
+        reading: see :func:`load_dinotxt`.
+        path: of the file with the vision head.
+        backbone: see :func:`load_dinotxt`.
+        text: of the file with the text tower; None where it is in the other, or to be fetched.
+    """
+
+    name: str
+    size: DINOTxtSize
+    reading: Reading
+    path: str
+    backbone: str | Path | None
+    text: str | None
+
+    def build(self, towers: Towers) -> nn.Module:
+        """See :class:`~ovseg.encoders.two_towers.ModelOfFiles`."""
+        both = DINOTxtModel(self.size, self.reading, towers)
+        state = read_state_dict(self.path, lambda name: may_be_of(towers, name))
+        of_backbone = {
+            key.removeprefix(_BACKBONE): state.pop(key)
+            for key in list(state)
+            if key.startswith(_BACKBONE)
+        }
+        own = from_published(state)
+        parts: dict[str, Tensor] = {}
+        if towers != 'text':
+            _load_backbone(both, self.size, of_backbone, self.backbone, self.path)
+            parts = {k: v for k, v in both.state_dict().items() if k.startswith(_IN_OURS)}
+        if towers != 'vision' and not any(key.startswith('text.') for key in own):
+            words = read_state_dict(_find_text(self.name, self.text))
+            own |= from_published({f'{_TEXT}{key}': value for key, value in words.items()})
+        own.setdefault('logit_scale', both.logit_scale.detach())
+        own = {key: value for key, value in own.items() if is_of(towers, key)}
+        load_strictly(both, {**parts, **own}, self.path)
+        return both
+
+
+def may_be_of(towers: Towers, name: str) -> bool:
+    """Whether a tensor of a published file may belong to wanted towers.
+
+    Args:
+        towers: that are wanted.
+        name: in the file.
+    """
+    if towers == 'both' or name == 'logit_scale':
+        return True
+    return name.startswith(_TEXT) == (towers == 'text')
+
+
+def _build_backbone(size: DINOTxtSize) -> VisionTransformer | Eva:
+    build = dinov3.build_dinov3 if size.is_dinov3 else dinov2.build_dinov2
+    return build(size.backbone)
 
 
 @MODELS.register_module('DINOTxt')
@@ -209,6 +292,7 @@ def load_dinotxt(
     backbone: str | Path | None = None,
     text: str | Path | None = None,
     reading: Reading = 'head',
+    text_cache: TextCache = None,
 ) -> LoadedCLIP:
     """Returns a dino.txt with its weights.
 
@@ -223,6 +307,7 @@ def load_dinotxt(
         reading: ``'head'`` asks the patches that training aligned with words; ``'backbone'`` those
             of the backbone, as DINOv3's released notebook of segmentation does, which takes the
             last of three outputs.
+        text_cache: see :func:`~ovseg.encoders.load_clip`.
 
     Raises:
         UserError: unknown name or reading, weights that do not fit, or no network for the download.
@@ -236,38 +321,23 @@ def load_dinotxt(
         )
     name = model if isinstance(model, str) else 'custom'
     size = _size_of(model)
-    build = dinov3.build_dinov3 if size.is_dinov3 else dinov2.build_dinov2
-    vit = build(size.backbone)
-    width, heads = vit.embed_dim, size_of_heads(vit)
-    both = DINOTxtModel(
-        DINOTxtVision(vit, DINOTxtHead(width, heads, size.head_blocks), reading),
-        TextTransformer(
-            size.context_length,
-            size.vocabulary,
-            size.text_width,
-            size.text_heads,
-            size.text_layers,
-            output_dim=2 * width,
-        ),
-    )
     weights = 'random'
-    if pretrained != 'random':
-        path = _find(name, pretrained)
+    both: nn.Module
+    if pretrained == 'random':
+        both = DINOTxtModel(size, reading)
+    else:
+        path = wherever(_find(name, pretrained))
         weights = Path(path).name
-        state = read_state_dict(path)
-        of_backbone = {
-            key.removeprefix(_BACKBONE): state.pop(key)
-            for key in list(state)
-            if key.startswith(_BACKBONE)
-        }
-        _load_backbone(both, size, of_backbone, backbone, path)
-        own = from_published(state)
-        if not any(key.startswith('text.') for key in own):
-            words = read_state_dict(_find_text(name, text))
-            own |= from_published({f'text_model.{key}': value for key, value in words.items()})
-        parts = {k: v for k, v in both.state_dict().items() if k.startswith('visual.backbone.')}
-        own.setdefault('logit_scale', both.logit_scale.detach())
-        load_strictly(both, {**parts, **own}, path)
+        words = None
+        if text is not None or (pretrained is None and name == _V2):
+            words = wherever(_find_text(name, text))
+        # A file that somebody gives as version 2's head may have the text tower in it, or not.
+        is_known = words is not None or name != _V2
+        both = build_towers(
+            DINOTxtFiles(name, size, reading, path, backbone, words),
+            [path] if words is None else [path, words],
+            text_cache if is_known else None,
+        )
     both.eval().requires_grad_(False)
     tokenizer = open_clip.SimpleTokenizer(context_length=size.context_length)
     return LoadedCLIP(both, tokenizer, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, name, weights)
@@ -303,14 +373,14 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _load_backbone(
-    both: DINOTxtModel,
+    both: nn.Module,
     size: DINOTxtSize,
     state: dict[str, Tensor],
     backbone: str | Path | None,
     origin: object,
 ) -> None:
     """The backbone's weights: of the same file, or of one of their own."""
-    vit = both.visual.backbone
+    vit: Any = both.get_submodule('visual.backbone')
     if not state:
         load = dinov3.load_dinov3 if size.is_dinov3 else dinov2.load_dinov2
         if backbone is None and not isinstance(size.backbone, str):

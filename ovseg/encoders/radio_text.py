@@ -16,8 +16,9 @@ from ovseg.downloads import fetch_from_hub
 from ovseg.encoders.clip import LoadedCLIP
 from ovseg.encoders.position import ResizeRule
 from ovseg.encoders.radio import PUBLISHED, load_radio
-from ovseg.encoders.siglip_text import load_siglip_text
+from ovseg.encoders.siglip_text import SigLIPText, find_siglip_text
 from ovseg.encoders.timm_tower import TimmTower
+from ovseg.encoders.two_towers import TextCache, Towers, build_towers
 from ovseg.errors import UserError, nearest
 from ovseg.registry import MODELS
 from ovseg.weight_files import load_strictly, read_checkpoint, state_of
@@ -123,19 +124,37 @@ class TextAlignedRADIO(nn.Module):
 
     Args:
         visual: with its adaptor.
-        text: tokens to embeddings.
+        text: tokens to embeddings; None where it waits in its file.
         logit_scale: logarithm of the factor that the text tower was trained to, a scalar.
     """
 
-    def __init__(self, visual: RADIOVision, text: nn.Module, logit_scale: Tensor) -> None:
+    def __init__(self, visual: nn.Module, text: nn.Module | None, logit_scale: Tensor) -> None:
         super().__init__()
         self.visual, self.text = visual, text
         self.logit_scale = nn.Parameter(logit_scale.detach().float().reshape(()))
 
     def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
         """Embeddings (P, D) of tokens (P, L) int64."""
+        assert self.text is not None  # else nobody asks for embeddings
         rows = self.text(tokens)
         return F.normalize(rows, dim=-1) if normalize else rows
+
+
+@dataclass(frozen=True)
+class _BesideVision:
+    """A text tower for a vision tower of other files, which is put beside it later.
+
+    See :class:`~ovseg.encoders.two_towers.ModelOfFiles`.
+    """
+
+    text: SigLIPText
+
+    def build(self, towers: Towers) -> nn.Module:
+        scale = self.text.logit_scale()
+        # SigLIP's own beginning, where no file says what it became.
+        scale = torch.tensor(10.0).log() if scale is None else scale
+        text = None if towers == 'vision' else self.text.build()
+        return TextAlignedRADIO(nn.Identity(), text, scale)
 
 
 @dataclass(frozen=True)
@@ -217,6 +236,7 @@ def load_text_aligned_radio(
     adaptor: str | None = None,
     text: Mapping[str, Any] | None = None,
     align_corners: bool = False,
+    text_cache: TextCache = None,
 ) -> LoadedCLIP:
     """Returns a C-RADIO in the text space of one of its teachers.
 
@@ -226,9 +246,10 @@ def load_text_aligned_radio(
         adaptors: the ``*_half.pth.tar`` that belongs to the model, the one file with its heads;
             None fetches it, or, with random weights, makes a random head.
         adaptor: the teacher whose space is wanted; None for the SigLIP 2 of the model's version.
-        text: arguments of :func:`~ovseg.encoders.siglip_text.load_siglip_text`; what is missing is
+        text: arguments of :func:`~ovseg.encoders.siglip_text.find_siglip_text`; what is missing is
             taken from the teacher of the model's version.
         align_corners: see :func:`~ovseg.encoders.radio.load_radio`.
+        text_cache: see :func:`~ovseg.encoders.load_clip`.
 
     Raises:
         UserError: unknown name, weights that do not fit each other, or no network for the download.
@@ -240,7 +261,7 @@ def load_text_aligned_radio(
     taught, words = _teacher_of(name)
     radio = load_radio(model, pretrained, align_corners)
     assert isinstance(radio.model, VisionTransformer)  # of `load_radio`
-    tower = load_siglip_text(**{**words, **(text or {})})
+    tower = find_siglip_text(**{**words, **(text or {})})
     number = 0
     if adaptors is None and pretrained == 'random':
         width = radio.model.embed_dim
@@ -251,9 +272,12 @@ def load_text_aligned_radio(
         head, number = found.build(path), found.number
     _check_spaces(head, radio.model, tower.embed_dim)
     visual = RADIOVision(radio.model, head, radio.position_resize, number)
-    # SigLIP's own beginning, where no file says what it became.
-    scale = torch.tensor(10.0).log() if tower.logit_scale is None else tower.logit_scale
-    both = TextAlignedRADIO(visual, tower.model, scale)
+    words_of = _BesideVision(tower)
+    if tower.path is None:
+        both = words_of.build('both')
+    else:
+        both = build_towers(words_of, [tower.path], text_cache)
+    both.visual = visual
     both.eval().requires_grad_(False)
     weights = f'{radio.weights}, words of {tower.weights}'
     return LoadedCLIP(both, tower.tokenizer, radio.mean, radio.std, name, weights)

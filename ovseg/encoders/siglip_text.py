@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ovseg.encoders.clip_registry import architecture_config, locate_weights
 from ovseg.encoders.hub_weights import HUB, find_hub_weights
+from ovseg.encoders.two_towers import wherever
 from ovseg.errors import UserError
 from ovseg.text.tokenizer import HubTokenizer, build_tokenizer
 from ovseg.weight_files import is_there, load_strictly, read_state_dict, rename
@@ -33,34 +34,55 @@ _TRANSFORMERS = (
     ('head.*', 'text_projection.*'),
 )
 _IN_TRANSFORMERS, _IN_OPEN_CLIP = 'text_model.', 'text.'
+_VISION = ('vision_model.', 'visual.')
 
 
 @dataclass(frozen=True)
-class LoadedText:
-    """A frozen text tower with what belongs to its weights.
+class SigLIPText:
+    """A text tower in a file, or one with random weights, and what belongs to it.
 
     Attributes:
-        model: tokens (P, L) int64 to embeddings (P, D).
+        config: open_clip's, of the model that it is a part of.
         tokenizer: its tokenizer.
-        embed_dim: D.
-        logit_scale: logarithm of the factor that it was trained to, a scalar; None where the file
-            has none.
+        path: of the file; None for random weights.
         weights: tag, file name or ``'random'``.
     """
 
-    model: nn.Module
-    tokenizer: HubTokenizer
-    embed_dim: int
-    logit_scale: Tensor | None
+    config: Mapping[str, Any]
+    tokenizer: HubTokenizer = field(repr=False)
+    path: str | None
     weights: str
 
+    @property
+    def embed_dim(self) -> int:
+        """D of its space."""
+        return self.config['embed_dim']
 
-def load_siglip_text(
+    def build(self) -> nn.Module:
+        """The tower, frozen: tokens (P, L) int64 to embeddings (P, D).
+
+        Raises:
+            UserError: weights that do not fit.
+        """
+        tower = open_clip_model._build_text_tower(self.embed_dim, self.config['text_cfg'])
+        if self.path is not None:
+            state = read_state_dict(self.path, _is_text)
+            load_strictly(tower, from_published(state, self.path), self.path)
+        return tower.eval().requires_grad_(False)
+
+    def logit_scale(self) -> Tensor | None:
+        """Logarithm of the factor that it was trained to, a scalar; None where no file has one."""
+        if self.path is None:
+            return None
+        return read_state_dict(self.path, lambda name: name == 'logit_scale').get('logit_scale')
+
+
+def find_siglip_text(
     model: str | Mapping[str, Any],
     pretrained: str | Path,
     tokenizer: str | Path | None = None,
-) -> LoadedText:
-    """Returns a text tower of SigLIP's with its tokenizer; no vision tower is built.
+) -> SigLIPText:
+    """Returns a text tower of SigLIP's with its tokenizer; nothing is built yet.
 
     Args:
         model: name of an open_clip architecture (``'ViT-SO400M-16-SigLIP2-512'``), or an open_clip
@@ -78,20 +100,17 @@ def load_siglip_text(
     named = isinstance(model, str)
     config = architecture_config(model) if isinstance(model, str) else deepcopy(dict(model))
     tokens = build_tokenizer(config['text_cfg'], tokenizer, canonical=True)
-    tower = open_clip_model._build_text_tower(config['embed_dim'], config['text_cfg'])
-    weights, scale = 'random', None
-    if pretrained != 'random':
-        weights = Path(pretrained).name
-        source = str(pretrained)
-        if source.startswith(HUB) or is_there(pretrained) or not named:
-            path = find_hub_weights(pretrained, _KEY)
-        else:
-            path, _ = locate_weights(str(model), pretrained, quick_gelu=False)
-        state = read_state_dict(path)
-        scale = state.get('logit_scale')
-        load_strictly(tower, from_published(state, pretrained), pretrained)
-    tower = tower.eval().requires_grad_(False)
-    return LoadedText(tower, tokens, config['embed_dim'], scale, weights)
+    if pretrained == 'random':
+        return SigLIPText(config, tokens, None, 'random')
+    if str(pretrained).startswith(HUB) or is_there(pretrained) or not named:
+        path = find_hub_weights(pretrained, _KEY)
+    else:
+        path, _ = locate_weights(str(model), pretrained, quick_gelu=False)
+    return SigLIPText(config, tokens, wherever(path), Path(pretrained).name)
+
+
+def _is_text(name: str) -> bool:
+    return not name.startswith(_VISION)
 
 
 def from_published(state: Mapping[str, Tensor], origin: object) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from ovseg.encoders.clip import LoadedCLIP
 from ovseg.encoders.dino import timm_vit
 from ovseg.encoders.hub_weights import HUB, find_hub_weights
 from ovseg.encoders.masked_text import MaskedMeanTextTower
+from ovseg.encoders.two_towers import TextCache, Towers, build_towers, is_of, wherever
 from ovseg.errors import UserError, nearest
 from ovseg.registry import MODELS
 from ovseg.settings import read_settings
@@ -86,18 +87,21 @@ class TIPSv2Model(nn.Module):
 
     Args:
         size: of the towers.
+        towers: which of them it has.
     """
 
-    def __init__(self, size: TIPSv2Size) -> None:
+    def __init__(self, size: TIPSv2Size, towers: Towers = 'both') -> None:
         super().__init__()
-        self.visual = _vision_tower(size)
-        self.text = MaskedMeanTextTower(
-            size.vocabulary,
-            size.width,
-            size.text_layers,
-            size.text_heads or size.heads,
-            size.text_hidden,
-        )
+        if towers != 'text':
+            self.visual = _vision_tower(size)
+        if towers != 'vision':
+            self.text = MaskedMeanTextTower(
+                size.vocabulary,
+                size.width,
+                size.text_layers,
+                size.text_heads or size.heads,
+                size.text_hidden,
+            )
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(_TEMPERATURE)))
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
@@ -111,11 +115,34 @@ class TIPSv2Model(nn.Module):
         return F.normalize(rows, dim=-1) if normalize else rows
 
 
+@dataclass(frozen=True)
+class TIPSv2File:
+    """A published file, see :class:`~ovseg.encoders.two_towers.ModelOfFiles`.
+
+    Attributes:
+        size: of the towers.
+        path: of the file.
+    """
+
+    size: TIPSv2Size
+    path: str
+
+    def build(self, towers: Towers) -> nn.Module:
+        """See :class:`~ovseg.encoders.two_towers.ModelOfFiles`."""
+        state = from_published(
+            read_state_dict(self.path, lambda name: is_of(towers, name, 'vision_encoder.'))
+        )
+        model = TIPSv2Model(self.size, towers)
+        load_strictly(model, {**state, 'logit_scale': model.logit_scale.detach()}, self.path)
+        return model
+
+
 @MODELS.register_module('TIPSv2')
 def load_tipsv2(
     model: str | Mapping[str, Any],
     pretrained: str | Path | None = None,
     tokenizer: str | Path | None = None,
+    text_cache: TextCache = None,
 ) -> LoadedCLIP:
     """Returns a TIPSv2 with its weights and tokenizer.
 
@@ -126,6 +153,7 @@ def load_tipsv2(
             ``'random'``.
         tokenizer: the published ``tokenizer.model``; None fetches it, or, with random weights,
             takes bytes for pieces.
+        text_cache: see :func:`~ovseg.encoders.load_clip`.
 
     Raises:
         UserError: unknown name, weights that do not fit, or no network for the download.
@@ -135,18 +163,19 @@ def load_tipsv2(
     """
     name = model if isinstance(model, str) else 'custom'
     size = _size_of(model)
-    both = TIPSv2Model(size)
+    both: nn.Module
     weights = 'random'
-    if pretrained != 'random':
+    if pretrained == 'random':
+        both = TIPSv2Model(size)
+    else:
         if pretrained is None:
             if not isinstance(model, str):
                 raise UserError(
                     "clip.pretrained must name a file, or 'random', for a clip.model of yours"
                 )
             pretrained = f'{HUB}google/{model}'
-        path = find_hub_weights(pretrained, 'clip.pretrained')
-        state = from_published(read_state_dict(path))
-        load_strictly(both, {**state, 'logit_scale': both.logit_scale.detach()}, pretrained)
+        path = wherever(find_hub_weights(pretrained, 'clip.pretrained'))
+        both = build_towers(TIPSv2File(size, path), [path], text_cache)
         weights = Path(pretrained).name
     words: Bytes | SentencePieces
     if tokenizer is None and weights == 'random':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from ovseg.downloads import fetch_from_hub
 from ovseg.encoders.clip import LoadedCLIP
 from ovseg.encoders.transformers_tower import HubVision
+from ovseg.encoders.two_towers import TextCache, Towers, build_towers, is_of, wherever
 from ovseg.errors import UserError
 from ovseg.extras import of_extra
 from ovseg.input_files import read_json
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import CLIPModel, SiglipModel
 
 _CONFIG, _WEIGHTS, _PIXELS = 'config.json', 'model.safetensors', 'preprocessor_config.json'
+_VISION = ('vision_model.', 'visual_projection.')
 # What a config calls its model -> transformers' classes of config and model.
 _KINDS = {
     'clip': ('CLIPConfig', 'CLIPModel'),
@@ -39,12 +42,13 @@ class HubCLIP(nn.Module):
     """Both towers of transformers' ``CLIPModel`` or ``SiglipModel``, in one space.
 
     Args:
-        model: whose parts are taken over.
+        model: whose parts are taken over; a tower may be None.
     """
 
     def __init__(self, model: CLIPModel | SiglipModel) -> None:
         super().__init__()
-        self.visual = HubVision(model.vision_model, getattr(model, 'visual_projection', None))
+        if model.vision_model is not None:
+            self.visual = HubVision(model.vision_model, getattr(model, 'visual_projection', None))
         self.text = model.text_model
         self.text_projection = getattr(model, 'text_projection', None)
         self.logit_scale = model.logit_scale
@@ -62,11 +66,60 @@ class HubCLIP(nn.Module):
         return F.normalize(rows, dim=-1) if normalize else rows
 
 
+@dataclass(frozen=True)
+class HubFile:
+    """Weights as transformers saves them, see :class:`~ovseg.encoders.two_towers.ModelOfFiles`.
+
+    Attributes:
+        fields: content of a ``config.json``.
+        path: of the weights.
+    """
+
+    fields: Mapping[str, Any]
+    path: str
+
+    def build(self, towers: Towers) -> nn.Module:
+        """See :class:`~ovseg.encoders.two_towers.ModelOfFiles`."""
+        # Older files hold the numbers of the places, which are 0, 1, 2...
+        state = read_state_dict(
+            self.path,
+            lambda name: is_of(towers, name, _VISION) and not name.endswith('.position_ids'),
+        )
+        built = _of_transformers(self.fields, towers)
+        load_strictly(built, state, self.path)
+        return HubCLIP(built)
+
+
+def _of_transformers(fields: Mapping[str, Any], towers: Towers = 'both') -> Any:
+    """A model of transformers' with random weights; a tower that is not wanted is None."""
+    import transformers
+
+    config_class, model_class = (
+        getattr(transformers, name) for name in _KINDS[fields['model_type']]
+    )
+    config = config_class.from_dict(dict(fields))
+    # transformers builds both towers or none; the one that is not wanted gets no layers.
+    if towers == 'vision':
+        config.text_config.num_hidden_layers, config.text_config.vocab_size = 0, 1
+    elif towers == 'text':
+        config.vision_config.num_hidden_layers = 0
+    with torch.device('cpu'):
+        built = model_class(config)
+    if towers != 'both':
+        other = 'text' if towers == 'vision' else 'vision'
+        setattr(built, f'{other}_model', None)
+        projection = 'text_projection' if towers == 'vision' else 'visual_projection'
+        if hasattr(built, projection):
+            setattr(built, projection, None)
+    return built
+
+
 @MODELS.register_module('TransformersCLIP')
 def load_transformers_clip(
     model: str | Path | Mapping[str, Any],
     pretrained: str | Path | None = None,
     tokenizer: str | Path | None = None,
+    text_cache: TextCache = None,
 ) -> LoadedCLIP:
     """Returns a CLIP or SigLIP of transformers with its weights and tokenizer.
 
@@ -76,6 +129,7 @@ def load_transformers_clip(
         pretrained: None for the weights of the folder or repository; a file with the tensors; or
             ``'random'``.
         tokenizer: folder or repository of another tokenizer.
+        text_cache: see :func:`~ovseg.encoders.load_clip`.
 
     Raises:
         UserError: transformers is missing, a model of another type, weights that do not fit, a
@@ -91,28 +145,23 @@ def load_transformers_clip(
             f'clip.model={_named(model)} says model_type {kind!r}; TransformersCLIP reads '
             f'{" and ".join(map(repr, _KINDS))}'
         )
-    config_class, model_class = (getattr(transformers, name) for name in _KINDS[kind])
-    config = config_class.from_dict(fields)
-    with torch.device('cpu'):
-        built = model_class(config)
+    config = getattr(transformers, _KINDS[kind][0]).from_dict(dict(fields))
+    both: nn.Module
     weights = 'random'
-    if pretrained != 'random':
+    if pretrained == 'random':
+        both = HubCLIP(_of_transformers(fields))
+    else:
         if pretrained is None:
             if isinstance(model, Mapping):
                 raise UserError(
                     "clip.pretrained must name a file, or 'random', for a clip.model of yours"
                 )
             pretrained = _file_of(model, _WEIGHTS)
-        # Older files hold the numbers of the places, which are 0, 1, 2...
-        state = {
-            name: value
-            for name, value in read_state_dict(pretrained).items()
-            if not name.endswith('.position_ids')
-        }
-        load_strictly(built, state, pretrained)
+        path = wherever(pretrained)
+        both = build_towers(HubFile(fields, path), [path], text_cache)
         weights = Path(pretrained).name if isinstance(model, Mapping) else str(model)
     words = _tokenizer_of(model, tokenizer, config, kind, weights)
-    both = HubCLIP(built).eval().requires_grad_(False)
+    both.eval().requires_grad_(False)
     mean, std = _statistics_of(model)
     return LoadedCLIP(both, words, mean, std, _named(model), weights)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -10,7 +11,8 @@ from torch import nn
 
 from ovseg.encoders.clip import load_clip
 from ovseg.encoders.dense import DenseEncoder
-from ovseg.registry import build_part
+from ovseg.encoders.two_towers import TextCache
+from ovseg.registry import MODELS, build_part
 from ovseg.text.encoder import SentenceEncoder
 
 
@@ -72,14 +74,24 @@ class VisionLanguageModel(Protocol):
         ...
 
 
-def build_vision_language(config: Mapping[str, Any]) -> VisionLanguageModel:
+def build_vision_language(
+    config: Mapping[str, Any], text_cache: TextCache = None
+) -> VisionLanguageModel:
     """The model that a config names.
 
     Args:
         config: with ``type`` a registered class and its arguments; without, arguments of
             :func:`~ovseg.encoders.clip.load_clip`.
+        text_cache: where encodings are kept. Loaders that have an argument of this name may leave
+            the text tower in its file until a sentence is asked that is not kept there; None for
+            both towers.
 
     Raises:
         UserError: see the loaders.
     """
-    return build_part(config) if 'type' in config else load_clip(**config)
+    if 'type' not in config:
+        return load_clip(**{'text_cache': text_cache, **config})
+    loader = config['type'] if callable(config['type']) else MODELS.get(config['type'])
+    if loader is not None and 'text_cache' in inspect.signature(loader).parameters:
+        config = {'text_cache': text_cache, **config}
+    return build_part(config)

@@ -30,9 +30,11 @@ from ovseg.scores.decide import Decision
 from ovseg.scores.encoding import ImageEncoding, encode_windows, image_boxes, window_maps
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import Painted, RowMap, resized
+from ovseg.segmentors.text_rows import text_cache_of
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier, build_classifier
 from ovseg.text.encoder import SentenceEncoder
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
 
 
@@ -157,9 +159,9 @@ class CorrCLIP(TrainingFreeSegmentor):
             self.text.refuse_examples("CorrCLIP's bank of regions (model.bank)")
         self.auxiliary_text: SentenceEncoder | None = None
         if auxiliary_clip is not None:
-            loaded = load_clip(**auxiliary_clip)
+            cache = text_cache_of(kwargs.get('text'))
+            loaded = load_clip(**{'text_cache': cache, **auxiliary_clip})
             self.auxiliary_clip = loaded.model
-            cache = dict(kwargs.get('text') or {}).get('cache_dir', 'default')
             self.auxiliary_text = loaded.text_encoder(cache)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -191,6 +193,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         classifier = super().build_classifier(vocabulary, rows)
         if self.auxiliary_text is None:
             return classifier
+        refuse_experts(classifier, 'a model with an auxiliary CLIP')
         other = build_classifier(vocabulary, self.auxiliary_text, **self.text.settings)
         own = {each.name: getattr(classifier, each.name) for each in fields(Classifier)}
         return TwoModelClassifier(**own, auxiliary=other.weight)

@@ -28,7 +28,7 @@ from ovseg.scores.window_probabilities import WindowProbabilities
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.exemplar_features import FeatureIdentity
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
-from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts
+from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts, text_cache_of
 from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
@@ -87,7 +87,7 @@ class TrainingFreeSegmentor(Segmentor):
         refuse_pretrained(pretrained)
         clip = dict(clip)
         maskclip_files = clip.pop('maskclip_files', ())
-        loaded = build_vision_language(clip)
+        loaded = build_vision_language(clip, text_cache_of(text))
         if data_preprocessor is None:
             data_preprocessor = {
                 'type': 'SegDataPreProcessor',

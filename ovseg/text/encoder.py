@@ -24,6 +24,7 @@ from ovseg.text.fingerprint import (
     weights_identity,
     weights_stamp,
 )
+from ovseg.text.waiting import WaitingText, width_of
 
 if TYPE_CHECKING:
     from open_clip import CLIP, CustomTextCLIP
@@ -70,6 +71,8 @@ class TextEncoder:
     CustomTextCLIP and CoCa all serve. Where the text tower is causal, what follows a sentence's end
     is left out, and what sentences begin with alike is computed once (``text/causal_tower.py``);
     other towers are called as they are. The model is neither copied nor changed nor moved.
+    Of a model whose text tower waits in its files (:mod:`ovseg.text.waiting`) it is loaded at the
+    first sentence that the cache does not know.
 
     Threads may share an encoder: one of them encodes, and those that ask for the same sentences
     meanwhile get what it found, if there is a cache.
@@ -95,6 +98,7 @@ class TextEncoder:
         if not callable(getattr(clip, 'encode_text', None)):
             raise TypeError(f'{type(clip).__name__} has no encode_text, give an open_clip model')
         self._clip = clip
+        self._waiting: WaitingText | None = getattr(clip, 'waiting_text', None)
         self._tokenizer = tokenizer
         self.name = name
         self.context_length = _context_length(clip, tokenizer)
@@ -173,13 +177,16 @@ class TextEncoder:
             prompts: sentences.
             advance: told the size of each batch that is finished.
         """
-        device = next(self._text_parameters()).device
+        clip: Any = self._clip
+        if self._waiting is not None:
+            clip = self._waiting.tower(clip.logit_scale)
+        device = next(_text_parameters(clip)).device
         tokens = self._tokenize(prompts)
-        tower = _causal_tower(self._clip)
+        tower = _causal_tower(clip)
         order = list(range(len(prompts))) if tower is None else tower.order(tokens)
         rows: list[np.ndarray | None] = [None] * len(prompts)
         with (
-            _evaluating(self._clip),
+            _evaluating(clip),
             torch.inference_mode(),
             torch.autocast(device.type, enabled=False),
         ):
@@ -187,7 +194,7 @@ class TextEncoder:
                 batch = order[start : start + _BATCH_SIZE]
                 asked = tokens[batch].to(device)
                 encoded = (
-                    self._clip.encode_text(asked, normalize=False)
+                    clip.encode_text(asked, normalize=False)
                     if tower is None
                     else tower.encode(asked)
                 )
@@ -208,10 +215,6 @@ class TextEncoder:
             )
         return vectors
 
-    def _text_parameters(self) -> Any:
-        named = self._clip.named_parameters()
-        return (value for name, value in named if not name.startswith('visual.'))
-
     def _tokenize(self, prompts: Sequence[str], context_length: int | None = None) -> Tensor:
         """Tokens (P, context length); tokenizers that know no such argument have their own."""
         try:
@@ -223,6 +226,11 @@ class TextEncoder:
 
     def _current_weights(self) -> WeightsIdentity:
         with self._memory_lock:
+            if self._waiting is not None:
+                known = self._waiting.facts(self._clip.logit_scale).identity
+                self._cache = self._cache if known == self._identity else None
+                self._identity = known
+                return known
             stamp = weights_stamp(self._clip)
             if self._identity is None or stamp != self._stamp:
                 self._identity = weights_identity(self._clip)
@@ -241,8 +249,14 @@ class TextEncoder:
                 tokens = tokenizer_fingerprint(self._tokenize, self.context_length, cleaning)
                 name = f'{weights.fingerprint}-{tokens}-{CACHE_FORMAT}'
                 folder = Path(os.path.expanduser(self._cache_dir)) / name
-                self._cache = EncodingCache(folder, weights.secret, _width(self._clip))
+                self._cache = EncodingCache(folder, weights.secret, self._width())
             return self._cache
+
+    def _width(self) -> int | None:
+        """D of the text space, where the model has a projection to it."""
+        if self._waiting is not None:
+            return self._waiting.facts(self._clip.logit_scale).width
+        return width_of(self._clip)
 
     def _warn_of_truncation(self, prompts: Sequence[str]) -> None:
         """Warn once of each sentence that is longer than the context."""
@@ -299,15 +313,9 @@ def _context_length(clip: CLIP | CustomTextCLIP, tokenizer: Any) -> int:
     return _DEFAULT_CONTEXT_LENGTH
 
 
-def _width(clip: nn.Module) -> int | None:
-    """D of the text space, where the model has a projection to it."""
-    for owner in (clip, getattr(clip, 'text', None)):
-        projection = getattr(owner, 'text_projection', None)
-        if isinstance(projection, nn.Linear):
-            return projection.out_features
-        if isinstance(projection, Tensor) and projection.ndim == 2:
-            return projection.shape[1]
-    return None
+def _text_parameters(clip: nn.Module) -> Iterator[Tensor]:
+    named = clip.named_parameters()
+    return (value for name, value in named if not name.startswith('visual.'))
 
 
 def _causal_tower(clip: nn.Module) -> CausalTower | None:

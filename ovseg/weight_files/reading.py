@@ -24,6 +24,8 @@ from ovseg.weight_files.torchscript import is_torchscript, read_torchscript
 
 # As torch.load takes it.
 MapLocation: TypeAlias = str | torch.device | Callable[..., Any] | None
+# Which tensors of a file are asked for, by their names.
+Wanted: TypeAlias = Callable[[str], bool]
 
 # Under which of its keys a training's checkpoint keeps the weights.
 _KEYS = (
@@ -55,7 +57,9 @@ _MISTAKEN = (
 )
 
 
-def read_tensors(source: str | Path, map_location: MapLocation = 'cpu') -> Any:
+def read_tensors(
+    source: str | Path, map_location: MapLocation = 'cpu', wanted: Wanted | None = None
+) -> Any:
     """Returns the content of a weight file: tensors, or dicts and lists of them.
 
     The format is told by the content: ``torch.save`` (old and new), safetensors, TorchScript, of
@@ -64,6 +68,8 @@ def read_tensors(source: str | Path, map_location: MapLocation = 'cpu') -> Any:
     Args:
         source: see :func:`~ovseg.weight_files.find_weights`.
         map_location: as in ``torch.load``.
+        wanted: says of a name, as it stands in the file, whether its tensor is asked for. Of a
+            safetensors file the others are not read; files of other formats are read whole.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -72,7 +78,7 @@ def read_tensors(source: str | Path, map_location: MapLocation = 'cpu') -> Any:
     path = find_weights(source)
     try:
         size = path.stat().st_size
-        content = _read(path, size, map_location)
+        content = _read(path, size, map_location, wanted)
         _check_plain(content, size)
     except UserError:
         raise
@@ -102,17 +108,23 @@ def read_checkpoint(source: str | Path, map_location: MapLocation = 'cpu') -> di
     return content
 
 
-def read_state_dict(source: str | Path) -> dict[str, Tensor]:
+def read_state_dict(source: str | Path, wanted: Wanted | None = None) -> dict[str, Tensor]:
     """The flat ``name -> tensor`` mapping of a weight file; see :func:`state_of`.
 
     Args:
         source: see :func:`~ovseg.weight_files.find_weights`.
+        wanted: says of a name whether its tensor is asked for; the others are not in the result,
+            which may be empty, and in a safetensors file not read either.
 
     Raises:
         FileNotFoundError: there is no such file.
         UserError: see :func:`read_tensors` and :func:`state_of`.
     """
-    return state_of(read_tensors(source), source)
+    content = read_tensors(source, wanted=wanted)
+    if wanted is None:
+        return state_of(content, source)
+    state = state_of(content, source) if content != {} else {}
+    return {name: value for name, value in state.items() if wanted(name)}
 
 
 def state_of(content: object, origin: object) -> dict[str, Tensor]:
@@ -161,7 +173,7 @@ def _are_named_tensors(state: Mapping[Any, Any]) -> bool:
     return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
 
 
-def _read(path: Path, size: int, map_location: MapLocation) -> Any:
+def _read(path: Path, size: int, map_location: MapLocation, wanted: Wanted | None) -> Any:
     with path.open('rb') as file:
         start = file.read(512)
     if not start:
@@ -172,7 +184,7 @@ def _read(path: Path, size: int, map_location: MapLocation) -> Any:
     if is_array(start):
         return _moved(torch.from_numpy(read_array(path)), map_location)
     if path.suffix == '.safetensors' or is_safetensors(start, size):
-        return _moved(read_safetensors(path), map_location)
+        return _moved(read_safetensors(path, wanted), map_location)
     if not start.startswith(b'PK'):
         return read_torch_file(path, map_location)
     with zipfile.ZipFile(path) as archive:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,12 @@ def is_safetensors(start: bytes, size: int) -> bool:
     return start[8:9] == b'{' and 2 <= int.from_bytes(start[:8], 'little') <= size - 8
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, Tensor]:
     """The tensors of a file, on the CPU, each with memory of its own.
 
     Args:
         path: of a regular file.
+        wanted: says of a name whether its tensor is read; None for all.
 
     Raises:
         ValueError: the file is not of the format, or not whole.
@@ -63,7 +65,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         header.pop('__metadata__', None)
         entries = {name: _Entry(name, entry) for name, entry in header.items()}
         _check_places(entries, size - 8 - length)
-        return {name: entry.read(file, 8 + length) for name, entry in entries.items()}
+        return {
+            name: entry.read(file, 8 + length)
+            for name, entry in entries.items()
+            if wanted is None or wanted(name)
+        }
 
 
 def read_safetensors_metadata(path: Path) -> dict[str, str]:

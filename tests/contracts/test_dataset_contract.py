@@ -12,7 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from PIL import Image
 from registered import registered_parts
 
-from ovseg.datasets import PanopticDataset
+from ovseg.datasets import InstanceDataset, PanopticDataset
 from ovseg.datasets.checked import CheckedDataset
 from ovseg.errors import UserError
 from ovseg.registry import DATASETS
@@ -61,7 +61,10 @@ def _annotate(folder, name, kind):
     """Two annotation files in COCO's panoptic format, one of all images and one of two."""
     known = kind.METAINFO if 'classes' in kind.METAINFO else {**CLASSES, 'category_ids': (1, 2, 3)}
     content = {
-        'images': [{'id': index, 'file_name': f'{index}.jpg'} for index in range(5)],
+        'images': [
+            {'id': index, 'file_name': f'{index}.jpg', 'height': 4, 'width': 6}
+            for index in range(5)
+        ],
         'annotations': [
             {'image_id': index, 'file_name': f'{index}.png', 'segments_info': []}
             for index in range(5)
@@ -71,7 +74,10 @@ def _annotate(folder, name, kind):
             for number, word in zip(known['category_ids'], known['classes'], strict=True)
         ],
     }
+    if issubclass(kind, InstanceDataset):
+        content['annotations'] = []
     (folder / f'{name}.json').write_text(json.dumps(content))
+    content['images'] = content['images'][3:]
     content['annotations'] = content['annotations'][3:]
     (folder / f'{name}_part.json').write_text(json.dumps(content))
 

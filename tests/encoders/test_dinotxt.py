@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from published_dinotxt import published, write_version_2
 from timm.models.vision_transformer import Block
 from tiny_companions import randomised
 from torch import nn
@@ -66,26 +67,6 @@ def test_the_head_reads_all_tokens_of_the_backbone(loaded):
     assert torch.allclose(other.flatten(2).transpose(1, 2), backbone[:, 3:], atol=1e-4)
 
 
-def published(model):
-    """A model's head and text tower by the published names, and its backbone's own tensors."""
-    head = {}
-    for name, value in model.visual.head.state_dict().items():
-        for ours, theirs in (('fc1_g', 'w1'), ('fc1_x', 'w2'), ('fc2', 'w3')):
-            name = name.replace(f'mlp.{ours}.', f'mlp.{theirs}.')
-        head['ln_final' + name[4:] if name.startswith('norm.') else name] = value
-    text = {'head.linear_projection.weight': model.text.text_projection.T}
-    names = {'ln_1': 'attention_norm', 'ln_2': 'ffn_norm', 'attn.out_proj': 'attention.proj'}
-    names |= {'mlp.c_fc': 'feed_forward.fc1', 'mlp.c_proj': 'feed_forward.fc2'}
-    names |= {'attn.in_proj_weight': 'attention.qkv.weight', 'transformer.resblocks': 'blocks'}
-    for name, value in model.text.state_dict().items():
-        if name in ('text_projection', 'attn_mask') or name.endswith('in_proj_bias'):
-            continue
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        text[f'backbone.{name}'] = value
-    return head, text
-
-
 def same(first, second):
     image, words = torch.randn(1, 3, 20, 12), torch.randint(1, 400, (2, 12))
     encoders = [build_dense_encoder(each.model.visual, None) for each in (first, second)]
@@ -101,26 +82,16 @@ def test_the_files_of_both_versions_are_read(tmp_path):
         randomised(given.model)
         for block in given.model.text.transformer.resblocks:
             block.attn.in_proj_bias.zero_()  # there is none in the files
-        head, text = published(given.model)
-        torch.save(given.model.visual.backbone.state_dict(), tmp_path / 'backbone.pth')
         if kind == 'version 2':
-            backbone = dict(given.model.visual.backbone.state_dict())
-            backbone['register_tokens'] = backbone.pop('reg_token')
-            backbone['mask_token'] = torch.zeros(1, 16)
-            # The published table has a position for the class token.
-            table = backbone['pos_embed']
-            backbone['pos_embed'] = torch.cat([torch.zeros_like(table[:, :1]), table], 1)
-            torch.save(backbone, tmp_path / 'backbone.pth')
-            of_v2 = {name.replace('blocks.', 'block_list.'): value for name, value in head.items()}
-            torch.save(of_v2, tmp_path / 'head.pth')
-            torch.save(text, tmp_path / 'text.pth')
-            more = {'text': tmp_path / 'text.pth'}
+            files = write_version_2(given.model, tmp_path)
         else:
+            head, text = published(given.model)
             both = {f'visual_model.head.{name}': value for name, value in head.items()}
             both |= {f'text_model.{name}': value for name, value in text.items()}
             torch.save({**both, 'logit_scale': torch.tensor([3.0])}, tmp_path / 'head.pth')
-            more = {}
-        found = load_dinotxt(size, tmp_path / 'head.pth', tmp_path / 'backbone.pth', **more)
+            torch.save(given.model.visual.backbone.state_dict(), tmp_path / 'backbone.pth')
+            files = {'pretrained': tmp_path / 'head.pth', 'backbone': tmp_path / 'backbone.pth'}
+        found = load_dinotxt(size, **files)
         assert same(given, found), kind
     assert found.text_encoder(None).logit_scale == pytest.approx(20.0855, abs=1e-3)
 

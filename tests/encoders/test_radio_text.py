@@ -11,7 +11,7 @@ from torch import nn
 
 from ovseg.encoders import build_dense_encoder, build_vision_language, load_text_aligned_radio
 from ovseg.encoders.radio_text import AdaptorHead, read_adaptor
-from ovseg.encoders.siglip_text import from_published, load_siglip_text
+from ovseg.encoders.siglip_text import find_siglip_text, from_published
 from ovseg.errors import UserError
 
 RADIO = {
@@ -121,8 +121,8 @@ def test_a_file_of_transformers_gives_what_transformers_gives(tmp_path):
     torch.manual_seed(0)
     state = transformers_state()
     save_file(state, tmp_path / 'model.safetensors')
-    loaded = load_siglip_text(TEXT, tmp_path)
-    assert float(loaded.logit_scale) == pytest.approx(4.7)
+    loaded = find_siglip_text(TEXT, tmp_path)
+    assert float(loaded.logit_scale()) == pytest.approx(4.7)
     transformers = pytest.importorskip('transformers')
     config = transformers.SiglipTextConfig(
         vocab_size=49408,
@@ -142,16 +142,16 @@ def test_a_file_of_transformers_gives_what_transformers_gives(tmp_path):
     tokens = loaded.tokenizer(['a cat', 'a very large dog'])
     with torch.no_grad():
         wanted = theirs(tokens).pooler_output
-    assert torch.allclose(loaded.model(tokens), wanted, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(loaded.build()(tokens), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_file_of_open_clip_is_read_by_its_own_names(tmp_path):
-    tower = load_siglip_text(TEXT, 'random').model
+    tower = find_siglip_text(TEXT, 'random').build()
     state = {f'text.{name}': value for name, value in tower.state_dict().items()}
     torch.save({**state, 'visual.bias': torch.zeros(2)}, tmp_path / 'clip.pt')
-    loaded = load_siglip_text(TEXT, tmp_path / 'clip.pt')
+    loaded = find_siglip_text(TEXT, tmp_path / 'clip.pt')
     tokens = loaded.tokenizer(['a cat'])
-    assert torch.equal(loaded.model(tokens), tower(tokens)) and loaded.logit_scale is None
+    assert torch.equal(loaded.build()(tokens), tower(tokens)) and loaded.logit_scale() is None
 
 
 def test_names_that_are_in_no_table_are_kept_to_be_refused():
