@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
+from ovseg.cli.asking_budget import add_budget
 from ovseg.cli.exemplar_arguments import add_exemplar_arguments, check_exemplars
 from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.cli.parsers import add_compile, add_rejection, check_device, new_parser
@@ -112,6 +113,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument('extra', nargs='*', metavar='WORDS', help=argparse.SUPPRESS)
     add_model_arguments(parser)
+    add_budget(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     add_task_arguments(parser)
     parser.add_argument(

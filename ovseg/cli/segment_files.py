@@ -23,6 +23,7 @@ from ovseg.apis.kinds import (
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import reason_of
+from ovseg.cli.asking_budget import set_budget
 from ovseg.cli.exemplar_arguments import learn
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
@@ -148,6 +149,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         rejection=getattr(args, 'rejection', None),
         **settings,
     )
+    set_budget(segmenter, getattr(args, 'budget', None))
     return learn(segmenter, args)
 
 
