@@ -117,6 +117,9 @@ def test_a_config_names_a_bank_and_a_rule(segment, scene, tmp_path):
         found = model.segment(image.encoding, image.image.shape[:2]).labels
     assert np.array_equal(found.numpy(), wanted)
     assert 'ball' in model.taught.bank.names and model.protocol()['rule'] == 'proto'
+    # Other sentences and other rules for words leave the features, and the bank, what they are.
+    config.model.text = {'bank': str(path), 'templates': 'single', 'combine': 'max'}
+    assert len(build_model(config).taught.bank) == 1
     config.model.text['rule'] = 'text'
     assert 'rule' not in build_model(config).protocol()
     config.model.text = {'bank': str(tmp_path / 'none.safetensors')}
