@@ -59,6 +59,7 @@ setup(
             'app/viewer.*',
             'app/page.css',
             'datasets/preparation/*.json',
+            'evaluation/suites/*.json',
         ]
     },
     install_requires=read_requirements('runtime.txt'),

@@ -53,7 +53,8 @@ FLOORS = [
         'saved_weights',
     ),
     *('vocabulary', 'affinity', 'text', 'images'),
-    *('encoders', 'guides', 'scores', 'regions', 'refiners', 'training', 'segmentors'),
+    *('encoders', 'guides', 'scores', 'regions', 'refiners', 'exemplars'),
+    *('training', 'segmentors'),
     *('visualization', 'datasets', 'evaluation', 'scenes', 'engine', 'apis', 'rasters', 'portable'),
     *('app', 'integrations', 'cli', '__main__'),
 ]

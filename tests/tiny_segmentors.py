@@ -6,17 +6,25 @@ import copy
 from typing import Any
 
 import numpy as np
+import tiny_fcclip
 import tiny_ovseg
 import torch
 from mmengine.registry import DefaultScope
 from tiny_clip_models import RESNET, VIT
 from tiny_companions import DINO, Checkerboard
+from tiny_sam3s import TINY_SAM3, spread
 from tiny_sams import TINY_SAM
 from torch.nn import functional as F
 
 from ovseg.images import Images
 from ovseg.registry import MODELS
-from ovseg.segmentors import OVSeg, TrainedSegmentor, TrainingFreeSegmentor
+from ovseg.segmentors import (
+    FCCLIP,
+    OVSeg,
+    SAM3Segmentor,
+    TrainedSegmentor,
+    TrainingFreeSegmentor,
+)
 from ovseg.segmentors.base import Segmentor
 
 WORDS = 'cat; sofa; wall; sky'
@@ -96,6 +104,14 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
             },
         },
     },
+    'AnoVL': {
+        'adapted': {
+            **{key: value for key, value in SEGMENTOR.items() if key != 'vocabulary'},
+            'encoder': {'last_block': 'vv-all'},
+            'states': {'normal': ['a {}', '{}'], 'abnormal': ['a damaged {}']},
+            'adapter': {'steps': 1},
+        },
+    },
     'LightlyTrained': {
         'contexts': {**SEGMENTOR, 'learner': {'kind': 'contexts', 'position': 'middle'}},
         'adapter in windows': {
@@ -135,6 +151,26 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
     },
     'OVSeg': {
         'ensemble': {key: value for key, value in tiny_ovseg.config().items() if key != 'type'}
+    },
+    'FCCLIP': {kind: tiny_fcclip.config(kind) for kind in ('convnext', 'resnet')},
+    'MAFTPlus': {'moved': tiny_fcclip.config(transfer={'num_heads': 2})},
+    'SAM3Segmentor': {
+        'activesam': {
+            'sam3': {'model': TINY_SAM3, 'pretrained': 'random'},
+            'rule': 'activesam',
+            'context': {'neighbours': 1, 'hypernyms': 0},
+            'preview': {'size': 28, 'alpha': 0.5, 'at_most': 3},
+            'text': {'cache_dir': None},
+            'vocabulary': WORDS,
+        },
+        'windows': {
+            'sam3': {'model': TINY_SAM3, 'pretrained': 'random'},
+            'rule': 'conceptbank',
+            'fusion': {'confidence': 0.1, 'top_k': 3},
+            'text': {'cache_dir': None},
+            'vocabulary': WORDS,
+            'test_cfg': {'mode': 'slide', 'crop_size': 48, 'stride': 40},
+        },
     },
     'MaskSegmentor': {
         'regions': {
@@ -206,7 +242,9 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
 }
 CASES = {f'{kind}, {name}': (kind, name) for kind, rows in SEGMENTORS.items() for name in rows}
 # Those whose words were fixed when they were trained.
-CLOSED = {'TrainedSegmentor', 'DenseCLIP'}
+CLOSED = {'AnoVL', 'TrainedSegmentor', 'DenseCLIP'}
+# Other words that all of a kind take, where they are not of WORDS.
+OTHER_WORDS = {'AnoVL': 'abnormal; normal'}
 
 
 def config_of(case: str) -> dict[str, Any]:
@@ -230,7 +268,12 @@ def build(case: str) -> Segmentor:
 
 def _spread(model: Segmentor) -> None:
     """Gives random weights, whose scores are nearly alike everywhere, scores that differ."""
+    if isinstance(model, SAM3Segmentor):
+        spread(model.sam3.model)
+        model.words.forget()
     norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    if isinstance(model, FCCLIP):
+        tiny_fcclip.spread(model)
     if not norms and not isinstance(model, TrainedSegmentor | OVSeg):
         return
     batch = pictures((128, 160), 8).inputs
@@ -239,7 +282,9 @@ def _spread(model: Segmentor) -> None:
     if norms and isinstance(model, TrainingFreeSegmentor):
         model.encoder(batch)
     elif norms:
-        model.extract_feat(batch) if isinstance(model, OVSeg) else model(batch, mode='tensor')
+        model.extract_feat(batch) if isinstance(model, OVSeg | FCCLIP) else model(
+            batch, mode='tensor'
+        )
     for norm in norms:
         norm.eval()
     if isinstance(model, TrainedSegmentor):

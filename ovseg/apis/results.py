@@ -28,8 +28,14 @@ from ovseg.visualization.legend import format_share
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from ovseg.apis.asked import Asked
+    from ovseg.apis.nearest_words import NearestWords
+
 # KINDS_OF_FILES is here for callers of before.
 __all__ = ['KINDS_OF_FILES', 'ClassArea', 'SegmentationResult']
+
+# Contrast words that a table names.
+_MOST_WORDS = 6
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,9 @@ class SegmentationResult(ShownAsPicture, Bridged):
         scores: (K, H, W) float32 probabilities of all classes, only when asked for.
         source: what the image is called (a path), '' if it has no name.
         model: which model made it.
+        contrast: the words for "none of these" that won pixels, and how many each, most first; ()
+            where none were asked for.
+        asked: what :meth:`explain` asks again; a copy in another process has none.
     """
 
     image: np.ndarray
@@ -80,6 +89,8 @@ class SegmentationResult(ShownAsPicture, Bridged):
     scores: np.ndarray | None = field(default=None, repr=False)
     source: str = ''
     model: str = ''
+    contrast: tuple[tuple[str, int], ...] = ()
+    asked: Asked | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.image.shape[:2]:
@@ -91,6 +102,32 @@ class SegmentationResult(ShownAsPicture, Bridged):
         height, width = self.labels.shape
         present = ', '.join(f'{area.name} {format_share(area.share)}' for area in self.areas()[:4])
         return f'SegmentationResult({height} x {width}, {len(self.names)} classes: {present})'
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A model does not travel along with its answers.
+        return {**vars(self), 'asked': None}
+
+    def explain(self, y: int, x: int) -> NearestWords:
+        """Why a pixel has its label: nearest words, probabilities, margins, what rejected it.
+
+        The image is encoded again unless its encoded form is still held by somebody
+        (:meth:`OpenVocabSegmenter.encode`). For methods that move pixels after their scores were
+        decided (Trident's and CorrCLIP's regions), ``moves`` is true and ``moved_from``
+        says where the pixel came from.
+
+        Args:
+            y: row of the pixel, from the top.
+            x: column of the pixel, from the left.
+
+        Raises:
+            UserError: a place outside of the image; a result that was read from a pickle.
+        """
+        if self.asked is None:
+            raise UserError(
+                'this result does not know its model any more (it was made by hand or comes from '
+                'another process): segment the image again, or ask segmenter.nearest_words'
+            )
+        return self.asked.explain(y, x)
 
     def areas(self) -> list[ClassArea]:
         """The classes present, largest first."""
@@ -128,7 +165,10 @@ class SegmentationResult(ShownAsPicture, Bridged):
         return {area.name: self.labels == area.index for area in self.areas()}
 
     def table(self) -> str:
-        """Class, area share and mean score of the classes present, as aligned text."""
+        """Class, area share and mean score of the classes present, as aligned text.
+
+        A last line tells which contrast words won the pixels of the background.
+        """
         rows = []
         for area in self.areas():
             name = area.name
@@ -136,7 +176,15 @@ class SegmentationResult(ShownAsPicture, Bridged):
                 name += ' (background)'
             score = '-' if area.score is None else f'{area.score:.3f}'
             rows.append((name, format_share(area.share), score))
-        return text_table(('class', 'area', 'score'), rows)
+        table = text_table(('class', 'area', 'score'), rows)
+        if not self.contrast:
+            return table
+        most = [
+            f'{format_share(pixels / self.labels.size)} {word}'
+            for word, pixels in self.contrast[:_MOST_WORDS]
+        ]
+        more = ', ...' * (len(self.contrast) > _MOST_WORDS)
+        return f'{table}\nnone of these: {", ".join(most)}{more}'
 
     def overlay(self, opacity: float = 0.5, legend: bool = True) -> np.ndarray:
         """The image with its classes painted over it, uint8 RGB (see ``draw_overlay``)."""
@@ -171,6 +219,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
                 }
                 for area in self.areas()
             ],
+            **({'contrast': dict(self.contrast)} if self.contrast else {}),
         }
 
     def to_coco(self) -> dict[str, Any]:

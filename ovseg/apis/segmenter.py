@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any, TypeAlias, TypeVar, cast, overload
 import numpy as np
 import torch
 
+from ovseg.apis.asked import Asked
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
+from ovseg.apis.contrast_words import ContrastWords
 from ovseg.apis.encoded_image import EncodedImage
 from ovseg.apis.loaded_image import ImageLoader, LoadedImage
 from ovseg.apis.memory import BoundedMemory
@@ -23,10 +26,13 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import Failed, Steps, answers_in_order, default_workers
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
+from ovseg.apis.teaching import taught_of, teach
+from ovseg.budget import MemoryBudget
 from ovseg.compiled import compile_encoders
 from ovseg.config_files import read_config
 from ovseg.devices import choose_device
 from ovseg.errors import UserError, notify
+from ovseg.exemplars import Bank, Rule, read_bank, write_bank
 from ovseg.images import Images, resize_rule_of
 from ovseg.images.batch import batch_of
 from ovseg.images.reading import ImageSource, name_of
@@ -36,8 +42,9 @@ from ovseg.precision import precision_of, set_precision
 from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scenes.small_world import prompts_of, small_world
-from ovseg.scores.decide import Decision
+from ovseg.scores.decide import Decision, rule_of_image
 from ovseg.text import Classifier
+from ovseg.text.decision_rule import DecisionRule
 from ovseg.text.fingerprint import weights_written
 from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
@@ -77,6 +84,10 @@ class OpenVocabSegmenter:
             :func:`~ovseg.precision_choice.choose_precision`. All else is float32.
         compile: have torch compile the image encoders, which the first image waits for, see
             :mod:`ovseg.compiled`.
+        text: further arguments of :func:`~ovseg.text.build_classifier` instead of the config's:
+            such as ``combine``, ``descriptions`` and ``experts``.
+        contrast: what else may be in the images, as "none of these": ``'background'``, ``'auto'``
+            or a file, see :func:`~ovseg.text.contrast.with_contrast`; None for nothing.
         rejection: the rule by which a pixel is none of the classes, for words that state none of
             their own: whatever :meth:`~ovseg.vocabulary.Rejection.build` takes, such as a file of
             ``ovseg calibrate``.
@@ -110,6 +121,8 @@ class OpenVocabSegmenter:
         on: str | None = None,
         precision: str = 'auto',
         compile: bool = False,
+        text: Mapping[str, Any] | None = None,
+        contrast: str | Path | None = None,
         rejection: Any = None,
     ) -> None:
         self._rejection = Rejection.build(rejection)
@@ -126,7 +139,7 @@ class OpenVocabSegmenter:
         self.loader = ImageLoader(
             resize_rule_of(config), small_world(config, checkpoint, self.name)
         )
-        self.model = build_model(config, checkpoint, templates).to(self.device).eval()
+        self.model = build_model(config, checkpoint, templates, text).to(self.device).eval()
         set_precision(self.model, precision)
         if compile:
             compile_encoders(self.model)
@@ -134,6 +147,7 @@ class OpenVocabSegmenter:
         self._transport = Transport(self.device)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
+        self._contrast = ContrastWords(self.model, contrast, self.loader.world)
         self._vocabulary = self.model.vocabulary
         if vocabulary is not None:
             self._vocabulary = self._read_words(vocabulary, background, None)
@@ -682,31 +696,147 @@ class OpenVocabSegmenter:
             UserError: as in :meth:`segment`; a place outside of the image.
             FileNotFoundError: there is no such image.
         """
-        vocabulary = self._read_words(words, background, threshold)
-        classifier = self._classifier(vocabulary)
-
-        def explain(encoded: EncodedImage) -> NearestWords:
-            row, column = at
-            size = height, width = encoded.image.shape[0], encoded.image.shape[1]
-            if not (0 <= row < height and 0 <= column < width):
-                raise UserError(
-                    f'There is no pixel at row {row}, column {column}: the image has {height} rows '
-                    f'and {width} columns.'
-                )
-            label = int(self._decide(encoded, vocabulary, classifier, False).labels[row, column])
-            scores = self._memory.in_strips(
-                lambda budget: self.model.scores(encoded.encoding, classifier, size, budget).rows(
-                    row, row + 1
-                )[:, 0, column],
-                size,
-                classifier.num_classes,
-            )
-            rule = self.model.rule(classifier)
-            return nearest_words(scores, label, (row, column), vocabulary, classifier, rule)
-
-        answer = self._answer(image, explain)
+        vocabulary, classifier = self.question(words, background, threshold)
+        answer = self._answer(
+            image, lambda encoded: self.explain_pixel(encoded, vocabulary, classifier, at)
+        )
         assert isinstance(answer, NearestWords)  # of one image
         return answer
+
+    def explain_pixel(
+        self,
+        encoded: EncodedImage,
+        vocabulary: Vocabulary,
+        classifier: Classifier,
+        at: tuple[int, int],
+    ) -> NearestWords:
+        """The answer of :meth:`nearest_words` to a question of :meth:`question`.
+
+        Args:
+            encoded: of :meth:`encode`.
+            vocabulary: what is asked for.
+            classifier: of the vocabulary.
+            at: (row, column) of the pixel in the upright image.
+
+        Raises:
+            UserError: a place outside of the image.
+        """
+        row, column = at
+        size = height, width = encoded.image.shape[0], encoded.image.shape[1]
+        if not (0 <= row < height and 0 <= column < width):
+            raise UserError(
+                f'There is no pixel at row {row}, column {column}: the image has {height} rows '
+                f'and {width} columns.'
+            )
+
+        def scored(budget: MemoryBudget) -> tuple[torch.Tensor, DecisionRule]:
+            scores = self.model.scores(encoded.encoding, classifier, size, budget)
+            rule = rule_of_image(scores, self.model.rule(classifier), budget)
+            return scores.rows(row, row + 1)[:, 0, column], rule
+
+        with plain_torch():
+            result = self._decide(encoded, vocabulary, classifier, False)
+            scores, rule = self._memory.in_strips(scored, size, classifier.num_classes)
+        label, moves = int(result.labels[row, column]), self.model.moves_pixels
+        return nearest_words(scores, label, at, vocabulary, classifier, rule, moves)
+
+    # Examples --------------------------------------------------------------------------------
+
+    def teach(
+        self,
+        name: str,
+        image: _One,
+        mask: Any = None,
+        *,
+        scribble: Any = None,
+        has_words: bool = True,
+    ) -> Bank:
+        """Shows an example of a class, which counts from the next question on.
+
+        Args:
+            name: of the class, as it will be asked for.
+            image: as in :meth:`segment`, one.
+            mask: of the thing in the upright image: a bool array (H, W), the path of a PNG (what is
+                not 0), a box (x1, y1, x2, y2), or clicks, a list of (x, y). Of a box the model's
+                SAM finds the thing, where it has one; a click is a disc of a patch.
+            scribble: instead of it a line [(x, y), ...], as broad as a patch.
+            has_words: False for a name that means nothing to a text model, such as 'part 7': the
+                class is then known by its examples alone.
+
+        Returns:
+            All examples.
+
+        Raises:
+            UserError: a model that takes no examples; an image or a mask that cannot be read or
+                does not fit. What was taught before stays.
+            FileNotFoundError: there is no such image or mask.
+
+        Warns:
+            Notice: a box is taken as it is.
+        """
+        taught_of(self)
+        return teach(self, name, self.encode(image), mask, scribble, has_words)
+
+    def forget(self, name: str | None = None, image: str | None = None) -> None:
+        """Takes examples out: those of a class, of an image, or all.
+
+        Args:
+            name: of the class; None for all of them.
+            image: its path as it was given; None for all of them.
+
+        Raises:
+            UserError: a model that takes no examples; there are none of this name.
+        """
+        taught = taught_of(self)
+        bank = taught.bank
+        if name is not None or image is not None:
+            if bank is None:
+                raise UserError('Nothing was taught, so that nothing can be forgotten.')
+            taught.bank = bank.without(name, image)
+        else:
+            taught.bank = None
+        self.model.words.forget()
+
+    @property
+    def bank(self) -> Bank | None:
+        """All examples; None where nothing was taught, or for a model that takes none."""
+        return None if self.model.taught is None else self.model.taught.bank
+
+    def save_bank(self, path: str | Path, note: str | None = None) -> Path:
+        """Writes the examples: vectors, no pixels; a few kilobytes each.
+
+        Args:
+            path: of the file, ``.safetensors``.
+            note: about the licence of the images, which goes with it.
+
+        Raises:
+            UserError: nothing was taught, or the file cannot be written.
+        """
+        bank = taught_of(self).bank
+        if bank is None:
+            raise UserError('Nothing was taught, so that there is no bank to save.')
+        return write_bank(bank if note is None else replace(bank, note=note), path)
+
+    def load_bank(self, path: str | Path, rule: str | Mapping[str, Any] | None = None) -> Bank:
+        """Takes the examples of a file, instead of those there are.
+
+        Args:
+            path: of :meth:`save_bank` or ``ovseg teach``.
+            rule: by which they count: ``'proto'`` (default), ``'bayes'``, ``'gda'``, ``'tip'``,
+                ``'proto-clip'``, ``'rns'``, ``'text'`` for words alone, or a table of ``name`` and
+                settings; None leaves it.
+
+        Raises:
+            UserError: no bank, or one of another encoder; what was taught before stays.
+            FileNotFoundError: there is no such file.
+        """
+        taught, bank = taught_of(self), read_bank(path)
+        chosen = None if rule is None else Rule(rule)
+        taught.bank = bank
+        if chosen is not None:
+            taught.rule = chosen
+        self.model.words.forget()
+        return bank
 
     # Words -----------------------------------------------------------------------------------
 
@@ -720,6 +850,7 @@ class OpenVocabSegmenter:
         if self._rejection is not None and (words is None or not vocabulary.has_own_rule):
             vocabulary = vocabulary.with_rejection(self._rejection)
         vocabulary = _with_rejection(vocabulary, background, threshold, self._rejection)
+        vocabulary = self._contrast.beside(vocabulary)
         if words is not None:  # a config's one class may be meant as it is
             vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
         if self.loader.world is not None:
@@ -734,7 +865,9 @@ class OpenVocabSegmenter:
         return usual_background(prompts) if world is None else world.other_words(prompts)
 
     def _classifier(self, vocabulary: Vocabulary) -> Classifier:
-        return self._classifiers.get(vocabulary, weights_written(self.model))
+        taught = self.model.taught
+        mark = None if taught is None else taught.mark
+        return self._classifiers.get(vocabulary, (weights_written(self.model), mark))
 
     def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
         with plain_torch():
@@ -816,6 +949,13 @@ class OpenVocabSegmenter:
             scores,
         )
         kept = decision.scores
+        won = self._memory.in_strips(
+            lambda budget: self._contrast.won(
+                encoded.encoding, vocabulary, classifier, decision.labels, budget
+            ),
+            size,
+            classifier.num_classes,
+        )
         return SegmentationResult(
             image=encoded.image,
             labels=decision.labels.cpu().numpy().astype(np.int32),
@@ -826,6 +966,10 @@ class OpenVocabSegmenter:
             scores=None if kept is None else kept.cpu().numpy(),
             source=encoded.source,
             model=self.name,
+            contrast=won,
+            asked=Asked(
+                self, vocabulary, classifier, encoded.image, encoded.source, weakref.ref(encoded)
+            ),
         )
 
 

@@ -45,6 +45,8 @@ COMMANDS = (
     Command(
         'label', 'masks of what you name in many images: fast, and goes on when killed', 'label'
     ),
+    Command('explain', 'why a pixel of an image gets its label', 'explain'),
+    Command('calibrate', 'fit a rejection rule to a few labelled images', 'calibrate'),
     Command('raster', 'masks of what you name in a raster of any size, as maps', 'raster'),
     Command('app', 'a web page: drop an image, type words, see masks', 'app'),
     Command('models', 'the models that go by a name: licence, size, speed', 'models'),
@@ -52,6 +54,7 @@ COMMANDS = (
     Command('train', 'train a model', 'train'),
     Command('prepare', 'make what a data set lacks, and check all of it', 'prepare'),
     Command('bank', 'a bank of regions of unlabelled images, for CorrCLIP', 'bank'),
+    Command('teach', 'examples of what words do not say: add, list, remove, merge', 'teach'),
     Command('export', 'write what a training made as a file for others', 'export'),
     Command('benchmark', 'time and memory of a model, stage by stage', 'benchmark'),
     Command('check', 'does ovseg work here? what a bug report needs', 'check'),

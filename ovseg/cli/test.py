@@ -5,6 +5,7 @@ Examples::
     %(prog)s maskclip-tiny
     %(prog)s configs/maskclip/maskclip_vit-b16_openai.py --on ade20k
     %(prog)s denseclip_fpn_r50 iter_80000.pth --out label_maps --quiet
+    %(prog)s maskclip-tiny --suite none --suite-images 40
     torchrun --nproc-per-node 8 -m ovseg test CONFIG --launcher pytorch
 
 The scores are printed beside the protocol that they belong to, and stand in result.json in the
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg.cli.parsers import add_compile, add_rejection, new_parser
+from ovseg.cli.test_suite import add_suite_arguments, suite_loop
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_apart, check_folder, write_beside
@@ -70,6 +72,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     add_common_arguments(parser)
     add_compile(parser, 'compile the image encoders')
     add_rejection(parser)
+    add_suite_arguments(parser)
     return parser
 
 
@@ -355,6 +358,7 @@ def run(args: argparse.Namespace) -> int:
         args: of :func:`build_parser`.
     """
     check_words(args)
+    suite = suite_loop(args)
     from mmengine.dist import is_main_process
 
     from ovseg.engine.explain import explained
@@ -370,6 +374,8 @@ def run(args: argparse.Namespace) -> int:
         config.pop(part, None)
     if config.get('test_cfg') is None:
         config.test_cfg = {'type': 'TestLoop'}
+    if suite is not None:
+        config.test_cfg = suite
     config.resume = False
     if args.checkpoint is not None:
         config.load_from = args.checkpoint
@@ -386,7 +392,7 @@ def run(args: argparse.Namespace) -> int:
             facts.update(set_tta(config))
         runner = build_runner(config)
         metrics = runner.test()
-        if is_main_process():
+        if suite is None and is_main_process():
             report_result(runner, metrics, args, facts)
     return 0
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
     from ovseg.datasets.coco import COCOObjectDataset, COCOStuff164kDataset
     from ovseg.datasets.colour_distortion import SSDPhotoMetricDistortion
     from ovseg.datasets.context import Context59Dataset, Context60Dataset, Context459Dataset
+    from ovseg.datasets.defects import DefectFolderDataset, LoadDefectMask
     from ovseg.datasets.image_folder import ImageFolderDataset
     from ovseg.datasets.imagenet_subset import DrawnImagesDataset
+    from ovseg.datasets.instances import COCOInstancesDataset, InstanceDataset
     from ovseg.datasets.labelled_folder import LabelledFolderDataset
     from ovseg.datasets.loading import LoadSegLabels
     from ovseg.datasets.mask_caption_pairs import MaskCaptionPairs
@@ -42,8 +44,10 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.datasets.coco': ['COCOObjectDataset', 'COCOStuff164kDataset'],
         'ovseg.datasets.colour_distortion': ['SSDPhotoMetricDistortion'],
         'ovseg.datasets.context': ['Context59Dataset', 'Context60Dataset', 'Context459Dataset'],
+        'ovseg.datasets.defects': ['DefectFolderDataset', 'LoadDefectMask'],
         'ovseg.datasets.image_folder': ['ImageFolderDataset'],
         'ovseg.datasets.imagenet_subset': ['DrawnImagesDataset'],
+        'ovseg.datasets.instances': ['COCOInstancesDataset', 'InstanceDataset'],
         'ovseg.datasets.labelled_folder': ['LabelledFolderDataset'],
         'ovseg.datasets.loading': ['LoadSegLabels'],
         'ovseg.datasets.mask_caption_pairs': ['MaskCaptionPairs'],
@@ -66,6 +70,7 @@ __all__ = [
     'ADE20K150Dataset',
     'ADE20KPanopticDataset',
     'ADE847Dataset',
+    'COCOInstancesDataset',
     'COCOObjectDataset',
     'COCOPanopticDataset',
     'COCOStuff164kDataset',
@@ -74,11 +79,14 @@ __all__ = [
     'Context459Dataset',
     'Context59Dataset',
     'Context60Dataset',
+    'DefectFolderDataset',
     'DrawnImagesDataset',
     'ImageFolderDataset',
+    'InstanceDataset',
     'LabelledFolderDataset',
     'KeepOriginalImage',
     'LabelMapDataset',
+    'LoadDefectMask',
     'LoadPanopticMap',
     'LoadSegLabels',
     'MapillaryPanopticDataset',

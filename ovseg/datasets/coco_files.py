@@ -35,7 +35,7 @@ def annotations_explained(config: Mapping[str, Any]) -> Iterator[None]:
         raise
     except Exception as error:
         for path in _annotation_files(config):
-            if not os.path.exists(path):
+            if not os.path.exists(path) or _is_panoptic(path):
                 continue
             try:
                 check_coco(path)
@@ -72,6 +72,16 @@ def check_coco(path: str | Path) -> None:
         problem = _annotation_problem(entry, known)
         if problem:
             raise UserError(f'{path}, annotations[{number}]: {problem}')
+
+
+def _is_panoptic(path: Path) -> bool:
+    """Whether a file is in COCO's other format, whose reader has looked through it."""
+    try:
+        content = read_json(path, _CONTENT)
+    except UserError:
+        return False
+    listed = content.get('annotations') if isinstance(content, dict) else None
+    return isinstance(listed, list) and any('segments_info' in entry for entry in listed[:1])
 
 
 def _annotation_files(part: Any, root: str = '') -> Iterator[Path]:

@@ -75,9 +75,14 @@ class PanopticDataset(CheckedDataset):
 
     # Classes ---------------------------------------------------------------------------------
 
+    @staticmethod
+    def read_file(path: str) -> PanopticFile:
+        """What an annotation file holds."""
+        return read_panoptic_file(path)
+
     def _facts_of(self, path: str) -> dict[str, Any]:
         """Classes of an annotation file."""
-        self._file = read_panoptic_file(path)
+        self._file = self.read_file(path)
         categories = self._file.categories
         return {
             'classes': tuple(category.name for category in categories),
@@ -129,7 +134,7 @@ class PanopticDataset(CheckedDataset):
             UserError: see the class.
         """
         try:
-            content = self._file or read_panoptic_file(self.ann_file)
+            content = self._file or self.read_file(self.ann_file)
         except FileNotFoundError as error:
             raise self._missing('no annotation file', self.ann_file) from error
         self._file = None  # the samples hold what is needed of it
@@ -192,7 +197,8 @@ class PanopticDataset(CheckedDataset):
             folder = self.data_prefix.get(key)
             if folder and not os.path.isdir(folder):
                 raise self._missing(f'no folder of {content}s', folder)
-            absent = [sample[key] for sample in samples if not os.path.isfile(sample[key])]
+            paths = [sample[key] for sample in samples if key in sample]
+            absent = [path for path in paths if not os.path.isfile(path)]
             if absent:
                 raise self._missing(
                     f'{len(absent)} of {len(samples)} images have no {content}, the first',

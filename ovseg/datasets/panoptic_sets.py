@@ -34,7 +34,8 @@ class CityscapesPanopticDataset(PanopticDataset):
     def image_name(self, image: AnnotatedImage) -> str:
         """In the folder of its city, under the name that the authors' script changed."""
         name = image.file_name.replace('_gtFine_leftImg8bit', '_leftImg8bit')
-        return name if '/' in name else f'{name.split("_")[0]}/{name}'
+        is_theirs = '/' not in name and name.endswith('_leftImg8bit.png')
+        return f'{name.split("_")[0]}/{name}' if is_theirs else name
 
 
 @DATASETS.register_module()

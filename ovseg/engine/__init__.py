@@ -21,6 +21,7 @@ from ovseg.engine.runner import OVRunner
 from ovseg.engine.sample_seeds import SampleSeedHook
 from ovseg.engine.small_world_check import SmallWorldHook
 from ovseg.engine.stopping import TrainingStopped
+from ovseg.engine.suite_loop import SuiteLoop
 from ovseg.engine.trainable import TrainableParamsConstructor
 from ovseg.engine.tta import OVSegTTA, augmented_pipeline
 from ovseg.engine.vocabulary_check import VocabularyCheckHook, check_classes
@@ -43,6 +44,7 @@ __all__ = [
     'RandomStateHook',
     'SampleSeedHook',
     'SmallWorldHook',
+    'SuiteLoop',
     'TrainableParamsConstructor',
     'TrainingStopped',
     'VocabularyCheckHook',

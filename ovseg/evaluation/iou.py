@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 from prettytable import PrettyTable
 from torch import Tensor
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.evaluation.areas import (
     MATRIX_CLASSES,
     Areas,
@@ -23,6 +23,7 @@ from ovseg.evaluation.areas import (
     count_areas,
     summarise,
 )
+from ovseg.evaluation.class_groups import chosen_classes, number_or_none
 from ovseg.evaluation.output_names import names_of_outputs
 from ovseg.files import written_whole
 from ovseg.registry import METRICS
@@ -65,14 +66,19 @@ class IoUReport:
         columns = [self.areas.iou, self.areas.accuracy, share]
         values = (100 * torch.stack(columns, dim=1)).tolist()
         return [
-            {'name': name, 'IoU': _number(iou), 'Acc': _number(accuracy), 'share': _number(part)}
+            {
+                'name': name,
+                'IoU': number_or_none(iou),
+                'Acc': number_or_none(accuracy),
+                'share': number_or_none(part),
+            }
             for name, (iou, accuracy, part) in zip(self.classes, values, strict=True)
         ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; NaN becomes None."""
         return {
-            'metrics': {name: _number(value) for name, value in self.scores.items()},
+            'metrics': {name: number_or_none(value) for name, value in self.scores.items()},
             'headline': self.headline,
             'images': self.images,
             'classes': self.rows(),
@@ -91,7 +97,8 @@ class OVIoUMetric(BaseMetric):
     Args:
         ignore_index: label that does not count; None for the data set's own, 255 if it names none.
         headline: the mean that the protocol reports; stands first in tables and files.
-        groups: class names by group; each group gets a ``mIoU_<group>``.
+        groups: class names by group; each group gets a ``mIoU_<group>``, a mean of the headline's
+            kind.
         output_dir: save predicted label maps here as PNG, 8-bit or, if there are more than 255
             values, 16-bit, in folders as the images (:meth:`name_outputs`). Where labels on disk
             start at 1 (``reduce_zero_label``), so do these.
@@ -285,15 +292,15 @@ class OVIoUMetric(BaseMetric):
     def _group_scores(self, areas: Areas) -> dict[str, float]:
         scores = {}
         for group, members in self.groups.items():
-            unknown = [name for name in members if name not in self._classes]
-            if unknown:
-                raise UserError(
-                    f'group {group!r} of the evaluator names {unknown[0]!r}, which is no class of '
-                    f'the data set.{nearest(unknown[0], self._classes)}'
-                )
-            index = [self._classes.index(name) for name in members]
-            scores[f'mIoU_{group}'] = 100 * float(areas.iou[index].nanmean())
+            index = torch.from_numpy(chosen_classes(members, self._classes, group))
+            scores[f'mIoU_{group}'] = 100 * float(self._counted(areas)[index].nanmean())
         return scores
+
+    def _counted(self, areas: Areas) -> Tensor:
+        """(K,) IoU, NaN for classes that the mean of the headline leaves out."""
+        if self.headline == 'mIoU':
+            return areas.iou
+        return areas.iou.where(areas.label > 0, float('nan'))
 
     def _log(self, text: str) -> None:
         if is_main_process():
@@ -341,7 +348,3 @@ def no_labels(images: int, ignored: int) -> str:
 
 def _name(sample: Mapping[str, Any]) -> str:
     return str(sample.get('img_path', 'an image'))
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value

@@ -16,8 +16,10 @@ from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError
 from ovseg.evaluation.average_precision import AveragePrecisionReport
 from ovseg.evaluation.class_groups import chosen_classes, number_or_none
+from ovseg.evaluation.coco_annotations import CocoAnnotations
 from ovseg.evaluation.mask_precision import ImageMasks, mask_precision
-from ovseg.evaluation.panoptic import found_and_truth
+from ovseg.evaluation.panoptic import of_sample
+from ovseg.input_files import regular_file
 from ovseg.registry import METRICS
 
 _HEAD = 'mask '
@@ -29,10 +31,13 @@ class MaskAPMetric(BaseMetric):
 
     Masks are those of ``pred_instances`` where a model fills it in
     (:class:`~ovseg.regions.mask_instances.Instances`, or mmdet's form), else the things among
-    ``pred_segments``, which do not overlap. Annotations are the things of ``panoptic_truth``. Of
-    both only run lengths are kept until the end, when pycocotools goes through them.
+    ``pred_segments``, which do not overlap. Annotations are those of ``ann_file``, else the things
+    of ``panoptic_truth``. Of both only run lengths are kept until the end, when pycocotools goes
+    through them.
 
     Args:
+        ann_file: annotations in COCO's instance format, whose masks may overlap and whose areas
+            are taken as they stand there; images and classes are found by their names.
         groups: class names by group; each gets an AP of its own, of the things among them.
         most: how many of an image's surest masks of a class count; published 100.
         prefix: of the names of the scores, as in mmengine.
@@ -44,6 +49,7 @@ class MaskAPMetric(BaseMetric):
         scores: the same numbers by name, in percent; None where nothing was annotated.
 
     Raises:
+        FileNotFoundError: there is no ``ann_file``.
         UserError: a sample without annotation or predictions, or of another size than its
             annotation; a group with a name that is no class.
 
@@ -55,6 +61,7 @@ class MaskAPMetric(BaseMetric):
 
     def __init__(
         self,
+        ann_file: str | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         most: int = 100,
         prefix: str | None = None,
@@ -65,6 +72,10 @@ class MaskAPMetric(BaseMetric):
             raise UserError(f'MaskAPMetric.most must be at least 1, got {most}')
         self.groups = {name: list(members) for name, members in (groups or {}).items()}
         self.most = most
+        self.ann_file = ann_file
+        self._annotations: CocoAnnotations | None = None
+        if ann_file is not None:
+            regular_file(ann_file, 'annotation file')
         self.report: AveragePrecisionReport | None = None
         self.scores: dict[str, float | None] = {}
 
@@ -76,25 +87,34 @@ class MaskAPMetric(BaseMetric):
             data_samples: see the class.
         """
         for sample in data_samples:
-            found, truth = found_and_truth(sample, type(self).__name__)
-            if tuple(found.ids.shape) != truth.ids.shape:
+            found = of_sample(sample, 'pred_segments', type(self).__name__)
+            size, true = self._annotated(sample)
+            if tuple(found.ids.shape) != size:
                 raise UserError(
                     f'{sample.get("img_path", "an image")}: the segments are '
-                    f'{tuple(found.ids.shape)}, the annotation {truth.ids.shape}'
+                    f'{tuple(found.ids.shape)}, the annotation {size}'
                 )
-            true = [
-                {
-                    'category_id': segment.label + 1,
-                    'iscrowd': int(segment.is_crowd),
-                    **mask_record(truth.ids == segment.id),
-                }
-                for segment in truth.segments
-                if segment.label in self._things
-            ]
             instances = sample.get('pred_instances')
             masks = _of_segments(found) if instances is None else _of_instances(instances)
             kept = [mask for mask in masks if mask['category_id'] - 1 in self._things]
-            self.results.append(ImageMasks(truth.ids.shape, true, kept))
+            self.results.append(ImageMasks(size, true, kept))
+
+    def _annotated(self, sample: Mapping[str, Any]) -> tuple[tuple[int, int], list[dict[str, Any]]]:
+        """(height, width) of an image and the masks of its things."""
+        if self.ann_file is not None:
+            if self._annotations is None:
+                self._annotations = CocoAnnotations(self.ann_file, self._classes)
+            return self._annotations.of_image(str(sample['img_path']))
+        truth = of_sample(sample, 'panoptic_truth', type(self).__name__)
+        return truth.ids.shape, [
+            {
+                'category_id': segment.label + 1,
+                'iscrowd': int(segment.is_crowd),
+                **mask_record(truth.ids == segment.id),
+            }
+            for segment in truth.segments
+            if segment.label in self._things
+        ]
 
     @property
     def _classes(self) -> tuple[str, ...]:

@@ -145,7 +145,10 @@ class PanopticQualityMetric(BaseMetric):
                 and ``panoptic_truth`` (:class:`~ovseg.datasets.panoptic_truth.PanopticTruth`).
         """
         for sample in data_samples:
-            found, truth = found_and_truth(sample, type(self).__name__)
+            found, truth = (
+                of_sample(sample, key, type(self).__name__)
+                for key in ('pred_segments', 'panoptic_truth')
+            )
             ids = found.ids.cpu().numpy()
             labels = {segment.id: segment.label for segment in found.segments}
             try:
@@ -202,23 +205,33 @@ class PanopticQualityMetric(BaseMetric):
         return {name: round(value, 2) for name, value in scores.items()}
 
 
-def found_and_truth(sample: Mapping[str, Any], metric: str) -> tuple[Any, Any]:
-    """The predicted segments of a sample and its annotation.
+def of_sample(sample: Mapping[str, Any], key: str, metric: str) -> Any:
+    """The predicted segments of a sample, or its annotation.
 
     Args:
         sample: as mmengine hands it to a metric.
+        key: ``'pred_segments'`` or ``'panoptic_truth'``.
         metric: that asks, for the message.
 
     Raises:
         UserError: the sample has no such thing.
     """
-    for key, what, remedy in (
-        ('pred_segments', 'segments', 'test a model that finds segments on a panoptic data set'),
-        ('panoptic_truth', 'panoptic annotation', "add 'panoptic_truth' to the packer's meta_keys"),
-    ):
-        if sample.get(key) is None:
-            raise UserError(
-                f'{sample.get("img_path", "an image")} has no {what}, which {metric} compares: '
-                f'{remedy} (docs/panoptic.md)'
-            )
-    return sample['pred_segments'], sample['panoptic_truth']
+    if sample.get(key) is None:
+        what, remedy = _MISSING[key]
+        raise UserError(
+            f'{sample.get("img_path", "an image")} has no {what}, which {metric} compares: '
+            f'{remedy} (docs/panoptic.md)'
+        )
+    return sample[key]
+
+
+_MISSING = {
+    'pred_segments': (
+        'segments',
+        'test a model that finds segments on a panoptic data set',
+    ),
+    'panoptic_truth': (
+        'panoptic annotation',
+        "add 'panoptic_truth' to the packer's meta_keys, or test on a panoptic data set",
+    ),
+}

@@ -26,6 +26,7 @@ _PACKAGES = {
 _HEADLINES = {
     'mIoU': 'mIoU over classes that are labelled or predicted (as mmsegmentation)',
     'mIoU_present': 'mIoU_present over classes that are labelled',
+    'pixel_AUROC': 'pixel_AUROC: mean over objects of the area under the ROC of all pixels',
     'PQ': 'PQ over classes that are annotated or predicted (as panopticapi)',
     'box AP': 'box AP: mean over classes and IoU thresholds 0.50 to 0.95 (COCO)',
     'mask AP': 'mask AP: mean over classes and IoU thresholds 0.50 to 0.95 (COCO)',

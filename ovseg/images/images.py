@@ -18,7 +18,7 @@ class Images:
         originals: the same images before any resize, each (H', W', 3) uint8 RGB; None where nobody
             kept them. Only segmentors whose ``reads`` has ``'originals'`` look at them.
         names: the images' paths, None for an image without one; None where nobody kept them. For
-            segmentors whose ``reads`` has ``'names'``.
+            segmentors whose ``reads`` has ``'names'`` or ``'paths'``.
 
     Raises:
         ValueError: shapes or lengths that do not fit each other.

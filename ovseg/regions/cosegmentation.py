@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -41,39 +43,40 @@ def patch_weights(text_scores: Tensor, context: Tensor | None = None) -> Tensor:
 
 
 def seed_patches(
-    features: Tensor, weights: Tensor | None = None, published: bool = False
-) -> Tensor:
-    """In each of B images the patch that the other images have, too: (B,) int64, row-major.
+    features: Sequence[Tensor], weights: Sequence[Tensor] | None = None, published: bool = False
+) -> list[int]:
+    """In each of B images the patch that the other images have, too.
 
     A patch is as good as its likeness to the best patch of each image, averaged over images.
 
     Args:
-        features: (B, C, h, w) of any length.
-        weights: (B, h, w) of :func:`patch_weights`, of the patches that are looked for; None for
-            ones.
+        features: (N, C) of each image, of any length; images may differ in N.
+        weights: (N,) of each, from :func:`patch_weights`, of the patches that are looked for; None
+            for ones.
         published: compute as the released code does, in which from the second image on a patch is
-            compared with an image *and all that follow*, up to twice its number. False compares
-            with each image by itself, as the paper says.
+            compared with an image *and those that follow*, as far again as the images before it
+            reach. False compares with each image by itself, as the paper says.
 
     Source: ReCo (arXiv 2206.07045), section 3.2; networks/reco.py,
     ``_get_reference_image_feature``.
     """
-    images, _, height, width = features.shape
-    patches = height * width
-    units = F.normalize(features.flatten(2), dim=1).transpose(1, 2)  # (B, h*w, C)
-    weight = None if weights is None else weights.flatten()
+    units = [F.normalize(image, dim=1) for image in features]
+    every = torch.cat(units)
+    weight = None if weights is None else torch.cat(list(weights))
+    starts = [0]
+    for image in units:
+        starts.append(starts[-1] + len(image))
     seeds = []
     for own in units:  # so that one image's likenesses exist at a time
-        likeness = own @ units.flatten(0, 1).T
+        likeness = own @ every.T
         if weight is not None:
             likeness = likeness * weight
-        total = likeness.new_zeros(patches)
-        for image in range(images):
-            start = image * patches
-            stop = 2 * start + patches if published else start + patches
-            total += likeness[:, start:stop].amax(1)
-        seeds.append((total / images).argmax())
-    return torch.stack(seeds)
+        best = [
+            likeness[:, start : start + stop if published else stop].amax(1)
+            for start, stop in pairwise(starts)
+        ]
+        seeds.append(int(torch.stack(best).mean(0).argmax()))
+    return seeds
 
 
 def reference_of(seeds: Tensor, kind: Reference = 'avg') -> Tensor:
@@ -103,15 +106,15 @@ def reference_of(seeds: Tensor, kind: Reference = 'avg') -> Tensor:
 
 
 def cosegment(
-    features: Tensor,
-    weights: Tensor | None = None,
+    features: Sequence[Tensor],
+    weights: Sequence[Tensor] | None = None,
     kind: Reference = 'avg',
     published: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """What B images have in common: a unit vector (C,), and the seeds (B, C) that it is made of.
 
     Args:
-        features: (B, C, h, w), the image that fits best first.
+        features: (N, C) of each image, the one that fits best first.
         weights: see :func:`seed_patches`.
         kind: see :func:`reference_of`.
         published: see :func:`seed_patches`.
@@ -120,7 +123,7 @@ def cosegment(
         UserError: another kind.
     """
     places = seed_patches(features, weights, published)
-    seeds = features.flatten(2)[torch.arange(len(features), device=features.device), :, places]
+    seeds = torch.stack([image[place] for image, place in zip(features, places, strict=True)])
     return reference_of(seeds, kind), seeds
 
 

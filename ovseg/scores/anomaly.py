@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,9 +48,20 @@ def state_maps(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=size, mode='bilinear', align_corners=True)
 
 
-def pooled_states(raw: Tensor) -> Tensor:
-    """Unit vectors (S, D) of states from the raw encodings (S, P, D) of their P sentences.
+def pooled_states(raw: Iterable[Tensor]) -> Tensor:
+    """Unit vectors (S, D) of states from the raw encodings (P, D) of the sentences of each.
 
     Source: AnoVL; the mean is taken before any encoding is normalised.
     """
     return torch.stack([F.normalize(sentences.mean(0), dim=-1) for sentences in raw])
+
+
+def object_of(path: str | None) -> str | None:
+    """The object that an image shows, by its folders as MVTec AD has them; None without these.
+
+    Example:
+        >>> object_of('data/metal_nut/test/bent/000.png')
+        'metal_nut'
+    """
+    parts = Path(path or '').parts
+    return parts[-4] if len(parts) > 3 and parts[-3] == 'test' else None

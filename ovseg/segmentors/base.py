@@ -23,12 +23,14 @@ from torch import Tensor
 
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
+from ovseg.exemplars.taught import Taught
 from ovseg.images import Images
 from ovseg.precision import casts, exact_parts_kept, forget_products
 from ovseg.regions.mask_instances import Instances
 from ovseg.regions.mask_segments import Segments, SegmentSettings
 from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
+from ovseg.scores.expert_map import Expert, ExpertMap
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.mmseg_doors import MMSegDoors
@@ -37,6 +39,7 @@ from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.text.decision_rule import DecisionRule
+from ovseg.text.experts import ExpertClassifier, refuse_experts
 from ovseg.torch_modes import evaluating, quick_torch
 from ovseg.vocabulary import Rejection, Vocabulary
 
@@ -48,7 +51,8 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     """Base of all segmentors; before an mmseg class, if any, in the list of bases.
 
     Attributes:
-        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names'}``.
+        reads: what :meth:`encode` looks at beside the inputs, of ``{'originals', 'names',
+            'paths'}``; paths are names of which nothing but the folders is read.
         finds_segments: whether :meth:`find_segments` tells things apart.
         takes_templates: whether a model of this kind encodes words in sentences of the user's.
         frozen_prefixes: parts whose weights are loaded in the constructor and not saved.
@@ -124,7 +128,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         size: tuple[int, int],
         budget: MemoryBudget | None = None,
     ) -> RowMap:
-        """Scores of an image for each row of a classifier.
+        """Scores of an image for each row of a classifier, or of what :meth:`rule` decides.
 
         Args:
             encoding: from :meth:`encode`.
@@ -203,6 +207,11 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         self.words.set(source, rejection, rows)
 
     @property
+    def taught(self) -> Taught | None:
+        """Examples beside the words; None for a model that takes none."""
+        return None
+
+    @property
     def vocabulary(self) -> Vocabulary | None:
         """The present classes."""
         return self.words.vocabulary
@@ -257,13 +266,27 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         budget = self.budget if budget is None else budget
         size = (size[0], size[1])
         with stage('scores'):
-            scores = self.scores(encoding, asked, size, budget)
+            scores, rule = self._scores_and_rule(encoding, asked, size, budget)
         with stage('decide'):
             first = measure and not self.moves_pixels
-            decision = decide(scores, self.rule(asked), budget, first, keep_scores)
+            decision = decide(scores, rule, budget, first, keep_scores)
         with stage('finish'):
             decision = self.finish(decision, encoding)
         return decision.measured(budget) if measure else decision
+
+    def _scores_and_rule(
+        self, encoding: Any, asked: Classifier, size: tuple[int, int], budget: MemoryBudget
+    ) -> tuple[RowMap, DecisionRule]:
+        """Scores of the rows and how they are decided; those of template experts fused."""
+        scores, rule = self.scores(encoding, asked, size, budget), self.rule(asked)
+        if not isinstance(asked, ExpertClassifier):
+            return scores, rule
+        experts = [
+            Expert(labels, self.scores(encoding, each, size, budget), self.rule(each))
+            for labels, each in asked.experts
+        ]
+        fused = ExpertMap(scores, rule, experts)
+        return fused, fused.fused_rule
 
     def rule(self, classifier: Classifier) -> DecisionRule:
         """How this model's scores are decided.
@@ -393,11 +416,12 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Class scores at the input size, (B, K, H, W): mmseg's name for it."""
         size, classifier = (inputs.shape[2], inputs.shape[3]), self.classifier
+        refuse_experts(classifier, 'encode_decode')
         maps = [
             self.scores(encoding, classifier, size).whole(self.budget)
             for encoding in self.encode(Images(inputs))
         ]
-        return classifier.groups.class_scores(torch.stack(maps))
+        return self.rule(classifier).groups.class_scores(torch.stack(maps))
 
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         return self.encode_decode(inputs, [])

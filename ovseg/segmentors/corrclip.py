@@ -34,6 +34,7 @@ from ovseg.segmentors.text_rows import text_cache_of
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier, build_classifier
 from ovseg.text.encoder import SentenceEncoder
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
 
 
@@ -103,7 +104,8 @@ class CorrCLIP(TrainingFreeSegmentor):
         regions: config of a :class:`~ovseg.regions.region_maps.RegionSource`, or such an object.
         encoder: config of a :class:`~ovseg.guides.mixed_clip.CorrCLIPEncoder`, or of another
             encoder with a mixer.
-        bank: arguments of :class:`~ovseg.regions.retrieval.RetrievalBank` (version 2), or None.
+        bank: arguments of :class:`~ovseg.regions.retrieval.RetrievalBank` (version 2), or None;
+            with it no examples of classes are taken, since regions are also compared with words.
         auxiliary_clip: arguments of :func:`~ovseg.encoders.load_clip` for the CLIP of the bank's
             auxiliary embeddings; its text tower is asked, too.
         kwargs: as in :class:`TrainingFreeSegmentor`; guides and refiners have no place here.
@@ -153,6 +155,8 @@ class CorrCLIP(TrainingFreeSegmentor):
         self.reads = frozenset({'originals'} | looks_up)
         self.bank = None if bank is None else RetrievalBank(**bank)
         self._check_bank(auxiliary_clip)
+        if self.bank is not None:
+            self.text.refuse_examples("CorrCLIP's bank of regions (model.bank)")
         self.auxiliary_text: SentenceEncoder | None = None
         if auxiliary_clip is not None:
             cache = text_cache_of(kwargs.get('text'))
@@ -189,6 +193,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         classifier = super().build_classifier(vocabulary, rows)
         if self.auxiliary_text is None:
             return classifier
+        refuse_experts(classifier, 'a model with an auxiliary CLIP')
         other = build_classifier(vocabulary, self.auxiliary_text, **self.text.settings)
         own = {each.name: getattr(classifier, each.name) for each in fields(Classifier)}
         return TwoModelClassifier(**own, auxiliary=other.weight)

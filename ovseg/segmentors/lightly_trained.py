@@ -97,13 +97,14 @@ class LightlyTrained(TrainingFreeSegmentor):
     def encode(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         encodings = self.encode_frozen(images, window_batch)
         with torch.no_grad():
-            return [self._moved(encoding) for encoding in encodings]
+            return [self.moved(encoding) for encoding in encodings]
 
     def encode_frozen(self, images: Images, window_batch: int | None = None) -> list[ImageEncoding]:
         """As :meth:`encode`, before anything that was learned."""
         return super().encode(images, window_batch)
 
-    def _moved(self, encoding: ImageEncoding) -> ImageEncoding:
+    def moved(self, encoding: ImageEncoding) -> ImageEncoding:
+        """An encoding of :meth:`encode_frozen` with its features as they were learned to be."""
         patch = self.learner.moved(encoding.features.patch)
         return replace(encoding, features=replace(encoding.features, patch=patch))
 

@@ -38,6 +38,7 @@ from ovseg.segmentors.words import Words
 from ovseg.settings import read_settings
 from ovseg.stages import stage
 from ovseg.text import Classifier
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
 from ovseg.weight_files import drop_frozen
 
@@ -109,7 +110,7 @@ class MaskSegmentor(Segmentor):
         clip: Mapping[str, Any] | VisionLanguageModel,
         proposals: Mapping[str, Any],
         mask_classifier: Mapping[str, Any] | MaskClassifier,
-        backbone: Mapping[str, Any] | None = None,
+        backbone: Mapping[str, Any] | Any = None,
         ensemble: Mapping[str, Any] | None = None,
         vocabulary: Any = None,
         text: Mapping[str, Any] | None = None,
@@ -136,8 +137,8 @@ class MaskSegmentor(Segmentor):
         )
         if self.inference_settings.mode != 'whole':
             raise UserError("model.test_cfg.mode must be 'whole': proposals need the whole image")
-        self.backbone = None if backbone is None else build_part(backbone)
-        self.proposals = build_part(proposals)
+        self.backbone: Any = build_part(backbone) if isinstance(backbone, Mapping) else backbone
+        self.proposals: Any = build_part(proposals)
         self._check_source()
         if self.backbone is None:
             self.reads = self.proposals.reads
@@ -194,6 +195,7 @@ class MaskSegmentor(Segmentor):
         Rows share the softmax of both stages: a class of two synonyms would get half of it twice.
         """
         classifier = self.text.classifier(vocabulary, rows).folded()
+        refuse_experts(classifier, 'a model that names masks')
         return replace(classifier, seen=self.ensemble.knows(vocabulary))
 
     @property
@@ -236,7 +238,7 @@ class MaskSegmentor(Segmentor):
         padded = pad_to_divisor(images.inputs)
         padded_size = (padded.shape[2], padded.shape[3])
         with stage('backbone'):
-            levels = self.backbone(padded.to(dtype_of(self.backbone)))
+            levels = self.levels_of(padded)
         with stage('proposals'):
             found = self.proposals(levels, padded_size)
         proposals = [
@@ -246,6 +248,10 @@ class MaskSegmentor(Segmentor):
             )
         ]
         return proposals, levels
+
+    def levels_of(self, padded: Tensor) -> Sequence[Tensor]:
+        """The backbone's levels, fine to coarse, of images (B, 3, H, W), normalised and padded."""
+        return self.backbone(padded.to(dtype_of(self.backbone)))
 
     def _look(self, view: MaskView) -> MaskFeatures:
         if self.ensemble.enabled:
@@ -370,7 +376,7 @@ class MaskSegmentor(Segmentor):
             # Without a region p2 is 1, and a mask that CLIP never saw would win over seen ones.
             has_region = encoding.features.valid[queries]
             queries, rows = queries[has_region], rows[has_region]
-        scores = asked.groups.class_scores(rows.T[None])[0].T
+        scores = asked.groups.of_probabilities().class_scores(rows.T[None])[0].T
         return asked, select_queries(encoding.proposals.maps, queries), scores
 
     # mmseg -----------------------------------------------------------------------------------

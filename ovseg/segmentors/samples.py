@@ -29,7 +29,11 @@ def batches_of(
     """
     images = [_unpadded(image, sample) for image, sample in zip(inputs, samples, strict=True)]
     originals = [_original(sample) for sample in samples] if 'originals' in reads else None
-    names = [_name(sample) for sample in samples] if 'names' in reads else None
+    names = None
+    if 'paths' in reads:
+        names = [sample.metainfo.get('img_path') for sample in samples]
+    elif 'names' in reads:
+        names = [_name(sample) for sample in samples]
     if len({tuple(image.shape) for image in images}) == 1:
         yield Images(torch.stack(images), originals, names)
         return

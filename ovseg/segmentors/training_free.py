@@ -15,6 +15,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.encoders import DenseFeatures, VisionLanguageModel, build_vision_language
 from ovseg.encoders.maskclip_format import load_maskclip_visual, read_maskclip_files
 from ovseg.errors import UserError
+from ovseg.exemplars.taught import Taught
 from ovseg.guides import apply_guide
 from ovseg.images import Images
 from ovseg.refiners.grid import GridRefiner
@@ -25,6 +26,7 @@ from ovseg.scores.pixel_refiner import PixelRefiner, RefinedPixels
 from ovseg.scores.row_map import RowMap, resized
 from ovseg.scores.window_probabilities import WindowProbabilities
 from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.exemplar_features import FeatureIdentity
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.text_rows import TextRows, place_clip, randomise_parts, text_cache_of
 from ovseg.segmentors.words import Words
@@ -50,7 +52,7 @@ class TrainingFreeSegmentor(Segmentor):
         text: arguments of :func:`~ovseg.text.build_classifier` (``templates``, ``combine``,
             ``average``, ``logit_scale``); ``cache_dir`` of the text encoder; ``embeddings``, a
             ``*_clip_text.pth`` file whose rows replace the text tower's for the vocabulary of the
-            config.
+            config; ``bank`` and ``rule`` of examples, see :mod:`ovseg.exemplars`.
         guide: config of a guide, by whose affinity the features are pooled, or None.
         refiners: configs of refiners, applied in order on the patch grid.
         pixel_refiner: config of a refiner that works at the image's own size, such as PAMR.
@@ -120,7 +122,7 @@ class TrainingFreeSegmentor(Segmentor):
                 'map reaches beyond the image; choose another padding'
             )
         self._check_average()
-        self.text = TextRows(loaded, text)
+        self.text = TextRows(loaded, text, FeatureIdentity(self))
         self.words = Words(self)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, rows=self.text.ready)
@@ -164,6 +166,11 @@ class TrainingFreeSegmentor(Segmentor):
         randomise_parts(config)
 
     # Words ----------------------------------------------------------------------------------
+
+    @property
+    @override
+    def taught(self) -> Taught | None:
+        return self.text.taught
 
     @override
     def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:

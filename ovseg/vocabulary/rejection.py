@@ -162,7 +162,7 @@ class Rejection:
             'min_area': (self.min_area, lambda x: 0 <= x < 1, 'a share from 0 to below 1'),
             'margin': (self.margin, lambda x: 0 <= x <= 1, 'a difference from 0 to 1'),
             'energy': (self.energy or 0, lambda x: abs(x) < float('inf'), 'a number or None'),
-            'presence_within': (self.presence_within, lambda x: 0 <= x, 'a number from 0 on'),
+            'presence_within': (self.presence_within, lambda x: x >= 0, 'a number from 0 on'),
         }
         for name, (value, is_good, wanted) in ranges.items():
             if not _is_number(value) or not is_good(value):

@@ -61,13 +61,7 @@ def read_safetensors(path: Path, wanted: Callable[[str], bool] | None = None) ->
         ValueError: the file is not of the format, or not whole.
     """
     with path.open('rb') as file:
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(file.read(8), 'little')
-        if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
-            raise ValueError(f'a header of {length} bytes in a file of {size}')
-        header = json.loads(file.read(length))
-        if not isinstance(header, dict):
-            raise ValueError('its header is no table')
+        header, length, size = _read_header(file)
         header.pop('__metadata__', None)
         entries = {name: _Entry(name, entry) for name, entry in header.items()}
         _check_places(entries, size - 8 - length)
@@ -76,6 +70,34 @@ def read_safetensors(path: Path, wanted: Callable[[str], bool] | None = None) ->
             for name, entry in entries.items()
             if wanted is None or wanted(name)
         }
+
+
+def read_safetensors_metadata(path: Path) -> dict[str, str]:
+    """What a file says of itself beside its tensors.
+
+    Args:
+        path: of a regular file.
+
+    Raises:
+        ValueError: the file is not of the format.
+    """
+    with path.open('rb') as file:
+        metadata = _read_header(file)[0].get('__metadata__', {})
+    if not isinstance(metadata, dict):
+        raise ValueError('its metadata are no table')
+    return {str(name): str(value) for name, value in metadata.items()}
+
+
+def _read_header(file: BufferedReader) -> tuple[dict[str, Any], int, int]:
+    """The header, its length and the file's, in bytes."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), 'little')
+    if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+        raise ValueError(f'a header of {length} bytes in a file of {size}')
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError('its header is no table')
+    return header, length, size
 
 
 class _Entry:

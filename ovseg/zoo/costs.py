@@ -38,7 +38,7 @@ class Cost:
 # Parameters were counted in the built models (a test counts those of the models that ship again).
 # Seconds: docs/benchmarks.md, or by `ovseg benchmark` beside maskclip-vit-b16, which takes 1.9 s.
 # The class of all tipsv2, radseg and dinotxt, trident-vit-b16-sam2, -l14 and -h14, all corrclip,
-# ovseg-r101c, ovseg-sam, rn50, rn101, vit-b16-laion and resclip was reckoned from their parts or
+# ovseg-r101c, ovseg-sam, rn50, rn101, vit-b16-laion, resclip, all sam3 were reckoned from parts or
 # from a like model, not measured.
 # RADSeg's adaptor heads (about 8 million) are not counted: their sizes are in the file alone.
 # A model without a row shows none.
@@ -70,6 +70,9 @@ COSTS = MappingProxyType(
         'radseg-v3-h': Cost(1359.4, 'gpu'),
         'dinotxt-v2-l14': Cost(867.9, 'slow'),
         'dinotxt-v3-l16': Cost(866.7, 'slow'),
+        'sam3-segearth': Cost(840.0, 'gpu'),
+        'sam3-activesam': Cost(840.0, 'gpu'),
+        'sam3-preselected': Cost(989.6, 'gpu'),
         'maskclip-tiny-siglip': Cost(5.8, 'instant'),
         'clip-dinoiser-tiny': Cost(5.7, 'instant'),
         'clip-dinoiser-vit-b16': Cost(151.4, 'fast'),

@@ -89,6 +89,23 @@ def _radseg(size: str, letter: str, note: str) -> ModelEntry:
     )
 
 
+def _sam3(rule: str, note: str, source: str = '') -> ModelEntry:
+    dense = ''
+    if rule == 'preselected':
+        dense = '; OpenAI CLIP ViT-B/16, fetched by open_clip (tag openai)'
+    return ModelEntry(
+        name=f'sam3-{rule}',
+        config=f'sam3/sam3_{rule}.py',
+        weights=f'SAM 3 (facebook/sam3, 3.4 GB) from the Hugging Face hub, gated{dense}',
+        licence=(
+            'SAM License (facebook/sam3): access by request, no open-source licence'
+            + (f'; {_OPENAI_LICENCE}' if dense else '')
+        ),
+        source=source,
+        note=f'{note} Needs the extra transformers. Wants a GPU.',
+    )
+
+
 def _trident(
     backbone: str, clip: str, weights: str, licence: str, note: str, source: str = ''
 ) -> ModelEntry:
@@ -235,6 +252,20 @@ ENTRIES = (
         licence='Apache-2.0 (BeichenZhang/LongCLIP-B)',
         note='Descriptions of up to 248 tokens.',
         file='longclip-B.pt',
+    ),
+    _sam3(
+        'segearth',
+        'Both heads of SAM 3 and its presence, every phrase asked; numbers of a re-run.',
+        'ActiveSAM (arXiv 2606.16996), table 1, a re-run of SegEarth-OV3',
+    ),
+    _sam3(
+        'activesam',
+        'Asked for the phrases that a small image seems to hold; needs the extra nouns.',
+        'ActiveSAM (arXiv 2606.16996), table 1',
+    ),
+    _sam3(
+        'preselected',
+        'Asked for the classes that MaskCLIP sees; ours, never measured with real weights.',
     ),
     _radseg('v3-b', 'B', 'One encoder for large images; published in a figure only.'),
     _radseg('v3-h', 'H', 'The larger one, and below v3-b in that figure.'),

@@ -22,6 +22,7 @@ METHODS = {
     'tipsv2': 'TIPSv2',
     'radseg': 'RADSeg',
     'dinotxt': 'dino.txt',
+    'sam3': 'SAM 3',
     'denseclip': 'DenseCLIP',
     'ovseg': 'OVSeg',
 }
@@ -30,7 +31,8 @@ _WHENCE = re.compile(
     r'| from (\w+ authors.*|the Hugging Face hub)'
 )
 _LICENCES = re.compile(
-    r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|Apple(?= Machine)|NVIDIA(?= Open)|DINOv3(?= licence)'
+    r'MIT|Apache-2\.0|CC[- ]BY-NC 4\.0|Apple(?= Machine)|NVIDIA(?= Open)|DINOv3(?= licence)|'
+    r'SAM License'
 )
 
 

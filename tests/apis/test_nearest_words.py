@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
+
 import numpy as np
 import pytest
 from few_windows import few_windows
 from scripts import ROOT
 
 from ovseg import OpenVocabSegmenter
+from ovseg.cli.explain import main
 from ovseg.errors import UserError
+from ovseg.vocabulary import Vocabulary
 
 SCENE = ROOT / 'demo' / 'scene.png'
 WORDS = 'sky; grass, sand; water; red star, star'
@@ -53,7 +59,8 @@ def test_averaged_words_are_named_together():
 def test_a_rejected_pixel_says_whose_probability_was_too_small(asked):
     segment, image, _ = asked
     why = segment.nearest_words(image, WORDS, at=(300, 40), threshold=1.0)
-    assert why.name == 'background' and 'below the threshold of 1.00' in why.reason
+    assert why.name == 'background' and 'best probability below 1' in why.reason
+    assert why.rejected_by == ('best probability below 1',) and why.moved_from is None
 
 
 def test_a_pixel_that_a_later_step_moved_says_so():
@@ -74,3 +81,46 @@ def test_a_place_outside_of_the_image_is_a_sentence(asked, place):
     segment, image, _ = asked
     with pytest.raises(UserError, match='384 rows and 512 columns'):
         segment.nearest_words(image, WORDS, at=place)
+
+
+def test_a_result_explains_itself(asked, monkeypatch):
+    segment, image, result = asked
+    why = result.explain(20, 20)
+    assert why == segment.nearest_words(image, WORDS, at=(20, 20), background=BACKGROUND)
+    told = json.loads(json.dumps(why.to_dict(most=2)))
+    assert told['class'] == 'sky' and len(told['words']) == 2
+    assert told['words'][0]['origin'] == 'text' and not told['later_steps_move_pixels']
+    two = sorted(result.scores[:, 20, 20])[-2:]
+    assert told['margin'] == pytest.approx(two[1] - two[0], abs=1e-5)
+    with pytest.raises(UserError, match='384 rows'):
+        result.explain(384, 0)
+    for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        assert np.array_equal(other.labels, result.labels)
+        with pytest.raises(UserError, match='does not know its model any more'):
+            other.explain(20, 20)
+
+
+def test_an_image_that_nobody_holds_is_encoded_again(asked):
+    segment, _, _ = asked
+    result = segment(SCENE, WORDS, background=BACKGROUND)
+    assert result.asked.encoded() is None
+    assert result.explain(20, 20).label == result.labels[20, 20]
+
+
+def test_what_rejects_a_pixel_is_named(asked):
+    segment, image, _ = asked
+    words = Vocabulary.parse('sky; grass; water; ball', 'threshold=0.2, margin=1, presence_top=2')
+    why = segment(image, words).explain(20, 20)
+    assert why.name == 'background' and why.rejected_by == ('best class ahead by less than 1',)
+    assert len(why.absent) == 2 and 'out of this image' in why.reason
+    assert {why.names[each] for each in why.absent} < {'grass', 'water', 'ball', 'sky'}
+
+
+def test_the_command_answers_in_words_and_in_json(capsys):
+    words = [str(SCENE), 'sky; grass; water', '--at', '20', '20', '--device', 'cpu']
+    assert main([*words, '--rejection', 'margin=1', '--json'], 'ovseg explain') == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told['class'] == 'background' and told['words'][0]['class'] == 'sky'
+    assert main(words, 'ovseg explain') == 0
+    shown = capsys.readouterr().out
+    assert "row 20, column 20: 'sky' scores most" in shown and 'margin' in shown

@@ -149,3 +149,22 @@ def test_the_full_size_model_has_the_names_and_shapes_of_the_published_file(mode
     # One weight a class of the words at hand, and "no object".
     assert found.pop('criterion.empty_weight') == (60,)
     assert found == {k: v for k, v in shapes().items() if k != 'criterion.empty_weight'}
+
+
+@pytest.mark.parametrize(
+    'model', ['ovseg_swin-b_vit-l14', 'ovseg_r101c_vit-b16', 'ovseg_sam_vit-l14']
+)
+@pytest.mark.parametrize('data', ['ade20k_panoptic', 'coco_panoptic'])
+def test_things_are_told_apart_by_the_words_of_the_data_set(model, data):
+    config = read_config(FOLDER / f'{model}.py', data)
+    dataset = config.test_dataloader.dataset
+    facts = DATASETS.get(dataset.type).METAINFO
+    vocabulary = build_vocabulary(config.model.vocabulary)
+    check_classes(vocabulary.names, facts['classes'])
+    assert len(facts['thing_classes']) == {'ade20k_panoptic': 100, 'coco_panoptic': 80}[data]
+    assert dataset.resize == config.resize
+    assert dataset.get('keep_original', False) == ('sam' in model)
+    assert [metric.type for metric in config.test_evaluator] == [
+        'PanopticQualityMetric',
+        'MaskAPMetric',
+    ]

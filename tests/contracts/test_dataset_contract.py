@@ -12,7 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from PIL import Image
 from registered import registered_parts
 
-from ovseg.datasets import PanopticDataset
+from ovseg.datasets import InstanceDataset, PanopticDataset
 from ovseg.datasets.checked import CheckedDataset
 from ovseg.errors import UserError
 from ovseg.registry import DATASETS
@@ -45,6 +45,11 @@ def root(tmp_path_factory):
             beside = (folder / 'labels' / f'{index}{image}').with_suffix('.png')
             for path in (folder / 'labels' / f'{index}{label}', beside):
                 Image.fromarray(labels).save(path)
+    for kind in ('good', 'bent'):
+        (folder / 'nut' / 'test' / kind).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / 'nut' / 'test' / kind / '0.png')
+    (folder / 'nut' / 'ground_truth' / 'bent').mkdir(parents=True)
+    Image.fromarray(labels).save(folder / 'nut' / 'ground_truth' / 'bent' / '0_mask.png')
     (folder / 'list.txt').write_text('3\n1\n')
     for name, kind in LABELLED.items():
         if issubclass(kind, PanopticDataset):
@@ -56,7 +61,10 @@ def _annotate(folder, name, kind):
     """Two annotation files in COCO's panoptic format, one of all images and one of two."""
     known = kind.METAINFO if 'classes' in kind.METAINFO else {**CLASSES, 'category_ids': (1, 2, 3)}
     content = {
-        'images': [{'id': index, 'file_name': f'{index}.jpg'} for index in range(5)],
+        'images': [
+            {'id': index, 'file_name': f'{index}.jpg', 'height': 4, 'width': 6}
+            for index in range(5)
+        ],
         'annotations': [
             {'image_id': index, 'file_name': f'{index}.png', 'segments_info': []}
             for index in range(5)
@@ -66,7 +74,10 @@ def _annotate(folder, name, kind):
             for number, word in zip(known['category_ids'], known['classes'], strict=True)
         ],
     }
+    if issubclass(kind, InstanceDataset):
+        content['annotations'] = []
     (folder / f'{name}.json').write_text(json.dumps(content))
+    content['images'] = content['images'][3:]
     content['annotations'] = content['annotations'][3:]
     (folder / f'{name}_part.json').write_text(json.dumps(content))
 
@@ -76,6 +87,8 @@ def build(name, root, **settings):
     kind = LABELLED[name]
     if name.startswith('Scenes') and 'Folder' not in name:
         given = dict(num_scenes=3, size=(48, 64))
+    elif name == 'DefectFolderDataset':
+        given = dict(data_root=str(root))
     else:
         given = dict(data_root=str(root), data_prefix=dict(img_path='images'))
         if 'seg_map_path' in kind.FOLDERS:

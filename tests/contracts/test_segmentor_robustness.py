@@ -28,7 +28,9 @@ def model_of(case):
 
 
 def seen_by(model, images):
-    kept = {'originals': None, 'names': None} | {key: getattr(images, key) for key in model.reads}
+    kept = {'originals': None, 'names': None} | {
+        key: getattr(images, key) for key in model.reads - {'paths'}
+    }
     return Images(images.inputs, **kept)
 
 
@@ -107,7 +109,11 @@ def test_names_and_colours_are_those_of_the_words(case):
 def test_damaged_weights_are_said(case):
     model = copy.deepcopy(model_of(case))
     tower = getattr(getattr(model, 'mask_classifier', None), 'tower', None) or (
-        model.decode_head if hasattr(model, 'decode_head') else model.clip.get_submodule('visual')
+        model.sam3.model.vision_encoder
+        if hasattr(model, 'sam3')
+        else model.decode_head
+        if hasattr(model, 'decode_head')
+        else model.clip.get_submodule('visual')
     )
     layers = [part for part in tower.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
     with torch.no_grad():

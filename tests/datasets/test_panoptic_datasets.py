@@ -145,3 +145,38 @@ def test_the_committed_files_hold_groups_and_pixels_of_nobody():
     images = read_panoptic_file(DATA / 'truth.json').images
     crowds = [segment for image in images for segment in image.segments if segment[3]]
     assert len(crowds) > 3 and not all((s['panoptic_truth'].ids > 0).all() for s in samples())
+
+
+def test_things_of_scenes_in_cocos_format_are_measured_as_those_that_are_drawn(tmp_path):
+    from scripts import load_script
+
+    from ovseg.evaluation import MaskAPMetric
+
+    words = ['--instances', '--training', '1', '--validation', '4']
+    words += ['--heldout', '1', '--phrases', '1']
+    load_script('make_scenes').main([str(tmp_path), *words])
+    file = tmp_path / 'annotations' / 'instances_validation.json'
+    things = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / 'coco_things.py')
+    pipeline = things.test_dataloader.dataset.pipeline
+    settings = dict(ann_file=str(file), data_prefix=dict(img_path='images'), pipeline=pipeline)
+    dataset = build(tmp_path, 'InstanceDataset', **settings)
+    assert set(dataset.metainfo['classes']) == set(dataset.metainfo['thing_classes'])
+    drawn = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / 'scenes_panoptic.py')
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        other = DATASETS.build({**drawn.test_dataloader.dataset, 'num_scenes': 4})
+    metric = MaskAPMetric(ann_file=str(file))
+    metric.dataset_meta = dataset.metainfo
+    found = 0
+    for number, truth in enumerate(each['data_samples'].panoptic_truth for each in other):
+        sample = dataset[number]['data_samples']
+        assert sample.stuff_labels == ()
+        size, true = metric._annotated({'img_path': sample.img_path})
+        areas = sorted(record['area'] for record in true)
+        assert size == truth.ids.shape
+        assert areas == sorted(
+            each.area
+            for each in truth.segments
+            if other.metainfo['classes'][each.label] in other.metainfo['thing_classes']
+        )
+        found += len(areas)
+    assert found > 5

@@ -114,6 +114,15 @@ def test_groups_have_their_own_mean():
     assert scores['mIoU_stuff'] == pytest.approx(100 * float(iou[1]), abs=0.006)
 
 
+def test_means_of_groups_follow_the_headline():
+    label, prediction = torch.tensor([[[0, 0, 1, 1]]]), torch.tensor([[[0, 0, 1, 2]]])
+    sample = {'pred_sem_seg': {'data': prediction}, 'gt_sem_seg': {'data': label}}
+    for headline, wanted in (('mIoU', 25.0), ('mIoU_present', 50.0)):
+        metric = metric_of(headline=headline, groups={'rest': ['class 1', 'class 2']})
+        metric.process(None, [sample])
+        assert metric.evaluate(1)['mIoU_rest'] == wanted
+
+
 def test_unknown_name_in_a_group():
     with pytest.raises(UserError, match="'clas 3', which is no class .* Did you mean 'class 3'"):
         run(metric_of(groups={'things': ['clas 3']}), images(1))

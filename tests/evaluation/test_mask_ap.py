@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from segment_files import OFFICIAL, facts, samples
@@ -57,6 +59,67 @@ def test_masks_that_may_overlap_come_first(form):
             'scores': np.concatenate([first['scores'], np.ones(len(first['scores']))]),
         }
     assert evaluated(given)[0].scores['mask AP'] != metric.scores['mask AP']
+
+
+def annotation_file(path, **changes):
+    """The things of the samples in COCO's instance format."""
+    ids = dict(enumerate(facts()['category_ids']))
+    content = {
+        'images': [],
+        'annotations': [],
+        'categories': [
+            {'id': ids[label], 'name': name}
+            for label, name in enumerate(facts()['classes'])
+            if name in facts()['thing_classes']
+        ],
+    }
+    for number, sample in enumerate(samples()):
+        truth = sample['panoptic_truth']
+        height, width = truth.ids.shape
+        content['images'].append(
+            {'id': number, 'file_name': sample['img_path'], 'height': height, 'width': width}
+        )
+        content['annotations'] += [
+            {
+                'id': 1000 * number + place,
+                'image_id': number,
+                'category_id': ids[segment.label],
+                'iscrowd': int(segment.is_crowd),
+                **mask_record(truth.ids == segment.id),
+                **changes,
+            }
+            for place, segment in enumerate(truth.segments)
+            if facts()['classes'][segment.label] in facts()['thing_classes']
+        ]
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_annotations_of_a_file_are_found_by_the_names_of_images_and_classes(tmp_path):
+    given = [{**sample, 'panoptic_truth': None} for sample in samples()]
+    metric, _ = evaluated(given, ann_file=annotation_file(tmp_path / 'things.json'))
+    for name, wanted in OFFICIAL['pycocotools'].items():
+        if not name.endswith('unseen'):
+            found = metric.scores[f'mask {name}']
+            assert found == (None if wanted is None else pytest.approx(wanted, rel=1e-12))
+    # The area of an annotation is what its file says.
+    large = annotation_file(tmp_path / 'large.json', area=97.0**2)
+    metric, _ = evaluated(given, ann_file=large)
+    assert metric.scores['mask AP_s'] is None and metric.scores['mask AP_l'] > 0
+
+
+def test_files_that_do_not_belong_to_the_data_are_refused(tmp_path):
+    path = annotation_file(tmp_path / 'things.json')
+    content = json.loads((tmp_path / 'things.json').read_text())
+    with pytest.raises(UserError, match='has no image other.jpg'):
+        evaluated([{**samples()[0], 'img_path': 'a/other.jpg'}], ann_file=path)
+    for category in content['categories']:
+        category['name'] += 's'
+    (tmp_path / 'other.json').write_text(json.dumps(content))
+    with pytest.raises(UserError, match="the first is 'cats'.*mean 'cat'"):
+        evaluated(ann_file=str(tmp_path / 'other.json'))
+    with pytest.raises(FileNotFoundError, match='annotation file .*gone.json does not exist'):
+        MaskAPMetric(ann_file=str(tmp_path / 'gone.json'))
 
 
 def test_nothing_found_is_0_and_nothing_annotated_is_no_number():

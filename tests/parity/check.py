@@ -17,8 +17,10 @@ SETS = (
     'clip_dinoiser',
     'denseclip',
     'encoders',
+    'maftplus',
     'maskclip',
     'ovseg',
+    'sam3',
     'training_free_attention',
     'trident',
 )

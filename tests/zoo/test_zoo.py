@@ -21,6 +21,7 @@ KINDS = (
     'DenseCLIP',
     'OVSeg',
     'RADSeg',
+    'SAM3Segmentor',
 )
 # Users bring the weights of these, under this licence.
 BROUGHT = {
@@ -47,7 +48,9 @@ def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_com
         assert config.model.type in KINDS
         # Classes that training fixed are known; all others are asked for.
         assert (config.model.get('vocabulary') is None) == (config.model.type != 'DenseCLIP')
-        assert resize_rule_of(config).scale is not None
+        # SAM 3 squashes images itself, from their own pixels.
+        squashes = config.model.type == 'SAM3Segmentor'
+        assert (resize_rule_of(config).scale is None) == squashes
         assert entry.weights
         assert entry.licence
         assert bool(entry.published) == bool(entry.source)
@@ -56,6 +59,9 @@ def test_every_entry_has_a_config_for_free_images_and_says_where_its_weights_com
 def test_weights_named_in_the_zoo_are_those_of_the_config():
     for entry in ovseg.list_models():
         config = read_config(entry.config_path, entry.on)
+        if 'sam3' in config.model:
+            assert config.model.sam3.model in entry.weights and entry.needs_download
+            continue
         if 'clip' not in config.model:
             assert config.load_from.startswith('ovseg://') and not entry.needs_download
             continue

@@ -11,3 +11,8 @@ test_dataloader = dict(
         data_prefix=dict(img_path='val2017', seg_map_path='annotations/panoptic_val2017'),
     )
 )
+# AP is published on the annotations of single things, which may overlap.
+test_evaluator = [
+    dict(type='PanopticQualityMetric'),
+    dict(type='MaskAPMetric', ann_file=data_root + '/annotations/instances_val2017.json'),
+]

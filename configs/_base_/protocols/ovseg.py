@@ -8,10 +8,15 @@ published = dict(
     context459=dict(weight=0.6),
     ade20k=dict(weight=0.7),
     ade847=dict(weight=0.7),
+    # Not published; the weight is ADE20K's, and COCO's words are FC-CLIP's.
+    ade20k_panoptic=dict(weight=0.7, words=dict(dataset='ade20k')),
+    coco_panoptic=dict(weight=0.7, words=dict(protocol='fcclip')),
+    coco_things=dict(weight=0.7, words=None),  # the data set's own names
     images=dict(weight=0.7),
 )
 row, on_choices = published[_base_.on], list(published)
 settings = dict(ensemble=dict(weight=row['weight']))
-if _base_.on != 'images':
-    settings['vocabulary'] = dict(dataset=_base_.on, protocol='ovseg', **row.get('words', {}))
-del published, row
+words = row.get('words', {})
+if _base_.on != 'images' and words is not None:
+    settings['vocabulary'] = {'dataset': _base_.on, 'protocol': 'ovseg', **words}
+del published, row, words

@@ -1,12 +1,15 @@
 """Parity with classifiers over dense features."""
 
-from parity.classifiers import anovl, boundary, cosegment, light, retrieval, words
-from parity.golden import GoldenSet
-
-_OTHERS = (
-    *('contrastive_concepts', 'floss', 'gda', 'mask_pooling', 'proto_clip'),
-    *('rns', 'rns_partial', 'tip_adapter'),
+from parity.classifiers import (
+    anovl,
+    boundary,
+    cosegment,
+    exemplars,
+    light,
+    retrieval,
+    words,
 )
+from parity.golden import GoldenSet
 
 GOLDEN = GoldenSet(
     checks={
@@ -15,10 +18,17 @@ GOLDEN = GoldenSet(
         'clip_adapter.pt': light.check_clip_adapter,
         'coop.pt': light.check_coop,
         'descriptions.pt': words.check_descriptions,
+        'contrastive_concepts.pt': words.check_contrast,
+        'floss.pt': words.check_experts,
         'freeda_masker.pt': cosegment.check_masker,
+        'gda.pt': exemplars.check_gda,
+        'mask_pooling.pt': exemplars.check_pooling,
+        'proto_clip.pt': exemplars.check_proto_clip,
         'reco_cosegment.pt': cosegment.check_cosegment,
         'retrieval_fusion.pt': retrieval.check_fusion,
+        'rns.pt': exemplars.check_rns,
+        'rns_partial.pt': exemplars.check_rns,
+        'tip_adapter.pt': exemplars.check_tip,
         'vdt_adapter.pt': light.check_vdt_adapter,
     },
-    not_covered={f'{name}.pt': 'it has no check yet' for name in _OTHERS},
 )

@@ -16,9 +16,11 @@ def check_cosegment(file: Case, folder: Path) -> None:
     inputs, between = file.inner('inputs'), file.inner('intermediate')
     features, weights = inputs['features'], inputs['weights']
     between.compare(_UNIT, context_weights=context_weights(features, inputs['context']))
+    patches = list(features.flatten(2).transpose(1, 2))
+    counted = list(weights.flatten(1))
     outputs = file.inner('outputs')
     for kind in outputs:
-        reference, seeds = cosegment(features, weights, kind, published=True)
+        reference, seeds = cosegment(patches, counted, kind, published=True)
         outputs.compare(_UNIT, {kind: reference})
         between.compare(_UNIT, seed_features=seeds)
 

@@ -1,0 +1,4 @@
+# The semantic head alone: the plainest rule; no number of it is known.
+_base_ = ['../_base_/models/sam3.py', '../_base_/protocols/sam3.py']
+
+model = dict(_base_.settings['segearth'], rule='semantic')

@@ -1,0 +1,110 @@
+"""What a model was taught: a bank, and the rule by which it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ovseg.exemplars.bank import Bank, EncoderIdentity
+from ovseg.exemplars.bank_file import read_bank
+from ovseg.exemplars.rules import DEFAULT_RULE, Rule
+from ovseg.locks import Lock
+from ovseg.text import Classifier
+from ovseg.vocabulary import Vocabulary
+
+
+class Taught:
+    """The examples of a model, which may change at any time.
+
+    Args:
+        identity: of the model's encoder, asked when a bank is to be used.
+        rule: see :class:`Rule`.
+        bank: a file, which is read when words are asked for first; None for no examples yet.
+    """
+
+    def __init__(
+        self,
+        identity: Callable[[], EncoderIdentity],
+        rule: str | Mapping[str, Any] = DEFAULT_RULE,
+        bank: str | Path | None = None,
+    ) -> None:
+        self._identity = identity
+        self._rule = Rule(rule)
+        self._file = bank
+        self._bank: Bank | None = None
+        self._changes = 0
+        self._lock = Lock()
+
+    @property
+    def mark(self) -> int:
+        """Another number after each change: classifiers of before are out of date."""
+        return self._changes
+
+    @property
+    def rule(self) -> Rule:
+        """By which examples count; may be set to a name or a table, too."""
+        return self._rule
+
+    @rule.setter
+    def rule(self, value: str | Mapping[str, Any] | Rule) -> None:
+        self._rule = value if isinstance(value, Rule) else Rule(value)
+        self._changes += 1
+
+    @property
+    def bank(self) -> Bank | None:
+        """The examples, None without any.
+
+        Raises:
+            UserError: the file that was named is no bank of this encoder.
+            FileNotFoundError: it is not there.
+        """
+        with self._lock:
+            if self._bank is None and self._file is not None:
+                found = read_bank(self._file)
+                found.check_encoder(self._identity(), f'the bank {self._file}')
+                self._bank = found
+            return self._bank
+
+    @bank.setter
+    def bank(self, value: Bank | None) -> None:
+        if value is not None:
+            value.check_encoder(self._identity())
+        with self._lock:
+            self._bank = value if value is not None and len(value) else None
+            self._file = None
+            self._changes += 1
+
+    def or_empty(self, dim: int) -> Bank:
+        """The examples, or a bank for them.
+
+        Args:
+            dim: length of the features.
+        """
+        bank = self.bank
+        return Bank.empty(self._identity(), dim) if bank is None else bank
+
+    def applied(self, words: Classifier, vocabulary: Vocabulary) -> Classifier:
+        """The classifier of words and of what was taught of them; the words' own without any.
+
+        Args:
+            words: the classifier of the words.
+            vocabulary: the classes.
+
+        Raises:
+            UserError: see :attr:`bank`.
+        """
+        if not self._rule.uses:
+            return words
+        bank = self.bank
+        support = None if bank is None else bank.support(words, vocabulary)
+        return words if support is None else self._rule(support)
+
+    def protocol(self) -> dict[str, Any]:
+        """What examples contribute to a number's protocol; nothing where there are none."""
+        if not self._rule.uses or (self._bank is None and self._file is None):
+            return {}
+        # The file is read with the first words, and asks for what makes features: not here.
+        bank = self._bank
+        said = f'of {self._file}' if bank is None else f'{len(bank)} of {len(bank.names)} classes'
+        return {'examples': said, 'rule': str(self._rule)}
