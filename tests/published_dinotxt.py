@@ -39,3 +39,22 @@ def write_version_2(model, folder):
     for name, state in files.items():
         torch.save(state, folder / f'{name}.pth')
     return {name: str(folder / f'{name}.pth') for name in files}
+
+
+def version_3(model):
+    """The one file of a model of version 3."""
+    head, text = published(model)
+    state = {f'visual_model.head.{name}': value for name, value in head.items()}
+    state |= {f'text_model.{name}': value for name, value in text.items()}
+    names = {'gamma_1': 'ls1.gamma', 'gamma_2': 'ls2.gamma', 'reg_token': 'storage_tokens'}
+    vit = model.visual.backbone
+    for name, value in vit.state_dict().items():
+        if not name.endswith(('q_bias', 'v_bias')):
+            front, _, end = name.rpartition('.')
+            name = f'{front}.{names.get(end, end)}'.lstrip('.')
+            state[f'visual_model.backbone.{name}'] = value
+    for number, block in enumerate(vit.blocks):
+        keys = torch.zeros_like(block.attn.q_bias)
+        bias = torch.cat([block.attn.q_bias, keys, block.attn.v_bias])
+        state[f'visual_model.backbone.blocks.{number}.attn.qkv.bias'] = bias
+    return {**state, 'logit_scale': model.logit_scale.detach()[None]}

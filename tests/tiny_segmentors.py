@@ -169,7 +169,7 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
             'fusion': {'confidence': 0.1, 'top_k': 3},
             'text': {'cache_dir': None},
             'vocabulary': WORDS,
-            'test_cfg': {'mode': 'slide', **WINDOWS},
+            'test_cfg': {'mode': 'slide', 'crop_size': 48, 'stride': 40},
         },
     },
     'MaskSegmentor': {

@@ -16,7 +16,7 @@ from ovseg.input_files import cause_of
 from ovseg.registry import MODELS
 from ovseg.saved_weights import load_all_weights, weights_of_saved
 from ovseg.segmentors.base import Segmentor
-from ovseg.segmentors.text_rows import set_templates
+from ovseg.segmentors.text_rows import set_text
 from ovseg.torch_modes import plain_torch
 from ovseg.weight_files import find_weights
 from ovseg.weight_files.places import check_named_files
@@ -28,6 +28,7 @@ def build_model(
     config: Config,
     checkpoint: str | Path | None = None,
     templates: str | Path | Sequence[str] | None = None,
+    text: Mapping[str, Any] | None = None,
 ) -> Segmentor:
     """The model of a config, on the CPU.
 
@@ -39,6 +40,7 @@ def build_model(
             which the config may name itself (``load_from``). ``'random'`` for either: random
             weights in all its networks, for measuring time.
         templates: instead of ``model.text.templates`` of a model that takes any words.
+        text: further settings of ``model.text`` of such a model.
 
     Raises:
         UserError: the config has no such model, or weights or templates do not fit.
@@ -58,15 +60,16 @@ def build_model(
                 f'The model of {config.filename} is a trained one: give its checkpoint '
                 '(--checkpoint FILE, or checkpoint=FILE in Python).'
             )
+    told = dict(text or {})
     if templates is not None:
+        told['templates'] = str(templates) if isinstance(templates, Path) else templates
+    if told:
         if not kind.takes_templates:
             raise UserError(
-                f'The model of {config.filename} was trained with its own words: give no templates.'
+                f'The model of {config.filename} was trained with its own words: give no '
+                f'{" and no ".join(told)}.'
             )
-        if isinstance(templates, (str, Path)):
-            set_templates(settings, str(templates))
-        else:
-            set_templates(settings, list(templates))
+        set_text(settings, told)
     file: str | Path | None = None
     if str(checkpoint) == RANDOM:
         kind.randomise(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,9 @@ def prototypes_from_images(
     Source: ReCo (arXiv 2206.07045). There another network finds the seeds and a global embedding
     the images; here both are by patches of the one encoder, so that rows lie in its text space.
     """
-    is_place = isinstance(images, (str, Path))
-    paths = tuple(find_images(str(images)) if is_place else images)
+    paths: Sequence[Any] = (
+        find_images(str(images)) if isinstance(images, (str, Path)) else tuple(images)
+    )
     if len(paths) < 2 or per_class < 2:
         raise UserError(
             f'{min(len(paths), per_class)} image has nothing in common with others; give two or '

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 # KINDS_OF_FILES is here for callers of before.
 __all__ = ['KINDS_OF_FILES', 'ClassArea', 'SegmentationResult']
 
+# Contrast words that a table names.
+_MOST_WORDS = 6
+
 
 @dataclass(frozen=True)
 class ClassArea:
@@ -72,6 +75,8 @@ class SegmentationResult(ShownAsPicture, Bridged):
         scores: (K, H, W) float32 probabilities of all classes, only when asked for.
         source: what the image is called (a path), '' if it has no name.
         model: which model made it.
+        contrast: the words for "none of these" that won pixels, and how many each, most first; ()
+            where none were asked for.
         asked: what :meth:`explain` asks again; a copy in another process has none.
     """
 
@@ -84,6 +89,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
     scores: np.ndarray | None = field(default=None, repr=False)
     source: str = ''
     model: str = ''
+    contrast: tuple[tuple[str, int], ...] = ()
     asked: Asked | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -159,7 +165,10 @@ class SegmentationResult(ShownAsPicture, Bridged):
         return {area.name: self.labels == area.index for area in self.areas()}
 
     def table(self) -> str:
-        """Class, area share and mean score of the classes present, as aligned text."""
+        """Class, area share and mean score of the classes present, as aligned text.
+
+        A last line tells which contrast words won the pixels of the background.
+        """
         rows = []
         for area in self.areas():
             name = area.name
@@ -167,7 +176,15 @@ class SegmentationResult(ShownAsPicture, Bridged):
                 name += ' (background)'
             score = '-' if area.score is None else f'{area.score:.3f}'
             rows.append((name, format_share(area.share), score))
-        return text_table(('class', 'area', 'score'), rows)
+        table = text_table(('class', 'area', 'score'), rows)
+        if not self.contrast:
+            return table
+        most = [
+            f'{format_share(pixels / self.labels.size)} {word}'
+            for word, pixels in self.contrast[:_MOST_WORDS]
+        ]
+        more = ', ...' * (len(self.contrast) > _MOST_WORDS)
+        return f'{table}\nnone of these: {", ".join(most)}{more}'
 
     def overlay(self, opacity: float = 0.5, legend: bool = True) -> np.ndarray:
         """The image with its classes painted over it, uint8 RGB (see ``draw_overlay``)."""
@@ -202,6 +219,7 @@ class SegmentationResult(ShownAsPicture, Bridged):
                 }
                 for area in self.areas()
             ],
+            **({'contrast': dict(self.contrast)} if self.contrast else {}),
         }
 
     def to_coco(self) -> dict[str, Any]:

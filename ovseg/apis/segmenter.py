@@ -15,6 +15,7 @@ import torch
 from ovseg.apis.asked import Asked
 from ovseg.apis.building import build_model
 from ovseg.apis.classifiers import KeptClassifiers
+from ovseg.apis.contrast_words import ContrastWords
 from ovseg.apis.encoded_image import EncodedImage
 from ovseg.apis.loaded_image import ImageLoader, LoadedImage
 from ovseg.apis.memory import BoundedMemory
@@ -83,6 +84,10 @@ class OpenVocabSegmenter:
             :func:`~ovseg.precision_choice.choose_precision`. All else is float32.
         compile: have torch compile the image encoders, which the first image waits for, see
             :mod:`ovseg.compiled`.
+        text: further arguments of :func:`~ovseg.text.build_classifier` instead of the config's:
+            such as ``combine``, ``descriptions`` and ``experts``.
+        contrast: what else may be in the images, as "none of these": ``'background'``, ``'auto'``
+            or a file, see :func:`~ovseg.text.contrast.with_contrast`; None for nothing.
         rejection: the rule by which a pixel is none of the classes, for words that state none of
             their own: whatever :meth:`~ovseg.vocabulary.Rejection.build` takes, such as a file of
             ``ovseg calibrate``.
@@ -116,6 +121,8 @@ class OpenVocabSegmenter:
         on: str | None = None,
         precision: str = 'auto',
         compile: bool = False,
+        text: Mapping[str, Any] | None = None,
+        contrast: str | Path | None = None,
         rejection: Any = None,
     ) -> None:
         self._rejection = Rejection.build(rejection)
@@ -132,7 +139,7 @@ class OpenVocabSegmenter:
         self.loader = ImageLoader(
             resize_rule_of(config), small_world(config, checkpoint, self.name)
         )
-        self.model = build_model(config, checkpoint, templates).to(self.device).eval()
+        self.model = build_model(config, checkpoint, templates, text).to(self.device).eval()
         set_precision(self.model, precision)
         if compile:
             compile_encoders(self.model)
@@ -140,6 +147,7 @@ class OpenVocabSegmenter:
         self._transport = Transport(self.device)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
+        self._contrast = ContrastWords(self.model, contrast, self.loader.world)
         self._vocabulary = self.model.vocabulary
         if vocabulary is not None:
             self._vocabulary = self._read_words(vocabulary, background, None)
@@ -842,6 +850,7 @@ class OpenVocabSegmenter:
         if self._rejection is not None and (words is None or not vocabulary.has_own_rule):
             vocabulary = vocabulary.with_rejection(self._rejection)
         vocabulary = _with_rejection(vocabulary, background, threshold, self._rejection)
+        vocabulary = self._contrast.beside(vocabulary)
         if words is not None:  # a config's one class may be meant as it is
             vocabulary = beside_one_class(vocabulary, self._other_words(vocabulary))
         if self.loader.world is not None:
@@ -940,6 +949,13 @@ class OpenVocabSegmenter:
             scores,
         )
         kept = decision.scores
+        won = self._memory.in_strips(
+            lambda budget: self._contrast.won(
+                encoded.encoding, vocabulary, classifier, decision.labels, budget
+            ),
+            size,
+            classifier.num_classes,
+        )
         return SegmentationResult(
             image=encoded.image,
             labels=decision.labels.cpu().numpy().astype(np.int32),
@@ -950,6 +966,7 @@ class OpenVocabSegmenter:
             scores=None if kept is None else kept.cpu().numpy(),
             source=encoded.source,
             model=self.name,
+            contrast=won,
             asked=Asked(
                 self, vocabulary, classifier, encoded.image, encoded.source, weakref.ref(encoded)
             ),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ovseg.cli.exemplar_arguments import check_exemplars, learn
 from ovseg.cli.parsers import check_device, new_parser
 from ovseg.cli.segment import add_model_arguments
+from ovseg.cli.word_arguments import check_word_files, text_settings
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.input_files import check_named
@@ -108,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     check_exemplars(args)
     if args.template_set not in (None, *TEMPLATE_SETS):
         get_templates(args.template_set)
+    check_word_files(args, None)
     names = offered_models(args)
     check_device(args.device)
     from ovseg.app.page import Beginning, drawn_scene
@@ -150,6 +152,8 @@ def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegm
         args.checkpoint,
         args.device,
         templates=args.template_set,
+        text=text_settings(args),
+        contrast=args.contrast,
         on=args.on,
         precision=args.precision,
     )

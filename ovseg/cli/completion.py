@@ -22,7 +22,18 @@ from ovseg.extras import of_extra
 
 SHELLS = ('bash', 'zsh', 'fish')
 # What stands behind these arguments, by their names; what is not here is a word of its own.
-_FILES = ('image', 'checkpoint', 'config', 'out', 'into', 'words', 'template_set', 'resume')
+_FILES = (
+    'image',
+    'checkpoint',
+    'config',
+    'out',
+    'into',
+    'words',
+    'template_set',
+    'resume',
+    'descriptions',
+    'experts',
+)
 _FOLDERS = ('out_dir', 'work_dir', 'data_root', 'show_dir')
 
 

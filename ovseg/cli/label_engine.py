@@ -17,6 +17,7 @@ from ovseg.cli.exemplar_arguments import said_of_examples
 from ovseg.cli.label_saving import Done, Saving
 from ovseg.cli.segment_files import prepare, segmenter_of, settings_of
 from ovseg.cli.segment_summary import Result
+from ovseg.cli.word_arguments import text_settings
 from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.output_plan import PlannedOutput
 from ovseg.images.parquet_images import ParquetImages
@@ -98,6 +99,9 @@ class Question:
             'background': args.background,
             'threshold': args.threshold,
             'template set': args.template_set,
+            'text settings': text_settings(args),
+            'contrast': args.contrast,
+            **({'budget': args.budget} if getattr(args, 'budget', None) else {}),
             'task': args.task,
             'stuff': args.stuff,
             'precision': precision_told(segmenter.model),

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING
 
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
+from ovseg.cli.asking_budget import add_budget
 from ovseg.cli.exemplar_arguments import add_exemplar_arguments, check_exemplars
 from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.cli.parsers import add_compile, add_rejection, check_device, new_parser
+from ovseg.cli.word_arguments import add_word_arguments, check_word_files
 from ovseg.config_files import read_config
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
@@ -64,6 +66,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         '--template-set', help="a template set's name, or a file with one template a line"
     )
     parser.add_argument('--background', metavar='WORDS', help='words for "none of these"')
+    add_word_arguments(parser)
     add_exemplar_arguments(parser)
 
 
@@ -110,6 +113,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument('extra', nargs='*', metavar='WORDS', help=argparse.SUPPRESS)
     add_model_arguments(parser)
+    add_budget(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     add_task_arguments(parser)
     parser.add_argument(
@@ -253,11 +257,13 @@ def checked_words(args: argparse.Namespace) -> Vocabulary | None:
         raise UserError('--rejection means something to pixels only: leave out --task.')
     if args.words is not None:
         vocabulary = build_vocabulary(args.words, rejection)
+        check_word_files(args, vocabulary)
         stuff_labels(args.stuff, vocabulary)
         return vocabulary
     model = read_config(place.path, place.on, import_modules=False).model
     if 'clip' in model and model.get('vocabulary') is None:
         raise no_words()
+    check_word_files(args, None)
     return None
 
 

@@ -23,6 +23,7 @@ from ovseg.apis.kinds import (
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import reason_of
+from ovseg.cli.asking_budget import set_budget
 from ovseg.cli.exemplar_arguments import learn
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
@@ -32,6 +33,7 @@ from ovseg.cli.segment_summary import (
     failed_line,
     found_line,
 )
+from ovseg.cli.word_arguments import text_settings
 from ovseg.consoles import is_quiet
 from ovseg.devices import choose_device
 from ovseg.engine.file_check import check_image
@@ -117,12 +119,15 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         args.checkpoint,
         device=args.device,
         templates=args.template_set,
+        text=text_settings(args),
+        contrast=args.contrast,
         on=args.on,
         precision=args.precision,
         compile=args.compile,
         rejection=getattr(args, 'rejection', None),
         **settings,
     )
+    set_budget(segmenter, getattr(args, 'budget', None))
     return learn(segmenter, args)
 
 

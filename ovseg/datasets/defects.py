@@ -135,7 +135,7 @@ class DefectFolderDataset(CheckedDataset):
         for path in paths:
             if not is_image_name(Path(path)):
                 continue
-            sample = {'img_path': path, 'seg_map_path': None, 'seg_fields': []}
+            sample: dict[str, Any] = {'img_path': path, 'seg_map_path': None, 'seg_fields': []}
             sample['label_map'] = self.label_map
             place = os.path.relpath(path, images)
             if place.split(os.sep)[0] != _WHOLE:

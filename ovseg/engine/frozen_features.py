@@ -76,6 +76,8 @@ class FrozenFeatureLoop(EpochBasedTrainLoop):
         UserError: random steps, several processes, or a model that trains otherwise.
     """
 
+    dataloader: DataLoader
+
     def __init__(
         self,
         runner: Runner,
@@ -97,15 +99,17 @@ class FrozenFeatureLoop(EpochBasedTrainLoop):
 
     def run(self) -> Any:
         """Encodes what is not kept yet, and trains."""
-        model = unwrap(self.runner.model)
+        model: Any = unwrap(self.runner.model)
         if not hasattr(model, 'patches_of'):
             raise UserError(
                 f"train_cfg.type='FrozenFeatureLoop' trains LightlyTrained, not "
                 f'{type(model).__name__}'
             )
         files = self._encoded(model)
-        images = PatchFiles(files, self.dataloader.dataset.metainfo, self._in_memory)
-        pixels = sum(image.labels.pixels(len(model.learned_for)).double() for image in images)
+        dataset: Any = self.dataloader.dataset
+        images = PatchFiles(files, dataset.metainfo, self._in_memory)
+        classes = len(model.learned_for)
+        pixels = sum(images[n].labels.pixels(classes).double() for n in range(len(images)))
         model.see_classes(pixels)
         self.dataloader = DataLoader(
             images,
@@ -120,7 +124,7 @@ class FrozenFeatureLoop(EpochBasedTrainLoop):
 
     def _encoded(self, model: Any) -> list[Path]:
         """The files of all images; those that are not there are made."""
-        dataset = self.dataloader.dataset
+        dataset: Any = self.dataloader.dataset
         key = f'{model.feature_identity}-{len(model.learned_for)}'
         place = self._folder / key
         files = [

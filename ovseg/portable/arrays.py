@@ -18,6 +18,7 @@ from ovseg.scores.encoding import ImageEncoding, window_maps
 from ovseg.segmentors.trained import TrainedSegmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier
+from ovseg.text.experts import refuse_experts
 
 
 def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
@@ -45,6 +46,7 @@ def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
             'take a model of any words, such as maskclip-vit-b16.'
         )
     vocabulary, classifier = segmenter.question(words)
+    refuse_experts(classifier, 'a program that reads rows')
     if type(classifier) is not Classifier:
         raise UserError(
             'Rows alone do not say how these examples count: take the rule proto, whose rows do.'
@@ -53,6 +55,10 @@ def export_rows(segmenter: OpenVocabSegmenter, words: Any, path: Path) -> str:
         raise UserError(
             'Rows alone say no threshold and no bias: leave the rejection rule out, and name two '
             'classes or more.'
+        )
+    if classifier.aggregation == 'lse':
+        raise UserError(
+            "Rows alone say no sum of probabilities: set text.combine to another rule than 'lse'."
         )
     rows = classifier.weight.float().cpu().numpy()
     with written_whole(path) as temporary, temporary.open('wb') as file:

@@ -86,13 +86,14 @@ def multi_modal_classifier(
     words = F.normalize(text.weight, dim=1)
     own = {label: words[text.class_index == label] for label in text.class_index.unique().tolist()}
     if gap:
-        both = [label for label in of_images if label in own]
-        shift = torch.stack([of_images[label].mean(0) - own[label].mean(0) for label in both])
+        shift = torch.stack(
+            [rows.mean(0) - own[label].mean(0) for label, rows in of_images.items() if label in own]
+        )
         own = {label: F.normalize(rows + shift.mean(0), dim=1) for label, rows in own.items()}
     weight, index, share, origin = [], [], [], []
     for label in range(text.num_classes):
-        parts = [('text', own.get(label)), ('exemplar', of_images.get(label))]
-        parts = [(kind, rows) for kind, rows in parts if rows is not None]
+        both = (('text', own), ('exemplar', of_images))
+        parts = [(kind, table[label]) for kind, table in both if label in table]
         for kind, rows in parts:
             weight.append(rows)
             index += [label] * len(rows)

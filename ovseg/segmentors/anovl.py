@@ -122,9 +122,11 @@ class AnoVL(TrainingFreeSegmentor):
                 f'AnoVL tells {" from ".join(STATES)} and takes no other words '
                 f'({"; ".join(vocabulary.names)}): name the object as model.object_name'
             )
-        rows = pooled_states(self.sentences_of(self.object_name or _ANY))
+        if rows is not None:
+            raise UserError('AnoVL makes its rows of sentences: remove text.embeddings')
+        states = pooled_states(self.sentences_of(self.object_name or _ANY))
         return Classifier(
-            weight=rows[[STATES.index(name) for name in names]],
+            weight=states[[STATES.index(name) for name in names]],
             class_index=torch.arange(len(STATES)),
             num_classes=len(STATES),
             logit_scale=1.0,

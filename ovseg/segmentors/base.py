@@ -30,6 +30,7 @@ from ovseg.regions.mask_instances import Instances
 from ovseg.regions.mask_segments import Segments, SegmentSettings
 from ovseg.scores.decide import Decision, decide
 from ovseg.scores.encoding import ImageEncoding
+from ovseg.scores.expert_map import Expert, ExpertMap
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
 from ovseg.segmentors.mmseg_doors import MMSegDoors
@@ -38,6 +39,7 @@ from ovseg.segmentors.words import Words
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.text.decision_rule import DecisionRule
+from ovseg.text.experts import ExpertClassifier, refuse_experts
 from ovseg.torch_modes import evaluating, quick_torch
 from ovseg.vocabulary import Rejection, Vocabulary
 
@@ -264,13 +266,27 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         budget = self.budget if budget is None else budget
         size = (size[0], size[1])
         with stage('scores'):
-            scores = self.scores(encoding, asked, size, budget)
+            scores, rule = self._scores_and_rule(encoding, asked, size, budget)
         with stage('decide'):
             first = measure and not self.moves_pixels
-            decision = decide(scores, self.rule(asked), budget, first, keep_scores)
+            decision = decide(scores, rule, budget, first, keep_scores)
         with stage('finish'):
             decision = self.finish(decision, encoding)
         return decision.measured(budget) if measure else decision
+
+    def _scores_and_rule(
+        self, encoding: Any, asked: Classifier, size: tuple[int, int], budget: MemoryBudget
+    ) -> tuple[RowMap, DecisionRule]:
+        """Scores of the rows and how they are decided; those of template experts fused."""
+        scores, rule = self.scores(encoding, asked, size, budget), self.rule(asked)
+        if not isinstance(asked, ExpertClassifier):
+            return scores, rule
+        experts = [
+            Expert(labels, self.scores(encoding, each, size, budget), self.rule(each))
+            for labels, each in asked.experts
+        ]
+        fused = ExpertMap(scores, rule, experts)
+        return fused, fused.fused_rule
 
     def rule(self, classifier: Classifier) -> DecisionRule:
         """How this model's scores are decided.
@@ -400,6 +416,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Class scores at the input size, (B, K, H, W): mmseg's name for it."""
         size, classifier = (inputs.shape[2], inputs.shape[3]), self.classifier
+        refuse_experts(classifier, 'encode_decode')
         maps = [
             self.scores(encoding, classifier, size).whole(self.budget)
             for encoding in self.encode(Images(inputs))

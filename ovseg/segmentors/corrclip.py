@@ -34,6 +34,7 @@ from ovseg.segmentors.text_rows import text_cache_of
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier, build_classifier
 from ovseg.text.encoder import SentenceEncoder
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
 
 
@@ -192,6 +193,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         classifier = super().build_classifier(vocabulary, rows)
         if self.auxiliary_text is None:
             return classifier
+        refuse_experts(classifier, 'a model with an auxiliary CLIP')
         other = build_classifier(vocabulary, self.auxiliary_text, **self.text.settings)
         own = {each.name: getattr(classifier, each.name) for each in fields(Classifier)}
         return TwoModelClassifier(**own, auxiliary=other.weight)

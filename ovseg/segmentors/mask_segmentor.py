@@ -38,6 +38,7 @@ from ovseg.segmentors.words import Words
 from ovseg.settings import read_settings
 from ovseg.stages import stage
 from ovseg.text import Classifier
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
 from ovseg.weight_files import drop_frozen
 
@@ -194,6 +195,7 @@ class MaskSegmentor(Segmentor):
         Rows share the softmax of both stages: a class of two synonyms would get half of it twice.
         """
         classifier = self.text.classifier(vocabulary, rows).folded()
+        refuse_experts(classifier, 'a model that names masks')
         return replace(classifier, seen=self.ensemble.knows(vocabulary))
 
     @property
@@ -374,7 +376,7 @@ class MaskSegmentor(Segmentor):
             # Without a region p2 is 1, and a mask that CLIP never saw would win over seen ones.
             has_region = encoding.features.valid[queries]
             queries, rows = queries[has_region], rows[has_region]
-        scores = asked.groups.class_scores(rows.T[None])[0].T
+        scores = asked.groups.of_probabilities().class_scores(rows.T[None])[0].T
         return asked, select_queries(encoding.proposals.maps, queries), scores
 
     # mmseg -----------------------------------------------------------------------------------

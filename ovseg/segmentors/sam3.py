@@ -141,7 +141,7 @@ class SAM3Segmentor(Segmentor):
         # Instances of windows end at their edges.
         self.finds_segments = self.inference_settings.mode == 'whole'  # type: ignore[misc]  # of this one
         self.block_budget = MemoryBudget(block_megabytes)
-        self._check(budget, preselection)
+        self._check(budget, preselection is not None)
         self.sam3 = ConceptModel(load_sam3(**sam3))
         self.image_size = image_size or self.sam3.image_size
         for name, side in (('image_size', self.image_size), *self._preview_side()):
@@ -166,14 +166,14 @@ class SAM3Segmentor(Segmentor):
             self.set_vocabulary(vocabulary)
         self.register_state_dict_post_hook(drop_frozen)
 
-    def _check(self, budget: str, preselection: Mapping[str, Any] | None) -> None:
+    def _check(self, budget: str, has_dense: bool) -> None:
         if self.inference_settings.mode == 'splice':
             raise UserError("test_cfg.mode of SAM3Segmentor must be 'whole' or 'slide'")
         if budget not in ('dense', 'preselected', 'full'):
             raise UserError(
                 f"model.budget must be 'dense', 'preselected' or 'full', got {budget!r}"
             )
-        if budget != 'full' and preselection is None:
+        if budget != 'full' and not has_dense:
             raise UserError(
                 f'model.budget={budget!r} needs a dense model: set model.preselection.model'
             )
@@ -315,6 +315,18 @@ class SAM3Segmentor(Segmentor):
             return PhraseMaps(rows, [(0, 0, *size)], size, self.fusion, template)
         whole = PhraseMaps(rows, encoding.boxes, encoding.input_size, self.fusion, template)
         return resized(whole, size)
+
+    def set_budget(self, budget: str) -> None:
+        """Chooses how much is asked from now on.
+
+        Args:
+            budget: ``'dense'``, ``'preselected'`` or ``'full'``.
+
+        Raises:
+            UserError: another word, or there is no dense model.
+        """
+        self._check(budget, self.preselection is not None)
+        self.budget_name = cast('Budget', budget)
 
     # Which phrases are asked ------------------------------------------------------------------
 

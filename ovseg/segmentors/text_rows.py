@@ -10,12 +10,17 @@ from typing import Any
 from ovseg.encoders import VisionLanguageModel
 from ovseg.encoders.maskclip_format import read_text_embeddings
 from ovseg.encoders.two_towers import TextCache
-from ovseg.errors import UserError
+from ovseg.errors import UserError, nearest
 from ovseg.exemplars.bank import EncoderIdentity
 from ovseg.exemplars.rules import DEFAULT_RULE
 from ovseg.exemplars.taught import Taught
+from ovseg.settings import parameters_of
 from ovseg.text import Classifier, build_classifier, classifier_from_rows
+from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Rejection, Vocabulary
+
+# What `build_classifier` is given by the model itself.
+_NOT_SETTINGS = ('vocabulary', 'encoder')
 
 
 class TextRows:
@@ -99,7 +104,12 @@ class TextRows:
             UserError: words that cannot be encoded, or a file that does not fit them.
         """
         words = self._words(vocabulary, rows)
-        return words if self.taught is None else self.taught.applied(words, vocabulary)
+        if self.taught is None:
+            return words
+        applied = self.taught.applied(words, vocabulary)
+        if applied is not words:
+            refuse_experts(words, 'a classifier of words and examples')
+        return applied
 
     def _words(self, vocabulary: Vocabulary, rows: str | None) -> Classifier:
         """The classifier of the words alone."""
@@ -117,10 +127,16 @@ class TextRows:
             source: where the words come from.
             rejection: of the vocabulary, None without one.
         """
+        files = {
+            key: str(self.settings[key])
+            for key in ('descriptions', 'name_share', 'experts')
+            if self.settings.get(key) is not None
+        }
         return {
             'vocabulary': source,
             'templates': self.settings.get('templates', 'openai-80'),
             'synonyms': self.settings.get('combine', 'mean'),
+            **files,
             'background': 'none' if rejection is None else rejection.describe(),
             **({} if self.taught is None else self.taught.protocol()),
         }
@@ -135,14 +151,26 @@ def text_cache_of(settings: Mapping[str, Any] | None) -> TextCache:
     return (settings or {}).get('cache_dir', 'default')
 
 
-def set_templates(config: dict[str, Any], templates: Any) -> None:
-    """Puts templates of the user's into a model's settings.
+def set_text(config: dict[str, Any], told: Mapping[str, Any]) -> None:
+    """Puts settings of the user's for words into a model's settings.
 
     Args:
         config: of the model; changed in place.
-        templates: as :func:`~ovseg.text.build_classifier` takes them.
+        told: arguments of :func:`~ovseg.text.build_classifier`.
+
+    Raises:
+        UserError: it takes no such argument.
     """
-    config['text'] = {**(config.get('text') or {}), 'templates': templates}
+    known = [name for name in parameters_of(build_classifier)[0] if name not in _NOT_SETTINGS]
+    for name in told:
+        if name not in known:
+            raise UserError(
+                f'unknown setting {name!r} of text, use {", ".join(known)}.' + nearest(name, known)
+            )
+    # Lists, and paths as text, as a config file has them.
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
+    plain = {n: list(v) if isinstance(v, tuple) else v for n, v in plain.items()}
+    config['text'] = {**(config.get('text') or {}), **plain}
 
 
 def randomise_parts(settings: dict[str, Any]) -> None:

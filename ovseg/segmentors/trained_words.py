@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError, nearest
 from ovseg.text import Classifier
+from ovseg.text.experts import refuse_experts
 from ovseg.text.row_groups import Aggregation
 from ovseg.vocabulary import Vocabulary, VocabularySource, build_vocabulary
 from ovseg.vocabulary.parsing import VocabularyClass
@@ -78,6 +79,7 @@ def trained_classifier(
         )
     else:
         asked = encode(vocabulary).to(rows.device)
+        refuse_experts(asked, 'a model that was trained for its rows')
         weight, index, aggregation = asked.weight, asked.class_index, asked.aggregation
         share = asked.row_weight
     if background is not None and vocabulary.background_index == 0 and not has_words(vocabulary[0]):

@@ -122,8 +122,11 @@ def find_causal_tower(clip: Any) -> CausalTower | None:
     another package's, one with other blocks, one whose methods or modules somebody replaced.
 
     Args:
-        clip: anything with ``encode_text``.
+        clip: anything with ``encode_text``. If its text tower waits in a file, it is loaded.
     """
+    waiting = getattr(clip, 'waiting_text', None)
+    if waiting is not None:
+        clip = waiting.tower(clip.logit_scale)
     encode_text = getattr(clip.encode_text, '__func__', None)
     if encode_text is CLIP.encode_text:
         pooling, eos = clip.text_pool_type, getattr(clip, 'text_eos_id', None)

@@ -173,7 +173,7 @@ def _raw_mean(numbers: list[int], queries: Sequence[Query], encoded: Sequence[Te
 
 
 def _described(numbers: list[int], queries: Sequence[Query], vectors: Sequence[Tensor]) -> Rows:
-    """A row a query; weighted descriptions are averaged into each word, as the best row has none."""
+    """A row a query; weighted descriptions go into each word, as the best row has no weight."""
     part = _weighted(numbers, queries, vectors)
     is_word = torch.tensor([origin != 'description' for origin in part.origin])
     if bool((part.row_weight == 1).all()) or not is_word.any() or is_word.all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +11,7 @@ from ovseg.errors import UserError, nearest
 from ovseg.text.classifier import Classifier
 from ovseg.text.combine import Average, Combine, Query, average_sentences, combine_rows
 from ovseg.text.encoder import SentenceEncoder
+from ovseg.text.experts import ExpertClassifier, TemplateRanking, read_ranking
 from ovseg.vocabulary.descriptions import Descriptions, read_descriptions
 from ovseg.vocabulary.parsing import VocabularyClass
 from ovseg.vocabulary.templates import fill_template, get_templates
@@ -30,6 +32,7 @@ def build_classifier(
     logit_scale: float | None = None,
     descriptions: str | Path | Descriptions | None = None,
     name_share: float | None = None,
+    experts: str | Path | TemplateRanking | None = None,
 ) -> Classifier:
     """The classifier of a vocabulary.
 
@@ -39,11 +42,12 @@ def build_classifier(
         templates: what ``get_templates`` takes.
         combine: how a class's prompts make its score. ``mean``: one row, the normalised mean
             of their vectors. ``max``: a row each, the best counts, probabilities are a softmax
-            over all rows. ``max_score``: the same with a softmax over classes. ``mean_scores``: the
-            mean of their scores, which is the score of the mean of their unit vectors. ``raw_mean``: one row, the normalised mean
-            of all un-normalised encodings. ``sum_prob``: a row each, their probabilities are added
-            up. ``lse``: the same, each with its share of the class, so that synonyms do not add
-            weight. ``joined``: one prompt, ``"cat, kitten"``.
+            over all rows. ``max_score``: the same with a softmax over classes. ``mean_scores``:
+            the mean of their scores, which is the score of the mean of their unit vectors.
+            ``raw_mean``: one row, the normalised mean of all un-normalised encodings.
+            ``sum_prob``: a row each, their probabilities are added up. ``lse``: the same, each
+            with its share of the class, so that synonyms do not add weight. ``joined``: one
+            prompt, ``"cat, kitten"``.
             The words of a background are never averaged: any of them may win (only ``joined``
             makes them one prompt).
         average: order in which the vectors of one prompt's sentences are averaged.
@@ -53,15 +57,18 @@ def build_classifier(
         name_share: in [0, 1], how much the words of a class weigh beside its descriptions: 0 leaves
             words out where there are descriptions. By default half with ``descriptions``; without,
             each description of the vocabulary counts as one more synonym.
+        experts: a ranking of these templates, or its file; each class then has the classifier of
+            its best template as its expert (:func:`~ovseg.text.experts.fuse_experts`).
 
     Returns:
-        Rows in class order, on the CPU.
+        Rows in class order, on the CPU; with experts an
+        :class:`~ovseg.text.experts.ExpertClassifier`.
 
     Raises:
         UserError: an unknown setting or template set, descriptions of none of the classes.
         FileNotFoundError: there is no such file.
 
-    Source: specs of the rules in docs/words.md.
+    Source: docs/words.md has the formula of each rule and who uses it.
     """
     _check_choice('combine', combine, get_args(Combine))
     _check_choice('average', average, get_args(Average))
@@ -73,6 +80,39 @@ def build_classifier(
     if name_share is not None and not 0 <= name_share <= 1:
         raise UserError(f'name_share must be a share from 0 to 1, got {name_share!r}')
     sentences = get_templates(templates)
+
+    def build(some: Sequence[str]) -> Classifier:
+        return _build(
+            vocabulary, encoder, some, combine, average, logit_scale, descriptions, name_share
+        )
+
+    if experts is None:
+        return build(sentences)
+    ranking = experts if isinstance(experts, TemplateRanking) else read_ranking(experts)
+    best = ranking.experts(vocabulary, len(sentences))
+    labels_of: dict[int, list[int]] = {}
+    for label, template in enumerate(best):
+        if template is not None:
+            labels_of.setdefault(template, []).append(label)
+    own = build(sentences)
+    return ExpertClassifier(
+        **{each.name: getattr(own, each.name) for each in fields(Classifier)},
+        experts=tuple(
+            (tuple(labels), build([sentences[template]])) for template, labels in labels_of.items()
+        ),
+    )
+
+
+def _build(
+    vocabulary: Vocabulary,
+    encoder: SentenceEncoder,
+    sentences: Sequence[str],
+    combine: Combine,
+    average: Average,
+    logit_scale: float | None,
+    descriptions: Descriptions | None,
+    name_share: float | None,
+) -> Classifier:
     queries = [
         query
         for label, item in enumerate(vocabulary.classes)

@@ -108,8 +108,9 @@ class WaitingText:
                 # Never cast back: digits that were lost would stay so.
                 self._tower = self._load().to(dtype=like.dtype)
                 self._dtype = like.dtype
-            # Does nothing where the tower is there already.
-            return self._tower.to(like.device)
+            if next(self._tower.parameters()).device != like.device:
+                self._tower.to(like.device)
+            return self._tower
 
     def _load(self) -> nn.Module:
         try:

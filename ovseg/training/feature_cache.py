@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovseg.files import written_whole
 from ovseg.training.patch_labels import PatchLabels
@@ -83,11 +83,11 @@ def join(images: Sequence[CachedPatches]) -> CachedPatches:
     )
 
 
-def encoder_identity(encoder: nn.Module, settings: Any) -> str:
+def encoder_identity(encoder: Any, settings: Any) -> str:
     """32 hexadecimal digits that tell the features of an encoder from all others'.
 
     Args:
-        encoder: its weights, structure and last block count.
+        encoder: a dense encoder, whose weights, structure and last block count.
         settings: what else decides the features; plain data.
     """
     digest = hashlib.blake2b(digest_size=16)

@@ -228,6 +228,15 @@ def check_unique_names(classes: Sequence[VocabularyClass]) -> None:
 
 
 def checked_color(color: Any, where: str) -> Color:
+    """A colour as three integers.
+
+    Args:
+        color: RGB, 0..255.
+        where: how messages call its owner.
+
+    Raises:
+        UserError: it is none.
+    """
     try:
         given = tuple(color)
         values = tuple(int(value) for value in given)

@@ -71,6 +71,8 @@ REFUSED = {
         (['scene.png', 'sky', '--task', 'panoptc'], "invalid choice: 'panoptc'"),
         (['scene.png', 'sky', '--save', 'lables'], "Did you mean 'labels'?"),
         (['scene.png', 'sky', '--template-set', 'maskclip-58'], "'maskclip-85'"),
+        (['scene.png', 'sky', '--contrast', 'aut'], '--contrast must be none, background, auto'),
+        (['scene.png', 'sky', '--descriptions', 'said.json'], 'said.json does not exist'),
         (['scene.png', 'sky', '--threshold', '2'], 'threshold'),
         (['scene.png', 'sky', '--task', 'panoptic', '--stuff', 'gras'], "stuff 'gras'"),
         (['scene.png', 'sky', '--out-dir', 'scene.png/below'], 'is a file'),

@@ -11,16 +11,18 @@ from functools import partial
 
 import pytest
 import torch
-from published_dinotxt import write_version_2
+from published_dinotxt import version_3, write_version_2
 from safetensors.torch import save_file
 from simultaneous import in_threads
 from tiny_clip_models import VIT
 from tiny_tokenizers import unigram_folder
 
+from ovseg.apis.encoded_image import identity_of
 from ovseg.encoders import build_vision_language
 from ovseg.encoders.two_towers import VisionAlone
 from ovseg.errors import UserError
 from ovseg.registry import build_part
+from ovseg.text.causal_tower import find_causal_tower
 from ovseg.text.sentence_pieces import Bytes
 
 KNOWN, NEW = ['a cat', 'a dog'], ['a wolf', 'a bird']
@@ -84,13 +86,18 @@ def radios(folder):
     return {**random, 'text': {**text, 'pretrained': str(folder / 'siglip.safetensors')}}
 
 
-def dinotxts(folder):
+def dinotxts(folder, version):
+    more = {'reg_tokens': 2} if version == 2 else {'num_reg_tokens': 2}
+    backbone = {name: value for name, value in TIMM.items() if version == 2 or name != 'img_size'}
     size = {
-        'backbone': {**TIMM, 'reg_tokens': 2},
+        'backbone': {**backbone, **more},
         **{'text_width': 8, 'text_layers': 1, 'text_heads': 2, 'context_length': 12},
     }
     made = build_vision_language({'type': 'DINOTxt', 'model': size, 'pretrained': 'random'}).model
-    return {'type': 'DINOTxt', 'model': size, **write_version_2(made, folder)}
+    if version == 2:
+        return {'type': 'DINOTxt', 'model': size, **write_version_2(made, folder)}
+    torch.save(version_3(made), folder / 'dinotxt.pth')
+    return {'type': 'DINOTxt', 'model': size, 'pretrained': str(folder / 'dinotxt.pth')}
 
 
 FAMILIES = {
@@ -100,7 +107,8 @@ FAMILIES = {
     'CLIP of transformers': partial(of_transformers, kind='CLIP'),
     'SigLIP of transformers': partial(of_transformers, kind='Siglip'),
     'RADIO': radios,
-    'dino.txt': dinotxts,
+    'dino.txt 2': partial(dinotxts, version=2),
+    'dino.txt 3': partial(dinotxts, version=3),
 }
 
 
@@ -221,6 +229,22 @@ def test_the_tower_takes_the_precision_and_place_of_the_moment(tmp_path):
     model.float().set_vocabulary('hen; elk')
     exact = segmentor(config, None, 'hen; elk')
     assert torch.equal(model.classifier.weight, exact.classifier.weight)
+
+
+def test_features_of_before_serve_whether_or_not_the_text_tower_is_there(tmp_path):
+    config = open_clips(tmp_path)
+    plain, model = (segmentor(config, tmp_path) for _ in range(2))
+    assert isinstance(model.clip, VisionAlone) and identity_of(model) == identity_of(plain)
+    torch.nn.init.zeros_(model.clip.visual.proj)
+    assert identity_of(model) != identity_of(plain)
+
+
+def test_who_looks_into_the_text_tower_has_it_loaded(tmp_path):
+    config = open_clips(tmp_path)
+    plain, model = (segmentor(config, tmp_path) for _ in range(2))
+    ours, theirs = (find_causal_tower(each.clip).owner for each in (model, plain))
+    assert model.clip.waiting_text.is_loaded
+    assert torch.equal(ours.token_embedding.weight, theirs.token_embedding.weight)
 
 
 def test_other_weights_in_the_file_have_other_rows(tmp_path):

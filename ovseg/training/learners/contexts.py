@@ -99,7 +99,8 @@ class ContextLearner(Learner):
 
     def encode(self, names: Sequence[str]) -> Tensor:
         """Unit vectors (P, D) of names with the contexts around them."""
-        tower, contexts = self.tower, self.ctx
+        tower = self.tower
+        contexts: Tensor = self.ctx
         tokens = tokenize_for_contexts(names, contexts.shape[-2], tower, self._tokenize)
         if contexts.ndim == 3:
             own = [prompt for item in self.teachings.vocabulary for prompt in item.prompts]

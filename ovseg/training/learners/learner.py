@@ -94,17 +94,28 @@ class Learner(nn.Module):
         """Called behind each step of the optimizer, whose learning rate is given."""
 
     def check_words(self, vocabulary: Vocabulary) -> None:
-        """Raise unless the classes are those of the training."""
-        asked, own = _prompts(vocabulary), _prompts(self.teachings.vocabulary)
-        if asked != own:
-            foreign = next((words for words in asked if words not in own), None)
-            said = 'another order' if foreign is None else f"'{', '.join(foreign)}'"
+        """Raise unless all classes that have words are of the training; any order will do."""
+        own = _prompts(self.teachings.vocabulary)
+        foreign = next(
+            (words for words in _prompts(vocabulary) if words and words not in own), None
+        )
+        if foreign is not None:
             names = '; '.join(item.name for item in self.teachings.vocabulary)
             raise UserError(
                 f'{type(self).__name__} learned {len(own)} classes ({names}), each by itself, and '
-                f'is asked for {said}: ask for these classes, in their order, or train what keeps '
+                f"is asked for '{', '.join(foreign)}': ask for these classes, or train what keeps "
                 'the vocabulary open (shared contexts, an adapter)'
             )
+
+    def trained_labels(self, vocabulary: Vocabulary) -> list[tuple[int, int]]:
+        """For each class that has words, its label and that of the same words in the training.
+
+        Raises:
+            UserError: other words.
+        """
+        self.check_words(vocabulary)
+        own = _prompts(self.teachings.vocabulary)
+        return [(n, own.index(words)) for n, words in enumerate(_prompts(vocabulary)) if words]
 
     def check_state(self, state: Mapping[str, Tensor]) -> None:
         """Raise if a checkpoint is of other classes.

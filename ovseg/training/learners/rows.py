@@ -13,6 +13,7 @@ from ovseg.text.classifier import Classifier
 from ovseg.training.learners.feature_adapter import FeatureAdapter, SentenceAdapter
 from ovseg.training.learners.learner import Learner, Teachings
 from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary.parsing import VocabularyClass
 from ovseg.vocabulary.templates import fill_template, get_templates
 
 
@@ -50,13 +51,21 @@ class RowLearner(Learner):
 
     def classifier(self, vocabulary: Vocabulary) -> Classifier:
         """See :class:`Learner`."""
-        self.check_words(vocabulary)
         zero_shot = self.teachings.zero_shot(self.teachings.vocabulary).to(self.weight.device)
+        chosen, index = [], []
+        for label, trained in self.trained_labels(vocabulary):
+            rows = (self.class_of_row == trained).nonzero()[:, 0]
+            chosen.append(rows)
+            index += [label] * len(rows)
+        kept = torch.cat(chosen)
         return replace(
             zero_shot,
-            weight=self.weight,
-            bias=self.bias,
-            origin=('learned',) * len(self.weight),
+            weight=self.weight[kept],
+            bias=self.bias[kept],
+            class_index=torch.tensor(index, device=kept.device),
+            num_classes=len(vocabulary),
+            row_weight=zero_shot.row_weight[kept],
+            origin=('learned',) * len(kept),
             rejection=vocabulary.rejection,
             background_index=vocabulary.background_index,
         )
@@ -130,14 +139,14 @@ class SentenceLearner(Learner):
             fingerprint=zero_shot.fingerprint,
         )
 
-    def _sentences(self, item: object) -> tuple[str, ...]:
+    def _sentences(self, item: VocabularyClass) -> tuple[str, ...]:
         descriptions, prompts = item.descriptions, item.prompts
         if descriptions:
             return tuple(descriptions)
         templates = get_templates(self.teachings.settings.get('templates', 'openai-80'))
         return tuple(fill_template(template, word) for word in prompts for template in templates)
 
-    def _raw(self, item: object, device: torch.device) -> Tensor:
+    def _raw(self, item: VocabularyClass, device: torch.device) -> Tensor:
         """Raw encodings (1, S, D) of a class's sentences, encoded once."""
         sentences = self._sentences(item)
         if sentences not in self._encoded:

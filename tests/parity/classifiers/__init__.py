@@ -11,8 +11,6 @@ from parity.classifiers import (
 )
 from parity.golden import GoldenSet
 
-_OTHERS = ('contrastive_concepts', 'floss')
-
 GOLDEN = GoldenSet(
     checks={
         'anovl.pt': anovl.check_anovl,
@@ -20,6 +18,8 @@ GOLDEN = GoldenSet(
         'clip_adapter.pt': light.check_clip_adapter,
         'coop.pt': light.check_coop,
         'descriptions.pt': words.check_descriptions,
+        'contrastive_concepts.pt': words.check_contrast,
+        'floss.pt': words.check_experts,
         'freeda_masker.pt': cosegment.check_masker,
         'gda.pt': exemplars.check_gda,
         'mask_pooling.pt': exemplars.check_pooling,
@@ -31,5 +31,4 @@ GOLDEN = GoldenSet(
         'tip_adapter.pt': exemplars.check_tip,
         'vdt_adapter.pt': light.check_vdt_adapter,
     },
-    not_covered={f'{name}.pt': 'it has no check yet' for name in _OTHERS},
 )

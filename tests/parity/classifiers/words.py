@@ -1,4 +1,4 @@
-"""Parity with what is said of classes: descriptions."""
+"""Parity with what words do: descriptions, contrast words, template experts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from ovseg.text import Classifier, build_classifier
+from ovseg.text.contrast import cooccurring
+from ovseg.text.experts import TemplateEntropy, fuse_experts
 from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.descriptions import Descriptions, joined, read_descriptions
-from parity.report import Case, Tolerance
+from parity.report import EXACT, Case, Tolerance
 
 _UNIT = Tolerance(atol=1e-5)
 
@@ -78,3 +80,44 @@ def _through_a_file(phrases: Sequence[str], index: Sequence[int]) -> Description
         path = Path(place) / 'descriptors.json'
         path.write_text(json.dumps(content), encoding='utf-8')
         return read_descriptions(path)
+
+
+def check_contrast(file: Case, folder: Path) -> None:
+    """Words often seen with a query, from made-up counts."""
+    config, inputs = file.inner('config'), file.inner('inputs')
+    config.use('vocabulary')
+    vocabulary, query = inputs['vocabulary'], inputs['query']
+    allowed = torch.zeros(len(vocabulary), dtype=torch.bool)
+    allowed[inputs['keep']] = True
+    units, asked = (torch.nn.functional.normalize(each, dim=1) for each in (vocabulary, query))
+    file.inner('intermediate').compare(
+        _UNIT, matched=(asked @ units.T).argmax(1), similarity=units @ units.T
+    )
+    found = cooccurring(
+        query, vocabulary, inputs['cooccurrence'], config['gamma'], config['delta'], allowed
+    )
+    file.inner('outputs').compare(EXACT, contrastive=found)
+
+
+def check_experts(file: Case, folder: Path) -> None:
+    """Entropies of templates, and the fusion of experts, streamed in any order."""
+    config, inputs, wanted = file.inner('config'), file.inner('inputs'), file.inner('outputs')
+    config.use('height', 'width')
+    experts = inputs['expert_probs']
+    streamed = [([label], experts[label]) for label in reversed(range(config['classes']))]
+    fused = fuse_experts(inputs['default_prob'], streamed)
+    claims = (experts.argmax(1) == torch.arange(len(experts))[:, None, None]).sum(0)
+    file.inner('intermediate').compare(EXACT, claims_per_pixel=claims)
+    found = TemplateEntropy.empty(config['templates'], config['classes'])
+    images = inputs['template_probs']
+    config.compare(EXACT, images=len(images))
+    for image in images:
+        for template, shares in enumerate(image):
+            found.add(template, shares)
+    wanted.compare(
+        _UNIT,
+        fused=fused,
+        entropy=found.mean,
+        pixel_count=found.pixels,
+        total_pixels=found.total,
+    )
