@@ -106,7 +106,8 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
     },
     'AnoVL': {
         'adapted': {
-            **{key: value for key, value in SEGMENTOR.items() if key != 'vocabulary'},
+            'clip': CLIP,
+            'text': {'cache_dir': None},
             'encoder': {'last_block': 'vv-all'},
             'states': {'normal': ['a {}', '{}'], 'abnormal': ['a damaged {}']},
             'adapter': {'steps': 1},

@@ -127,6 +127,12 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '--every', type=int, metavar='N', help='of a video, one frame of N (default: all)'
     )
     parser.add_argument(
+        '--check-vocab',
+        action='store_true',
+        help='first tell which words will give trouble: classes that are nearly one, synonyms '
+        'nearer to another class, words that the model reads in pieces',
+    )
+    parser.add_argument(
         '--json',
         action='store_true',
         help='print one line of JSON an image: its name, the files written, the share of each '

@@ -105,6 +105,13 @@ class AnoVL(TrainingFreeSegmentor):
             set(states) != set(STATES) or not all(map(len, states.values()))
         ):
             raise UserError(f'model.states gives sentences for {list(STATES)}, got {list(states)}')
+        self.text.refuse_examples('AnoVL, whose rows are of sentences about two states')
+        if self.text.settings or self.text.ready is not None:
+            names = [*self.text.settings, *(['embeddings'] if self.text.ready else [])]
+            raise UserError(
+                f'model.text of AnoVL takes cache_dir alone, got {", ".join(names)}: sentences are '
+                'set by model.states'
+            )
         self.object_name, self.states = object_name, states
         self.adapter_settings = (
             None if adapter is None else read_settings(AdapterSettings, adapter, 'model.adapter')

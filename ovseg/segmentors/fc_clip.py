@@ -349,14 +349,20 @@ def targets_of(sample: Any, ignore_index: int) -> InstanceData:
     """What a data sample holds: a mask and a label for each thing and stuff.
 
     Args:
-        sample: with ``gt_instances`` of ``labels`` (n,) and ``masks`` (n, H, W), or else
-            ``gt_sem_seg``, in which each class is one mask.
-        ignore_index: label without a class in label maps.
+        sample: with ``gt_instances`` of ``labels`` (n,) and ``masks`` (n, H, W); or ``gt_sem_seg``,
+            in which each class is one mask, or each segment where ``segment_labels`` tells their
+            classes (:class:`~ovseg.datasets.panoptic_targets.SegmentNumbers`).
+        ignore_index: pixels of nobody in label maps.
     """
     found = getattr(sample, 'gt_instances', None)
-    if found is None:
-        return class_masks(sample.gt_sem_seg.data.squeeze(0), ignore_index)
-    return InstanceData(labels=found.labels.long(), masks=found.masks.long())
+    if found is not None:
+        return InstanceData(labels=found.labels.long(), masks=found.masks.long())
+    target = class_masks(sample.gt_sem_seg.data.squeeze(0), ignore_index)
+    classes = getattr(sample, 'segment_labels', None)
+    if classes is not None:
+        table = torch.tensor(classes, dtype=torch.long, device=target.labels.device)
+        target.labels = table[target.labels]
+    return target
 
 
 def _padded_size(inputs: Tensor) -> tuple[int, int]:

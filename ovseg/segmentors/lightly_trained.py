@@ -25,6 +25,7 @@ from ovseg.training.patch_labels import label_patches, patch_cross_entropy
 from ovseg.vocabulary import Vocabulary, build_vocabulary
 
 _OWN = 'learner.'
+_NO_READY_ROWS = 'ready rows of text.embeddings have no place where rows are learned; remove them'
 
 
 @MODELS.register_module()
@@ -37,6 +38,7 @@ class LightlyTrained(TrainingFreeSegmentor):
     load like ours.
 
     Args:
+        clip: as in :class:`TrainingFreeSegmentor`.
         learner: ``kind``, a key of :data:`~ovseg.training.learners.LEARNERS`, and its arguments.
         vocabulary: the classes of the training.
         kwargs: as in :class:`TrainingFreeSegmentor`.
@@ -47,8 +49,20 @@ class LightlyTrained(TrainingFreeSegmentor):
 
     frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.', 'encoder.', 'guide.')
 
-    def __init__(self, learner: Mapping[str, Any], vocabulary: Any = None, **kwargs: Any) -> None:
-        super().__init__(vocabulary=None, **kwargs)
+    def __init__(
+        self,
+        clip: Mapping[str, Any],
+        learner: Mapping[str, Any],
+        vocabulary: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if learner.get('kind') == 'contexts' and 'type' not in clip:
+            # Sentences with learned tokens are no file's: the text tower cannot wait in its own.
+            clip = {'text_cache': None, **clip}
+        super().__init__(clip=clip, vocabulary=None, **kwargs)
+        self.text.refuse_examples('a light training, whose classifier is learned')
+        if self.text.ready is not None:
+            raise UserError(_NO_READY_ROWS)
         learned_for = build_vocabulary(vocabulary)
         if learned_for is None:
             raise UserError(
@@ -86,9 +100,7 @@ class LightlyTrained(TrainingFreeSegmentor):
     @override
     def build_classifier(self, vocabulary: Vocabulary, rows: str | None = None) -> Classifier:
         if rows is not None:
-            raise UserError(
-                'ready rows of text.embeddings have no place where rows are learned; remove them'
-            )
+            raise UserError(_NO_READY_ROWS)
         with torch.no_grad():
             made = self.learner.classifier(vocabulary)
         return replace(made, weight=made.weight.detach(), fingerprint=self.text.space)

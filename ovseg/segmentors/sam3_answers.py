@@ -23,14 +23,15 @@ class ConceptEncoding:
     """One image after SAM 3's vision encoder: all that any phrases need to be asked about it.
 
     Attributes:
-        features: of its windows, batch dimension = windows.
+        features: of its windows, batch dimension = windows; None where the dense model alone was
+            to look, and SAM 3 does when it is first asked.
         boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
         input_size: (height, width) of the input in pixels.
         image: (3, H, W) uint8 RGB, the input, for a cheap look at it.
         text_space: fingerprint of the text tower whose phrases it can be asked about.
     """
 
-    features: ConceptFeatures
+    features: ConceptFeatures | None
     boxes: list[Box]
     input_size: tuple[int, int]
     image: Tensor
@@ -39,7 +40,7 @@ class ConceptEncoding:
     @property
     def is_finite(self) -> bool:
         """Whether the features are numbers."""
-        return self.features.is_finite
+        return self.features is None or self.features.is_finite
 
 
 @dataclass

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from scratched import write_scratched
-from tiny_segmentors import CLIP, PREPROCESSOR, TEXT, pictures
+from tiny_segmentors import CLIP, PREPROCESSOR, pictures
 
 from ovseg.cli.test import main
 from ovseg.errors import UserError
@@ -18,7 +18,7 @@ from ovseg.segmentors import AnoVL
 
 def build(**settings):
     torch.manual_seed(0)
-    given = {'clip': CLIP, 'text': TEXT, 'data_preprocessor': PREPROCESSOR}
+    given = {'clip': CLIP, 'text': {'cache_dir': None}, 'data_preprocessor': PREPROCESSOR}
     given['states'] = {'normal': ['{}'], 'abnormal': ['a damaged {}', '{} with flaw']}
     return AnoVL(**{**given, 'encoder': {'last_block': 'vv-all'}, **settings}).eval()
 
@@ -81,5 +81,7 @@ def test_settings_that_do_not_go_are_told():
         build(test_cfg={'mode': 'slide', 'crop_size': 32, 'stride': 16})
     with pytest.raises(UserError, match='model.states gives sentences for'):
         build(states={'normal': ['{}']})
+    with pytest.raises(UserError, match='takes cache_dir alone, got templates'):
+        build(text={'templates': 'single'})
     with pytest.raises(UserError, match='steps from 1'):
         build(adapter={'steps': 0})

@@ -146,6 +146,17 @@ def test_a_share_of_nothing_is_the_frozen_model():
     assert torch.equal(ours.scores, theirs.scores)
 
 
+def test_contexts_are_learned_although_a_known_text_tower_waits_in_its_file(tmp_path):
+    torch.manual_seed(0)
+    made = build(kind='rows')
+    torch.save(made.clip.state_dict(), tmp_path / 'clip.pt')
+    clip = {'model': CLIP['model'], 'pretrained': str(tmp_path / 'clip.pt')}
+    settings = {'text': {**TEXT, 'cache_dir': str(tmp_path)}, 'data_preprocessor': PREPROCESSOR}
+    kinds = ('rows', 'contexts')
+    for kind in (*kinds, *kinds):  # once known, the text tower is not read with the file
+        LightlyTrained(clip=clip, learner={'kind': kind}, vocabulary='cat; sofa', **settings)
+
+
 def test_learners_that_do_not_exist_are_told():
     with pytest.raises(UserError, match="learner.kind must be one of .*got 'context'.*contexts"):
         build(kind='context')

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ovseg.errors import UserError
 from ovseg.text.classifier import Classifier
 from ovseg.text.encoder import SentenceEncoder
+from ovseg.text.experts import refuse_experts
 from ovseg.text.prompts import build_classifier
 from ovseg.vocabulary import Vocabulary
 
@@ -41,10 +42,15 @@ class Teachings:
     def zero_shot(self, vocabulary: Vocabulary) -> Classifier:
         """The classifier of the frozen text model; that of the training is made once."""
         if vocabulary is not self.vocabulary:
-            return build_classifier(vocabulary, self.encoder, **self.settings)
+            return self._built(vocabulary)
         if 'own' not in self._kept:
-            self._kept['own'] = build_classifier(vocabulary, self.encoder, **self.settings)
+            self._kept['own'] = self._built(vocabulary)
         return self._kept['own']
+
+    def _built(self, vocabulary: Vocabulary) -> Classifier:
+        made = build_classifier(vocabulary, self.encoder, **self.settings)
+        refuse_experts(made, 'a light training')
+        return made
 
 
 class Learner(nn.Module):
