@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--seeds', type=int, default=3, help='how many draws, at most 4')
     parser.add_argument('--scenes', type=int, default=40, help='of the test')
     parser.add_argument('--rules', nargs='+', default=list(RULES))
+    parser.add_argument(
+        '--support', type=int, nargs='+', default=[17, 8], help='how many classes have examples'
+    )
     args = parser.parse_args(argv)
     segmenter = OpenVocabSegmenter(args.model, device='cpu', precision='float32')
     words, _ = segmenter.question(list(CLASSES))
@@ -57,23 +60,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         has = torch.tensor([label in supported for label in range(len(CLASSES))])
         found[key].append(tuple(_mean(ious[chosen]) for chosen in (has | ~has, has, ~has)))
 
-    measure(None, set(), ('text', 0, 100))
     for seed in _SEEDS[: args.seeds]:
         random = np.random.default_rng(seed)
         order = random.permutation(len(CLASSES)).tolist()
-        for percent in (100, 50):
-            supported = order[: len(order) * percent // 100]
+        for having in args.support:
+            supported = order[:having]
+            measure(None, set(supported), ('text', 0, having))
             for count in args.images:
                 chosen = _draw_support(pool, supported, count, random)
                 bank = _bank_of(taught.or_empty(_dim(pool)), pool, chosen, supported)
                 for rule in args.rules:
                     taught.rule = Rule(rule)
-                    measure(bank, set(supported), (rule, count, percent))
+                    measure(bank, set(supported), (rule, count, having))
     print(f'{args.model}, {args.scenes} scenes, {args.seeds} draws; mIoU all (with / without)\n')
-    print('| rule | images a class | all classes have some | half of them |')
-    print('|---|---|---|---|')
+    titles = [f'{having} classes have some' for having in args.support]
+    print(f'| rule | images a class | {" | ".join(titles)} |')
+    print(f'|---|---|{"---|" * len(args.support)}')
     for rule, count in dict.fromkeys((rule, count) for rule, count, _ in found):
-        cells = [_cell(found[rule, count, percent]) for percent in (100, 50)]
+        cells = [_cell(found[rule, count, having]) for having in args.support]
         print(f'| {rule} | {count} | {" | ".join(cells)} |')
 
 

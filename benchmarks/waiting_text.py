@@ -83,7 +83,7 @@ def build(clip: dict[str, Any], cache: str) -> Any:
     """A model that was asked for the words."""
     from ovseg.segmentors import TrainingFreeSegmentor
 
-    text = {'cache_dir': cache, 'templates': 'openai-80'}
+    text = {'cache_dir': cache, 'templates': 'single'}
     return TrainingFreeSegmentor(clip=clip, vocabulary=WORDS, text=text)
 
 

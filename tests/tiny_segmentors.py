@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import numpy as np
+import tiny_fcclip
 import tiny_ovseg
 import torch
 from mmengine.registry import DefaultScope
@@ -17,7 +18,13 @@ from torch.nn import functional as F
 
 from ovseg.images import Images
 from ovseg.registry import MODELS
-from ovseg.segmentors import OVSeg, SAM3Segmentor, TrainedSegmentor, TrainingFreeSegmentor
+from ovseg.segmentors import (
+    FCCLIP,
+    OVSeg,
+    SAM3Segmentor,
+    TrainedSegmentor,
+    TrainingFreeSegmentor,
+)
 from ovseg.segmentors.base import Segmentor
 
 WORDS = 'cat; sofa; wall; sky'
@@ -146,6 +153,8 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
     'OVSeg': {
         'ensemble': {key: value for key, value in tiny_ovseg.config().items() if key != 'type'}
     },
+    'FCCLIP': {kind: tiny_fcclip.config(kind) for kind in ('convnext', 'resnet')},
+    'MAFTPlus': {'moved': tiny_fcclip.config(transfer={'num_heads': 2})},
     'SAM3Segmentor': {
         'activesam': {
             'sam3': {'model': TINY_SAM3, 'pretrained': 'random'},
@@ -161,7 +170,7 @@ SEGMENTORS: dict[str, dict[str, dict[str, Any]]] = {
             'fusion': {'confidence': 0.1, 'top_k': 3},
             'text': {'cache_dir': None},
             'vocabulary': WORDS,
-            'test_cfg': {'mode': 'slide', **WINDOWS},
+            'test_cfg': {'mode': 'slide', 'crop_size': 48, 'stride': 40},
         },
     },
     'MaskSegmentor': {
@@ -264,6 +273,8 @@ def _spread(model: Segmentor) -> None:
         spread(model.sam3.model)
         model.words.forget()
     norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    if isinstance(model, FCCLIP):
+        tiny_fcclip.spread(model)
     if not norms and not isinstance(model, TrainedSegmentor | OVSeg):
         return
     batch = pictures((128, 160), 8).inputs
@@ -272,7 +283,9 @@ def _spread(model: Segmentor) -> None:
     if norms and isinstance(model, TrainingFreeSegmentor):
         model.encoder(batch)
     elif norms:
-        model.extract_feat(batch) if isinstance(model, OVSeg) else model(batch, mode='tensor')
+        model.extract_feat(batch) if isinstance(model, OVSeg | FCCLIP) else model(
+            batch, mode='tensor'
+        )
     for norm in norms:
         norm.eval()
     if isinstance(model, TrainedSegmentor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def calibrate(
         limit, criterion = total.limit_that_keeps(share), f'keeps {share:.0%} of what is right'
     fitted = Fitting(len(classifier.groups.first_rows), round(classifier.logit_scale, 4), count)
     kind = base.kind if base.kind in _PLACES else rule
-    chosen = replace(base, kind=kind, **{rule: limit}, fitted=fitted)
+    chosen = Rejection.build({'kind': kind, 'words': base.words, rule: limit, 'fitted': fitted})
     right, wrong, others = total.counts.sum(1).tolist()
     return Calibration(
         chosen,

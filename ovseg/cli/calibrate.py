@@ -110,7 +110,9 @@ def _told(found: Calibration) -> str:
     ]
     told = [f'{found.rejection.describe()}: {found.criterion}']
     if found.auroc is not None:
-        told.append(f'AUROC {found.auroc:.3f}, FPR at 95 % found {found.false_alarms:.3f}')
+        told.append(
+            f'AUROC {found.auroc:.3f}, false alarms {found.false_alarms:.3f} where 95 % are found'
+        )
     return '\n'.join([*told, '', text_table(_COLUMNS, rows, left=0), ''])
 
 

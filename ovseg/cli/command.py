@@ -53,6 +53,7 @@ COMMANDS = (
     Command('test', 'evaluate a model on a data set', 'test'),
     Command('train', 'train a model', 'train'),
     Command('prepare', 'make what a data set lacks, and check all of it', 'prepare'),
+    Command('templates', 'which sentence asks best for each class, from images alone', 'templates'),
     Command('bank', 'a bank of regions of unlabelled images, for CorrCLIP', 'bank'),
     Command('teach', 'examples of what words do not say: add, list, remove, merge', 'teach'),
     Command('export', 'write what a training made as a file for others', 'export'),

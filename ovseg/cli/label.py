@@ -26,6 +26,7 @@ from pathlib import Path
 
 from ovseg.apis.kinds import KINDS_OF_SET_FILES
 from ovseg.apis.tasks import TASKS
+from ovseg.cli.asking_budget import add_budget
 from ovseg.cli.image_arguments import found_images
 from ovseg.cli.parsers import check_device, new_parser
 from ovseg.cli.segment import (
@@ -68,6 +69,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument('--out-dir', required=True, help='sub-folders of the images are kept in it')
     add_model_arguments(parser)
+    add_budget(parser)
     add_task_arguments(parser)
     parser.add_argument(
         '--save',

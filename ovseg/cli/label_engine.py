@@ -101,6 +101,7 @@ class Question:
             'template set': args.template_set,
             'text settings': text_settings(args),
             'contrast': args.contrast,
+            **({'budget': args.budget} if getattr(args, 'budget', None) else {}),
             'task': args.task,
             'stuff': args.stuff,
             'precision': precision_told(segmenter.model),

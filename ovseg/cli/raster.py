@@ -21,6 +21,7 @@ import json
 from collections.abc import Sequence
 
 from ovseg.apis.kinds import KINDS_OF_RASTER_FILES, check_kinds
+from ovseg.cli.asking_budget import add_budget
 from ovseg.cli.parsers import add_rejection, check_device, new_parser
 from ovseg.cli.segment import add_model_arguments, checked_words
 from ovseg.consoles import quiet
@@ -42,6 +43,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         'words', nargs='?', metavar='WORDS', help='what to look for, as in ovseg segment'
     )
     add_model_arguments(parser)
+    add_budget(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     parser.add_argument(
         '--threshold',

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from ovseg.apis.kinds import KINDS_OF_FILES, KINDS_OF_SEGMENT_FILES, check_kinds
 from ovseg.apis.tasks import TASKS, no_words, stuff_labels
+from ovseg.cli.asking_budget import add_budget
 from ovseg.cli.exemplar_arguments import add_exemplar_arguments, check_exemplars
 from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.cli.parsers import add_compile, add_rejection, check_device, new_parser
@@ -112,6 +113,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument('extra', nargs='*', metavar='WORDS', help=argparse.SUPPRESS)
     add_model_arguments(parser)
+    add_budget(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     add_task_arguments(parser)
     parser.add_argument(
@@ -123,6 +125,12 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--every', type=int, metavar='N', help='of a video, one frame of N (default: all)'
+    )
+    parser.add_argument(
+        '--check-vocab',
+        action='store_true',
+        help='first tell which words will give trouble: classes that are nearly one, synonyms '
+        'nearer to another class, words that the model reads in pieces',
     )
     parser.add_argument(
         '--json',

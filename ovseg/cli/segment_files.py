@@ -23,6 +23,7 @@ from ovseg.apis.kinds import (
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import reason_of
+from ovseg.cli.asking_budget import set_budget
 from ovseg.cli.exemplar_arguments import learn
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
@@ -44,6 +45,7 @@ from ovseg.images.video import Video
 from ovseg.progress import with_progress
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.tensor_cores import set_tf32
+from ovseg.text.vocabulary_check import check_vocabulary
 from ovseg.vocabulary import Vocabulary
 
 
@@ -96,6 +98,8 @@ def segment_images(
         pictures, count = [Picture(str(output.image), output) for output in plan], len(plan)
         folders = {output.folder for output in plan}
     segmenter = segmenter_of(args)
+    if args.check_vocab:
+        tell_of_words(segmenter, vocabulary)
     ask = asking(segmenter, vocabulary, args, kinds)
     for folder in folders:
         remove_dead_temporaries(folder)
@@ -103,6 +107,25 @@ def segment_images(
         return _segment_one(ask, segmenter, pictures[0], kinds, args.json)
     summary = _segment_all(ask, args, pictures, count, kinds)
     return report(summary, f'{segmenter.name} on {segmenter.device}', args)
+
+
+def tell_of_words(segmenter: OpenVocabSegmenter, vocabulary: Vocabulary | None) -> None:
+    """Print on stderr what the words' vectors alone say against them.
+
+    Args:
+        segmenter: whose text tower reads the words.
+        vocabulary: what is asked for; None for a model with classes of its own.
+
+    Raises:
+        UserError: the model has no text tower.
+    """
+    text = getattr(segmenter.model, 'text', None)
+    if vocabulary is None or text is None:
+        raise UserError('--check-vocab looks at words as a text tower reads them: there are none.')
+    templates = text.settings.get('templates', 'openai-80')
+    said = check_vocabulary(vocabulary, text.encoder, templates, getattr(text, 'tokenizer', None))
+    for sentence in said or ['nothing speaks against these words']:
+        print(f'words: {sentence}', file=sys.stderr)
 
 
 def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmenter:
@@ -126,6 +149,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
         rejection=getattr(args, 'rejection', None),
         **settings,
     )
+    set_budget(segmenter, getattr(args, 'budget', None))
     return learn(segmenter, args)
 
 

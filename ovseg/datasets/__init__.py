@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
         COCOPanopticDataset,
         MapillaryPanopticDataset,
     )
+    from ovseg.datasets.panoptic_targets import SegmentNumbers
     from ovseg.datasets.seeded import SeededSamplesDataset
     from ovseg.datasets.unlabelled import SuppressLabels
     from ovseg.datasets.voc import VOC20Dataset, VOC21Dataset
@@ -54,6 +55,7 @@ __getattr__, __dir__ = lazy_names(
         'ovseg.datasets.originals': ['KeepOriginalImage', 'PackWithOriginal'],
         'ovseg.datasets.panoptic': ['PanopticDataset'],
         'ovseg.datasets.panoptic_loading': ['LoadPanopticMap'],
+        'ovseg.datasets.panoptic_targets': ['SegmentNumbers'],
         'ovseg.datasets.panoptic_sets': [
             'ADE20KPanopticDataset',
             'COCOPanopticDataset',
@@ -95,6 +97,7 @@ __all__ = [
     'PanopticDataset',
     'RandomBrightness',
     'SSDPhotoMetricDistortion',
+    'SegmentNumbers',
     'SeededSamplesDataset',
     'SuppressLabels',
     'VOC20Dataset',

@@ -77,9 +77,8 @@ class LoadPanopticMap(BaseTransform):
             TrueSegment(number, label, area, crowd == 1)
             for number, label, area, crowd in results['segments']
         )
-        present = set(np.unique(ids).tolist())
         # Some converters list a segment that others cover wholly; it can only be missed then.
-        if segments and not any(segment.id in present for segment in segments):
+        if segments and not any((ids == segment.id).any() for segment in segments):
             raise UserError(
                 f'{path} has no pixel of any segment that the annotation file lists for it, such '
                 f'as {segments[0].id}: are they of one release?'

@@ -42,6 +42,39 @@ def attend(pool: AttentionPool2d, queries: Tensor, tokens: Tensor) -> Tensor:
     return pool.c_proj(mixed.transpose(1, 2).flatten(2))
 
 
+def attend_in_masks(pool: AttentionPool2d, features: Tensor, inside: Tensor) -> Tensor:
+    """Attention pooling over the places of masks, each by itself; (B, Q, D).
+
+    The query is the map's mean with its position, the same for all masks. It is not among what is
+    looked at, unlike in CLIP's own pooling. An empty mask sees nothing: its embedding is the bias
+    of the output projection.
+
+    Args:
+        pool: read, never written.
+        features: (B, C, h, w).
+        inside: (B, Q, h*w) bool, the places of each mask.
+
+    Source: ``visual_prediction_forward_rn`` of bytedance/fc-clip, ``modeling/backbone/clip.py``.
+    """
+    side = round((len(pool.positional_embedding) - 1) ** 0.5)
+    grid = (features.shape[2], features.shape[3])
+    table = resize_position_embedding(
+        pool.positional_embedding, (side, side), grid, 'always', 'bilinear'
+    )
+    tokens = mean_and_positions(features) + table.to(features)
+    query = pool.q_proj(tokens[:, :1]).unflatten(-1, (pool.num_heads, -1))[:, 0]
+    keys, values = (
+        project(tokens[:, 1:]).unflatten(-1, (pool.num_heads, -1))
+        for project in (pool.k_proj, pool.v_proj)
+    )
+    scores = torch.einsum('bhd,bnhd->bhn', query, keys) / query.shape[-1] ** 0.5
+    masked = scores[:, None].float().masked_fill(~inside[:, :, None], float('-inf'))
+    is_empty = ~inside.any(-1)[..., None, None]
+    weights = masked.masked_fill(is_empty, 0.0).softmax(-1).masked_fill(is_empty, 0.0)
+    mixed = torch.einsum('bqhn,bnhd->bqhd', weights.to(values), values)
+    return pool.c_proj(mixed.flatten(2))
+
+
 class DenseAttentionPool(AttentionPool2d):
     """Attention pooling whose queries are all positions, for maps of any size.
 

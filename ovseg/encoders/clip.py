@@ -15,7 +15,8 @@ import open_clip
 from open_clip import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 
-import ovseg.encoders.scenes_tower  # noqa: F401  timm knows a tower by its name once this ran
+import ovseg.encoders.scenes_convnext
+import ovseg.encoders.scenes_tower  # noqa: F401  timm knows towers by their names once these ran
 from ovseg.downloads import fetch_from_hub
 from ovseg.encoders.build import build_dense_encoder
 from ovseg.encoders.clip_files import (

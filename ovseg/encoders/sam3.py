@@ -143,32 +143,33 @@ def load_sam3(
         FileNotFoundError: there is no such file.
     """
     name = 'custom' if isinstance(model, Mapping) else str(model)
-    file = pretrained
-    if isinstance(model, Mapping):
-        fields: Mapping[str, Any] = model
-        if pretrained is None:
-            raise UserError(
-                "sam3.pretrained must name a file or a folder, or 'random', for a sam3.model of "
-                'yours'
-            )
-    elif os.path.isfile(os.path.expanduser(model)):
-        fields, file = {}, pretrained if pretrained is not None else model
-    else:
-        fields = _read_config(_file_of(model, CONFIG))
-        file = pretrained if pretrained is not None else model
+    file = pretrained if pretrained is not None or isinstance(model, Mapping) else model
+    if file is None:
+        raise UserError(
+            "sam3.pretrained must name a file or a folder, or 'random', for a sam3.model of yours"
+        )
+    fields = model if isinstance(model, Mapping) else _fields_of(model, pretrained)
     config = sam3_config(fields, layer_norm_eps)
     if file == 'random':
         built, weights = _built(config), 'random'
     else:
-        assert file is not None  # refused above
         path = Path(os.path.expanduser(file))
         path = path if os.path.isfile(path) else _file_of(file, WEIGHTS)
-        # Without numbers first: random ones of 840 million parameters take their time.
         built = _loaded(config, path)
         weights = name if pretrained is None else Path(file).name
         if not isinstance(model, Mapping):
             notify(LICENCE)
     return LoadedSAM3(built.eval().requires_grad_(False), _tokenizer(config, words), name, weights)
+
+
+def _fields_of(model: str | Path, pretrained: str | Path | None) -> Mapping[str, Any]:
+    """The config beside the weights; none for a file alone, which is of the published size."""
+    for place in (pretrained, model):
+        if place is not None and os.path.isdir(os.path.expanduser(place)):
+            return _read_config(_file_of(place, CONFIG))
+    if pretrained is not None or os.path.isfile(os.path.expanduser(model)):
+        return {}
+    return _read_config(_file_of(model, CONFIG))
 
 
 def sam3_config(fields: Mapping[str, Any], layer_norm_eps: float | None = None) -> Sam3Config:

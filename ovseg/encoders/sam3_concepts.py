@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.encoders.sam3 import LoadedSAM3
+from ovseg.locks import Lock
 from ovseg.precision import dtype_of, in_own_precision, keep_precision
 from ovseg.text.encoder import TextEncoder
 
@@ -203,11 +204,12 @@ class ConceptModel(nn.Module):
         # Kept on disk under their fingerprint; and boxes are coordinates.
         keep_precision(self.tower)
         keep_precision(self.model.geometry_encoder)
-        backbone = self.model.config.vision_config.backbone_config
+        config: Any = self.model.config
+        backbone = config.vision_config.backbone_config
         self.patch: int = backbone.patch_size
         self.image_size: int = backbone.image_size
-        # mean and std are 0.5 in every published SAM 3.
         self._side: int = self.image_size
+        self._lock = Lock()
 
     def __repr__(self) -> str:
         return f'ConceptModel({self.name}, {self.weights})'
@@ -218,7 +220,7 @@ class ConceptModel(nn.Module):
         Args:
             cache_dir: as for :class:`~ovseg.text.TextEncoder`.
         """
-        return TextEncoder(self.tower, self._tokenizer, cache_dir, self.name)  # type: ignore[arg-type]  # has its encode_text
+        return TextEncoder(self.tower, self._tokenizer, cache_dir, self.name)
 
     # Images ----------------------------------------------------------------------------------
 
@@ -242,8 +244,9 @@ class ConceptModel(nn.Module):
         Args:
             pixels: of :func:`square_pixels`.
         """
-        self._move_to(pixels.shape[-1])
-        seen = self.model.vision_encoder(pixels.to(dtype_of(self.model.vision_encoder)))
+        with self._lock:  # another thread may want another size
+            self._move_to(pixels.shape[-1])
+            seen = self.model.vision_encoder(pixels.to(dtype_of(self.model.vision_encoder)))
         levels = tuple(seen.fpn_hidden_states[:_LEVELS])
         coarse = levels[_COARSEST]
         # In half precision the neck's own are off by up to 0.03.

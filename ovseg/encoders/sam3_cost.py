@@ -83,7 +83,7 @@ def _counted(size: int | None, fields: Mapping[str, Any]) -> ConceptCost:
         loaded = LoadedSAM3(built.eval(), PhraseBytes(text.vocab_size, length), 'meta', 'none')
         model = ConceptModel(loaded).eval()
         side = size or model.image_size
-        width = config.detr_encoder_config.hidden_size
+        width = model.tower.sizes[1]
         sam, prompt = model.model, torch.empty(1, length + 1, width)
         tokens = torch.zeros(1, length, dtype=torch.int64)
         with torch.no_grad():

@@ -39,6 +39,8 @@ _LOOPS = {
     'val_cfg': ('ValLoop',),
     'test_cfg': ('TestLoop',),
 }
+# Of a text section, beside the arguments of `build_classifier`.
+_BESIDE_WORDS = frozenset({'cache_dir', 'embeddings', 'bank', 'rule'})
 _ENVIRONMENT = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
 _PROCESSES = ('mp_start_method', 'opencv_num_threads')
 # Of mmengine's DefaultOptimWrapperConstructor, as its page lists them.
@@ -125,7 +127,7 @@ def _untyped(path: tuple[str, ...], node: Mapping[str, Any], above: Any) -> Part
         if path[-1] == 'test_cfg':
             return _of_class(InferenceSettings, frozenset())
         if path[-1] == 'text':
-            words = _of_class(build_classifier, frozenset({'cache_dir', 'embeddings'}))
+            words = _of_class(build_classifier, _BESIDE_WORDS)
             fixed = ('vocabulary', 'encoder')
             settings = {key: kept for key, kept in words.settings.items() if key not in fixed}
             return Part(name, settings, False)

@@ -56,7 +56,7 @@ class Bank:
         samples: (M, D) float16 unit features of patches.
         sample_row: (M,) int64, which exemplar each belongs to.
         stats: sums over all of it.
-        date: of the last change, ISO; ``''`` for a new one.
+        date: of the last change, ISO; ``''`` until it is written.
         note: about the licence of the images, or whatever is to go with the bank.
     """
 
@@ -197,7 +197,7 @@ class Bank:
                 has_words[place] = has_words[place] and own
         images = list(self.images)
         image_places = torch.tensor([_place(images, name) for name in other.images] or [0])
-        place = torch.tensor(places or [0])
+        class_places = torch.tensor(places or [0])
         count = len(names)
         stats = self.stats.at(torch.arange(len(self.names)), count)
         return replace(
@@ -205,15 +205,15 @@ class Bank:
             names=tuple(names),
             has_words=tuple(has_words),
             vectors=torch.cat([self.vectors, other.vectors]),
-            classes=torch.cat([self.classes, place[other.classes]]),
+            classes=torch.cat([self.classes, class_places[other.classes]]),
             patches=torch.cat([self.patches, other.patches]),
             images=tuple(images),
             image=torch.cat([self.image, image_places[other.image]]),
             contexts=torch.cat([self.contexts, other.contexts]),
             samples=torch.cat([self.samples, other.samples]),
             sample_row=torch.cat([self.sample_row, other.sample_row + len(self)]),
-            stats=stats + other.stats.at(place[: len(other.names)], count),
-            date=max(self.date, other.date),
+            stats=stats + other.stats.at(class_places[: len(other.names)], count),
+            date='',
             note='; '.join(dict.fromkeys(filter(None, (self.note, other.note)))),
         )
 
@@ -276,6 +276,7 @@ class Bank:
             samples=self.samples[stays],
             sample_row=row[self.sample_row[stays]],
             stats=stats,
+            date='',
         )
 
     # Use -------------------------------------------------------------------------------------
@@ -319,26 +320,26 @@ class Bank:
         count = len(entries.rows)
         entry_of = torch.full((len(self.names),), -1)
         nameless = torch.zeros(count, dtype=torch.bool)
-        for own, label in label_of.items():
-            entry = int((entries.class_index == label).nonzero()[0])
-            entry_of[own] = entry
-            nameless[entry] |= not self.has_words[own]
+        for number, label in label_of.items():
+            place = int((entries.class_index == label).nonzero()[0])
+            entry_of[number] = place
+            nameless[place] |= not self.has_words[number]
         entry = entry_of[self.classes]
-        asked = entry >= 0
+        asked = entry.ge(0)
         row = asked.long().cumsum(0) - 1
         stays = asked[self.sample_row]
-        used = (entry_of >= 0).nonzero()[:, 0]
-        own = replace(self.stats, number=self.stats.number[used], total=self.stats.total[used])
+        used = entry_of.ge(0).nonzero()[:, 0]
+        stats = replace(self.stats, number=self.stats.number[used], total=self.stats.total[used])
         return Support(
             words=words,
             **vars(entries),
             vectors=self.vectors[asked].double(),
             entry=entry[asked],
             image=self.image[asked],
-            samples=self.samples[stays].double(),
+            samples=self.samples[stays],
             sample_row=row[self.sample_row[stays]],
             context=self.context,
-            stats=own.at(entry_of[used], count),
+            stats=stats.at(entry_of[used], count),
             nameless=nameless,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def write_bank(bank: Bank, path: str | Path) -> Path:
     """
     from safetensors.torch import save_file
 
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.suffix != SUFFIX:
         raise UserError(f'the bank {path} must end in {SUFFIX}')
     if not len(bank):

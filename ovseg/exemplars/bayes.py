@@ -110,7 +110,7 @@ def _likeliest_scale(support: Support, weight: Tensor, bias: Tensor) -> float:
     if not len(samples):
         samples, entry = support.vectors, support.entry
     step = -(-len(samples) // _MOST_SAMPLES)
-    samples, entry = samples[::step], entry[::step]
+    samples, entry = samples[::step].double(), entry[::step]
     # Each class has the same say, however many patches it has.
     weights = 1 / torch.bincount(entry, minlength=len(weight))[entry].double()
     scores = samples @ weight.T + bias

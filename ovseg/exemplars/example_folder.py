@@ -23,7 +23,7 @@ def find_examples(folder: str | os.PathLike[str]) -> list[tuple[str, Path, Path]
     """
     root = Path(os.path.expanduser(folder))
     try:
-        classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+        classes = sorted(name for name in os.listdir(root) if os.path.isdir(root / name))
     except OSError as error:
         raise UserError(
             f'{root} is no folder of examples ({error.strerror}): give one that has a folder a '
@@ -31,7 +31,7 @@ def find_examples(folder: str | os.PathLike[str]) -> list[tuple[str, Path, Path]
         ) from error
     found: list[tuple[str, Path, Path]] = []
     for name in classes:
-        files = {entry.name for entry in os.scandir(root / name) if entry.is_file()}
+        files = {file for file in os.listdir(root / name) if os.path.isfile(root / name / file)}
         masks = {file for file in files if file.endswith(MASK_END)}
         images = sorted(file for file in files - masks if is_image_name(file))
         for image in images:

@@ -48,9 +48,9 @@ def check_mask(values: Any, size: tuple[int, int], name: str = 'the mask') -> Ma
     Raises:
         UserError: another size than the image's, nothing marked, numbers that are all 255.
     """
-    array = np.asarray(values)
+    array: npt.NDArray[Any] = np.asarray(values)
     if array.ndim == 3:
-        array = array.any(axis=2) if array.dtype == np.bool_ else array.max(axis=2)
+        array = np.asarray(array.max(axis=2))
     if array.shape != size:
         shape = ' x '.join(map(str, array.shape))
         raise UserError(

@@ -251,7 +251,8 @@ class PerImageClassifier(Classifier):
         """
         patches = features.float().movedim(1, -1).flatten(0, 2)
         rows = training_rows(patches, self.bank, self.bank_rows, self.weight, self.settings)
-        start = random_start(*self.weight.shape, self.settings.seed).to(self.weight.device)
+        count, dim = self.weight.shape
+        start = random_start(count, dim, self.settings.seed).to(self.weight.device)
         fit = fit_linear(rows, start, self.settings)
         own = {name: getattr(self, name) for name in Classifier.__dataclass_fields__}
         return Classifier(**{**own, 'weight': fit.weight, 'bias': fit.bias})

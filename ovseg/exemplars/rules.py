@@ -89,13 +89,13 @@ class Rule:
         rule, settings = RULES[self.name], dict(self.settings)
         for key in [key for key, value in settings.items() if value == LEAVE_ONE_OUT]:
             others = {other: value for other, value in settings.items() if other != key}
-            weights, default = _WEIGHTS[self.name, key]
-            chosen = leave_one_out(
-                support,
-                lambda rest, weight, key=key, others=others: rule(rest, **{**others, key: weight}),
-                weights,
-                default,
-            )
+
+            def weighted(
+                rest: Support, weight: float, key: str = key, others: dict[str, Any] = others
+            ) -> Classifier:
+                return rule(rest, **others, **{key: weight})
+
+            chosen = leave_one_out(support, weighted, *_WEIGHTS[self.name, key])
             notify(f'{self.name}: {chosen.said(key)}')
             settings[key] = chosen.weight
         return rule(support, **settings)

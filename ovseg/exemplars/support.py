@@ -22,7 +22,7 @@ _NO_DIRECTION = 1e-8
 class Support:
     """E entries of a classifier: one for each class with exemplars, and each row of the others.
 
-    All tensors lie on the CPU; vectors are float64.
+    All tensors lie on the CPU; vectors are float64, samples as the bank keeps them.
 
     Attributes:
         words: the classifier of the words alone, one row a class where rows add up.

@@ -2,5 +2,6 @@
 
 from ovseg.regions.mask_proposals import RegionProposals
 from ovseg.regions.region_maps import RegionFolder, SAMRegions
+from ovseg.regions.sam3_regions import SAM3Regions
 
-__all__ = ['RegionFolder', 'RegionProposals', 'SAMRegions']
+__all__ = ['RegionFolder', 'RegionProposals', 'SAM3Regions', 'SAMRegions']

@@ -6,7 +6,7 @@ each with a score that also says how sure the mask's own pixels are.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.coco_masks import mask_record
 from ovseg.errors import UserError
 from ovseg.regions.mask_maps import masks_at, select_queries
-from ovseg.scores.row_map import WindowMaps
+from ovseg.scores.row_map import RowMap, WindowMaps
 
 # Whole masks in memory at a time.
 _AT_ONCE = 8
@@ -48,6 +48,7 @@ def find_instances(
     background: int | None = None,
     most: int = 100,
     mask_threshold: float = 0.5,
+    masks_of: Callable[[WindowMaps, tuple[int, int]], RowMap] = masks_at,
 ) -> Instances:
     """Instances of an image from its masks.
 
@@ -65,6 +66,7 @@ def find_instances(
         background: the class that is no thing, or None.
         most: how many pairs count.
         mask_threshold: of pixels, in [0, 1).
+        masks_of: makes masks in [0, 1] at the image's own size of logits.
 
     Raises:
         UserError: not one row of scores a mask.
@@ -91,7 +93,8 @@ def find_instances(
     records: list[dict[str, Any]] = []
     sureness: list[float] = []
     for block in asked.split(_AT_ONCE):
-        masks, means = _cut(select_queries(maps, block), size, budget, mask_threshold)
+        probabilities = masks_of(select_queries(maps, block), size)
+        masks, means = _cut(probabilities, budget, mask_threshold)
         records += [mask_record(mask.cpu().numpy())['segmentation'] for mask in masks]
         sureness += means
     scores = scores * scores.new_tensor(sureness)[which]
@@ -103,12 +106,12 @@ def find_instances(
 
 
 def _cut(
-    maps: WindowMaps, size: tuple[int, int], budget: MemoryBudget, threshold: float
+    probabilities: RowMap, budget: MemoryBudget, threshold: float
 ) -> tuple[Tensor, list[float]]:
     """Masks (M, H, W) bool, and each one's mean probability inside, 0 for an empty one."""
-    probabilities = masks_at(maps, size)
-    masks = torch.empty(maps.channels, *size, dtype=torch.bool, device=maps.like.device)
-    sums = torch.zeros(maps.channels, dtype=torch.float64, device=maps.like.device)
+    count, device = probabilities.channels, probabilities.like.device
+    masks = torch.empty(count, *probabilities.size, dtype=torch.bool, device=device)
+    sums = torch.zeros(count, dtype=torch.float64, device=device)
     for start, stop in probabilities.strips(budget):
         rows = probabilities.rows(start, stop)
         inside = rows > threshold

@@ -76,6 +76,16 @@ def masks_at(maps: WindowMaps, size: tuple[int, int]) -> RowMap:
     return resized(Pointwise(maps, torch.sigmoid), size)
 
 
+def masks_resized_first(maps: WindowMaps, size: tuple[int, int]) -> RowMap:
+    """Masks in [0, 1] at the size of the image itself: the sigmoid comes after both resizes.
+
+    Args:
+        maps: of :func:`mask_maps`.
+        size: (H, W) of the original image.
+    """
+    return Pointwise(resized(maps, size), torch.sigmoid)
+
+
 @dataclass(frozen=True, eq=False)
 class WeighedMasks(RowMap):
     """Score maps (K): masks (M) weighed by their scores and summed; 0 where there is no mask.

@@ -6,7 +6,7 @@ proposal; the proposals of a stuff class become one segment.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
@@ -31,6 +31,10 @@ class SegmentSettings:
             its mask. Published 0.8.
         mask_threshold: in (0, 1]; a pixel is in a mask if its probability is at least this.
             Published 0.5.
+        won_counts: pixels that a mask wins without covering them count as won, though nobody gets
+            them, as Mask2Former's release and its heirs have it.
+        in_query_order: segments are numbered, and ties decided, in the order of the proposals
+            instead of by their scores; likewise.
 
     Raises:
         UserError: a value out of range.
@@ -39,10 +43,14 @@ class SegmentSettings:
     score_threshold: float = 0.8
     overlap_threshold: float = 0.8
     mask_threshold: float = 0.5
+    won_counts: bool = False
+    in_query_order: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(field.default, bool):
+                continue
             is_number = isinstance(value, Real) and not isinstance(value, bool)
             if not is_number or not 0 <= value <= 1:
                 raise UserError(f'{field.name} must be a number from 0 to 1, got {value!r}')
@@ -92,7 +100,7 @@ class Segments:
 
     Attributes:
         ids: (H, W) int32, the segment of each pixel; 0 where there is none.
-        segments: in the order of their ids: 1, 2, ..., the surest first.
+        segments: in the order of their ids: 1, 2, ..., the surest first unless asked otherwise.
     """
 
     ids: Tensor
@@ -119,6 +127,7 @@ def find_segments(
     stuff: Collection[int] = frozenset(),
     background: int | None = None,
     settings: SegmentSettings | None = None,
+    masks_of: Callable[[WindowMaps, tuple[int, int]], RowMap] = masks_at,
 ) -> Segments:
     """Segments of an image from its masks.
 
@@ -135,6 +144,7 @@ def find_segments(
         stuff: classes that are no things.
         background: the class that is no segment, or None.
         settings: see :class:`SegmentSettings`.
+        masks_of: makes masks in [0, 1] at the image's own size of logits.
 
     Raises:
         UserError: not one row of scores a mask.
@@ -153,35 +163,40 @@ def find_segments(
     competes = scores > settings.score_threshold
     if background is not None:
         competes &= labels != background
-    order = scores.argsort(descending=True, stable=True)
+    order = torch.arange(count, device=scores.device)
+    if not settings.in_query_order:
+        order = scores.argsort(descending=True, stable=True)
     order = order[competes[order]]
     if not len(order):
         return Segments(torch.zeros(size, dtype=torch.int32, device=scores.device), ())
-    masks = masks_at(select_queries(maps, order), size)
-    winners, areas = _contest(masks, scores[order], budget, settings.mask_threshold)
-    won = torch.bincount(winners.flatten(), minlength=len(order) + 1)[1:]
+    masks = masks_of(select_queries(maps, order), size)
+    winners, areas, won = _contest(masks, scores[order], budget, settings.mask_threshold)
+    own = torch.bincount(winners.flatten(), minlength=len(order) + 1)[1:]
+    counted = won if settings.won_counts else own
     is_kept = [
-        own > 0 and own / area >= settings.overlap_threshold
-        for own, area in zip(won.tolist(), areas.tolist(), strict=True)
+        owned > 0 and count / area >= settings.overlap_threshold
+        for owned, count, area in zip(own.tolist(), counted.tolist(), areas.tolist(), strict=True)
     ]
     return _number(winners, is_kept, labels[order].tolist(), scores[order], stuff)
 
 
 def _contest(
     masks: RowMap, scores: Tensor, budget: MemoryBudget, mask_threshold: float
-) -> tuple[Tensor, Tensor]:
-    """Who wins each pixel (H, W) int32, from 1, 0 for nobody; and each mask's area (M,) int64."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Who gets each pixel (H, W) int32, from 1, 0 for nobody; masks' areas and wins (M,) int64."""
     winners = torch.empty(masks.size, dtype=torch.int32, device=scores.device)
     areas = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
+    won = torch.zeros_like(areas)
     for start, stop in masks.strips(budget):
         rows = masks.rows(start, stop)
         is_covered = rows >= mask_threshold
         areas += is_covered.flatten(1).sum(1)
-        # Not in half precision: near ties decide who wins. Ties go to the surer one.
+        # Not in half precision: near ties decide who wins. Ties go to the first one.
         best = (rows.float() * scores[:, None, None]).argmax(0)
+        won += torch.bincount(best.flatten(), minlength=len(scores))
         own = is_covered.gather(0, best[None])[0]
         winners[start:stop] = (best + 1) * own
-    return winners, areas
+    return winners, areas, won
 
 
 def _number(
@@ -195,13 +210,16 @@ def _number(
     number_of: list[int] = [0]
     of_stuff: dict[int, int] = {}
     first: list[int] = []
+    surest: list[float] = []
     for proposal, (kept, label) in enumerate(zip(is_kept, labels, strict=True)):
         if not kept:
             number_of.append(0)
         elif label in of_stuff:
             number_of.append(of_stuff[label])
+            surest[of_stuff[label] - 1] = max(surest[of_stuff[label] - 1], float(scores[proposal]))
         else:
             first.append(proposal)
+            surest.append(float(scores[proposal]))
             number_of.append(len(first))
             if label in stuff:
                 of_stuff[label] = len(first)
@@ -212,7 +230,7 @@ def _number(
         Segment(
             id=number,
             label=labels[proposal],
-            score=float(scores[proposal]),
+            score=surest[number - 1],
             area=areas[number],
             is_thing=labels[proposal] not in stuff,
             box=_box(ids == number),

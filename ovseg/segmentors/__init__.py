@@ -6,7 +6,9 @@ from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.clip_dinoiser import CLIPDINOiser
 from ovseg.segmentors.corrclip import CorrCLIP
 from ovseg.segmentors.dense_clip import DenseCLIP
+from ovseg.segmentors.fc_clip import FCCLIP
 from ovseg.segmentors.lightly_trained import LightlyTrained
+from ovseg.segmentors.maft_plus import MAFTPlus
 from ovseg.segmentors.mask_adapted_clip import OVSeg
 from ovseg.segmentors.mask_segmentor import MaskSegmentor
 from ovseg.segmentors.maskclip_plus import MaskCLIPPlusSegmentor
@@ -21,7 +23,9 @@ __all__ = [
     'CLIPDINOiser',
     'CorrCLIP',
     'DenseCLIP',
+    'FCCLIP',
     'ImageEncoding',
+    'MAFTPlus',
     'LightlyTrained',
     'MaskCLIPPlusSegmentor',
     'MaskSegmentor',

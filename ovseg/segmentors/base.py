@@ -128,7 +128,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         size: tuple[int, int],
         budget: MemoryBudget | None = None,
     ) -> RowMap:
-        """Scores of an image for each row of a classifier.
+        """Scores of an image for each row of a classifier, or of what :meth:`rule` decides.
 
         Args:
             encoding: from :meth:`encode`.
@@ -421,7 +421,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
             self.scores(encoding, classifier, size).whole(self.budget)
             for encoding in self.encode(Images(inputs))
         ]
-        return classifier.groups.class_scores(torch.stack(maps))
+        return self.rule(classifier).groups.class_scores(torch.stack(maps))
 
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         return self.encode_decode(inputs, [])

@@ -16,10 +16,9 @@ from ovseg.scores.encoding import ImageEncoding
 from ovseg.sizes import spatial_size
 from ovseg.text.fingerprint import weights_written
 
-# Facts of a model's protocol on which its features do not depend.
+# Facts of a model's protocol on which its features do not depend, beside those of the words.
 _NOT_FEATURES = {
     *('weights', 'refiners', 'logit_scale', 'pixel_refiner', 'refinement', 'denoise_below'),
-    *('vocabulary', 'templates', 'synonyms', 'background', 'examples', 'rule'),
 }
 
 
@@ -38,7 +37,9 @@ class FeatureIdentity:
         """The identity with the present weights and settings."""
         model = self._model
         facts = {key: str(value) for key, value in model.protocol().items() if value is not None}
-        facts = {key: value for key, value in facts.items() if key not in _NOT_FEATURES}
+        of_words = {*model.text.protocol('', None), 'examples', 'rule'}
+        others = _NOT_FEATURES | of_words
+        facts = {key: value for key, value in facts.items() if key not in others}
         stamp = (weights_written(model), tuple(facts.items()), model.text.space)
         if self._known is None or self._known[0] != stamp:
             self._known = stamp, self._made(model, facts)

@@ -110,7 +110,7 @@ class MaskSegmentor(Segmentor):
         clip: Mapping[str, Any] | VisionLanguageModel,
         proposals: Mapping[str, Any],
         mask_classifier: Mapping[str, Any] | MaskClassifier,
-        backbone: Mapping[str, Any] | None = None,
+        backbone: Mapping[str, Any] | Any = None,
         ensemble: Mapping[str, Any] | None = None,
         vocabulary: Any = None,
         text: Mapping[str, Any] | None = None,
@@ -137,8 +137,8 @@ class MaskSegmentor(Segmentor):
         )
         if self.inference_settings.mode != 'whole':
             raise UserError("model.test_cfg.mode must be 'whole': proposals need the whole image")
-        self.backbone = None if backbone is None else build_part(backbone)
-        self.proposals = build_part(proposals)
+        self.backbone: Any = build_part(backbone) if isinstance(backbone, Mapping) else backbone
+        self.proposals: Any = build_part(proposals)
         self._check_source()
         if self.backbone is None:
             self.reads = self.proposals.reads
@@ -238,7 +238,7 @@ class MaskSegmentor(Segmentor):
         padded = pad_to_divisor(images.inputs)
         padded_size = (padded.shape[2], padded.shape[3])
         with stage('backbone'):
-            levels = self.backbone(padded.to(dtype_of(self.backbone)))
+            levels = self.levels_of(padded)
         with stage('proposals'):
             found = self.proposals(levels, padded_size)
         proposals = [
@@ -248,6 +248,10 @@ class MaskSegmentor(Segmentor):
             )
         ]
         return proposals, levels
+
+    def levels_of(self, padded: Tensor) -> Sequence[Tensor]:
+        """The backbone's levels, fine to coarse, of images (B, 3, H, W), normalised and padded."""
+        return self.backbone(padded.to(dtype_of(self.backbone)))
 
     def _look(self, view: MaskView) -> MaskFeatures:
         if self.ensemble.enabled:

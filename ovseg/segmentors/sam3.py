@@ -13,11 +13,11 @@ from typing_extensions import override
 
 from ovseg.budget import MemoryBudget
 from ovseg.encoders.sam3 import load_sam3
-from ovseg.encoders.sam3_concepts import ConceptModel, square_pixels
+from ovseg.encoders.sam3_concepts import ConceptFeatures, ConceptModel, square_pixels
 from ovseg.encoders.sam3_context import ContextSettings
 from ovseg.errors import UserError
 from ovseg.images import Images
-from ovseg.images.windows import cut_windows
+from ovseg.images.windows import Box, cut_windows
 from ovseg.regions.mask_instances import Instances, find_instances
 from ovseg.regions.mask_segments import Segments, SegmentSettings, find_segments
 from ovseg.registry import MODELS, build_part
@@ -141,7 +141,7 @@ class SAM3Segmentor(Segmentor):
         # Instances of windows end at their edges.
         self.finds_segments = self.inference_settings.mode == 'whole'  # type: ignore[misc]  # of this one
         self.block_budget = MemoryBudget(block_megabytes)
-        self._check(budget, preselection)
+        self._check(budget, preselection is not None)
         self.sam3 = ConceptModel(load_sam3(**sam3))
         self.image_size = image_size or self.sam3.image_size
         for name, side in (('image_size', self.image_size), *self._preview_side()):
@@ -166,14 +166,14 @@ class SAM3Segmentor(Segmentor):
             self.set_vocabulary(vocabulary)
         self.register_state_dict_post_hook(drop_frozen)
 
-    def _check(self, budget: str, preselection: Mapping[str, Any] | None) -> None:
+    def _check(self, budget: str, has_dense: bool) -> None:
         if self.inference_settings.mode == 'splice':
             raise UserError("test_cfg.mode of SAM3Segmentor must be 'whole' or 'slide'")
         if budget not in ('dense', 'preselected', 'full'):
             raise UserError(
                 f"model.budget must be 'dense', 'preselected' or 'full', got {budget!r}"
             )
-        if budget != 'full' and preselection is None:
+        if budget != 'full' and not has_dense:
             raise UserError(
                 f'model.budget={budget!r} needs a dense model: set model.preselection.model'
             )
@@ -238,6 +238,25 @@ class SAM3Segmentor(Segmentor):
     def encode(self, images: Images, window_batch: int | None = None) -> list[ConceptEncoding]:
         pixels = self.pixels(images.inputs)
         boxes = image_boxes(images.size, self.inference_settings)
+        count, space = len(boxes), self.text.space
+        together = None
+        if self.budget_name != 'dense':  # which needs nothing of SAM 3
+            together = self._look(pixels, boxes, window_batch)
+        return [
+            ConceptEncoding(
+                None if together is None else together[number * count : (number + 1) * count],
+                boxes,
+                images.size,
+                image,
+                space,
+            )
+            for number, image in enumerate(pixels)
+        ]
+
+    def _look(
+        self, pixels: Tensor, boxes: list[Box], window_batch: int | None = None
+    ) -> ConceptFeatures:
+        """Features of the windows of images (B, 3, H, W) uint8, image by image."""
         # One size each, though the last ones are shifted back.
         windows = cut_windows(pixels, boxes)
         parts = [
@@ -245,15 +264,16 @@ class SAM3Segmentor(Segmentor):
             for part in windows.split(window_batch or _IMAGES_AT_ONCE)
         ]
         levels = tuple(torch.cat(each) for each in zip(*(p.levels for p in parts), strict=True))
-        geometry = torch.cat([part.geometry for part in parts])
-        count, space = len(boxes), self.text.space
-        together = replace(parts[0], levels=levels, geometry=geometry)
-        return [
-            ConceptEncoding(
-                together[number * count : (number + 1) * count], boxes, images.size, image, space
-            )
-            for number, image in enumerate(pixels)
-        ]
+        return replace(parts[0], levels=levels, geometry=torch.cat([p.geometry for p in parts]))
+
+    def _features(self, encoding: ConceptEncoding) -> ConceptFeatures:
+        """Those of an encoding; made now where the dense model alone had looked."""
+        if encoding.features is not None:
+            return encoding.features
+        looks = self._answers.of(encoding).looks
+        if 'features' not in looks:
+            looks['features'] = self._look(encoding.image[None], encoding.boxes)
+        return looks['features']
 
     def pixels(self, inputs: Tensor) -> Tensor:
         """Images (B, 3, H, W) uint8 RGB, as before the normalisation.
@@ -287,7 +307,7 @@ class SAM3Segmentor(Segmentor):
         maps = self._maps(encoding, known, asked, chosen, size)
         if self.competition is None:
             return maps
-        shares = log_shares(encoding, asked, self.competition)
+        shares = log_shares(self._features(encoding), encoding, asked, self.competition)
         return CompetingMaps(maps, resized(shares, maps.size), self.competition)
 
     def _maps(
@@ -299,22 +319,40 @@ class SAM3Segmentor(Segmentor):
         size: tuple[int, int],
     ) -> RowMap:
         index = {asked.keys[row]: row for row in chosen.tolist()}
+        seen = self._features(encoding)
         for number, answers in enumerate(known.windows):
-            features = encoding.features[number : number + 1]
             ask_missing(
-                self.sam3, features, answers, index, asked.asked, self.fusion, self.block_budget
+                self.sam3,
+                seen[number : number + 1],
+                answers,
+                index,
+                asked.asked,
+                self.fusion,
+                self.block_budget,
             )
         is_chosen = set(chosen.tolist())
         rows = [
             [answers[key] if row in is_chosen else None for row, key in enumerate(asked.keys)]
             for answers in known.windows
         ]
-        template = encoding.features.geometry.new_empty(0, dtype=torch.float32)
+        template = seen.geometry.new_empty(0, dtype=torch.float32)
         size = (size[0], size[1])
         if len(encoding.boxes) == 1:
             return PhraseMaps(rows, [(0, 0, *size)], size, self.fusion, template)
         whole = PhraseMaps(rows, encoding.boxes, encoding.input_size, self.fusion, template)
         return resized(whole, size)
+
+    def set_budget(self, budget: str) -> None:
+        """Chooses how much is asked from now on.
+
+        Args:
+            budget: ``'dense'``, ``'preselected'`` or ``'full'``.
+
+        Raises:
+            UserError: another word, or there is no dense model.
+        """
+        self._check(budget, self.preselection is not None)
+        self.budget_name = cast('Budget', budget)
 
     # Which phrases are asked ------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from ovseg.budget import MemoryBudget
-from ovseg.encoders.sam3_concepts import (
-    ConceptFeatures,
-    ConceptHeads,
-    ConceptModel,
-    Phrases,
-    Wanted,
-)
+from ovseg.encoders.sam3_concepts import ConceptFeatures, ConceptModel, Phrases
 from ovseg.images.windows import Box
 from ovseg.locks import Lock
+from ovseg.scores.phrase_answers import answers_of, heads_of
 from ovseg.scores.phrase_maps import Fusion, PhraseAnswer
 
 
@@ -28,14 +23,15 @@ class ConceptEncoding:
     """One image after SAM 3's vision encoder: all that any phrases need to be asked about it.
 
     Attributes:
-        features: of its windows, batch dimension = windows.
+        features: of its windows, batch dimension = windows; None where the dense model alone was
+            to look, and SAM 3 does when it is first asked.
         boxes: where each window lies in the input, (y1, x1, y2, x2), end exclusive.
         input_size: (height, width) of the input in pixels.
         image: (3, H, W) uint8 RGB, the input, for a cheap look at it.
         text_space: fingerprint of the text tower whose phrases it can be asked about.
     """
 
-    features: ConceptFeatures
+    features: ConceptFeatures | None
     boxes: list[Box]
     input_size: tuple[int, int]
     image: Tensor
@@ -44,7 +40,7 @@ class ConceptEncoding:
     @property
     def is_finite(self) -> bool:
         """Whether the features are numbers."""
-        return self.features.is_finite
+        return self.features is None or self.features.is_finite
 
 
 @dataclass
@@ -130,54 +126,3 @@ def ask_missing(
         )
         for row, answer in enumerate(answers_of(heads, fusion)):
             known[keys[block[row]]] = answer
-
-
-def heads_of(fusion: Fusion) -> list[Wanted]:
-    """The heads that a fusion reads.
-
-    Args:
-        fusion: of a rule.
-    """
-    wanted: list[Wanted] = []
-    if fusion.needs_presence:
-        wanted.append('presence')
-    if fusion.instances is not None:
-        wanted.append('instances')
-    if fusion.semantic:
-        wanted.append('semantic')
-    return wanted
-
-
-def answers_of(heads: ConceptHeads, fusion: Fusion) -> Sequence[PhraseAnswer]:
-    """What is kept of the heads of P phrases.
-
-    Args:
-        heads: of a block of phrases.
-        fusion: which instances count.
-    """
-    any_head = next(
-        each for each in (heads.semantic, heads.masks, heads.presence) if each is not None
-    )
-    count = len(any_head)
-    nothing = any_head.new_empty(0, dtype=torch.float32)
-    presence = [1.0] * count
-    if heads.presence is not None:
-        presence = heads.presence.float().sigmoid().tolist()
-    answers = []
-    sure = counts = None
-    if heads.scores is not None and heads.presence is not None:
-        sure, counts = fusion.instance_scores(heads.scores, heads.presence)
-    for row in range(count):
-        scores, masks, boxes = nothing, nothing.view(0, 1, 1), nothing.view(0, 4)
-        if sure is not None and counts is not None:
-            assert heads.masks is not None and heads.queries is not None and heads.boxes is not None
-            of_masks = heads.queries[row]
-            is_kept = counts[row, of_masks]
-            queries = of_masks[is_kept]
-            scores, masks = sure[row, queries], heads.masks[row, is_kept].clone()
-            boxes = heads.boxes[row, queries].float()
-        semantic = (
-            heads.semantic[row].clone() if heads.semantic is not None and fusion.semantic else None
-        )
-        answers.append(PhraseAnswer(presence[row], scores, masks, boxes, semantic))
-    return answers

@@ -18,8 +18,8 @@ from ovseg.errors import UserError
 from ovseg.files import written_whole
 from ovseg.folders import walk_files
 from ovseg.images.reading import load_rgb
+from ovseg.scores.phrase_answers import answers_of, heads_of
 from ovseg.scores.phrase_maps import Fusion, PhraseAnswer, fused_rows
-from ovseg.segmentors.sam3_answers import answers_of, heads_of
 from ovseg.weight_files import read_tensors
 
 # Crops: padding of the box, smallest side in pixels, weights of the two views, grey of the masked.
@@ -223,12 +223,12 @@ def read_bank(path: str | Path, model: ConceptModel) -> dict[str, Phrases]:
     prompts = {}
     for name in names:
         parts = [tensors.get(f'{part}.{name}') for part in _PARTS]
-        if any(part is None for part in parts) or tuple(parts[0].shape) != (1, length, width):  # type: ignore[union-attr]  # told apart before
+        if any(part is None for part in parts) or tuple(parts[0].shape) != (1, length, width):
             raise UserError(
                 f'{path} holds no prompt of {length} tokens of {width} numbers for {name!r}; make '
                 'the bank with the model in use'
             )
-        prompts[name] = Phrases(*parts)  # type: ignore[arg-type]  # none is None
+        prompts[name] = Phrases(*parts)
     if not prompts:
         raise UserError(f'{path} holds no prompts; give a file of save_bank')
     return prompts

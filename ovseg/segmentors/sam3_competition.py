@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from ovseg.encoders.sam3_concepts import ConceptFeatures
 from ovseg.errors import UserError
 from ovseg.scores.row_map import ALL, Channels, DerivedMap, RowMap, WindowMaps
 from ovseg.segmentors.sam3_answers import ConceptEncoding
@@ -47,7 +48,10 @@ class Competition:
 
 
 def log_shares(
-    encoding: ConceptEncoding, classifier: PhraseClassifier, settings: Competition
+    features: ConceptFeatures,
+    encoding: ConceptEncoding,
+    classifier: PhraseClassifier,
+    settings: Competition,
 ) -> RowMap:
     """Logarithms of the classes' shares (P rows, each its class's) at the input size.
 
@@ -55,11 +59,12 @@ def log_shares(
     phrase's mean token and a place of the coarsest level.
 
     Args:
+        features: of its windows.
         encoding: of the image.
         classifier: of the words.
         settings: the temperature.
     """
-    places = F.normalize(encoding.features.levels[2].float(), dim=1)
+    places = F.normalize(features.levels[2].float(), dim=1)
     cosines = torch.einsum('pc,bchw->bphw', classifier.weight, places) / settings.temperature
     index = classifier.class_index
     of_class = cosines.new_full(

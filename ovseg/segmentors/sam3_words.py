@@ -93,7 +93,7 @@ class PhraseRows(TextRows):
                 "SAM 3's scores are absolute and have no energy: reject by a threshold, a margin "
                 'or words'
             )
-        words, index = self._words(vocabulary)
+        words, index = self._phrases(vocabulary)
         phrases = self.encode(words)
         for row, (word, label) in enumerate(zip(words, index, strict=True)):
             ready = self.prompts.get(vocabulary.names[label])
@@ -125,7 +125,7 @@ class PhraseRows(TextRows):
         """
         return self._model.tower.phrases(self.encoder.encode(words))
 
-    def _words(self, vocabulary: Vocabulary) -> tuple[list[str], list[int]]:
+    def _phrases(self, vocabulary: Vocabulary) -> tuple[list[str], list[int]]:
         words, index = [], []
         for label, entry in enumerate(vocabulary):
             # A class with a ready prompt is one phrase, whatever its words.

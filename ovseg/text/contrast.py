@@ -58,7 +58,7 @@ def with_contrast(
         word for item in _foreground(vocabulary) for word in (item.prompts or item.descriptions)
     ]
     filled = get_templates(templates)
-    vectors = _vectors([*asked, *candidates], filled, encoder)
+    vectors = word_vectors([*asked, *candidates], filled, encoder)
     nearness = (vectors[len(asked) :] @ vectors[: len(asked)].T).amax(1).tolist()
     kept = [
         word
@@ -119,7 +119,16 @@ def _foreground(vocabulary: Vocabulary) -> Sequence[VocabularyClass]:
     return vocabulary.asked[1:] if is_background else vocabulary.asked
 
 
-def _vectors(words: Sequence[str], templates: Sequence[str], encoder: SentenceEncoder) -> Tensor:
+def word_vectors(
+    words: Sequence[str], templates: Sequence[str], encoder: SentenceEncoder
+) -> Tensor:
+    """Unit vectors (W, D) of words, each the mean of its sentences.
+
+    Args:
+        words: put into the templates.
+        templates: each with one ``{}``.
+        encoder: the text model.
+    """
     sentences = [fill_template(template, word) for word in words for template in templates]
     return torch.stack(
         [

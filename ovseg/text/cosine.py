@@ -7,6 +7,7 @@ from torch import Tensor
 
 # Of both of OVSeg's classifiers, in training and after it; CLIP's own temperature is not read.
 LOGIT_SCALE = 100.0
+_SHORTEST = 1e-12
 
 
 def with_no_object(rows: Tensor, no_object: Tensor) -> Tensor:
@@ -24,11 +25,11 @@ def cosine_logits(embeddings: Tensor, rows: Tensor, scale: float | Tensor = LOGI
     """Scaled cosines, (..., K).
 
     Args:
-        embeddings: (..., E), of any length but zero: there is no epsilon.
+        embeddings: (..., E), of any length; one of zeros has cosine 0 with every row.
         rows: (K, E), unit vectors.
         scale: what they are multiplied by.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         embeddings = embeddings.float()
-        units = embeddings / embeddings.norm(dim=-1, keepdim=True)
+        units = embeddings / embeddings.norm(dim=-1, keepdim=True).clamp_min(_SHORTEST)
         return scale * units @ rows.float().T

@@ -118,6 +118,7 @@ def _is_close(rejection: Rejection, evidence: Evidence) -> Tensor:
 
 
 def _is_far(rejection: Rejection, evidence: Evidence) -> Tensor:
+    assert rejection.energy is not None  # asked where it is set
     return evidence.energy > rejection.energy
 
 

@@ -15,6 +15,7 @@ _PROXYCLIP_SOURCE = "ProxyCLIP (ECCV 2024), quoted by Trident's main table"
 _CORRCLIP_README = 'CorrCLIP (ICCV 2025), README of zdk258/CorrCLIP, with region maps by SAM 2'
 _TRIDENT_README = 'Trident (ICCV 2025), README of YuHengsss/Trident'
 _OPENAI_LICENCE = 'MIT (openai/CLIP); its model card advises against untested deployment'
+_MAFTPLUS_README = 'MAFT+ (ECCV 2024), README of jiaosiyu1999/MAFT-Plus'
 _OVSEG_SOURCE = 'OVSeg (CVPR 2023), with an ensemble weight chosen for each data set'
 _DINO_LICENCE = 'DINO: Apache-2.0 (facebookresearch/dino)'
 _SAM_LICENCE = 'SAM: Apache-2.0 (facebookresearch/segment-anything)'
@@ -129,6 +130,35 @@ def _ovseg(backbone: str, clip: str, file: str, note: str) -> ModelEntry:
         ),
         licence='CC BY-NC 4.0 (facebookresearch/ov-seg): not for commercial use',
         source=_OVSEG_SOURCE,
+        note=note,
+        file=file,
+    )
+
+
+def _fcclip(backbone: str, clip: str, file: str, note: str = '') -> ModelEntry:
+    return ModelEntry(
+        name=f'fcclip-{backbone}',
+        config=f'fcclip/fcclip_{backbone}.py',
+        weights=(
+            f"{file} (a Mask2Former and CLIP's {clip}), linked in the README of bytedance/fc-clip"
+        ),
+        licence='Apache-2.0 (bytedance/fc-clip)',
+        source='FC-CLIP (NeurIPS 2023), README of bytedance/fc-clip',
+        note=note,
+        file=file,
+    )
+
+
+def _maftplus(backbone: str, file: str, note: str, source: str) -> ModelEntry:
+    return ModelEntry(
+        name=f'maftplus-{backbone.replace("_", "-")}',
+        config=f'maftplus/maftplus_{backbone}.py',
+        weights=(
+            f'{file} (a Mask2Former and a tuned CLIP), linked in the README of '
+            'jiaosiyu1999/MAFT-Plus'
+        ),
+        licence='MIT (jiaosiyu1999/MAFT-Plus)',
+        source=source,
         note=note,
         file=file,
     )
@@ -457,6 +487,21 @@ ENTRIES = (
         'ovseg_R101c_vitB16_ft_mpt.pth',
         'The smaller one.',
     ),
+    _fcclip(
+        'convnext-l',
+        'ConvNeXt-L',
+        'fcclip_cocopan.pth',
+        'One pass an image; trained on COCO, also gives panoptic and instance segments.',
+    ),
+    _fcclip('rn50', 'RN50', 'fcclip_cocopan_r50.pth', 'The smallest one.'),
+    _maftplus(
+        'convnext-b',
+        'maftp_b.pth',
+        "FC-CLIP's network with a tuned CLIP.",
+        _MAFTPLUS_README,
+    ),
+    _maftplus('convnext-l', 'maftp_l.pth', 'The larger one.', _MAFTPLUS_README),
+    _maftplus('convnext-l_panoptic', 'maftp_l_pano.pth', 'For panoptic segments.', ''),
     ModelEntry(
         name='ovseg-sam-vit-l14',
         config='ovseg/ovseg_sam_vit-l14.py',

@@ -25,6 +25,8 @@ METHODS = {
     'sam3': 'SAM 3',
     'denseclip': 'DenseCLIP',
     'ovseg': 'OVSeg',
+    'fcclip': 'FC-CLIP',
+    'maftplus': 'MAFT+',
 }
 _WHENCE = re.compile(
     r', (fetched by open_clip \(tag \w+\)|fetched from \S+|linked in .*)'

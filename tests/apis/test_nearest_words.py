@@ -101,8 +101,8 @@ def test_a_result_explains_itself(asked, monkeypatch):
 
 
 def test_an_image_that_nobody_holds_is_encoded_again(asked):
-    segment, _, _ = asked
-    result = segment(SCENE, WORDS, background=BACKGROUND)
+    segment, image, _ = asked
+    result = segment(np.ascontiguousarray(image.image[:96, :96]), WORDS, background=BACKGROUND)
     assert result.asked.encoded() is None
     assert result.explain(20, 20).label == result.labels[20, 20]
 

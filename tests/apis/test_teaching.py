@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ovseg.apis.building import build_model
 from ovseg.apis.segmenter import OpenVocabSegmenter
+from ovseg.config_files import read_config
 from ovseg.errors import UserError
 from ovseg.scenes.datasets import CLASSES, class_labels
 from ovseg.scenes.demo import demo_scene
@@ -100,6 +102,29 @@ def test_a_bank_is_saved_loaded_and_refused_by_another_model(segment, scene, tmp
     with pytest.raises(UserError, match=r'made with tiny.*\], but what is in use is tiny.*Proxy'):
         other.load_bank(path)
     assert other.bank is None
+
+
+def test_a_config_names_a_bank_and_a_rule(segment, scene, tmp_path):
+    image, masks = scene
+    segment.teach('ball', image, masks['ball'])
+    wanted = segment(image, WORDS).labels
+    path = segment.save_bank(tmp_path / 'b.safetensors')
+    config = read_config(segment.config_path)
+    config.model.text = {**(config.model.get('text') or {}), 'bank': str(path), 'rule': 'proto'}
+    config.model.vocabulary = WORDS
+    model = build_model(config).eval()
+    with torch.inference_mode():
+        found = model.segment(image.encoding, image.image.shape[:2]).labels
+    assert np.array_equal(found.numpy(), wanted)
+    assert 'ball' in model.taught.bank.names and model.protocol()['rule'] == 'proto'
+    # Other sentences and other rules for words leave the features, and the bank, what they are.
+    config.model.text = {'bank': str(path), 'templates': 'single', 'combine': 'max'}
+    assert len(build_model(config).taught.bank) == 1
+    config.model.text['rule'] = 'text'
+    assert 'rule' not in build_model(config).protocol()
+    config.model.text = {'bank': str(tmp_path / 'none.safetensors')}
+    with pytest.raises(FileNotFoundError, match='none.safetensors does not exist'):
+        build_model(config)
 
 
 def test_a_bad_example_leaves_the_bank_as_it_was(segment, scene):

@@ -10,6 +10,7 @@ import tiny_ovseg
 import torch
 from registered import build, check_table, half, noise, unchanged
 from tiny_companions import Checkerboard
+from tiny_sam3s import TINY_SAM3
 from tiny_sams import TINY_SAM
 from tiny_segmentors import pictures
 
@@ -27,6 +28,12 @@ SOURCES = {
         'generator': GENERATOR,
     },
     'RegionFolder': lambda folder: {'folder': folder},
+    'SAM3Regions': lambda folder: {
+        'words': 'cat; sofa, couch',
+        'sam3': {'model': TINY_SAM3, 'pretrained': 'random'},
+        'confidence': 0.0,
+        'cache_dir': None,
+    },
 }
 STAGES = {'RegionProposals': lambda folder: {'regions': Checkerboard()}}
 # None is registered: OVSeg makes its own.

@@ -137,7 +137,7 @@ def test_images_of_a_batch_are_predicted_as_each_alone(case):
 def test_score_maps_are_read_by_rows_and_channels(case):
     model = model_of(case)
     scores = model.scores(encoding_of(case), model.classifier, (60, 41), TINY)
-    assert scores.size == (60, 41) and scores.channels == len(model.classifier.weight)
+    assert scores.size == (60, 41) and scores.channels == len(model.rule(model.classifier).groups)
     whole = model.scores(encoding_of(case), model.classifier, (60, 41), LARGE).rows(0, 60)
     assert whole.shape == (scores.channels, 60, 41)
     strips = torch.cat([scores.rows(start, min(start + 7, 60)) for start in range(0, 60, 7)], 1)
@@ -391,5 +391,5 @@ def test_scores_at_the_input_size_are_mmsegs(case):
     assert scores.shape == (2, count_of(case), *SIZE)
     with torch.no_grad():
         whole = model.scores(encodings[1], model.classifier, SIZE).rows(0, SIZE[0])
-    wanted = model.classifier.groups.class_scores(whole[None])[0]
+    wanted = model.rule(model.classifier).groups.class_scores(whole[None])[0]
     assert torch.allclose(scores[1], wanted, atol=1e-3)

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import tiny_fcclip
 import torch
 from registered import build, check_table, classes, half, noise, registered_parts, unchanged
 from torch import nn
@@ -38,6 +39,16 @@ BACKBONES = {
 }
 CASES = [(name, number) for name, rows in BACKBONES.items() for number in range(len(rows))]
 TRANSFORMER = {'transformer_width': 16, 'transformer_heads': 4, 'transformer_layers': 1}
+
+
+def levels(count):
+    """Of a backbone, for images of 64 x 96 pixels."""
+    return [
+        noise(count, width, 64 // side, 96 // side, seed=side)
+        for width, side in zip((4, 4, 8, 8), (4, 8, 16, 32), strict=True)
+    ]
+
+
 # Settings, and what a call takes, of a batch of `count`.
 HEADS = {
     'ContextDecoder': (
@@ -58,6 +69,10 @@ HEADS = {
         },
         lambda count: ([noise(count, 6, 5, 7)],),
     ),
+    'MaskedAttentionHead': (
+        {'in_channels': [4, 4, 8, 8], 'embed_dim': 12, **tiny_fcclip.HEAD},
+        lambda count: (levels(count), (64, 96)),
+    ),
     'OpenVocabularyMaskFormer': (
         {
             'in_channels': [4, 4, 8, 8],
@@ -72,13 +87,7 @@ HEADS = {
             'class_channels': 16,
             'norm_groups': 4,
         },
-        lambda count: (
-            [
-                noise(count, width, 64 // side, 96 // side, seed=side)
-                for width, side in zip((4, 4, 8, 8), (4, 8, 16, 32), strict=True)
-            ],
-            (64, 96),
-        ),
+        lambda count: (levels(count), (64, 96)),
     ),
 }
 # The trainings of the small world and of OVSeg's CLIP, by their tests.

@@ -153,6 +153,7 @@ def test_things_of_scenes_in_cocos_format_are_measured_as_those_that_are_drawn(t
     from ovseg.evaluation import MaskAPMetric
 
     words = ['--instances', '--training', '1', '--validation', '4']
+    words += ['--heldout', '1', '--phrases', '1']
     load_script('make_scenes').main([str(tmp_path), *words])
     file = tmp_path / 'annotations' / 'instances_validation.json'
     things = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / 'coco_things.py')

@@ -160,6 +160,23 @@ def test_a_folder_of_the_hubs_video_model_serves_and_tells_the_licence(loaded, t
     assert torch.equal(again.model.text_projection.weight, loaded.model.text_projection.weight)
 
 
+def test_a_file_serves_where_the_hub_would(tmp_path, monkeypatch):
+    from ovseg.encoders import sam3
+
+    asked = []
+    monkeypatch.setattr(sam3, '_loaded', lambda config, path: asked.append((config, path)))
+    monkeypatch.setattr(sam3, 'fetch_from_hub', lambda *_: pytest.fail('asked the hub'))
+    file = tmp_path / 'sam3.pt'
+    file.write_bytes(b'x')
+    for given in (('facebook/sam3', file), (file,)):
+        with pytest.raises(AttributeError):  # of None, which stands for the model
+            load_sam3(*given)
+    for config, path in asked:
+        backbone = config.vision_config.backbone_config
+        assert (backbone.hidden_size, backbone.layer_norm_eps, path) == (1024, 1e-5, file)
+    assert len(asked) == 2
+
+
 def test_bad_input_is_one_sentence(loaded, tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match="sam3.pretrained must name a file or a folder, or 'random'"

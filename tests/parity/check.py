@@ -17,6 +17,7 @@ SETS = (
     'clip_dinoiser',
     'denseclip',
     'encoders',
+    'maftplus',
     'maskclip',
     'ovseg',
     'sam3',

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -99,7 +101,75 @@ def tip():
     }
 
 
-CASES = {'mask_pooling': pooling, 'proto_clip': proto, 'gda': gda, 'tip_adapter': tip}
+def rns():
+    """Three classes, the last without exemplars; fitted by torch's own layer and losses."""
+    unit = partial(F.normalize, dim=-1)
+    bank, text, patches = (unit(torch.randn(*n, 4)) for n in ((2, 3), (3,), (6,)))
+    patches[4:] = unit(text[2] + 0.1 * patches[4:])
+    present = torch.tensor([[True, True, False], [True, False, False]])
+    flat = present.flatten().nonzero()[:, 0]
+    scores = (2 * text @ unit(patches.mean(0))).softmax(0)
+    nearest = flat[(patches @ bank.flatten(0, 1)[flat].T).topk(1).indices].unique()
+    visual = torch.stack([unit(bank[present[:, c], c].sum(0)) for c in (0, 1)] + [torch.zeros(4)])
+    mixed = torch.stack([unit(a * visual[:2] + (1 - a) * text[:2]) for a in (0.8, 0.0)])
+    mixed = mixed[:, (nearest % 3).unique()]
+    won = patches[(patches @ text.T).argmax(1) == 2]
+    pseudo = torch.stack([unit(a * unit(won.mean(0)) + (1 - a) * text[2]) for a in (0.8, 0.0)])
+    features = torch.cat([bank.flatten(0, 1)[nearest], mixed.flatten(0, 1), pseudo])
+    classes = torch.cat([nearest % 3, (nearest % 3).unique().repeat(2), torch.tensor([2, 2])])
+    soft = (100 * pseudo @ text.T).softmax(1)
+    labels = torch.cat([F.one_hot(classes[:-2], 3).float(), soft])
+    weights = F.normalize(scores[classes], p=1, dim=0)
+    first, second = len(nearest), len(features) - 2
+    start = torch.randn(3, 4)
+    layer = torch.nn.Linear(4, 3)
+    with torch.no_grad():
+        layer.weight.copy_(start)
+        layer.bias.zero_()
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.01, weight_decay=0.001)
+    for _ in range(10):
+        logits = layer(features)
+        losses = F.cross_entropy(logits, classes, reduction='none')
+        divergence = F.kl_div(logits.log_softmax(1), labels, reduction='none').sum(1)
+        losses = torch.cat([losses[:first], 1.5 * losses[first:second], 0.2 * divergence[second:]])
+        loss = (weights * losses).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    mixture = torch.stack([unit(a * visual + (1 - a) * text) for a in (0.8, 0.0)])
+    mixture[:, 2] = 0
+    return {
+        'config': {
+            **{'classes': 3, 'dim': 4, 'support_images': 2, 'height': 2, 'width': 3, 'k': 1},
+            **{'class_score_temperature': 2.0, 'text_scale': 100.0, 'beta_mixed': 1.5},
+            **{'beta_pseudo': 0.2, 'lr': 0.01, 'weight_decay': 0.001, 'epochs': 10},
+            'visual_weights': [0.8, 0.0],
+        },
+        'inputs': {
+            **{'features': 1.7 * patches.T.reshape(1, 4, 2, 3), 'bank': bank, 'text': text},
+            **{'bank_present': present, 'drop_classes': torch.tensor([2]), 'init_weight': start},
+        },
+        'intermediate': {
+            **{'visual': visual, 'mixed': mixture.flatten(0, 1), 'retrieved_index': nearest},
+            **{'mixed_labels': torch.arange(3), 'global_class_scores': scores},
+            **{'train_features': features, 'train_labels': labels, 'train_weights': weights},
+            'counts': [first, second - first, 2],
+        },
+        'outputs': {
+            **{
+                'loss': float(loss.detach()),
+                'weight': layer.weight.detach(),
+                'bias': layer.bias.detach(),
+            },
+            'probs': layer(patches).softmax(1).detach(),
+        },
+    }
+
+
+CASES = {
+    **{'mask_pooling': pooling, 'proto_clip': proto, 'gda': gda, 'tip_adapter': tip},
+    'rns_partial': rns,
+}
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -118,6 +188,7 @@ def test_a_case_worked_out_plainly_agrees_and_each_changed_quantity_is_named(nam
     for part in ('intermediate', 'outputs'):
         for key, value in content[part].items():
             is_truth = isinstance(value, torch.Tensor) and value.dtype == torch.bool
-            content[part][key] = ~value if is_truth else value + 0.5
+            value_plus = [9] if isinstance(value, list) else value + 1
+            content[part][key] = ~value if is_truth else value_plus
             assert wrong() == [f'{part}.{key}']
             content[part][key] = value

@@ -177,6 +177,13 @@ def test_a_dense_model_says_what_is_asked_within_bounds():
     model.budget_name = 'dense'
     shares = model.segment(encoding, SIZE, keep_scores=True).scores
     assert torch.allclose(shares.sum(0), torch.ones(SIZE), atol=1e-3)
+    # Then SAM 3 does not look at all, until it is asked.
+    unseen = encode(model)
+    assert unseen.features is None and unseen.is_finite
+    assert torch.equal(model.segment(unseen, SIZE, keep_scores=True).scores, shares)
+    model.set_budget('full')
+    full = [model.segment(each, SIZE, keep_scores=True).scores for each in (unseen, encoding)]
+    assert torch.allclose(*full, atol=1e-4)
 
 
 def test_recall_is_counted_against_what_is_asked():

@@ -6,7 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from tool_runs import read_result, run_tool
+from scripts import ROOT
+from tool_runs import free_port, read_result, run_tool
+from warm_processes import run_ranks
 
 from ovseg.datasets.panoptic_files import read_panoptic_file
 from ovseg.datasets.panoptic_loading import read_id_map
@@ -45,6 +47,17 @@ def test_a_model_of_masks_is_measured_and_its_segments_are_kept(model, tmp_path,
         }
     assert len(list(shown.glob('*.png'))) == len(images) == 2
     json.dumps(result, allow_nan=False)
+
+
+def test_two_processes_give_the_numbers_of_one(tmp_path):
+    options = ('--on', 'scenes_panoptic', '--cfg-options', SCENES.replace('2', '3'))
+    assert run_tool('test', 'ovseg_tiny', '--work-dir', tmp_path / 'one', *options) == 0
+    words = ('ovseg_tiny', '--work-dir', tmp_path / 'two', *options, '--launcher', 'pytorch')
+    ranks = run_ranks(ROOT / 'tools' / 'test.py', 2, *words, port=free_port())
+    assert [done.returncode for done in ranks] == [0, 0], ranks[0].stderr[-3000:]
+    found = (read_result(tmp_path / name) for name in ('one', 'two'))
+    one, two = ({key: each[key] for key in ('metrics', 'classes', 'images')} for each in found)
+    assert one == two and one['images'] == 3  # of which two processes see four
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def summary_lines(name: str, result: dict[str, Any]) -> list[str]:
     if name == 'words':
         means = ', '.join(f'{key} {result[key]:.1f}' for key in _MEANS)
         left = [f'- left out: {text}' for text in result['left_out']]
-        rows = [*_table((*_WORDS, 'distractor_share'), result['variants'])]
-        return [*rows, '', f'mIoU_present: {means}', *left]
+        table = _table((*_WORDS, 'distractor_share'), result['variants'])
+        return [*table, '', f'mIoU_present: {means}', *left]
     if name == 'none':
         rows = [{'rule': rule, **means} for rule, means in result['mean'].items()]
         errors = (

@@ -83,7 +83,7 @@ class WordsSuite(Suite):
     def result(self) -> dict[str, Any]:
         counts, distracted = over_processes(self._counts), over_processes(self._distracted)
         alike = similarity_of_groups(self.vocabulary.names, self.words.groups())
-        rows = []
+        rows: list[dict[str, Any]] = []
         for variant, matrix, (others, pixels) in zip(
             self.variants, counts, distracted.tolist(), strict=True
         ):

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.encoders.sam3_concepts import ConceptFeatures, Phrases, square_pixels
+from ovseg.scores.phrase_answers import answers_of
 from ovseg.scores.phrase_maps import Fusion
 from ovseg.segmentors import SAM3Segmentor
-from ovseg.segmentors.sam3_answers import answers_of
 from parity.golden import read
 from parity.report import EXACT, Case, Tolerance
 from parity.sam3.models import FEATURES, MASKS, PIXELS, SCORES, build, image_of

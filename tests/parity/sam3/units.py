@@ -10,9 +10,9 @@ from torch import nn
 from ovseg.encoders.sam3_concepts import ConceptHeads
 from ovseg.encoders.sam3_context import neighbour_tokens
 from ovseg.scores.concept_rule import ConceptDecision, ConceptRule
+from ovseg.scores.phrase_answers import answers_of
 from ovseg.scores.phrase_maps import Fusion, PhraseMaps
 from ovseg.scores.preselection import active_phrases
-from ovseg.segmentors.sam3_answers import answers_of
 from ovseg.segmentors.sam3_bank import fuse_prompts
 from ovseg.text.row_groups import RowGroups
 from ovseg.vocabulary import Rejection
