@@ -12,4 +12,3 @@ model = dict(
     ensemble=dict(weight=0.4, unseen_weight=0.8, seen=words),
     vocabulary=words,
 )
-default_hooks = dict(label_use=None)  # the label maps hold segments, not classes

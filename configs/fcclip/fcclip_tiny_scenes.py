@@ -1,5 +1,5 @@
-# A tiny FC-CLIP learns eleven of Scenes' classes, things told apart. Name a trained CLIP of this
-# architecture in model.clip.pretrained; without one its maps are random, and only masks are learned.
+# A tiny FC-CLIP learns eleven of Scenes' classes, things told apart. Name a trained CLIP of its
+# kind in model.clip.pretrained; without one its maps are random, and only masks are learned.
 _base_ = [
     '../_base_/models/fcclip_tiny.py',
     '../_base_/datasets/fcclip_scenes.py',
@@ -8,4 +8,3 @@ _base_ = [
 
 model = dict(ensemble=dict(weight=0.4, unseen_weight=0.8, seen=_base_.seen), vocabulary=_base_.seen)
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(query_feat=dict(decay_mult=0.0))))
-default_hooks = dict(label_use=None)  # the label maps hold segments, not classes

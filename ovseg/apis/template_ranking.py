@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +52,7 @@ class RankingState:
             UserError: the file belongs to another question, or is none of these.
         """
         sizes = len(question['templates']), len(question['classes'])
-        if not path.is_file():
+        if not os.path.isfile(path):
             return cls(path, question, TemplateEntropy.empty(*sizes), [])
         content = read_json(path, 'state of a ranking')
         if not isinstance(content, dict) or content.get('question') != question:

@@ -22,12 +22,16 @@ KINDS = (
     'OVSeg',
     'RADSeg',
     'SAM3Segmentor',
+    'FCCLIP',
+    'MAFTPlus',
 )
 # Users bring the weights of these, under this licence.
 BROUGHT = {
     'ovseg-swin-b-vit-l14': 'CC BY-NC 4.0',
     'ovseg-r101c-vit-b16': 'CC BY-NC 4.0',
     'longclip-b16': 'Apache-2.0',
+    **dict.fromkeys(('fcclip-convnext-l', 'fcclip-rn50'), 'Apache-2.0'),
+    **dict.fromkeys((f'maftplus-convnext-{size}' for size in ('b', 'l', 'l-panoptic')), 'MIT'),
 }
 
 

@@ -1,4 +1,4 @@
-# FC-CLIP as released: Mask2Former on the maps of a frozen CLIP. A config adds the CLIP and the words.
+# FC-CLIP as released: Mask2Former on the maps of a frozen CLIP. A config adds CLIP and words.
 model = dict(
     type='FCCLIP',
     data_preprocessor=dict(
