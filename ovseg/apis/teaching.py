@@ -28,10 +28,10 @@ from ovseg.segmentors.exemplar_features import labels_of_mask, patch_radius, poo
 
 if TYPE_CHECKING:
     from ovseg.apis.encoded_image import EncodedImage
-    from ovseg.apis.segmenter import OpenVocabSegmenter
+    from ovseg.apis.taught_model import TaughtModel
 
 
-def taught_of(segmenter: OpenVocabSegmenter) -> Taught:
+def taught_of(segmenter: TaughtModel) -> Taught:
     """What a segmenter was taught.
 
     Args:
@@ -51,7 +51,7 @@ def taught_of(segmenter: OpenVocabSegmenter) -> Taught:
 
 
 def teach(
-    segmenter: OpenVocabSegmenter,
+    segmenter: TaughtModel,
     name: str,
     image: EncodedImage,
     mark: Any,
@@ -98,7 +98,7 @@ def teach(
     return found
 
 
-def _boxed(segmenter: OpenVocabSegmenter, image: EncodedImage, box: Any) -> Mask:
+def _boxed(segmenter: TaughtModel, image: EncodedImage, box: Any) -> Mask:
     """What the model's SAM finds in a box; all of it where there is no SAM, or it finds nothing."""
     size = (image.image.shape[0], image.image.shape[1])
     whole = box_mask(box, size)
@@ -121,7 +121,7 @@ def _boxed(segmenter: OpenVocabSegmenter, image: EncodedImage, box: Any) -> Mask
     return mask
 
 
-def learn_folder(segmenter: OpenVocabSegmenter, examples: Iterable[tuple[str, Path, Path]]) -> int:
+def learn_folder(segmenter: TaughtModel, examples: Iterable[tuple[str, Path, Path]]) -> int:
     """Teach what a folder shows; all of it or nothing.
 
     Args:
