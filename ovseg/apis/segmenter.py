@@ -147,6 +147,7 @@ class OpenVocabSegmenter:
         self._transport = Transport(self.device)
         self._memory = BoundedMemory(self.model, self.name, self.device, batch_size)
         self._background = background
+        self._asked_with = {'background': background, 'rejection': rejection, 'contrast': contrast}
         self._contrast = ContrastWords(self.model, contrast, self.loader.world)
         self._vocabulary = self.model.vocabulary
         if vocabulary is not None:
@@ -205,6 +206,17 @@ class OpenVocabSegmenter:
                 machine, or the folder cannot be written.
         """
         return save_model(self, folder, licence, measured)
+
+    def beside_model(self) -> dict[str, str]:
+        """What answers depend on and a saved model does not hold, and how to have it again."""
+        found = {
+            f'{name}=': 'it is in the words that are saved; give it again to ask for others'
+            for name, value in self._asked_with.items()
+            if value is not None
+        }
+        if self.bank is not None:
+            found['its examples'] = 'save_bank writes them, load_bank of the saved model reads them'
+        return found
 
     def push_to_hub(
         self,
