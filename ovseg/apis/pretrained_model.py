@@ -76,7 +76,8 @@ class PretrainedModel(AnsweringModel):
             f'{name}=': 'it is in the words that are saved; give it again to ask for others'
             for name in self._questions.given
         }
-        if self.bank is not None:
+        taught = self.model.taught
+        if taught is not None and taught.bank is not None:
             found['its examples'] = 'save_bank writes them, load_bank of the saved model reads them'
         return found
 
