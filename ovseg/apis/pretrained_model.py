@@ -70,6 +70,17 @@ class PretrainedModel(AnsweringModel):
         """
         return save_model(self, folder, licence, measured)
 
+    def beside_model(self) -> dict[str, str]:
+        """What answers depend on and a saved model does not hold, and how to have it again."""
+        found = {
+            f'{name}=': 'it is in the words that are saved; give it again to ask for others'
+            for name in self._questions.given
+        }
+        taught = self.model.taught
+        if taught is not None and taught.bank is not None:
+            found['its examples'] = 'save_bank writes them, load_bank of the saved model reads them'
+        return found
+
     def push_to_hub(
         self,
         name: str,

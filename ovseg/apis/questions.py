@@ -35,6 +35,7 @@ class Questions:
 
     Attributes:
         vocabulary: of questions without words; None where these are an error.
+        given: the settings of all questions by name, those that were given alone.
         contrast: the contrast words beside what is asked for.
         classifiers: made for vocabularies.
 
@@ -52,6 +53,8 @@ class Questions:
     ) -> None:
         self._model, self._world = model, world
         self._background, self._rejection = background, rejection
+        settings = {'background': background, 'rejection': rejection, 'contrast': contrast}
+        self.given = {name: value for name, value in settings.items() if value is not None}
         self.vocabulary: Vocabulary | None = model.vocabulary
         self.contrast = ContrastWords(model, contrast, world)
         self.classifiers = KeptClassifiers(self._make_classifier, _CLASSIFIERS_KEPT)

@@ -344,7 +344,8 @@ class FCCLIP(MaskSegmentor):
         """
         classifier, taught = self.classifier, None
         if self._drawn_words.draws or self.proposals.relation_weight:
-            taught = target_embeddings(*(teacher or (self.pyramid, levels[-1])), targets)
+            pyramid, dense = teacher or (self.pyramid, levels[-1])
+            taught = target_embeddings(pyramid, dense, targets)
             scale = self.mask_classifier.scale
             classifier, targets = self._drawn_words.draw(classifier, targets, taught, scale)
         return self.proposals.supervise(levels, classifier, targets, size, taught)

@@ -221,7 +221,7 @@ class MaskSegmentor(Segmentor):
 
     @override
     @torch.no_grad()
-    def encode(self, images: Images, window_batch: int | None = None) -> list[ProposalEncoding]:
+    def encode(self, images: Images, window_batch: int | None = None) -> list[Any]:
         """Proposes masks and has each looked at by the mask classifier."""
         return self._seen(images, *self._propose(images))
 

@@ -20,6 +20,7 @@ from ovseg.encoders.mask_pooling import pool_in_masks
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.text.classifier import Classifier
+from ovseg.training.heads.deformable_sampling import BagAttention
 from ovseg.training.heads.masked_decoding import LayerOutputs, PixelMaps, decode_queries
 from ovseg.training.heads.text_guide import TextGuide
 from ovseg.training.heads.text_queries import Proposals, TextQueryHead
@@ -36,7 +37,16 @@ LARGEST_SCALE = 100.0
 
 
 class ExactPixelDecoder(MSDeformAttnPixelDecoder):
-    """mmdet's, in float32 even where the rest is computed in half precision, as published."""
+    """mmdet's, in float32 even where the rest is computed in half precision, as published.
+
+    On a CPU its attention reads the maps as a table, see
+    :class:`~ovseg.training.heads.deformable_sampling.BagAttention`.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for layer in self.encoder.layers:
+            layer.self_attn = BagAttention(**layer.self_attn_cfg)
 
     def forward(self, feats: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Mask features and three maps, coarse to fine.
@@ -227,24 +237,27 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         """
         return PixelMaps(*self.pixel_decoder(list(features)))
 
-    def decode(self, maps: PixelMaps, rows: Tensor | None = None) -> LayerOutputs:
+    def decode(
+        self, maps: PixelMaps, rows: Tensor | None = None, only_last: bool = False
+    ) -> LayerOutputs:
         """Queries and masks after each layer, not embedded yet.
 
         Args:
             maps: of :meth:`pixel_maps`.
             rows: (P, E) text rows, unit vectors, which only a guided head looks at.
+            only_last: of the last layer alone.
 
         Raises:
             UserError: a guided head without rows.
         """
         if self.text_guide is None:
-            return decode_queries(self, maps)
+            return decode_queries(self, maps, only_last=only_last)
         if rows is None:
             raise UserError(
                 'the masks of proposals.text_guided follow the words: ask for them with a '
                 'classifier'
             )
-        return decode_queries(self, maps, partial(self.text_guide, rows=rows))
+        return decode_queries(self, maps, partial(self.text_guide, rows=rows), only_last)
 
     def propose(self, maps: PixelMaps, rows: Tensor | None = None) -> Proposals:
         """Masks and embeddings of the last layer.
@@ -253,7 +266,7 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
             maps: of :meth:`pixel_maps`.
             rows: see :meth:`decode`.
         """
-        outputs = self.decode(maps, rows)
+        outputs = self.decode(maps, rows, only_last=True)
         return Proposals(outputs.mask_logits[-1], self.embed(outputs, -1))
 
     def embed(self, outputs: LayerOutputs, layer: int) -> Tensor:
@@ -270,10 +283,12 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         self, features: Sequence[Tensor], only_last: bool = False
     ) -> tuple[Tensor, Tensor]:
         """See :class:`TextQueryHead`. Only what is asked for is embedded: masks do not need it."""
-        outputs = self.decode(self.pixel_maps(features))
-        layers = range(len(outputs.queries))[-1:] if only_last else range(len(outputs.queries))
-        embeddings = torch.stack([self.embed(outputs, layer) for layer in layers])
-        return embeddings, torch.stack([outputs.mask_logits[layer] for layer in layers])
+        outputs = self.decode(self.pixel_maps(features), only_last=only_last)
+        return self._embeddings(outputs), torch.stack(outputs.mask_logits)
+
+    def _embeddings(self, outputs: LayerOutputs) -> Tensor:
+        """(L, B, Q, E) of all layers that are there."""
+        return torch.stack([self.embed(outputs, layer) for layer in range(len(outputs.queries))])
 
     def supervise(
         self,
@@ -298,7 +313,7 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         """
         self._check_levels(features, image_size)
         outputs = self.decode(self.pixel_maps(features), classifier.weight)
-        embeddings = torch.stack([self.embed(outputs, n) for n in range(len(outputs.queries))])
+        embeddings = self._embeddings(outputs)
         logits = self.class_logits(embeddings, classifier)
         self._matches = []
         try:

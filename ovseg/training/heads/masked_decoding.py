@@ -60,7 +60,7 @@ Guide = Callable[[int, Tensor, Tensor], Tensor]
 
 
 def decode_queries(
-    head: Mask2FormerHead, maps: PixelMaps, guide: Guide | None = None
+    head: Mask2FormerHead, maps: PixelMaps, guide: Guide | None = None, only_last: bool = False
 ) -> LayerOutputs:
     """Queries and masks after each layer.
 
@@ -68,6 +68,7 @@ def decode_queries(
         head: whose layers.
         maps: of its pixel decoder.
         guide: moves the queries of each layer, once they have seen each other.
+        only_last: what the last layer gives is all that is kept.
 
     Source: Mask2Former (arXiv 2112.01527) section 3.2, as released: a query whose mask is empty
         attends everywhere, and padding is attended to.
@@ -79,6 +80,9 @@ def decode_queries(
     found: list[Tensor] = []
     mask_logits: list[Tensor] = []
     for number, layer in enumerate([*head.transformer_decoder.layers, None]):
+        if only_last:
+            found.clear()
+            mask_logits.clear()
         found.append(head.transformer_decoder.post_norm(queries))
         mask_logits.append(
             torch.einsum('bqc,bchw->bqhw', head.mask_embed(found[-1]), maps.mask_features)

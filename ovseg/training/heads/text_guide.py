@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 
@@ -31,12 +33,13 @@ class TextGuide(nn.Module):
 
     def reset(self) -> None:
         """Weights of a start, after which the guide moves nothing."""
-        linear: nn.Linear = self.words[0]
+        linear = cast('nn.Linear', self.words[0])
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
         for attention in self.attentions:
-            nn.init.zeros_(attention.out_proj.weight)
-            nn.init.zeros_(attention.out_proj.bias)
+            out = cast('nn.MultiheadAttention', attention).out_proj
+            nn.init.zeros_(out.weight)
+            nn.init.zeros_(out.bias)
 
     def forward(self, layer: int, queries: Tensor, position: Tensor, rows: Tensor) -> Tensor:
         """Moved queries (B, Q, C).
