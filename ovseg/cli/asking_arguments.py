@@ -93,6 +93,32 @@ def add_task_arguments(parser: argparse.ArgumentParser) -> None:
     add_rejection(parser)
 
 
+def add_save(parser: argparse.ArgumentParser, saved: Mapping[str, str], more: str = '') -> None:
+    """Adds ``--save``, the kinds of files of each image.
+
+    Args:
+        parser: receives it.
+        saved: the kinds that are saved without it, by task.
+        more: behind its help.
+    """
+    kinds = (f'{task}: any of {",".join(KINDS[task])} (default: {saved[task]})' for task in TASKS)
+    parser.add_argument('--save', metavar='KINDS', help='; '.join(kinds) + more)
+
+
+def add_json_lines(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--json`` of the commands that segment one image after the other.
+
+    Args:
+        parser: receives it.
+    """
+    parser.add_argument(
+        '--json',
+        action='store_true',
+        help='print one line of JSON an image: its name, the files written, the share of each '
+        'class; or why it failed',
+    )
+
+
 def check_model(args: argparse.Namespace) -> ConfigPlace:
     """Stops at a model, weights, examples or templates that are none, before torch is imported.
 

@@ -24,10 +24,10 @@ import os
 from pathlib import Path
 
 from ovseg.apis.kinds import KINDS_OF_SET_FILES
-from ovseg.apis.tasks import TASKS
 from ovseg.cli.asking_arguments import (
-    KINDS,
+    add_json_lines,
     add_model_arguments,
+    add_save,
     add_task_arguments,
     checked_words,
     chosen_kinds,
@@ -69,14 +69,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     add_model_arguments(parser)
     add_budget(parser)
     add_task_arguments(parser)
-    parser.add_argument(
-        '--save',
-        metavar='KINDS',
-        help='; '.join(
-            f'{task}: any of {",".join(KINDS[task])} (default: {SAVED[task]})' for task in TASKS
-        )
-        + f'; {NOTHING} for the areas in found.jsonl alone',
-    )
+    add_save(parser, SAVED, f'; {NOTHING} for the areas in found.jsonl alone')
     parser.add_argument(
         '--set-files',
         metavar='KINDS',
@@ -97,12 +90,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         metavar='N',
         help='threads that read, decide and write (default: one a processor core, 8 at most)',
     )
-    parser.add_argument(
-        '--json',
-        action='store_true',
-        help='print one line of JSON an image: its name, the files written, the share of each '
-        'class; or why it failed',
-    )
+    add_json_lines(parser)
     parser.add_argument(
         '--columns',
         metavar='IMAGE,NAME',

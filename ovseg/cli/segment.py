@@ -18,10 +18,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ovseg.apis.tasks import TASKS
 from ovseg.cli.asking_arguments import (
-    KINDS,
+    add_json_lines,
     add_model_arguments,
+    add_save,
     add_task_arguments,
     checked_words,
     chosen_kinds,
@@ -71,13 +71,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     add_budget(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     add_task_arguments(parser)
-    parser.add_argument(
-        '--save',
-        metavar='KINDS',
-        help='; '.join(
-            f'{task}: any of {",".join(KINDS[task])} (default: {SAVED[task]})' for task in TASKS
-        ),
-    )
+    add_save(parser, SAVED)
     parser.add_argument(
         '--every', type=int, metavar='N', help='of a video, one frame of N (default: all)'
     )
@@ -87,12 +81,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help='first tell which words will give trouble: classes that are nearly one, synonyms '
         'nearer to another class, words that the model reads in pieces',
     )
-    parser.add_argument(
-        '--json',
-        action='store_true',
-        help='print one line of JSON an image: its name, the files written, the share of each '
-        'class; or why it failed',
-    )
+    add_json_lines(parser)
     return parser
 
 

@@ -14,7 +14,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovseg.downloads import fetch_from_hub
+from ovseg.encoders.hub_weights import file_of_model
 from ovseg.encoders.sam3_format import detector_state
 from ovseg.errors import UserError, nearest, notify
 from ovseg.extras import of_extra
@@ -29,6 +29,7 @@ Tokenizer = Callable[..., Tensor]
 
 PUBLISHED = ('facebook/sam3',)
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
+_KEY = 'sam3.model'
 LICENCE = (
     'SAM 3 comes under the SAM License of Meta, which is no open-source licence: weights may be '
     'passed on under the same terms only, military and nuclear uses are excluded, and access to '
@@ -154,7 +155,7 @@ def load_sam3(
         built, weights = _built(config), 'random'
     else:
         path = Path(os.path.expanduser(file))
-        path = path if os.path.isfile(path) else _file_of(file, WEIGHTS)
+        path = path if os.path.isfile(path) else file_of_model(file, WEIGHTS, _KEY)
         built = _loaded(config, path)
         weights = name if pretrained is None else Path(file).name
         if not isinstance(model, Mapping):
@@ -166,10 +167,10 @@ def _fields_of(model: str | Path, pretrained: str | Path | None) -> Mapping[str,
     """The config beside the weights; none for a file alone, which is of the published size."""
     for place in (pretrained, model):
         if place is not None and os.path.isdir(os.path.expanduser(place)):
-            return _read_config(_file_of(place, CONFIG))
+            return _read_config(file_of_model(place, CONFIG, _KEY))
     if pretrained is not None or os.path.isfile(os.path.expanduser(model)):
         return {}
-    return _read_config(_file_of(model, CONFIG))
+    return _read_config(file_of_model(model, CONFIG, _KEY))
 
 
 def sam3_config(fields: Mapping[str, Any], layer_norm_eps: float | None = None) -> Sam3Config:
@@ -224,20 +225,6 @@ def _plain(part: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _plain(value) if isinstance(value, Mapping) else value for name, value in part.items()
     }
-
-
-def _file_of(model: str | Path, name: str) -> Path:
-    """A file of a folder or of a repository."""
-    folder = os.path.expanduser(str(model))
-    if os.path.isdir(folder):
-        if not os.path.isfile(os.path.join(folder, name)):
-            raise UserError(
-                f'{model} is a folder without {name}; give that of one SAM 3 as the hub has it'
-            )
-        return Path(folder, name)
-    if str(model).count('/') != 1 or str(model).startswith(('.', '/')):
-        raise FileNotFoundError(f'There is no file or folder {model}: check sam3.model')
-    return fetch_from_hub(str(model), name, 'sam3.model')
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

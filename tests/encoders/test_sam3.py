@@ -165,7 +165,7 @@ def test_a_file_serves_where_the_hub_would(tmp_path, monkeypatch):
 
     asked = []
     monkeypatch.setattr(sam3, '_loaded', lambda config, path: asked.append((config, path)))
-    monkeypatch.setattr(sam3, 'fetch_from_hub', lambda *_: pytest.fail('asked the hub'))
+    monkeypatch.setattr(sam3, 'file_of_model', lambda *_: pytest.fail('asked the hub'))
     file = tmp_path / 'sam3.pt'
     file.write_bytes(b'x')
     for given in (('facebook/sam3', file), (file,)):
