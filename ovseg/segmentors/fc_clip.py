@@ -16,7 +16,12 @@ from typing_extensions import override
 from ovseg.budget import MemoryBudget
 from ovseg.encoders import load_clip
 from ovseg.encoders.clip_files import load_clip_weights
-from ovseg.encoders.clip_pyramid import CLIPPyramid, ResNetPyramid, clip_pyramid
+from ovseg.encoders.clip_pyramid import (
+    CLIPPyramid,
+    ConvNeXtPyramid,
+    ResNetPyramid,
+    clip_pyramid,
+)
 from ovseg.encoders.fcclip_format import from_fcclip, loss_weights, to_fcclip
 from ovseg.errors import UserError
 from ovseg.images import Images
@@ -74,6 +79,11 @@ class FCCLIP(MaskSegmentor):
 
     Source: FC-CLIP (arXiv 2308.02487); bytedance/fc-clip for constants.
     """
+
+    # Torch's modules are typed as if they held nothing but modules and tensors.
+    clip: Any
+    mask_classifier: PooledClassifier
+    pyramid: ConvNeXtPyramid | ResNetPyramid
 
     most_instances: int = 100
     checkpoint_ignore: ClassVar[tuple[str, ...]] = (_TEACHER,)

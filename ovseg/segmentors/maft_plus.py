@@ -75,6 +75,9 @@ class MAFTPlus(FCCLIP):
     Source: MAFT+ (arXiv 2408.00744); jiaosiyu1999/MAFT-Plus for constants.
     """
 
+    pyramid: ConvNeXtPyramid
+    teacher: Any
+
     frozen_prefixes: ClassVar[tuple[str, ...]] = (
         *(f'clip.{name}' for name in ('positional_embedding', 'text_projection', 'logit_scale')),
         *(f'clip.{name}' for name in ('token_embedding.', 'transformer.', 'ln_final.', 'text.')),
