@@ -35,8 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmcv.ops import MultiScaleDeformableAttention
-from mmdet.models.dense_heads import Mask2FormerHead
 from ovseg_stages import blob_logits, random_classifier
 from torch import Tensor
 from torch.nn import functional as F
@@ -72,7 +70,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--repeat', type=int, default=1, help='images (default: 1)')
     parser.add_argument('--threads', type=int, default=1, help='of a CPU (default: %(default)s)')
     parser.add_argument('--clock', choices=['processor', 'wall'], default='processor')
-    parser.add_argument('--without-upstream', action='store_true', help='measure ours alone')
+    parser.add_argument(
+        '--upstream',
+        type=int,
+        nargs='*',
+        default=[150],
+        metavar='CLASSES',
+        help="of --classes, for which upstream's formulas are measured, too (default: 150); "
+        'without a number only ours are',
+    )
     parser.add_argument('--json', metavar='FILE', help='also write the figures there')
     return parser.parse_args(argv)
 
@@ -267,6 +273,9 @@ class Subject:
     @torch.inference_mode()
     def compare_decoding(self) -> None:
         """Measures mmdet's decoder with torch's sampling, which upstream runs on a CPU, too."""
+        # Here, for ovseg has it imported where mmcv has no compiled extension.
+        from mmdet.models.dense_heads import Mask2FormerHead
+
         head, levels = self.model.proposals, list(self._levels)
         with _plain_sampling(head), _timed(head.pixel_decoder, self.clock):
             (_, masks), seconds, peak = self._run(lambda: Mask2FormerHead.forward(head, levels, []))
@@ -307,6 +316,8 @@ def _timed(module: torch.nn.Module, clock: StageClock) -> Iterator[None]:
 @contextmanager
 def _plain_sampling(head: Any) -> Iterator[None]:
     """Has the pixel decoder use mmcv's own deformable attention in the pixel decoder."""
+    from mmcv.ops import MultiScaleDeformableAttention
+
     parts = [layer.self_attn for layer in head.pixel_decoder.encoder.layers]
     kinds = [type(part) for part in parts]
     for part in parts:
@@ -381,9 +392,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for _ in range(args.repeat):
         encoding = subject.encode()
         answers = [subject.ask(encoding, each) for each in questions]
-    if not args.without_upstream:
+    if args.upstream:
         subject.compare_decoding()
-        for classifier, ours in zip(questions, answers, strict=True):
+    for classifier, ours in zip(questions, answers, strict=True):
+        if classifier.num_classes in args.upstream:
             subject.compare(encoding, classifier, ours)
     print(f'\n{subject.figures.report()}', flush=True)
     if args.json:
