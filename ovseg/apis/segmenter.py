@@ -349,8 +349,8 @@ class OpenVocabSegmenter:
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
     ) -> SegmentsResult: ...
 
     @overload
@@ -362,8 +362,8 @@ class OpenVocabSegmenter:
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
     ) -> list[SegmentsResult]: ...
 
     def segments(
@@ -374,8 +374,8 @@ class OpenVocabSegmenter:
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
     ) -> SegmentsResult | list[SegmentsResult]:
         """Segments in one image, or in each of a list: things mask by mask, each stuff as a whole.
 
@@ -390,10 +390,11 @@ class OpenVocabSegmenter:
             stuff: which of the classes are no things, by name: ``'sky; grass'``, a list, a file.
             background: words for "none of these"; masks that they win are no segments.
             score_threshold: in [0, 1]; masks whose best class does not score above it are left
-                out. Published for probabilities of a trained model; the scores of OVSeg's two
-                classifiers together are smaller, so a lower one may be wanted.
+                out. None for the model's own: 0.8, published for probabilities of a trained model
+                (the scores of OVSeg's two classifiers together are smaller, so a lower one may be
+                wanted); 0 with FC-CLIP, whose masks are void where they are nothing.
             overlap_threshold: in [0, 1]; a mask is left out if others take more of it than leaves
-                this share.
+                this share. None for the model's own, 0.8 as published.
 
         Returns:
             A result, or a list of them in the order of the images.
@@ -403,7 +404,7 @@ class OpenVocabSegmenter:
                 the classes; a threshold out of range.
             FileNotFoundError: there is no such image.
         """
-        settings = SegmentSettings(score_threshold, overlap_threshold)
+        settings = self._segment_settings(task, score_threshold, overlap_threshold)
         return self._answer(image, self._finder(words, task, stuff, background, settings))
 
     def _finder(
@@ -538,8 +539,8 @@ class OpenVocabSegmenter:
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
         then: Callable[[SegmentsResult], Any] | None = None,
         workers: int | None = None,
     ) -> Iterator[Any]:
@@ -563,7 +564,7 @@ class OpenVocabSegmenter:
             UserError: as in :meth:`segments`, of words, task, stuff and thresholds; said at once.
             ValueError: less than one worker.
         """
-        settings = SegmentSettings(score_threshold, overlap_threshold)
+        settings = self._segment_settings(task, score_threshold, overlap_threshold)
         find = self._finder(words, task, stuff, background, settings)
         return self._answers(images, find, then, workers)
 
@@ -643,6 +644,15 @@ class OpenVocabSegmenter:
     def memory(self) -> BoundedMemory:
         """Runs parts of :attr:`model` in smaller pieces where memory does not suffice."""
         return self._memory
+
+    def _segment_settings(
+        self, task: str, score_threshold: float | None, overlap_threshold: float | None
+    ) -> SegmentSettings:
+        """The model's own rules for segments, with the thresholds that somebody gave."""
+        self._check_segments(task)
+        asked = {'score_threshold': score_threshold, 'overlap_threshold': overlap_threshold}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return replace(self.model.segment_settings or SegmentSettings(), **given)
 
     def _check_segments(self, task: str) -> None:
         check_segment_task(task)
