@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -247,6 +248,15 @@ class AnsweringModel(LoadedModel):
             )
 
         return find
+
+    def _segment_settings(
+        self, task: str, score_threshold: float | None, overlap_threshold: float | None
+    ) -> SegmentSettings:
+        """The model's own rules for segments, with the thresholds that somebody gave."""
+        self._check_segments(task)
+        asked = {'score_threshold': score_threshold, 'overlap_threshold': overlap_threshold}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return replace(self.model.segment_settings or SegmentSettings(), **given)
 
     def _check_segments(self, task: str) -> None:
         check_segment_task(task)

@@ -15,7 +15,6 @@ from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
 from ovseg.apis.stream import Failed
 from ovseg.apis.taught_model import TaughtModel
-from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.vocabulary import Rejection
 from ovseg.zoo import DEFAULT_MODEL
 
@@ -184,8 +183,8 @@ class OpenVocabSegmenter(PretrainedModel, TaughtModel):
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
     ) -> SegmentsResult: ...
 
     @overload
@@ -197,8 +196,8 @@ class OpenVocabSegmenter(PretrainedModel, TaughtModel):
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
     ) -> list[SegmentsResult]: ...
 
     def segments(
@@ -209,8 +208,8 @@ class OpenVocabSegmenter(PretrainedModel, TaughtModel):
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
     ) -> SegmentsResult | list[SegmentsResult]:
         """Segments in one image, or in each of a list: things mask by mask, each stuff as a whole.
 
@@ -225,10 +224,11 @@ class OpenVocabSegmenter(PretrainedModel, TaughtModel):
             stuff: which of the classes are no things, by name: ``'sky; grass'``, a list, a file.
             background: words for "none of these"; masks that they win are no segments.
             score_threshold: in [0, 1]; masks whose best class does not score above it are left
-                out. Published for probabilities of a trained model; the scores of OVSeg's two
-                classifiers together are smaller, so a lower one may be wanted.
+                out. None for the model's own: 0.8, published for probabilities of a trained model
+                (the scores of OVSeg's two classifiers together are smaller, so a lower one may be
+                wanted); 0 with FC-CLIP, whose masks are void where they are nothing.
             overlap_threshold: in [0, 1]; a mask is left out if others take more of it than leaves
-                this share.
+                this share. None for the model's own, 0.8 as published.
 
         Returns:
             A result, or a list of them in the order of the images.
@@ -238,7 +238,7 @@ class OpenVocabSegmenter(PretrainedModel, TaughtModel):
                 the classes; a threshold out of range.
             FileNotFoundError: there is no such image.
         """
-        settings = SegmentSettings(score_threshold, overlap_threshold)
+        settings = self._segment_settings(task, score_threshold, overlap_threshold)
         return self._answer(image, self._finder(words, task, stuff, background, settings))
 
     @overload
@@ -324,8 +324,8 @@ class OpenVocabSegmenter(PretrainedModel, TaughtModel):
         task: str = 'panoptic',
         stuff: Any = None,
         background: str | Sequence[str] | None = None,
-        score_threshold: float = SegmentSettings.score_threshold,
-        overlap_threshold: float = SegmentSettings.overlap_threshold,
+        score_threshold: float | None = None,
+        overlap_threshold: float | None = None,
         then: Callable[[SegmentsResult], Any] | None = None,
         workers: int | None = None,
     ) -> Iterator[Any]:
@@ -349,6 +349,6 @@ class OpenVocabSegmenter(PretrainedModel, TaughtModel):
             UserError: as in :meth:`segments`, of words, task, stuff and thresholds; said at once.
             ValueError: less than one worker.
         """
-        settings = SegmentSettings(score_threshold, overlap_threshold)
+        settings = self._segment_settings(task, score_threshold, overlap_threshold)
         find = self._finder(words, task, stuff, background, settings)
         return self._streamed(images, find, then, workers)

@@ -147,9 +147,6 @@ def tiny_clip(args: argparse.Namespace) -> str:
     if config.model.get('words') is None:
         raise UserError(f'{args.config} is no config of a CLIPContrast model with words')
     model, _ = load_trained(config, args.checkpoint)
-    supervision = 'image-caption pairs of Scenes, no pixel labels'
-    if model.start is not None:
-        supervision += f'; the images are those after {model.start}, with whose weights it started'
     size = write_embedded(
         args.out,
         'clip',
@@ -161,7 +158,7 @@ def tiny_clip(args: argparse.Namespace) -> str:
         origin=origin(
             args.config,
             args.images or config.train_cfg.max_iters * config.train_dataloader.batch_size,
-            supervision,
+            model.supervision,
         ),
     )
     return f'{size / 1e6:.2f} MB'

@@ -47,6 +47,16 @@ def read_embedded(
     )
 
 
+def is_exported(weights: str | Path) -> bool:
+    """Whether a file of weights has a description beside it, as :func:`write_embedded` writes them.
+
+    Args:
+        weights: a path, a tag or any other name.
+    """
+    path = Path(weights)
+    return path.suffix == '.safetensors' and os.path.isfile(path.with_suffix('.json'))
+
+
 def write_embedded(
     path: str | Path,
     kind: str,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -43,6 +46,28 @@ def build_tiny_clip(
     fill_and_freeze(clip, state, name)
     tokenizer = open_clip.SimpleTokenizer(context_length=clip.context_length)
     return clip, tokenizer, tuple(facts['mean']), tuple(facts['std'])
+
+
+def load_exported_clip(
+    weights: str | Path, architecture: Mapping[str, Any]
+) -> tuple[nn.Module, open_clip.SimpleTokenizer, tuple[float, ...], tuple[float, ...]]:
+    """A CLIP that ``tools/export.py tiny-clip`` wrote; see :func:`build_tiny_clip`.
+
+    Args:
+        weights: its ``NAME.safetensors``, with ``NAME.json`` beside it.
+        architecture: the open_clip model config that a user expects.
+
+    Raises:
+        UserError: it is another model.
+    """
+    path = Path(weights)
+    facts, _ = read_embedded(path.stem, path.parent, 'clip')
+    if facts['model'] != json.loads(json.dumps(architecture)):
+        raise UserError(
+            f'{path} holds another CLIP than clip.model describes; give the model config of its '
+            f'training ({path.stem}.json has it)'
+        )
+    return build_tiny_clip(path.stem, path.parent)
 
 
 def _all_rows(rows: Tensor, token_ids: list[int], like: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ovseg.scenes.panoptic import LoadPanopticScene, ScenesPanopticDataset
 from ovseg.scenes.pictures import ScenePicturesDataset
 from ovseg.scenes.promptable_masks import PromptableMasks
 from ovseg.scenes.self_distillation import SelfDistillation
+from ovseg.scenes.taught_contrast import TaughtContrast
 from ovseg.scenes.views import SceneCaptionsDataset
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     'ScenesPanopticDataset',
     'ScenesPhrasesDataset',
     'SelfDistillation',
+    'TaughtContrast',
 ]
