@@ -28,6 +28,8 @@ from ovseg.vocabulary.rejection import FILE_FORMAT, Fitting
 IGNORED = 255
 # Kinds that say where pixels of no class go to, and stay when a limit is added.
 _PLACES = ('background', 'class_zero')
+# Kinds of rules that are not called like the field of their limit.
+_KINDS = {'contrast_margin': 'contrast'}
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def calibrate(
             class in the words' order, the number of classes (or more) for "none of these", 255
             where nobody knows.
         words: the classes, as ``segment`` takes them; tests of their own rule are not looked at.
-        rule: ``'threshold'``, ``'margin'`` or ``'energy'``.
+        rule: ``'threshold'``, ``'margin'``, ``'energy'``, or ``'contrast_margin'`` where words
+            stand for "none of these": ``background``, or the segmenter's contrast words.
         background: words for "none of these", as in ``segment``; those pixels are rejected as is.
         keep: fit the strictest limit that keeps this share, in (0, 1], of the pixels that are
             right; None: where pixels of no class are labelled the limit that best tells these from
@@ -159,7 +162,7 @@ def calibrate(
         share = 0.95 if keep is None else keep
         limit, criterion = total.limit_that_keeps(share), f'keeps {share:.0%} of what is right'
     fitted = Fitting(len(classifier.groups.first_rows), round(classifier.logit_scale, 4), count)
-    kind = base.kind if base.kind in _PLACES else rule
+    kind = base.kind if base.kind in _PLACES else _KINDS.get(rule, rule)
     chosen = Rejection.build({'kind': kind, 'words': base.words, rule: limit, 'fitted': fitted})
     right, wrong, others = total.counts.sum(1).tolist()
     return Calibration(

@@ -39,9 +39,7 @@ class ContrastWords:
         self._source = None if source == 'none' else source
         self._kept: dict[Any, Vocabulary] = {}
         if self._source is not None and not model.takes_templates:
-            raise UserError(
-                'The model was trained with its own words: it takes no contrast words beside them.'
-            )
+            raise _takes_none()
 
     def beside(self, vocabulary: Vocabulary) -> Vocabulary:
         """The vocabulary with contrast words for its background.
@@ -53,16 +51,19 @@ class ContrastWords:
             UserError: the source holds no words.
             FileNotFoundError: the source is no file.
         """
-        if self._source is None:
+        source = vocabulary.rejection.contrast or self._source
+        if source is None:
             return vocabulary
-        key = (tuple(vocabulary), vocabulary.rejection, weights_written(self._model))
+        if not self._model.takes_templates:
+            raise _takes_none()
+        key = (source, tuple(vocabulary), vocabulary.rejection, weights_written(self._model))
         if key not in self._kept:
             text: Any = self._model.text  # of every model that takes templates
             words = None
-            if self._world is not None and self._source == 'auto':
+            if self._world is not None and source == 'auto':
                 words = self._world.other_words(prompts_of(vocabulary))
             templates = text.settings.get('templates', 'openai-80')
-            found = with_contrast(vocabulary, text.encoder, self._source, templates, words=words)
+            found = with_contrast(vocabulary, text.encoder, source, templates, words=words)
             while len(self._kept) >= _KEPT:
                 self._kept.pop(next(iter(self._kept)), None)
             self._kept[key] = found
@@ -86,7 +87,7 @@ class ContrastWords:
             budget: what reading scores may take.
         """
         label = vocabulary.background_index
-        if self._source is None or label is None:
+        if label is None or vocabulary not in self._kept.values():
             return ()
         words = vocabulary[label].prompts
         if int((classifier.class_index == label).sum()) != len(words):
@@ -96,3 +97,9 @@ class ContrastWords:
         counts = won_pixels(scores, classifier, labels, label, budget).tolist()
         found = [pair for pair in zip(words, counts, strict=True) if pair[1]]
         return tuple(sorted(found, key=lambda pair: -pair[1]))
+
+
+def _takes_none() -> UserError:
+    return UserError(
+        'The model was trained with its own words: it takes no contrast words beside them.'
+    )

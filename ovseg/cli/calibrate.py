@@ -4,6 +4,7 @@ Examples::
 
     %(prog)s photos/ labels/ words.txt --rule margin --out rule.json
     %(prog)s photos/ labels/ "cat; sofa" --keep 0.9 --out rule.json --model maskclip-vit-b16
+    %(prog)s photos/ labels/ "cat; sofa" --rule contrast_margin --contrast auto --out rule.json
     %(prog)s scenes 40 "sky; grass; star; ball" --out rule.json
 
 A label map is a PNG with the name of its image: 0, 1, 2, ... for the classes in the order of the
@@ -46,9 +47,10 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('words', metavar='WORDS', help='as of "ovseg segment"')
     parser.add_argument(
         '--rule',
-        choices=('threshold', 'margin', 'energy'),
+        choices=('threshold', 'margin', 'energy', 'contrast_margin'),
         default='threshold',
-        help='what is compared with the limit (default: %(default)s)',
+        help='what is compared with the limit (default: %(default)s); contrast_margin, how far a '
+        'class is ahead of words for "none of these", goes with --contrast or --background',
     )
     parser.add_argument(
         '--keep',

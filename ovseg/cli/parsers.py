@@ -82,7 +82,8 @@ def add_rejection(parser: argparse.ArgumentParser) -> None:
         '--rejection',
         metavar='RULE',
         help='which pixels are none of the classes: a file of "ovseg calibrate", or limits such as '
-        '"margin=0.1, threshold=0.3", also of energy, presence_top and presence_within',
+        '"margin=0.1, threshold=0.3", also of energy, presence_top, presence_within, '
+        'contrast_margin and contrast (auto, background or a file of words)',
     )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,10 @@ def set_rejection(config: Config, rule: str | None) -> None:
     Raises:
         UserError: it says no rule; the config's model has no words of its own.
     """
+    from ovseg.scenes.known_words import other_things
+    from ovseg.scenes.small_world import prompts_of
     from ovseg.vocabulary import Rejection, build_vocabulary
+    from ovseg.zoo.worlds import SCENES, world_of
 
     rejection = Rejection.build(rule)
     if rejection is None:
@@ -193,6 +197,11 @@ def set_rejection(config: Config, rule: str | None) -> None:
         raise UserError(
             f'--rejection is a rule for words, and model.vocabulary of {config.filename} has none'
         )
+    if rejection.contrast == 'auto' and world_of(config, config.get('load_from')) == SCENES:
+        # Of the lexicon of photographs a model of a small world knows next to nothing.
+        asked = prompts_of(build_vocabulary(words, Rejection('none')))
+        other = tuple(other_things(asked))
+        rejection = replace(rejection, kind='background', contrast='', words=other)
     if 'protocol' in words and 'dataset' in words:
         words.rejection = rejection.to_dict()
     else:
@@ -375,7 +384,7 @@ def run(args: argparse.Namespace) -> int:
     if config.get('test_cfg') is None:
         config.test_cfg = {'type': 'TestLoop'}
     if suite is not None:
-        config.test_cfg = {**suite, **suite_data(config)}
+        config.test_cfg = {**suite, **suite_data(config, suite['suite'])}
     config.resume = False
     if args.checkpoint is not None:
         config.load_from = args.checkpoint

@@ -105,17 +105,19 @@ def _option(name: str) -> str:
     return _OPTIONS.get(name, '--' + name.replace('_', '-'))
 
 
-def suite_data(config: Config) -> dict[str, Any]:
+def suite_data(config: Config, suite: str) -> dict[str, Any]:
     """What a config says about the images that examples are drawn from, for the test loop.
 
     Args:
-        config: with ``support``, what differs in the data set of the test (an empty dict: nothing,
-            the tested images), else ``training``, the same for training; and with ``folds``.
+        config: with ``support``, what differs from the test's data set in that which examples are
+            drawn from, else ``training``, the same for training; and with ``folds``.
+        suite: its name. Episodes of folds draw from the tested images, as the protocols do.
     """
     found: dict[str, Any] = {'folds': config.get('folds')}
-    support = config.get('support', config.get('training'))
-    if support is not None:
-        dataset = copy.deepcopy(config.test_dataloader.dataset)
-        dataset.update(support)
-        found['support'] = dataset if support else 'tested'
+    if suite == 'episodes' and found['folds'] is not None:
+        return {**found, 'support': 'tested'}
+    differs = config.get('support', config.get('training'))
+    if differs is not None:
+        found['support'] = copy.deepcopy(config.test_dataloader.dataset)
+        found['support'].update(differs)
     return found

@@ -126,6 +126,9 @@ class OVSegTTA(BaseTTAModel):
         if rule.margin > 0 and len(probabilities) > 1:
             first, second = probabilities.topk(2, dim=0).values
             is_rejected |= first - second < rule.margin
+        if rule.contrast_margin > 0:
+            of_words = probabilities[vocabulary.background_index]
+            is_rejected |= best - of_words < rule.contrast_margin
         return labels.masked_fill(is_rejected, vocabulary.background_index)
 
 

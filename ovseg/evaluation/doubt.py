@@ -52,6 +52,7 @@ def _unsquashed(unit: float) -> float:
 DOUBTS = {
     'threshold': Doubt(lambda seen: 1 - seen.share, _spread, lambda unit: 1 - unit**4),
     'margin': Doubt(lambda seen: 1 - seen.margin, _spread, lambda unit: 1 - unit**4),
+    'contrast_margin': Doubt(lambda seen: 1 - seen.contrast, _spread, lambda unit: 1 - unit**4),
     'energy': Doubt(lambda seen: seen.energy, _squashed, _unsquashed),
 }
 

@@ -126,6 +126,9 @@ class ConceptRule(DecisionRule):
             found['threshold'] = margin_energy(first, second) < limit
         if self.rejection.margin > 0:
             found['margin'] = first - second < self.rejection.margin
+        if self.rejection.contrast_margin > 0 and self.background_index is not None:
+            of_words = scores[:, self.background_index].clamp_min(0)
+            found['contrast_margin'] = first - of_words < self.rejection.contrast_margin
         if self.class_thresholds is not None:
             own = self.class_thresholds[labels]
             found['class_thresholds'] = (own > _NO_THRESHOLD) & (best < own)

@@ -16,6 +16,7 @@ from ovseg.exemplars.rules import DEFAULT_RULE
 from ovseg.exemplars.taught import Taught
 from ovseg.settings import parameters_of
 from ovseg.text import Classifier, build_classifier, classifier_from_rows
+from ovseg.text.contrast import with_contrast
 from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Rejection, Vocabulary
 
@@ -117,6 +118,10 @@ class TextRows:
             return classifier_from_rows(
                 vocabulary, read_text_embeddings(rows), self.encoder.logit_scale, str(rows)
             )
+        source = vocabulary.rejection.contrast
+        if source:
+            templates = self.settings.get('templates', 'openai-80')
+            vocabulary = with_contrast(vocabulary, self.encoder, source, templates)
         classifier = build_classifier(vocabulary, self.encoder, **self.settings)
         return replace(classifier, fingerprint=self.space) if self._casted else classifier
 

@@ -67,6 +67,11 @@ class Classifier:
                 raise ValueError(f'{name} must be ({rows},) like the rows of weight, got {shape}')
         if len(self.origin) != rows:
             raise ValueError(f'origin must name all {rows} rows, got {len(self.origin)}')
+        if self.rejection.contrast:
+            raise UserError(
+                'the rejection rule asks for contrast words, and this model takes no words beside '
+                "its own: take another rule, such as 'threshold=0.3'"
+            )
         _ = self.groups  # made now, so that contradictions are told now
         if self.rejection.rejects != (self.background_index is not None):
             raise ValueError(

@@ -51,9 +51,12 @@ def with_contrast(
     """
     if source == 'none':
         return vocabulary
+    rule = vocabulary.rejection
     candidates = contrast_words(source, vocabulary) if words is None else tuple(words)
-    if not candidates and vocabulary.rejection.words:
-        return vocabulary  # they are its own already
+    if not candidates and rule.words:  # they are its own already
+        return (
+            vocabulary.with_rejection(replace(rule, contrast='')) if rule.contrast else vocabulary
+        )
     asked = [
         word for item in _foreground(vocabulary) for word in (item.prompts or item.descriptions)
     ]
@@ -70,15 +73,25 @@ def with_contrast(
             f'all {len(candidates)} contrast words are within a cosine of {delta:g} of a class and '
             'are left out: nothing stands for "none of these".'
         )
-        return vocabulary
-    rule = vocabulary.rejection
+        return _without_source(vocabulary)
     if rule.kind == 'class_zero':
         first = vocabulary.asked[0]
         more = [word for word in kept if word not in first.prompts]
         classes = (replace(first, prompts=(*first.prompts, *more)), *vocabulary.asked[1:])
-        return Vocabulary(classes, rule)
+        return Vocabulary(classes, replace(rule, contrast=''))
     more = [word for word in kept if word not in rule.words]
-    return vocabulary.with_rejection(replace(rule, kind='background', words=(*rule.words, *more)))
+    found = replace(rule, kind='background', words=(*rule.words, *more), contrast='')
+    return vocabulary.with_rejection(found)
+
+
+def _without_source(vocabulary: Vocabulary) -> Vocabulary:
+    """The vocabulary under its rule without contrast words, of which none were found."""
+    rule = vocabulary.rejection
+    if not rule.contrast:
+        return vocabulary
+    kind = 'threshold' if rule.kind == 'contrast' else rule.kind
+    margin = rule.contrast_margin if rule.words or kind == 'class_zero' else 0.0
+    return vocabulary.with_rejection(replace(rule, kind=kind, contrast='', contrast_margin=margin))
 
 
 def cooccurring(

@@ -32,6 +32,7 @@ class Evidence:
         groups: which class a competing score belongs to.
         scale: factor of the scores before a softmax; None where they are probabilities already,
             which are then only scaled to sum to 1, negative ones counting as 0.
+        background: label of what is rejected; None without a rejection rule.
 
     Attributes:
         best: (B, ...), the largest candidate.
@@ -39,10 +40,15 @@ class Evidence:
     """
 
     def __init__(
-        self, scores: Tensor, candidates: Tensor, groups: RowGroups, scale: float | None
+        self,
+        scores: Tensor,
+        candidates: Tensor,
+        groups: RowGroups,
+        scale: float | None,
+        background: int | None = None,
     ) -> None:
         self._scores, self._candidates = scores, candidates
-        self._groups, self._scale = groups, scale
+        self._groups, self._scale, self._background = groups, scale, background
         self.best, self._winner = candidates.max(dim=1)
         self.label = groups.label_of(self._winner)
 
@@ -76,6 +82,25 @@ class Evidence:
     def margin(self) -> Tensor:
         """(B, ...) probability of the best minus that of the best of another class, float32."""
         return self.share - self.share_of(self.runner_up)
+
+    @property
+    def has_contrast(self) -> bool:
+        """Whether words stand for the background."""
+        return self._background is not None and self._groups.has_rows(self._background)
+
+    @cached_property
+    def contrast(self) -> Tensor:
+        """(B, ...) probability of the best minus that of the background's best word, float32.
+
+        Raises:
+            UserError: no words stand for the background.
+        """
+        if self._background is None or not self.has_contrast:
+            raise UserError(
+                'the rejection rule compares with words for "none of these", and there are none: '
+                'add contrast words (--contrast auto) or a background (--background "wall, floor")'
+            )
+        return self.share - self.share_of_class(self._background)
 
     @cached_property
     def energy(self) -> Tensor:
@@ -117,6 +142,10 @@ def _is_close(rejection: Rejection, evidence: Evidence) -> Tensor:
     return evidence.margin < rejection.margin
 
 
+def _is_like_others(rejection: Rejection, evidence: Evidence) -> Tensor:
+    return evidence.contrast < rejection.contrast_margin
+
+
 def _is_far(rejection: Rejection, evidence: Evidence) -> Tensor:
     assert rejection.energy is not None  # asked where it is set
     return evidence.energy > rejection.energy
@@ -127,6 +156,7 @@ REJECTION_TESTS: dict[str, RejectionTest] = {
     'threshold': _is_unsure,
     'margin': _is_close,
     'energy': _is_far,
+    'contrast_margin': _is_like_others,
 }
 
 
@@ -295,7 +325,8 @@ class DecisionRule:
         """
         scores = self.groups.competing(rows)
         scale = None if self.are_probabilities else self.logit_scale
-        return Evidence(scores, self._candidates(scores), self.groups, scale)
+        candidates = self._candidates(scores)
+        return Evidence(scores, candidates, self.groups, scale, self.background_index)
 
     def _candidates(self, scores: Tensor) -> Tensor:
         if self.allowed is None:

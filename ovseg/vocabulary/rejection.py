@@ -13,11 +13,12 @@ from ovseg.errors import UserError, nearest, notify
 from ovseg.input_files import read_json
 
 RejectionKind = Literal[
-    'none', 'threshold', 'background', 'class_zero', 'margin', 'energy', 'presence'
+    'none', 'threshold', 'background', 'class_zero', 'margin', 'energy', 'presence', 'contrast'
 ]
 BACKGROUND = 'background'
 # What ``ovseg calibrate`` writes and ``Rejection.build`` reads.
 FILE_FORMAT = 'ovseg-rejection/1'
+_DIFFERENCE = 'a difference from 0 to 1'
 # Kinds that say where pixels of no class go to; the others only say which these are.
 _PLACES = ('background', 'class_zero')
 # What a kind that is named after a test cannot do without.
@@ -25,6 +26,7 @@ _NEEDED = {
     'margin': ('margin',),
     'energy': ('energy',),
     'presence': ('presence_top', 'presence_within'),
+    'contrast': ('contrast', 'contrast_margin'),
 }
 
 
@@ -80,6 +82,10 @@ class Rejection:
     ``energy``              so does one whose energy is above ``energy``.
     ``presence``            classes that an image as a whole does not look like are taken
                             out of it.
+    ``contrast``            ``contrast`` says what else may be in the images; what the text
+                            model finds far enough from the classes joins ``words``. A
+                            pixel whose best class is ahead of the best of them by less
+                            than ``contrast_margin`` becomes background.
     ``background``          ``words`` form one more class, ``background``, at index 0;
                             a pixel where any of them wins is rejected.
     ``class_zero``          class 0 of the list is the background; its score is the
@@ -105,6 +111,11 @@ class Rejection:
         presence_within: classes whose mean score is further below the largest than this, in the
             unit of the scores, are taken out of the image. 0: off.
         fitted: what the limits were fitted on, or None.
+        contrast: where further words of the background come from: ``'background'``, ``'auto'`` or a
+            file, see :func:`~ovseg.vocabulary.contrast_words.contrast_words`; ``''`` for none. They
+            are looked up where words are encoded, since the text model says which are too near.
+        contrast_margin: in [0, 1]; probability of the best class minus that of the background's
+            best word. 0: off, such a word then takes the pixels that it wins.
 
     Raises:
         UserError: a combination that says two things at once, or a value out of range.
@@ -122,6 +133,8 @@ class Rejection:
     presence_top: int = 0
     presence_within: float = 0.0
     fitted: Fitting | None = None
+    contrast: str = ''
+    contrast_margin: float = 0.0
 
     def __post_init__(self) -> None:
         kinds = get_args(RejectionKind)
@@ -133,7 +146,7 @@ class Rejection:
         words = (self.words,) if isinstance(self.words, str) else tuple(self.words)
         object.__setattr__(self, 'words', words)
         self._check_values()
-        for name in ('threshold', 'min_area', 'margin', 'presence_within'):
+        for name in ('threshold', 'min_area', 'margin', 'presence_within', 'contrast_margin'):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.energy is not None:
             object.__setattr__(self, 'energy', float(self.energy))
@@ -150,6 +163,13 @@ class Rejection:
                 f"background words need rejection kind 'background' or 'threshold', "
                 f'got kind {self.kind!r}'
             )
+        if self.kind == 'none' and self.contrast:
+            raise UserError("rejection contrast needs a kind that rejects, such as 'contrast'")
+        if self.contrast_margin > 0 and not (words or self.contrast or self.kind == 'class_zero'):
+            raise UserError(
+                'rejection contrast_margin compares with words for "none of these", and there are '
+                "none: give words, or contrast='auto'"
+            )
         if self.kind == 'background' and not words:
             raise UserError("rejection kind 'background' needs at least one word in `words`")
         needed = _NEEDED.get(self.kind, ())
@@ -160,9 +180,10 @@ class Rejection:
         ranges = {
             'threshold': (self.threshold, lambda x: 0 <= x <= 1, 'a probability from 0 to 1'),
             'min_area': (self.min_area, lambda x: 0 <= x < 1, 'a share from 0 to below 1'),
-            'margin': (self.margin, lambda x: 0 <= x <= 1, 'a difference from 0 to 1'),
+            'margin': (self.margin, lambda x: 0 <= x <= 1, _DIFFERENCE),
             'energy': (self.energy or 0, lambda x: abs(x) < float('inf'), 'a number or None'),
             'presence_within': (self.presence_within, lambda x: x >= 0, 'a number from 0 on'),
+            'contrast_margin': (self.contrast_margin, lambda x: 0 <= x <= 1, _DIFFERENCE),
         }
         for name, (value, is_good, wanted) in ranges.items():
             if not _is_number(value) or not is_good(value):
@@ -170,6 +191,10 @@ class Rejection:
         top = self.presence_top
         if not isinstance(top, int) or isinstance(top, bool) or top < 0:
             raise UserError(f'rejection presence_top must be a number of classes, got {top!r}')
+        if not isinstance(self.contrast, str):
+            raise UserError(
+                f"rejection contrast must be 'background', 'auto' or a file, got {self.contrast!r}"
+            )
 
     @overload
     @classmethod
@@ -252,7 +277,7 @@ class Rejection:
         found: dict[str, Any] = {'kind': 'threshold'}
         for part in text.split(','):
             name, _, value = (piece.strip() for piece in part.partition('='))
-            if name == 'kind':
+            if name in ('kind', 'contrast'):
                 found[name] = value
                 continue
             try:
@@ -260,7 +285,7 @@ class Rejection:
             except ValueError:
                 raise UserError(
                     f'rejection {part.strip()!r} must be a name and a number, such as '
-                    'margin=0.1; words are said by --background, or in JSON'
+                    'margin=0.1, or contrast=auto; words are said by --background, or in JSON'
                 ) from None
         return cls.build(found)
 
@@ -302,6 +327,8 @@ class Rejection:
             name: of the field.
         """
         value = getattr(self, name)
+        if isinstance(value, str):
+            return bool(value)
         return value is not None and (name == 'energy' or value > 0)
 
     def check_fit(self, classes: int, scale: float) -> None:
@@ -326,6 +353,8 @@ class Rejection:
             parts.append('class 0, the best of its words')
         if self.words:
             parts.append(f'the words {", ".join(self.words)}')
+        if self.contrast:
+            parts.append(f'contrast words of {self.contrast}')
         parts += [self.describe_test(name) for name in _TESTS if self.uses(name)]
         if parts and self.fitted is not None:
             parts[-1] += f' (fitted on {self.fitted.classes} classes)'
@@ -356,6 +385,7 @@ _TESTS = {
     'energy': 'energy above {:g}',
     'presence_top': 'only the {} likeliest classes of an image',
     'presence_within': "only classes within {:g} of an image's likeliest",
+    'contrast_margin': 'ahead of the words for none of these by less than {:g}',
     'min_area': 'classes of at most {:.0%} of the foreground',
 }
 

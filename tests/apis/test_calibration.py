@@ -53,6 +53,41 @@ def test_a_limit_keeps_what_it_promises(segment, pairs, rule):
     assert left / right == pytest.approx(0.9, abs=0.01)
 
 
+def test_a_limit_on_what_words_for_none_are_behind(segment, pairs):
+    background = ['snow', 'wooden floor']
+    settings = {'background': background, 'keep': 0.9}
+    found = calibrate(segment, pairs, list(ASKED), 'contrast_margin', **settings)
+    rule = found.rejection
+    assert rule.kind == 'background' and rule.words == tuple(background)
+    assert 0 < rule.contrast_margin < 1 and 'ahead of the words for none' in rule.describe()
+    plain = [segment(image, list(ASKED), background=background).labels for image, _ in pairs]
+    kept = [segment(image, Vocabulary.parse(list(ASKED), rule)).labels for image, _ in pairs]
+    right = [
+        (before == labels + 1) & (labels < len(ASKED))
+        for before, (_, labels) in zip(plain, pairs, strict=True)
+    ]
+    left = sum((after[own] != 0).sum() for after, own in zip(kept, right, strict=True))
+    assert left / sum(own.sum() for own in right) == pytest.approx(0.9, abs=0.01)
+    with pytest.raises(UserError, match='there are none: add contrast words'):
+        calibrate(segment, pairs[:1], list(ASKED), 'contrast_margin')
+
+
+def test_a_rule_may_ask_for_contrast_words(pairs):
+    answers = [
+        OpenVocabSegmenter('maskclip-tiny', device='cpu', precision='float32', **settings)(
+            pairs[0][0], list(ASKED)
+        )
+        for settings in (
+            {'contrast': 'auto'},
+            {'rejection': 'contrast=auto'},
+            {'rejection': {'kind': 'contrast', 'contrast': 'auto', 'contrast_margin': 0.9}},
+        )
+    ]
+    assert np.array_equal(answers[0].labels, answers[1].labels)
+    assert answers[0].contrast == answers[1].contrast != ()
+    assert (answers[2].labels == 0).sum() > (answers[1].labels == 0).sum()
+
+
 def test_without_a_share_the_limit_tells_none_of_these(segment, pairs):
     found = calibrate(segment, pairs, list(ASKED))
     assert 0.5 < found.auroc <= 1 and 0 <= found.false_alarms <= 1

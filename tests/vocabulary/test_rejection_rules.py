@@ -26,6 +26,7 @@ CHAIN = Rejection(
         Rejection('margin', margin=0.1),
         Rejection('energy', energy=0.0),
         Rejection('presence', presence_top=2),
+        Rejection('contrast', contrast='auto', contrast_margin=0.1),
         Rejection('class_zero', 0.4, presence_within=0.2),
     ],
 )
@@ -59,6 +60,9 @@ def test_rules_chain():
         ('marg=0.1', "unknown rejection setting 'marg'.*Did you mean 'margin'"),
         ('margin=wide', "'margin=wide' must be a name and a number"),
         ('margin=1.5', 'rejection margin must be a difference from 0 to 1, got 1.5'),
+        ('contrast_margin=0.1', 'compares with words for "none of these", and there are none'),
+        ('kind=none, contrast=auto', 'needs a kind that rejects'),
+        ({'kind': 'contrast', 'contrast': 3}, 'contrast must be .* or a file, got 3'),
         ('presence_top=0.5', 'must be a name and a number'),
         ('kind=none, margin=0.1', "rejection margin 0.1 needs kind 'threshold'"),
         ({'kind': 'energy', 'energy': float('nan')}, 'rejection energy must be a number'),
@@ -110,6 +114,25 @@ def test_a_margin_is_between_classes_not_between_words(scores):
         torch.cat([shares[:, :2].amax(1, True), shares[:, 2:]], 1).topk(2, 1).values.unbind(1)
     )
     assert torch.equal(labels == 0, first - second < 0.15) and 0 < (labels == 0).sum() < 42
+
+
+def test_a_contrast_margin_is_ahead_of_the_best_word_for_none(scores):
+    rule = Rejection('background', words=('wall', 'floor'), contrast_margin=0.1)
+    words = Classifier(
+        torch.eye(4),
+        torch.tensor([0, 0, 1, 2]),
+        3,
+        10.0,
+        aggregation='max',
+        rejection=rule,
+        background_index=0,
+    )
+    shares = (10 * scores).softmax(1)
+    ahead = shares[:, 2:].amax(1) - shares[:, :2].amax(1)
+    labels = words.rule().decide(scores)
+    assert torch.equal(labels == 0, ahead < 0.1) and ((ahead > 0) & (labels == 0)).any()
+    with pytest.raises(UserError, match='this model takes no words beside its own'):
+        classifier(Rejection('contrast', contrast='auto'))
 
 
 def test_an_energy_is_that_of_all_words(scores):

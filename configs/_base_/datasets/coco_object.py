@@ -10,3 +10,7 @@ test_dataloader = dict(
         data_prefix=dict(img_path='images/val2017', seg_map_path='annotations/val2017'),
     )
 )
+# Whose classes are novel in an episode of the suite of that name.
+folds = 'coco-20i'
+# What the suites of examples draw these from.
+support = dict(data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'))

@@ -11,6 +11,8 @@ test_dataloader = dict(
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
     )
 )
+# Whose classes are novel in an episode of the suite of that name.
+folds = 'pascal-5i'
 # For training: trainaug, 10582 images.
 training = dict(
     ann_file='ImageSets/Segmentation/trainaug.txt',

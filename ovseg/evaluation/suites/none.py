@@ -25,7 +25,7 @@ from ovseg.evaluation.suites.sample import (
 from ovseg.scores.decide import rule_of_image
 from ovseg.segmentors import Segmentor
 from ovseg.text import Classifier
-from ovseg.text.decision_rule import DecisionRule, Evidence
+from ovseg.text.decision_rule import REJECTION_TESTS, DecisionRule, Evidence
 from ovseg.vocabulary import Rejection, Vocabulary
 
 # Factors of the model's own scale, of which the best calibrated is chosen on the early images.
@@ -69,10 +69,13 @@ class NoneSuite(Suite):
 
     def __init__(self, model: Segmentor, vocabulary: Vocabulary, settings: SuiteSettings) -> None:
         super().__init__(model, vocabulary, settings)
-        # Where scores are probabilities already there are no energies.
-        self.rules = [
-            rule for rule in DOUBTS if rule != 'energy' or not model.scores_are_probabilities
-        ]
+        left_out = set()
+        if model.scores_are_probabilities:
+            left_out.add('energy')  # there are none
+        stated = vocabulary.rejection
+        if not (stated.words or stated.contrast or stated.kind == 'class_zero'):
+            left_out.add('contrast_margin')  # nor words to compare with
+        self.rules = [rule for rule in DOUBTS if rule not in left_out]
         self._rounds = [self._round(names) for names in self._draws()]
 
     def _draws(self) -> Iterator[tuple[str, ...]]:
@@ -137,8 +140,7 @@ class NoneSuite(Suite):
             half[rule] += counts
             if is_early:
                 continue
-            limit = {'kind': rule, rule: each.limits[rule]}
-            rejected = _test(rule, limit, seen)
+            rejected = _test(rule, each.limits[rule], each.classifier.rejection, seen)
             labels = seen.label.masked_fill(rejected, each.none).cpu()
             each.counts[rule] += confusion_matrix(labels, truth, len(each.counts[rule]), ignored)
 
@@ -203,13 +205,10 @@ class NoneSuite(Suite):
         }
 
 
-def _test(rule: str, limit: dict[str, Any], seen: Evidence) -> Tensor:
-    from ovseg.text.decision_rule import REJECTION_TESTS
-
-    value = limit[rule]
-    if rule != 'energy' and value <= 0:  # nothing is that sure to be wrong
+def _test(rule: str, limit: float, stated: Rejection, seen: Evidence) -> Tensor:
+    if rule != 'energy' and limit <= 0:  # nothing is that sure to be wrong
         return torch.zeros_like(seen.label, dtype=torch.bool)
-    return REJECTION_TESTS[rule](Rejection.build(limit), seen)
+    return REJECTION_TESTS[rule](replace(stated, **{rule: limit}), seen)
 
 
 def _means(rows: list[dict[str, Any]]) -> dict[str, float | None]:
