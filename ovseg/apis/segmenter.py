@@ -24,6 +24,7 @@ from ovseg.apis.one_class import beside_one_class, usual_background
 from ovseg.apis.pretrained import folder_of_model, push_model, save_model
 from ovseg.apis.results import SegmentationResult
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.apis.shown_boxes import with_boxes
 from ovseg.apis.stream import Failed, Steps, answers_in_order, default_workers
 from ovseg.apis.tasks import check_segment_task, no_words, stuff_labels
 from ovseg.apis.teaching import taught_of, teach
@@ -776,6 +777,38 @@ class OpenVocabSegmenter:
         """
         taught_of(self)
         return teach(self, name, self.encode(image), mask, scribble, has_words)
+
+    def show(
+        self,
+        image: _One,
+        name: str,
+        boxes: Sequence[Sequence[float]],
+        absent: Sequence[Sequence[float]] = (),
+        *,
+        words: bool = True,
+    ) -> EncodedImage:
+        """Says by boxes what a class means in one image, to a model that takes them (SAM 3).
+
+        Unlike what is taught, they count in this image alone.
+
+        Args:
+            image: as in :meth:`segment`, one; encoded already, it is not encoded again, and keeps
+                what it was asked.
+            name: of the class, as it will be asked for; its boxes of before are replaced.
+            boxes: (x1, y1, x2, y2) in pixels of the upright image, around things that are meant.
+            absent: likewise, around things that are not.
+            words: False for a name that means nothing: boxes alone then say what is meant.
+
+        Returns:
+            The image with the boxes, for :meth:`segment` and :meth:`segments`.
+
+        Raises:
+            UserError: a model that takes no boxes, or boxes that do not fit; see also
+                :meth:`encode`.
+            FileNotFoundError: there is no such image.
+        """
+        encoded = self.encode(image)
+        return with_boxes(self.model, self.name, encoded, name, boxes, absent, words)
 
     def forget(self, name: str | None = None, image: str | None = None) -> None:
         """Takes examples out: those of a class, of an image, or all.
