@@ -48,7 +48,8 @@ def match_instances(
             for query, column in zip(queries, chosen, strict=True)
         ]
     index = torch.tensor(found, dtype=torch.int64, device=boxes.device).view(-1, 3)
-    return index[:, 0], index[:, 1], index[:, 2]
+    rows, matched, instances = index.T.contiguous()
+    return rows, matched, instances
 
 
 def box_overlap(first: Tensor, second: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tiny_sam3_segmentors import encoded, tiny_sam3_segmentor
+from tiny_sam3s import TINY_SAM3
 
+from ovseg import OpenVocabSegmenter
 from ovseg.errors import UserError
 from ovseg.images.windows import cut_windows
 
@@ -127,3 +130,22 @@ def test_boxes_of_other_words_and_in_windows_are_refused(model):
     )
     with pytest.raises(UserError, match='windows'):
         sliding.show(encoded(sliding, SIZE), 'cat', [CAT])
+
+
+def test_the_python_interface_shows_boxes_to_models_that_take_them(tmp_path):
+    config = tmp_path / 'tiny.py'
+    model = {
+        'type': 'SAM3Segmentor',
+        'sam3': {'model': TINY_SAM3, 'pretrained': 'random'},
+        'text': {'cache_dir': None},
+    }
+    config.write_text(f'model = {model}\ntest_pipeline = []\n', encoding='utf-8')
+    segment = OpenVocabSegmenter(config, device='cpu')
+    image = segment.encode(np.zeros((*SIZE, 3), np.uint8))
+    shown = segment.show(image, 'cat', [CAT], absent=[OTHER])
+    assert shown.encoding.shown[0][1].labels == (1, 0) and not image.encoding.shown
+    assert segment.segment(shown, 'cat; sofa').labels.shape == SIZE
+    assert segment.segments(shown, 'cat; sofa', stuff='sofa').ids.shape == SIZE
+    plain = OpenVocabSegmenter('maskclip-tiny', device='cpu')
+    with pytest.raises(UserError, match='maskclip-tiny takes no boxes in the image'):
+        plain.show(np.zeros((64, 64, 3), np.uint8), 'star', [(1, 1, 9, 9)])
