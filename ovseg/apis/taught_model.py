@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ovseg.apis.encoded_image import EncodedImage
 from ovseg.apis.loaded_model import LoadedModel, OneImage
+from ovseg.apis.shown_boxes import with_boxes
 from ovseg.apis.teaching import taught_of, teach
 from ovseg.errors import UserError
 from ovseg.exemplars import Bank, Rule, read_bank, write_bank
@@ -50,6 +52,38 @@ class TaughtModel(LoadedModel):
         """
         taught_of(self)
         return teach(self, name, self.encode(image), mask, scribble, has_words)
+
+    def show(
+        self,
+        image: OneImage,
+        name: str,
+        boxes: Sequence[Sequence[float]],
+        absent: Sequence[Sequence[float]] = (),
+        *,
+        words: bool = True,
+    ) -> EncodedImage:
+        """Says by boxes what a class means in one image, to a model that takes them (SAM 3).
+
+        Unlike what is taught, they count in this image alone.
+
+        Args:
+            image: as in :meth:`segment`, one; encoded already, it is not encoded again, and keeps
+                what it was asked.
+            name: of the class, as it will be asked for; its boxes of before are replaced.
+            boxes: (x1, y1, x2, y2) in pixels of the upright image, around things that are meant.
+            absent: likewise, around things that are not.
+            words: False for a name that means nothing: boxes alone then say what is meant.
+
+        Returns:
+            The image with the boxes, for :meth:`segment` and :meth:`segments`.
+
+        Raises:
+            UserError: a model that takes no boxes, or boxes that do not fit; see also
+                :meth:`encode`.
+            FileNotFoundError: there is no such image.
+        """
+        encoded = self.encode(image)
+        return with_boxes(self.model, self.name, encoded, name, boxes, absent, words)
 
     def forget(self, name: str | None = None, image: str | None = None) -> None:
         """Takes examples out: those of a class, of an image, or all.

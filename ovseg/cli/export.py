@@ -67,6 +67,9 @@ _PROGRAM: Mapping[str, Mapping[str, Any]] = {
         'models that cannot, their windows, or 512 x 512)',
     ),
 }
+_IMAGES: Mapping[str, Mapping[str, Any]] = {
+    '--images': dict(type=int, required=True, help='pictures seen in all rounds, for the record'),
+}
 KINDS = {
     'clip-dinoiser': Kind(exported_files.clip_dinoiser),
     'denseclip': Kind(exported_files.denseclip, config=True, options=_DTYPE),
@@ -87,13 +90,10 @@ KINDS = {
     ),
     'tiny-dino': Kind(exported_files.tiny_dino, config='configs/tiny_dino/dino_scenes.py'),
     'tiny-sam': Kind(
-        exported_files.tiny_sam,
-        config='configs/tiny_sam/tiny_sam_scenes.py',
-        options={
-            '--images': dict(
-                type=int, required=True, help='pictures seen in all rounds, for the record'
-            )
-        },
+        exported_files.tiny_sam, config='configs/tiny_sam/tiny_sam_scenes.py', options=_IMAGES
+    ),
+    'tiny-sam3': Kind(
+        exported_files.tiny_sam3, config='configs/tiny_sam3/tiny_sam3_scenes.py', options=_IMAGES
     ),
     'weights': Kind(exported_files.weights, options=_DTYPE),
     'onnx': Kind(exported_models.onnx, takes=('model',), options=_PROGRAM),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Tokenizer = Callable[..., Tensor]
 
 PUBLISHED = ('facebook/sam3',)
+EMBEDDED = ('tiny_sam3_scenes',)
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 _KEY = 'sam3.model'
 LICENCE = (
@@ -130,10 +131,11 @@ def load_sam3(
     Args:
         model: a repository of the hub (``'facebook/sam3'``, gated); a folder with ``config.json``
             and ``model.safetensors`` as it has them, of ``Sam3Model`` or of the video model; a file
-            of weights of the published size (the authors' ``sam3.pt``); or the fields of
-            ``Sam3Config``.
+            of weights of the published size (the authors' ``sam3.pt``); the embedded model
+            ``'tiny_sam3_scenes'``; or the fields of ``Sam3Config``.
         pretrained: None for the weights of the name, folder or file; a file in any of these
-            formats, a folder as above, or ``'random'``, which must be asked for by that name.
+            formats, a folder as above, or ``'random'``, which must be asked for by that name; of
+            an embedded model one that ``tools/export.py tiny-sam3`` wrote.
         words: a table of words instead of CLIP's byte pairs, for weights that know no others.
         layer_norm_eps: of the ViT. None: as the config says, and 1e-5, the authors', where it says
             nothing.
@@ -144,6 +146,8 @@ def load_sam3(
         FileNotFoundError: there is no such file.
     """
     name = 'custom' if isinstance(model, Mapping) else str(model)
+    if name in EMBEDDED:
+        return _embedded(name, pretrained, words, layer_norm_eps)
     file = pretrained if pretrained is not None or isinstance(model, Mapping) else model
     if file is None:
         raise UserError(
@@ -161,6 +165,19 @@ def load_sam3(
         if not isinstance(model, Mapping):
             notify(LICENCE)
     return LoadedSAM3(built.eval().requires_grad_(False), _tokenizer(config, words), name, weights)
+
+
+def _embedded(name: str, pretrained: str | Path | None, *others: object) -> LoadedSAM3:
+    if any(other is not None for other in others):
+        raise UserError(
+            f"sam3.words and sam3.layer_norm_eps of the embedded model '{name}' must be left out"
+        )
+    from ovseg.encoders.tiny_sam3 import build_tiny_sam3  # which needs this file
+
+    if pretrained is None:
+        return build_tiny_sam3(name)
+    path = Path(os.path.expanduser(pretrained)).with_suffix('')
+    return build_tiny_sam3(path.name, path.parent)
 
 
 def _fields_of(model: str | Path, pretrained: str | Path | None) -> Mapping[str, Any]:

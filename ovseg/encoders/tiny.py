@@ -42,7 +42,7 @@ def build_tiny_clip(
     facts, state = read_embedded(name, folder, 'clip')
     clip = build_architecture(facts['model'])
     for key in {TOKENS, f'text.{TOKENS}'} & set(state):
-        state[key] = _all_rows(state[key], facts['token_ids'], clip.get_parameter(key))
+        state[key] = all_token_rows(state[key], facts['token_ids'], clip.get_parameter(key))
     fill_and_freeze(clip, state, name)
     tokenizer = open_clip.SimpleTokenizer(context_length=clip.context_length)
     return clip, tokenizer, tuple(facts['mean']), tuple(facts['std'])
@@ -70,8 +70,17 @@ def load_exported_clip(
     return build_tiny_clip(path.stem, path.parent)
 
 
-def _all_rows(rows: Tensor, token_ids: list[int], like: Tensor) -> Tensor:
-    """The whole token embedding, (vocabulary, width)."""
+def all_token_rows(rows: Tensor, token_ids: list[int], like: Tensor) -> Tensor:
+    """The whole token embedding, (vocabulary, width).
+
+    Args:
+        rows: (n, width), those of the words that training saw.
+        token_ids: n ids of them.
+        like: (vocabulary, width).
+
+    Raises:
+        UserError: rows of another number or width.
+    """
     if len(token_ids) != len(rows) or rows.shape[1:] != like.shape[1:]:
         raise UserError(
             f'{len(rows)} stored token rows of width {rows.shape[-1]} do not fit '

@@ -41,6 +41,27 @@ def token_ids_of(words: str, tokenizer: open_clip.SimpleTokenizer) -> Tensor:
     return torch.tensor(sorted(ids))
 
 
+def rows_of_tokens(tokens: Tensor, token_ids: Tensor, texts: Sequence[str]) -> Tensor:
+    """Returns where each token stands among those of the words that a training knows.
+
+    Args:
+        tokens: (B, L) of the tokenizer.
+        token_ids: sorted ids of :func:`token_ids_of`; so the end token stays the largest, by which
+            CLIP finds it.
+        texts: B strings, for the message.
+
+    Raises:
+        UserError: a text has another word.
+    """
+    rows = torch.searchsorted(token_ids, tokens)
+    rows.clamp_(max=len(token_ids) - 1)
+    strange = (token_ids[rows] != tokens).any(1)
+    if strange.any():
+        text = texts[int(strange.nonzero()[0])]
+        raise UserError(f"caption '{text}' has a word that model.words does not list")
+    return rows
+
+
 @MODELS.register_module()
 class CLIPContrast(BaseModel):
     """open_clip's CLIP with its loss, for mmengine's Runner.
@@ -205,11 +226,4 @@ class CLIPContrast(BaseModel):
         tokens = self.tokenizer(list(caption))
         if self.token_ids is None:
             return tokens
-        # The ids are sorted, so the end token stays the largest: CLIP finds it by argmax.
-        rows = torch.searchsorted(self.token_ids, tokens)
-        rows.clamp_(max=len(self.token_ids) - 1)
-        strange = (self.token_ids[rows] != tokens).any(1)
-        if strange.any():
-            text = caption[int(strange.nonzero()[0])]
-            raise UserError(f"caption '{text}' has a word that model.words does not list")
-        return rows
+        return rows_of_tokens(tokens, self.token_ids, caption)
