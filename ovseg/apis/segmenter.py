@@ -43,6 +43,7 @@ from ovseg.precision_choice import choose_precision
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scenes.small_world import prompts_of, small_world
 from ovseg.scores.decide import Decision, rule_of_image
+from ovseg.segmentors.text_rows import described
 from ovseg.text import Classifier
 from ovseg.text.decision_rule import DecisionRule
 from ovseg.text.fingerprint import weights_written
@@ -750,7 +751,8 @@ class OpenVocabSegmenter:
             result = self._decide(encoded, vocabulary, classifier, False)
             scores, rule = self._memory.in_strips(scored, size, classifier.num_classes)
         label, moves = int(result.labels[row, column]), self.model.moves_pixels
-        return nearest_words(scores, label, at, vocabulary, classifier, rule, moves)
+        said = described(self.model, vocabulary)
+        return nearest_words(scores, label, at, said, classifier, rule, moves)
 
     # Examples --------------------------------------------------------------------------------
 

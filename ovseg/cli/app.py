@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ovseg.cli.exemplar_arguments import check_exemplars, learn
+from ovseg.cli.exemplar_arguments import check_exemplars
 from ovseg.cli.parsers import check_device, new_parser
 from ovseg.cli.segment import add_model_arguments
-from ovseg.cli.word_arguments import check_word_files, text_settings
+from ovseg.cli.word_arguments import check_word_files
 from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.input_files import check_named
@@ -144,20 +144,11 @@ def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegm
         FileNotFoundError: likewise.
     """
     from ovseg.apis import OpenVocabSegmenter
+    from ovseg.cli.segment_files import segmenter_of
 
     if name != first:
         return OpenVocabSegmenter(name, device=args.device, precision=args.precision)
-    segmenter = OpenVocabSegmenter(
-        args.model,
-        args.checkpoint,
-        args.device,
-        templates=args.template_set,
-        text=text_settings(args),
-        contrast=args.contrast,
-        on=args.on,
-        precision=args.precision,
-    )
-    return learn(segmenter, args)
+    return segmenter_of(args)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
