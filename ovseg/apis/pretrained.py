@@ -30,11 +30,11 @@ from ovseg.saved_config import (
 from ovseg.saved_weights import all_weights
 
 if TYPE_CHECKING:
-    from ovseg.apis.segmenter import OpenVocabSegmenter
+    from ovseg.apis.pretrained_model import PretrainedModel
 
 
 def save_model(
-    segmenter: OpenVocabSegmenter,
+    segmenter: PretrainedModel,
     folder: str | Path,
     licence: str | None,
     measured: Mapping[str, float] | None,
@@ -82,7 +82,7 @@ def _check_is_free(folder: Path) -> None:
             )
 
 
-def saved_content(segmenter: OpenVocabSegmenter) -> dict[str, Any]:
+def saved_content(segmenter: PretrainedModel) -> dict[str, Any]:
     """What the ``ovseg.json`` of a segmenter holds.
 
     Args:
@@ -191,7 +191,7 @@ def _fetched(name: str, revision: str | None, token: str | bool | None) -> Path:
 
 
 def push_model(
-    segmenter: OpenVocabSegmenter,
+    segmenter: PretrainedModel,
     name: str,
     licence: str | None,
     measured: Mapping[str, float] | None,

@@ -29,10 +29,11 @@ from ovseg.segmentors.exemplar_features import labels_of_mask, patch_radius, poo
 from ovseg.vocabulary.parsing import check_words, plain_separators
 
 if TYPE_CHECKING:
-    from ovseg.apis.segmenter import OpenVocabSegmenter
+    from ovseg.apis.encoded_image import EncodedImage
+    from ovseg.apis.taught_model import TaughtModel
 
 
-def taught_of(segmenter: OpenVocabSegmenter) -> Taught:
+def taught_of(segmenter: TaughtModel) -> Taught:
     """What a segmenter was taught.
 
     Args:
@@ -52,7 +53,7 @@ def taught_of(segmenter: OpenVocabSegmenter) -> Taught:
 
 
 def teach(
-    segmenter: OpenVocabSegmenter,
+    segmenter: TaughtModel,
     name: str,
     image: EncodedImage,
     mark: Any,
@@ -120,7 +121,7 @@ def _name_of_class(name: Any) -> str:
     return name
 
 
-def _boxed(segmenter: OpenVocabSegmenter, image: EncodedImage, box: Any) -> Mask:
+def _boxed(segmenter: TaughtModel, image: EncodedImage, box: Any) -> Mask:
     """What the model's SAM finds in a box; all of it where there is no SAM, or it finds nothing."""
     size = (image.image.shape[0], image.image.shape[1])
     whole = box_mask(box, size)
@@ -144,7 +145,7 @@ def _boxed(segmenter: OpenVocabSegmenter, image: EncodedImage, box: Any) -> Mask
 
 
 def learn_folder(
-    segmenter: OpenVocabSegmenter,
+    segmenter: TaughtModel,
     examples: Iterable[tuple[str, Path, Path]],
     has_words: bool = True,
 ) -> int:

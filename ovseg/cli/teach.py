@@ -23,12 +23,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ovseg.cli.asking_arguments import add_model_choice
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import add_model_choice
-from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError, printable_line
 from ovseg.files import changed_alone
 from ovseg.input_files import check_named, regular_file
@@ -220,13 +219,4 @@ def _pairs(text: str, option: str) -> list[list[float]]:
     return pairs
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, teaches and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet, prints=args.json or args.list):
-        return run(args)
+main = main_of(build_parser, run, prints=lambda args: args.json or args.list)
