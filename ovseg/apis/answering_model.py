@@ -22,6 +22,7 @@ from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.scores.decide import Decision, rule_of_image
+from ovseg.segmentors.text_rows import described
 from ovseg.text import Classifier
 from ovseg.text.decision_rule import DecisionRule
 from ovseg.torch_modes import plain_torch
@@ -151,7 +152,8 @@ class AnsweringModel(LoadedModel):
             result = self._label(encoded, vocabulary, classifier, False)
             scores, rule = self._memory.in_strips(scored, size, classifier.num_classes)
         label, moves = int(result.labels[row, column]), self.model.moves_pixels
-        return nearest_words(scores, label, at, vocabulary, classifier, rule, moves)
+        said = described(self.model, vocabulary)
+        return nearest_words(scores, label, at, said, classifier, rule, moves)
 
     def _labeller(
         self,

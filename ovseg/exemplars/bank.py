@@ -344,12 +344,15 @@ class Bank:
         label_of = self._labels(vocabulary, present)
         if not label_of or not len(self):
             return None
-        entries = entries_of(words, sorted(set(label_of.values())))
+        # The words of a background are different things: each stays a row, with its own examples.
+        named = set(label_of.values()) - {words.background_index}
+        entries = entries_of(words, sorted(named))
         count = len(entries.rows)
         entry_of = torch.full((len(self.names),), -1)
         nameless = torch.zeros(count, dtype=torch.bool)
         for number, label in label_of.items():
-            place = int((entries.class_index == label).nonzero()[0])
+            rows = (entries.class_index == label).nonzero()[:, 0].tolist()
+            place = rows[_word_of(vocabulary.classes[label].prompts, self.names[number], len(rows))]
             entry_of[number] = place
             nameless[place] |= not self.has_words[number]
         entry = entry_of[self.classes]
@@ -383,6 +386,13 @@ class Bank:
             for number, name in enumerate(self.names)
             if name_key(name) in label_of
         }
+
+
+def _word_of(prompts: Sequence[str], name: str, rows: int) -> int:
+    """Which of a class's rows, one a word, stands for a name; the first where none does."""
+    keys = [name_key(prompt) for prompt in prompts]
+    is_one = rows == len(keys) and name_key(name) in keys
+    return keys.index(name_key(name)) if is_one else 0
 
 
 def _place(names: list[str], name: str, key: Callable[[str], str] = str) -> int:

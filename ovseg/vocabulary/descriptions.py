@@ -241,7 +241,7 @@ def read_descriptions(path: str | Path) -> Descriptions:
         from ovseg.weight_files import read_tensors  # loads torch
 
         return of_map(read_tensors(path), str(path))
-    document = read_json(path, 'file of descriptions')
+    document = read_json(path, 'file of descriptions', by_hand=True)
     if isinstance(document, Mapping) and 'format' in document:
         return of_document(document, str(path))
     return of_map(document, str(path))

@@ -23,8 +23,9 @@ from ovseg.exemplars.marks import (
     scribble_mask,
 )
 from ovseg.exemplars.pooling import WindowGrid, pool_labels
+from ovseg.exemplars.rules import Rule
 from ovseg.text import Classifier
-from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary import Rejection, Vocabulary
 
 HERE = EncoderIdentity('a' * 32, 'tiny, whole')
 NAMES = ['mug', 'Teapot', 'lid']
@@ -169,6 +170,24 @@ def test_classes_of_a_vocabulary_find_theirs_by_name_or_synonym(bank):
     )
     stats = Stats.of(support.vectors, support.entry, support.samples, support.sample_row, 3)
     torch.testing.assert_close(stats.total, support.stats.total)
+
+
+def test_words_of_a_background_stay_apart_and_have_examples_of_their_own(bank):
+    rule = Rejection('background', words=('wall', 'MUG', 'sky'))
+    vocabulary = Vocabulary.parse('cup, lid').with_rejection(rule)
+    rows = F.normalize(torch.randn(4, 8), dim=1)
+    labels = torch.tensor([0, 0, 0, 1])
+    words = Classifier(
+        rows, labels, 2, 100.0, aggregation='max', rejection=rule, background_index=0
+    )
+    support = bank.support(words, vocabulary)
+    assert support.has.tolist() == [False, True, False, True]
+    torch.testing.assert_close(support.rows.float(), rows)
+    mug = support.vectors[support.entry == 1]
+    assert torch.equal(mug, bank.vectors[bank.classes == 0].double())
+    for name in ('proto', 'bayes', 'gda', 'tip', 'proto-clip'):
+        made = Rule(name)(support)
+        assert made.class_index.tolist()[:3] == [0, 0, 0] and made.weight.isfinite().all()
 
 
 @pytest.mark.parametrize(
