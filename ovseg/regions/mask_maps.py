@@ -22,6 +22,9 @@ from ovseg.scores.row_map import ALL, Channels, Pointwise, RowMap, WindowMaps, r
 _CLASSES_AT_ONCE = 256
 # Sums held at a time on a CPU, 1 MB: they are compared while they are still in its caches.
 _SUMS_IN_CACHE = 2**18
+# Masks resized at a time on a CPU, temporaries included: of larger strips each has memory of its
+# own, fresh from the system, and resize and sigmoid take nearly twice as long.
+_MEGABYTES_ON_CPU = 64
 
 
 def mask_maps(logits: Tensor, padded_size: tuple[int, int], size: tuple[int, int]) -> WindowMaps:
@@ -84,6 +87,18 @@ def masks_resized_first(maps: WindowMaps, size: tuple[int, int]) -> RowMap:
         size: (H, W) of the original image.
     """
     return Pointwise(resized(maps, size), torch.sigmoid)
+
+
+def strips_of_masks(masks: RowMap, budget: MemoryBudget) -> Iterator[tuple[int, int]]:
+    """``(start, stop)`` of strips in which masks are read, small ones on a CPU.
+
+    Args:
+        masks: at the size of the image itself.
+        budget: what a strip may take at most.
+    """
+    if masks.like.device.type == 'cpu':
+        budget = MemoryBudget(min(budget.megabytes, _MEGABYTES_ON_CPU))
+    return masks.strips(budget)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +173,7 @@ class WeighedMasks(RowMap):
 
     @override
     def strips_of_largest(self, budget: MemoryBudget) -> Iterator[tuple[int, int]]:
-        return self.masks.strips(budget) if self.masks.channels else self.strips(budget)
+        return strips_of_masks(self.masks, budget) if self.masks.channels else self.strips(budget)
 
     def _zeros(self, start: int, stop: int, *channels: int) -> Tensor:
         return self.like.new_zeros(*channels, stop - start, self.size[1])

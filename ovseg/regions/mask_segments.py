@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
-from ovseg.regions.mask_maps import masks_at, select_queries
+from ovseg.regions.mask_maps import masks_at, select_queries, strips_of_masks
 from ovseg.scores.row_map import RowMap, WindowMaps
 
 
@@ -187,7 +187,7 @@ def _contest(
     winners = torch.empty(masks.size, dtype=torch.int32, device=scores.device)
     areas = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
     won = torch.zeros_like(areas)
-    for start, stop in masks.strips(budget):
+    for start, stop in strips_of_masks(masks, budget):
         rows = masks.rows(start, stop)
         is_covered = rows >= mask_threshold
         # As numbers: torch sums up truth values twice as slowly.

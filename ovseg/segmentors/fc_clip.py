@@ -139,12 +139,13 @@ class FCCLIP(MaskSegmentor):
 
     @override
     @torch.no_grad()
-    def encode(
-        self, images: Images, window_batch: int | None = None
-    ) -> list[ProposalEncoding | WordlessEncoding]:
-        """Proposes masks and looks at each; where masks follow words, both wait for these."""
+    def encode(self, images: Images, window_batch: int | None = None) -> list[Any]:
+        """Proposes masks and looks at each; where masks follow words, both wait for these.
+
+        A :class:`ProposalEncoding` an image, or a :class:`WordlessEncoding`.
+        """
         if not self.proposals.is_guided:
-            return [*super().encode(images, window_batch)]
+            return super().encode(images, window_batch)
         padded = pad_to_divisor(images.inputs)
         with stage('backbone'):
             levels = self.levels_of(padded)
@@ -342,7 +343,8 @@ class FCCLIP(MaskSegmentor):
             teacher: the CLIP that knows what targets show, and its last map; None for the one that
                 the levels come from.
         """
-        classifier, taught = self.classifier, None
+        classifier = self.classifier
+        taught: list[Tensor] | None = None
         if self._drawn_words.draws or self.proposals.relation_weight:
             pyramid, dense = teacher or (self.pyramid, levels[-1])
             taught = target_embeddings(pyramid, dense, targets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class WordlessEncoding:
         return all(bool(torch.isfinite(part).all()) for part in maps)
 
     @property
-    def proposals(self) -> None:
+    def proposals(self) -> NoReturn:
         """There are none yet.
 
         Raises:

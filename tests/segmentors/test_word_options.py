@@ -102,11 +102,11 @@ def test_every_layer_is_taught_the_relations_of_its_own_matching(kind):
         levels = model.levels_of(images)
         outputs = head.decode(head.pixel_maps(levels))
         dense = levels[-1]
-        # Targets of 24 x 50 pixels from (0, 10) or (8, 10): at stride 32 half of each of these.
-        cells = [[[(0, 0), (0, 1)], [(0, 0), (0, 1)]], [[(0, 0), (0, 1)]]]
         taught = [
-            model.pyramid.embed_vectors(torch.stack([mean_of(own, places) for places in image]))
-            for own, image in zip(dense, cells, strict=True)
+            model.pyramid.embed_vectors(
+                torch.stack([mean_under(own, mask) for mask in each.gt_instances.masks])
+            )
+            for own, each in zip(dense, samples, strict=True)
         ]
         rows = model.classifier.weight[model.classifier.groups.first_rows]
         for layer in range(3):
@@ -125,7 +125,16 @@ def test_every_layer_is_taught_the_relations_of_its_own_matching(kind):
             assert float(losses[name]) == pytest.approx(10 * wanted, rel=1e-3), name
 
 
-def mean_of(dense, places):
+def mean_under(dense, mask):
+    """Mean of the places that are covered at least half as much as the most covered one."""
+    height, width = dense.shape[1:]
+    high, wide = mask.shape[0] // height, mask.shape[1] // width
+    part = {
+        (y, x): float(mask[high * y : high * (y + 1), wide * x : wide * (x + 1)].mean())
+        for y in range(height)
+        for x in range(width)
+    }
+    places = [place for place, share in part.items() if share >= max(part.values()) / 2]
     return torch.stack([dense[:, y, x] for y, x in places]).mean(0)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from torch import Tensor, nn
 
 
@@ -25,7 +23,8 @@ class TextGuide(nn.Module):
 
     def __init__(self, embed_dim: int, channels: int, num_heads: int, num_layers: int) -> None:
         super().__init__()
-        self.words = nn.Sequential(nn.Linear(embed_dim, channels), nn.LayerNorm(channels))
+        self.project = nn.Linear(embed_dim, channels)
+        self.norm = nn.LayerNorm(channels)
         self.attentions = nn.ModuleList(
             nn.MultiheadAttention(channels, num_heads, batch_first=True) for _ in range(num_layers)
         )
@@ -33,13 +32,12 @@ class TextGuide(nn.Module):
 
     def reset(self) -> None:
         """Weights of a start, after which the guide moves nothing."""
-        linear = cast('nn.Linear', self.words[0])
-        nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
         for attention in self.attentions:
-            out = cast('nn.MultiheadAttention', attention).out_proj
-            nn.init.zeros_(out.weight)
-            nn.init.zeros_(out.bias)
+            assert isinstance(attention, nn.MultiheadAttention)
+            nn.init.zeros_(attention.out_proj.weight)
+            nn.init.zeros_(attention.out_proj.bias)
 
     def forward(self, layer: int, queries: Tensor, position: Tensor, rows: Tensor) -> Tensor:
         """Moved queries (B, Q, C).
@@ -50,7 +48,7 @@ class TextGuide(nn.Module):
             position: likewise, what the decoder adds to queries that ask.
             rows: (P, E) text rows, unit vectors.
         """
-        words = self.words(rows).expand(len(queries), -1, -1)
+        words = self.norm(self.project(rows)).expand(len(queries), -1, -1)
         asked = queries + position
         seen, _ = self.attentions[layer](asked, words, words, need_weights=False)
         return queries + seen
