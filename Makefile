@@ -26,7 +26,7 @@ demo: $(VENV)/.ready
 
 # What one process compiles of the checkout, the processes that tests start need not.
 test: $(VENV)/.ready-tests
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Rules with docstrings of all public names, format, spelling, and no eight lines twice.
 lint: $(LINT_VENV)/.ready

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -124,6 +125,20 @@ def read_bytes(path: str | os.PathLike[str], content: str = 'file') -> bytes:
     return data
 
 
+def with_content(value: Any) -> Any:
+    """A file's name with a hash of what it holds, for records of what a run depends on.
+
+    Args:
+        value: a name, which is a file's if such a file is there; anything else stays as it is.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.path.isfile(os.path.expanduser(value)):
+        return value
+    return f'{value} ({blake2b(read_bytes(value), digest_size=8).hexdigest()})'
+
+
 def read_text(path: str | os.PathLike[str], content: str = 'file') -> str:
     """The text of a file in UTF-8, without the mark that some editors put at its start.
 
@@ -169,25 +184,47 @@ def decoded(data: bytes) -> str:
     return data.decode('utf-8')
 
 
-def read_json(path: str | os.PathLike[str], content: str = 'file') -> Any:
+def read_json(path: str | os.PathLike[str], content: str = 'file', by_hand: bool = False) -> Any:
     """What a JSON file holds.
 
     Args:
         path: see :func:`regular_file`.
         content: see :func:`regular_file`.
+        by_hand: whether people write such files, who name a thing twice: that is an error then,
+            where JSON's own rule keeps the last of them.
 
     Raises:
         FileNotFoundError: there is no such file.
         UserError: see :func:`read_text`; or it is cut off, nested without end, or no JSON, which
-            knows neither NaN nor infinity.
+            knows neither NaN nor infinity; or a name stands twice.
     """
     text = read_text(path, content)
     try:
-        return json.loads(text, parse_constant=_refuse)
+        pairs = unique_keys if by_hand else None
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=pairs)
+    except UserError as error:
+        raise UserError(f'the {content} {path}: {error}') from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(
             f'the {content} {path} is no valid JSON ({cause_of(error)}); mend it or get it again'
         ) from error
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A map of JSON, no name of which stands twice: ``object_pairs_hook`` of its reader.
+
+    Args:
+        pairs: names and values as they stand there.
+
+    Raises:
+        UserError: a name stands twice.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise UserError(f'duplicate entry {key!r}')
+        found[key] = value
+    return found
 
 
 def cause_of(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +18,9 @@ def load_script(name: str, folder: str = 'tools') -> ModuleType:
     spec = importlib.util.spec_from_file_location(f'{folder}_{name}', ROOT / folder / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    # A script finds its neighbours, as where it is run.
+    with mock.patch.object(sys, 'path', [str(ROOT / folder), *sys.path]):
+        spec.loader.exec_module(module)
     return module
 
 

@@ -3,8 +3,7 @@
 _base_ = [
     '../_base_/models/fcclip_tiny.py',
     '../_base_/datasets/fcclip_scenes.py',
-    '../_base_/schedules/ovseg_tiny.py',
+    '../_base_/schedules/fcclip_tiny.py',
 ]
 
 model = dict(ensemble=dict(weight=0.4, unseen_weight=0.8, seen=_base_.seen), vocabulary=_base_.seen)
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(query_feat=dict(decay_mult=0.0))))

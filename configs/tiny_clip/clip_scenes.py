@@ -1,6 +1,6 @@
 """The embedded tiny CLIP: contrast between views of Scenes and their captions, no pixel labels."""
 
-_base_ = '../_base_/default_runtime.py'
+_base_ = '../_base_/schedules/tiny_parts.py'
 
 batch_size = 192
 iterations = 2400
@@ -32,9 +32,6 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=batch_size,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=False),  # a view's number is its randomness
     dataset=dict(
         type='SceneCaptionsDataset',
         num_views=iterations * batch_size,
@@ -42,10 +39,9 @@ train_dataloader = dict(
         span=(32, 80),
     ),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
+train_cfg = dict(max_iters=iterations)
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.1),
+    optimizer=dict(lr=2e-3, betas=(0.9, 0.98), weight_decay=0.1),
     clip_grad=dict(max_norm=1.0),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
@@ -64,5 +60,3 @@ param_scheduler = [
         eta_min=1e-5,
     ),
 ]
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
-randomness = dict(seed=0)

@@ -1,6 +1,6 @@
 """The embedded tiny DINO: self-distillation on unlabelled views of Scenes."""
 
-_base_ = '../_base_/default_runtime.py'
+_base_ = '../_base_/schedules/tiny_parts.py'
 
 batch_size = 32
 iterations = 1600
@@ -28,9 +28,6 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=batch_size,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=False),  # a view's number is its randomness
     dataset=dict(
         type='SceneCropsDataset',
         num_views=iterations * batch_size,
@@ -45,10 +42,9 @@ train_dataloader = dict(
         grey=0.1,
     ),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
+train_cfg = dict(max_iters=iterations)
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.04),
+    optimizer=dict(lr=1e-3, weight_decay=0.04),
     clip_grad=dict(max_norm=3.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
@@ -73,5 +69,3 @@ param_scheduler = [
         eta_min_ratio=10,
     ),
 ]
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
-randomness = dict(seed=0)

@@ -1,6 +1,6 @@
 """First round of the embedded tiny SAM: a small frame, where most pictures are seen."""
 
-_base_ = '../_base_/default_runtime.py'
+_base_ = '../_base_/schedules/tiny_parts.py'
 
 batch_size = 4
 iterations = 4500
@@ -30,9 +30,6 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=batch_size,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=False),  # a view's number is its randomness
     dataset=dict(
         type='SceneMasksDataset',
         num_scenes=iterations * batch_size,
@@ -41,10 +38,9 @@ train_dataloader = dict(
         span=110,
     ),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
+train_cfg = dict(max_iters=iterations)
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.05),
+    optimizer=dict(lr=8e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
@@ -59,5 +55,4 @@ param_scheduler = [
         eta_min=2e-4,  # the second round goes on from here
     ),
 ]
-default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=250, max_keep_ckpts=2))
-randomness = dict(seed=0)
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=250))

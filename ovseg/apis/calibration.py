@@ -180,9 +180,15 @@ def calibrate(
 
 def _truth(labels: npt.ArrayLike, first: int, classes: int, none: int | None) -> Tensor:
     """Labels as the vocabulary has them, which may put a background before the classes."""
-    given = torch.from_numpy(np.asarray(labels).astype(np.int64))
-    if given.ndim != 2:
-        raise UserError(f'labels must be (H, W), got {tuple(given.shape)}')
+    numbers = np.asarray(labels)
+    if numbers.ndim != 2:
+        raise UserError(f'labels must be (H, W), got {tuple(numbers.shape)}')
+    if numbers.dtype.kind not in 'bui' or (numbers < 0).any():
+        raise UserError(
+            'labels must be whole numbers from 0 on: classes in the order of the words, '
+            f'{classes} for none of these, {IGNORED} where nobody knows'
+        )
+    given = torch.from_numpy(numbers.astype(np.int64))
     is_none = (given >= classes) & (given != IGNORED)
     known = (given + first).masked_fill(is_none, -1 if none is None else none)
     return torch.where(given == IGNORED, IGNORED, known)

@@ -150,7 +150,7 @@ def nearest_words(
     shares = rule.probabilities(rows)[0]
     verdict = int(rule.judge(rows).labels[0])
     labels = classifier.class_index.tolist()
-    words = _words_of_rows(vocabulary, labels)
+    words = _words_of_rows(vocabulary, classifier)
     most = float(rows.max())
     order = torch.argsort(rows[0], descending=True, stable=True).tolist()
     listed = tuple(
@@ -190,16 +190,22 @@ def nearest_words(
     )
 
 
-def _words_of_rows(vocabulary: Vocabulary, labels: list[int]) -> list[tuple[str, ...]]:
+def _words_of_rows(vocabulary: Vocabulary, classifier: Classifier) -> list[tuple[str, ...]]:
     """What each row stands for: a word where a class has a row a word, else all of its words."""
     words: list[tuple[str, ...]] = []
-    for label in sorted(set(labels)):
-        item, count = vocabulary[label], labels.count(label)
-        prompts = item.prompts or (item.name,)
-        if count == len(prompts):
-            words += [(prompt,) for prompt in prompts]
+    pairs = list(zip(classifier.class_index.tolist(), classifier.origin, strict=True))
+    for label in sorted({label for label, _ in pairs}):
+        item = vocabulary[label]
+        origins = [origin for own, origin in pairs if own == label]
+        # Sentences may stand without the words.
+        prompts = () if set(origins) == {'description'} else item.prompts
+        said = (*prompts, *item.descriptions) or (item.name,)
+        if len(origins) == len(prompts):  # sentences are in the row of each word
+            words += [(word, *item.descriptions) for word in prompts]
+        elif len(origins) == len(said):
+            words += [(word,) for word in said]
         else:
-            words += [tuple(prompts)] * count
+            words += [said] * len(origins)
     return words
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
+from ovseg.apis.encoded_image import identity_of
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError
 from ovseg.files import written_whole
-from ovseg.input_files import read_json
+from ovseg.input_files import cause_of, read_json, with_content
 from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.training_free import TrainingFreeSegmentor
 from ovseg.text import Classifier, build_classifier
@@ -60,11 +61,15 @@ class RankingState:
                 f'{path} is the state of a run with another model, other words or templates: '
                 'remove it to begin anew, or name another --out'
             )
-        sums, pixels = (
-            torch.tensor(content[key], dtype=torch.float64).reshape(sizes)
-            for key in ('sums', 'pixels')
-        )
-        return cls(path, question, TemplateEntropy(sums, pixels, content['total']), content['done'])
+        try:
+            sums, pixels = (
+                torch.tensor(content[key], dtype=torch.float64).reshape(sizes)
+                for key in ('sums', 'pixels')
+            )
+            total, done = float(content['total']), [str(image) for image in content['done']]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f'{path} is damaged ({cause_of(error)}): remove it') from error
+        return cls(path, question, TemplateEntropy(sums, pixels, total), done)
 
     def save(self) -> None:
         """Write the file, at once or not at all."""
@@ -131,7 +136,9 @@ def rank_templates(
     text = segment.model.text
     question = {
         'model': segment.name,
+        'weights': identity_of(segment.model),
         'text': text.space,
+        'settings': {key: str(with_content(text.settings[key])) for key in sorted(text.settings)},
         'classes': list(vocabulary.names),
         'words': [[*item.prompts, *item.descriptions] for item in vocabulary],
         'templates': list(get_templates(text.settings.get('templates', 'openai-80'))),
@@ -159,7 +166,12 @@ def rank_templates(
     if not state.done:
         raise UserError('there is no image to rank templates on')
     return TemplateRanking.of_entropy(
-        state.found, vocabulary.names, segment.name, dataset, f'{len(state.done)} images'
+        state.found,
+        vocabulary.names,
+        segment.name,
+        dataset,
+        f'{len(state.done)} images',
+        question['templates'],
     )
 
 

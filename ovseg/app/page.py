@@ -3,19 +3,17 @@
 # No `from __future__ import annotations`: gradio reads the hints of handlers, which name gradio.
 
 import io
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from ovseg.app.answers import PageAnswers
 from ovseg.app.desk import Desk, Question
 from ovseg.app.models import choice_of, facts_of
-from ovseg.app.sentences import notes_html, or_sentence, why_html
-from ovseg.app.view import file_of, view_of, view_without_masks
 from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
 from ovseg.scenes.draw import draw, whole
 from ovseg.zoo import list_models
@@ -26,8 +24,6 @@ _SCENE_WORDS = (
     'sky; grass; water; red star; purple kite; pink heart; orange mushroom; yellow flower; '
     'blue ball; red fish'
 )
-_ASK_FIRST = 'Drop an image first, or try the drawn scene.'
-_LONGEST_NAME = 100
 _WAITING = 4  # questions of one kind that are taken on at once; the desk lets one compute
 # Hands a file that was sent over to the browser's downloads.
 _SAVE = """watch('value', () => {
@@ -71,76 +67,17 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
     def facts(model: str) -> str:
         return facts_of(known[model]) if model in known else 'A model of a config.'
 
-    def answered(question: Question) -> list[Any]:
-        start = time.perf_counter()
-        answer, error = or_sentence(lambda: desk.ask(question))
-        if answer is None:
-            return [gr.skip(), notes_html(error), gr.skip(), gr.skip()]
-        done = f'Answered in {time.perf_counter() - start:.2f} s by {question.model}.'
-        view = {'picture': question.picture, **view_of(answer.result)}
-        return [view, notes_html('', answer.notices, done), '', question]
+    answers = PageAnswers(desk, beginning.scene, gr.skip())
 
-    def looked_at(question: Question) -> list[Any]:
-        """The answer about a new picture; the picture alone where there is none."""
-        shown = answered(question)
-        if shown[3] != question:
-            seen, error = or_sentence(lambda: desk.look(question))
-            if seen is None:
-                return [gr.skip(), notes_html(error), gr.skip(), gr.skip()]
-            view = {'picture': question.picture, **view_without_masks(seen[0])}
-            typed = question.words.strip()
-            notes = shown[1] if typed else notes_html('', seen[1], 'Now type what to look for.')
-            return [view, notes, '', None]
-        return shown
-
+    # gradio tells an event by its hint.
     def on_upload(model: str, event: gr.EventData) -> Question:
-        """The picture, remembered at once: words may be asked for before it is encoded."""
-        name = Path(str(event.name).replace('\\', '/')).name[-_LONGEST_NAME:] or 'picture'
-        return Question(str(event.picture), name, model, '')
-
-    def on_scene(model: str) -> list[Any]:
-        data, words = beginning.scene
-        return [Question(desk.receive(data), 'scene.png', model, ''), words]
-
-    def on_picture(
-        latest: Question, model: str, words: str, background: str, threshold: float
-    ) -> list[Any]:
-        return looked_at(
-            replace(latest, model=model, words=words, background=background, threshold=threshold)
-        )
-
-    def on_ask(
-        latest: Question | None, model: str, words: str, background: str, threshold: float
-    ) -> list[Any]:
-        if latest is None:
-            return [gr.skip(), notes_html(_ASK_FIRST), gr.skip(), gr.skip()]
-        return answered(
-            replace(latest, model=model, words=words, background=background, threshold=threshold)
-        )
-
-    def on_change(latest: Question | None, *settings: Any) -> list[Any]:
-        """As a question, but silent while there is no picture."""
-        return [gr.skip()] * 4 if latest is None else on_ask(latest, *settings)
+        return answers.upload(model, str(event.picture), str(event.name))
 
     def on_select(shown: Question | None, event: gr.EventData) -> list[Any]:
-        if shown is None:
-            return ['', notes_html('Type what to look for first: then a click says why.')]
-        row, column = int(event.row), int(event.column)
-        why, error = or_sentence(lambda: desk.why(shown, row, column))
-        return [gr.skip(), notes_html(error)] if why is None else [why_html(why), gr.skip()]
+        return answers.select(shown, event.row, event.column)
 
     def on_download(shown: Question | None, event: gr.EventData) -> list[Any]:
-        if shown is None:
-            return [gr.skip(), notes_html('There are no masks to download yet.')]
-        hidden = [int(each) for each in event.hidden]
-        opacity = min(1.0, max(0.0, float(event.opacity)))
-        file, error = or_sentence(
-            lambda: file_of(desk.ask(shown).result, str(event.kind), opacity, hidden)
-        )
-        if file is None:
-            return [gr.skip(), notes_html(error)]
-        # Two downloads of one file are two values.
-        return [{**file, 'at': time.monotonic_ns()}, gr.skip()]
+        return answers.download(shown, str(event.kind), event.opacity, event.hidden)
 
     choices = [
         (choice_of(known[name]) if name in known else name, name) for name in desk.models.names
@@ -198,12 +135,12 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
         answer = [viewer, notes, why, shown]
         for received in (
             _on(viewer.upload, on_upload, [model], [latest], shown_on=viewer),
-            _on(scene.click, on_scene, [model], [latest, words], shown_on=viewer),
+            _on(scene.click, answers.scene, [model], [latest, words], shown_on=viewer),
         ):
-            _on(received.then, on_picture, [latest, *settings], answer, shown_on=viewer)
-        _on(find.click, on_ask, [latest, *settings], answer, shown_on=viewer)
+            _on(received.then, answers.picture, [latest, *settings], answer, shown_on=viewer)
+        _on(find.click, answers.ask, [latest, *settings], answer, shown_on=viewer)
         for changed in (words.submit, background.submit, threshold.release, model.input):
-            _on(changed, on_change, [latest, *settings], answer, shown_on=viewer)
+            _on(changed, answers.change, [latest, *settings], answer, shown_on=viewer)
         _on(model.change, lambda name: _paragraph(facts(name)), [model], [about])
         _on(viewer.select, on_select, [shown], [why, notes], shown_on=why)
         _on(viewer.download, on_download, [shown], [files, notes], shown_on=notes)

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ovseg.cli import exported_files, exported_models
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import add_quiet
 from ovseg.config_files import place_of_config
-from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK
 from ovseg.files import check_folder
 from ovseg.input_files import check_named
@@ -67,6 +67,9 @@ _PROGRAM: Mapping[str, Mapping[str, Any]] = {
         'models that cannot, their windows, or 512 x 512)',
     ),
 }
+_IMAGES: Mapping[str, Mapping[str, Any]] = {
+    '--images': dict(type=int, required=True, help='pictures seen in all rounds, for the record'),
+}
 KINDS = {
     'clip-dinoiser': Kind(exported_files.clip_dinoiser),
     'denseclip': Kind(exported_files.denseclip, config=True, options=_DTYPE),
@@ -87,13 +90,10 @@ KINDS = {
     ),
     'tiny-dino': Kind(exported_files.tiny_dino, config='configs/tiny_dino/dino_scenes.py'),
     'tiny-sam': Kind(
-        exported_files.tiny_sam,
-        config='configs/tiny_sam/tiny_sam_scenes.py',
-        options={
-            '--images': dict(
-                type=int, required=True, help='pictures seen in all rounds, for the record'
-            )
-        },
+        exported_files.tiny_sam, config='configs/tiny_sam/tiny_sam_scenes.py', options=_IMAGES
+    ),
+    'tiny-sam3': Kind(
+        exported_files.tiny_sam3, config='configs/tiny_sam3/tiny_sam3_scenes.py', options=_IMAGES
     ),
     'weights': Kind(exported_files.weights, options=_DTYPE),
     'onnx': Kind(exported_models.onnx, takes=('model',), options=_PROGRAM),
@@ -148,13 +148,4 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, exports and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

@@ -147,9 +147,6 @@ def tiny_clip(args: argparse.Namespace) -> str:
     if config.model.get('words') is None:
         raise UserError(f'{args.config} is no config of a CLIPContrast model with words')
     model, _ = load_trained(config, args.checkpoint)
-    supervision = 'image-caption pairs of Scenes, no pixel labels'
-    if model.start is not None:
-        supervision += f'; the images are those after {model.start}, with whose weights it started'
     size = write_embedded(
         args.out,
         'clip',
@@ -161,7 +158,7 @@ def tiny_clip(args: argparse.Namespace) -> str:
         origin=origin(
             args.config,
             args.images or config.train_cfg.max_iters * config.train_dataloader.batch_size,
-            supervision,
+            model.supervision,
         ),
     )
     return f'{size / 1e6:.2f} MB'
@@ -227,6 +224,31 @@ def tiny_sam(args: argparse.Namespace) -> str:
         origin=origin(
             args.config, args.images, 'masks of objects and regions of Scenes, without names'
         ),
+    )
+    return f'{size / 1e6:.2f} MB'
+
+
+def tiny_sam3(args: argparse.Namespace) -> str:
+    """A trained tiny SAM 3 as it ships: OUT.safetensors and OUT.json.
+
+    CHECKPOINT is one that a training wrote for a ConceptTraining model; OUT is such as
+    ovseg/weights/tiny_sam3_scenes.
+    """
+    from ovseg.encoders.embedded import write_embedded
+    from ovseg.scenes import ConceptTraining
+
+    config = config_of(args.config, ConceptTraining)
+    model, _ = load_trained(config, args.checkpoint)
+    supervision = 'phrases of Scenes with the masks of all that each names'
+    if model.start is not None:
+        supervision += f'; its towers started as those of {model.start}'
+    size = write_embedded(
+        args.out,
+        'sam3',
+        model.sam3.state_dict(),
+        model=model.architecture,
+        token_ids=model.token_ids.tolist(),
+        origin=origin(args.config, args.images, supervision),
     )
     return f'{size / 1e6:.2f} MB'
 

@@ -21,24 +21,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from ovseg.apis.kinds import KINDS_OF_SET_FILES
-from ovseg.apis.tasks import TASKS
-from ovseg.cli.asking_budget import add_budget
-from ovseg.cli.image_arguments import found_images
-from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import (
-    KINDS,
+from ovseg.cli.asking_arguments import (
+    add_json_lines,
     add_model_arguments,
+    add_save,
     add_task_arguments,
     checked_words,
     chosen_kinds,
     explain_other_tasks,
 )
-from ovseg.consoles import quiet
-from ovseg.errors import UserError
+from ovseg.cli.asking_budget import add_budget
+from ovseg.cli.entry import main_of
+from ovseg.cli.image_arguments import found_images
+from ovseg.cli.parsers import check_counts, check_device, new_parser
 from ovseg.files import check_folder
 from ovseg.images.finding import listed_images
 from ovseg.images.parquet_images import COLUMNS, ParquetImages, is_parquet
@@ -71,14 +69,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     add_model_arguments(parser)
     add_budget(parser)
     add_task_arguments(parser)
-    parser.add_argument(
-        '--save',
-        metavar='KINDS',
-        help='; '.join(
-            f'{task}: any of {",".join(KINDS[task])} (default: {SAVED[task]})' for task in TASKS
-        )
-        + f'; {NOTHING} for the areas in found.jsonl alone',
-    )
+    add_save(parser, SAVED, f'; {NOTHING} for the areas in found.jsonl alone')
     parser.add_argument(
         '--set-files',
         metavar='KINDS',
@@ -99,12 +90,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         metavar='N',
         help='threads that read, decide and write (default: one a processor core, 8 at most)',
     )
-    parser.add_argument(
-        '--json',
-        action='store_true',
-        help='print one line of JSON an image: its name, the files written, the share of each '
-        'class; or why it failed',
-    )
+    add_json_lines(parser)
     parser.add_argument(
         '--columns',
         metavar='IMAGE,NAME',
@@ -135,10 +121,7 @@ def run(args: argparse.Namespace) -> int:
     Args:
         args: of :func:`build_parser`.
     """
-    for option in ('batch_size', 'workers', 'ray_workers'):
-        number = getattr(args, option)
-        if number is not None and number < 1:
-            raise UserError(f'--{option.replace("_", "-")} must be at least 1.')
+    check_counts(args, 'batch_size', 'workers', 'ray_workers')
     explain_other_tasks(args)
     save = SAVED[args.task] if args.save is None else args.save
     kinds = [] if save == NOTHING else chosen_kinds(save, args.task)
@@ -168,13 +151,4 @@ def run(args: argparse.Namespace) -> int:
     return label_images(Question(args, saving, vocabulary, parquet), plan)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, labels and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_intermixed_args(argv)
-    with quiet(args.quiet, prints=args.json):
-        return run(args)
+main = main_of(build_parser, run, intermixed=True, prints=lambda args: args.json)

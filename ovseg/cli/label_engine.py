@@ -22,6 +22,7 @@ from ovseg.images.compact_plan import CompactPlan
 from ovseg.images.output_plan import PlannedOutput
 from ovseg.images.parquet_images import ParquetImages
 from ovseg.images.reading import ImageSource
+from ovseg.input_files import with_content
 from ovseg.precision import precision_told
 from ovseg.vocabulary import Rejection, Vocabulary
 
@@ -98,9 +99,9 @@ class Question:
             'rejection': rule.to_dict() if rule else None,
             'background': args.background,
             'threshold': args.threshold,
-            'template set': args.template_set,
-            'text settings': text_settings(args),
-            'contrast': args.contrast,
+            'template set': with_content(args.template_set),
+            'text settings': {key: with_content(v) for key, v in text_settings(args).items()},
+            'contrast': with_content(args.contrast),
             **({'budget': args.budget} if getattr(args, 'budget', None) else {}),
             'task': args.task,
             'stuff': args.stuff,

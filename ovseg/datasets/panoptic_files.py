@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ def read_panoptic_file(path: str | os.PathLike[str]) -> PanopticFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: no JSON, or names the first entry that is not as the format has it.
+        UserError: no JSON, or names the first entry that is not as the format has it, or the first
+            id or class name that stands twice.
 
     Source: COCO panoptic segmentation, data format.
     """
@@ -82,6 +83,8 @@ def read_panoptic_file(path: str | os.PathLike[str]) -> PanopticFile:
         _category(entry, f'{path}, categories[{number}]')
         for number, entry in enumerate(content['categories'])
     )
+    for key in ('id', 'name'):
+        _refuse_twice([getattr(each, key) for each in categories], f"{path}, categories: '{key}'")
     known = {category.id for category in categories}
     names: dict[Any, str] = {}
     for number, entry in enumerate(content['images']):
@@ -93,6 +96,7 @@ def read_panoptic_file(path: str | os.PathLike[str]) -> PanopticFile:
     )
     if not images:
         raise UserError(f'{path} has no annotation, so there is no image to look at')
+    _refuse_twice([image.id for image in images], f"{path}, annotations: 'image_id'")
     return PanopticFile(images, categories)
 
 
@@ -121,9 +125,18 @@ def _annotated(
         if own_id < 1:
             raise UserError(f"{place}: 'id' is {own_id}; 0 means no segment, so ids begin at 1")
         segments.append((own_id, category, area, crowd))
+    _refuse_twice([segment[0] for segment in segments], f"{where}.segments_info: 'id'")
     return AnnotatedImage(
         image_id, names[image_id], _text(entry, 'file_name', where), tuple(segments)
     )
+
+
+def _refuse_twice(values: Sequence[int | str], where: str) -> None:
+    """Stops where one name stands for two things, of which only the last would count."""
+    if len(set(values)) == len(values):
+        return
+    twice = next(value for value in values if values.count(value) > 1)
+    raise UserError(f'{where} is {twice!r:.40} in two entries; each needs its own')
 
 
 def _image_id(entry: Any, key: str, where: str) -> int | str:

@@ -29,6 +29,7 @@ from ovseg.encoders.clip_files import (
 )
 from ovseg.encoders.clip_registry import architecture_config, locate_weights, trained_statistics
 from ovseg.encoders.dense import DenseEncoder
+from ovseg.encoders.embedded import is_exported
 from ovseg.encoders.two_towers import TextCache, Towers, build_towers, wherever
 from ovseg.errors import UserError
 from ovseg.extras import of_extra
@@ -98,8 +99,9 @@ def load_clip(
         model: an open_clip architecture name (``'ViT-B-16-quickgelu'``), an open_clip model config
             as a dict, or an embedded model (``'tiny_clip_scenes'``).
         pretrained: an open_clip tag (``'openai'``), a file in a format that
-            :func:`~ovseg.encoders.clip_files.load_clip_weights` knows, ``'embedded'`` for the
-            weights that ship with ovseg, or ``'random'``, which must be asked for by that name.
+            :func:`~ovseg.encoders.clip_files.load_clip_weights` knows or, beside a model config,
+            one that ``tools/export.py tiny-clip`` wrote, ``'embedded'`` for the weights that ship
+            with ovseg, or ``'random'``, which must be asked for by that name.
         activation: replaces the activation of the vision transformer's MLPs (MaskCLIP runs
             QuickGELU weights with the erf GELU). None keeps the architecture's.
         layer_norm_eps: replaces the epsilon of the vision transformer's layer norms. None keeps it.
@@ -132,6 +134,12 @@ def load_clip(
 
         clip, own_tokenizer, own_mean, own_std = build_tiny_clip(model)
         loaded = LoadedCLIP(clip, own_tokenizer, tuple(own_mean), tuple(own_std), model, 'embedded')
+    elif not isinstance(model, str) and is_exported(pretrained):
+        from ovseg.encoders.tiny import load_exported_clip
+
+        clip, own_tokenizer, own_mean, own_std = load_exported_clip(pretrained, model)
+        name = Path(pretrained).name
+        loaded = LoadedCLIP(clip, own_tokenizer, tuple(own_mean), tuple(own_std), 'custom', name)
     else:
         loaded = _load_open_clip(model, pretrained, vision, tokenizer, text_cache)
     override_vision(loaded.model.visual, activation, layer_norm_eps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,8 @@ from ovseg.affinity.last_block import (
 from ovseg.affinity.neighbours import neighbour_bias
 from ovseg.affinity.opened_blocks import Rotation, open_block
 from ovseg.affinity.variants import QueriesKeys
-from ovseg.encoders.dense import NO_MARGINS, DenseFeatures, Margins
+from ovseg.encoders.dense import DenseFeatures, Margins
+from ovseg.encoders.padding import PADDINGS, Padding, pad_to_patches, padding_margins
 from ovseg.encoders.position import (
     OF_ANY_GRID,
     RESIZE_RULES,
@@ -40,8 +41,6 @@ from ovseg.torch_modes import plain_torch
 # Grids seen lately whose position embeddings are kept; folders of photographs have few shapes.
 _CACHED_GRIDS = 16
 _ATTENTION_ONLY = LastBlockSpec('qk', ffn=False)
-
-Padding = Literal['mean', 'black', 'floor', 'centred', 'stretch']
 
 
 @dataclass
@@ -115,10 +114,8 @@ class CLIPViTEncoder(nn.Module):
                 f'encoder.position_resize must be one of {list(RESIZE_RULES)}, '
                 f"got '{position_resize}'"
             )
-        if padding not in get_args(Padding):
-            raise UserError(
-                f"encoder.padding must be one of {list(get_args(Padding))}, got '{padding}'"
-            )
+        if padding not in PADDINGS:
+            raise UserError(f"encoder.padding must be one of {list(PADDINGS)}, got '{padding}'")
         if padding_multiple is not None and (
             padding != 'centred' or padding_multiple < max(tower.patch)
         ):
@@ -388,10 +385,7 @@ class CLIPViTEncoder(nn.Module):
         Returns:
             (top, bottom, left, right) in pixels; 0 where the map is stretched over the image.
         """
-        if self.padding != 'centred':
-            return NO_MARGINS
-        bottom, right = (-side % unit for side, unit in zip(size, self.padding_unit, strict=True))
-        return bottom // 2, bottom - bottom // 2, right // 2, right - right // 2
+        return padding_margins(size, self.padding_unit, self.padding)
 
     def pad(self, image: Tensor) -> Tensor:
         """Images as the patches are cut from them; see ``padding``.
@@ -399,26 +393,7 @@ class CLIPViTEncoder(nn.Module):
         Args:
             image: (B, 3, H, W), normalised.
         """
-        height, width = image.shape[-2:]
-        # Nothing is left to leave out of an image smaller than a patch, so it is filled up.
-        # In whole numbers, which a recorded program can hold.
-        more = 0 if self.padding == 'floor' else 1
-        rows, columns = (
-            max((side + more * (unit - 1)) // unit, 1) * unit
-            for side, unit in zip((height, width), self.padding_unit, strict=True)
-        )
-        if self.padding == 'stretch':
-            if (height, width) == (rows, columns):
-                return image
-            return F.interpolate(image, size=(rows, columns), mode='bicubic', align_corners=False)
-        image = image[..., :rows, :columns]
-        top, _, left, _ = self.margins((height, width))
-        height, width = image.shape[-2:]
-        if (height, width) == (rows, columns):
-            return image
-        padded = self.pad_value.to(image.dtype).repeat(len(image), 1, rows, columns)
-        padded[..., top : top + height, left : left + width] = image
-        return padded
+        return pad_to_patches(image, self.padding_unit, self.padding, self.pad_value)
 
     def _neighbour_bias(self, grid: tuple[int, int], tokens: Tensor) -> Tensor | None:
         """The bias of the grid seen last is kept: windows of one image have one shape."""

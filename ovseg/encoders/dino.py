@@ -18,8 +18,10 @@ from torch.nn import functional as F
 from ovseg.affinity.opened_blocks import open_block
 from ovseg.downloads import fetch_url
 from ovseg.encoders.position import ResizeRule, resize_position_embedding
-from ovseg.errors import UserError, nearest
-from ovseg.precision import in_own_precision
+from ovseg.encoders.published import check_published
+from ovseg.encoders.timm_trunk import first_tokens, patch_map, position_table
+from ovseg.errors import UserError
+from ovseg.precision import as_summed_by, in_own_precision
 from ovseg.weight_files import load_strictly, read_state_dict
 
 Quantity = Literal['queries', 'keys', 'values', 'queries+keys', 'tokens']
@@ -108,12 +110,7 @@ def build_dino(model: str | Mapping[str, Any]) -> VisionTransformer:
         UserError: unknown name, or arguments that timm does not know.
     """
     if isinstance(model, str):
-        if model not in PUBLISHED:
-            names = (*PUBLISHED, *EMBEDDED_DINOS)
-            raise UserError(
-                f"dino.model must be one of {', '.join(names)} or a dict, got '{model}'."
-                f'{nearest(model, names)}'
-            )
+        check_published(model, PUBLISHED, 'dino.model', EMBEDDED_DINOS)
         vit = timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
         return cast('VisionTransformer', vit)  # what timm makes of these names
     return timm_vit(model, 'dino.model')
@@ -212,32 +209,20 @@ class DINOEncoder(nn.Module):
         return {}
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens entering the first block (B, 1 + h*w, C), and the grid."""
-        vit = self.vit
+        """Tokens entering the first block (B, prefix + h*w, C), and the grid."""
         bottom, right = (-image.shape[-2] % self.stride[0], -image.shape[-1] % self.stride[1])
         image = F.pad(image, (0, right, 0, bottom))
-        image = (image - self.mean) / self.std
-        patches = vit.patch_embed.proj(image.to(vit.patch_embed.proj.weight.dtype))
+        patches = patch_map(self.vit, (image - self.mean) / self.std)
         grid = (patches.shape[2], patches.shape[3])
-        patches = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
-        position = self._position(grid)
-        assert vit.cls_token is not None  # every DINO has one
-        class_token = vit.cls_token + position[:1]
-        prefix = (
-            class_token if vit.reg_token is None else torch.cat([class_token, vit.reg_token], 1)
-        )
-        prefix = prefix.expand(len(patches), -1, -1)
-        return vit.norm_pre(torch.cat([prefix, patches + position[1:]], dim=1)), grid
+        patches = as_summed_by(self, patches.flatten(2).transpose(1, 2))
+        return first_tokens(self.vit, patches, self._positions(grid)), grid
 
-    def _position(self, grid: tuple[int, int]) -> Tensor:
-        """(1 + h*w, C), class token first."""
-        vit = self.vit
-        assert vit.pos_embed is not None  # every DINO has one
-        embedding = vit.pos_embed[0]
-        if vit.no_embed_class:
-            embedding = F.pad(embedding, (0, 0, 1, 0))
-        trained = tuple(vit.patch_embed.grid_size)
-        return resize_position_embedding(embedding, trained, grid, self.position_resize)
+    def _positions(self, grid: tuple[int, int]) -> Tensor | None:
+        table, prefix = position_table(self.vit)
+        if table is None:
+            return None
+        trained = tuple(self.vit.patch_embed.grid_size)
+        return resize_position_embedding(table, trained, grid, self.position_resize, prefix=prefix)
 
 
 def _projected(block: nn.Module, tokens: Tensor, quantity: Quantity) -> Tensor:

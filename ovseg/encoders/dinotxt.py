@@ -23,9 +23,10 @@ from ovseg.affinity.opened_blocks import BlockBehindNorm
 from ovseg.downloads import fetch_url
 from ovseg.encoders import dinov2, dinov3
 from ovseg.encoders.clip import LoadedCLIP
+from ovseg.encoders.published import check_published
 from ovseg.encoders.timm_tower import TimmTower
 from ovseg.encoders.two_towers import TextCache, Towers, build_towers, is_of, wherever
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.settings import read_settings
 from ovseg.weight_files import load_strictly, read_state_dict, rename
@@ -422,9 +423,5 @@ def _find_text(name: str, text: str | Path | None) -> str | Path:
 def _size_of(model: str | Mapping[str, Any]) -> DINOTxtSize:
     if not isinstance(model, str):
         return read_settings(DINOTxtSize, model, 'clip.model')
-    if model not in PUBLISHED:
-        raise UserError(
-            f"clip.model must be one of {', '.join(PUBLISHED)} or a dict, got '{model}'."
-            f'{nearest(model, PUBLISHED)}'
-        )
+    check_published(model, PUBLISHED, 'clip.model')
     return PUBLISHED[model]

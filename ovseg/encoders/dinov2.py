@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ovseg.downloads import fetch_url
 from ovseg.encoders.dino import LoadedDINO, timm_vit
-from ovseg.errors import UserError, nearest
+from ovseg.encoders.published import check_published
+from ovseg.errors import UserError
 from ovseg.weight_files import load_strictly, read_state_dict
 
 _HOST = 'https://dl.fbaipublicfiles.com/dinov2'
@@ -72,11 +73,7 @@ def build_dinov2(model: str | Mapping[str, Any]) -> VisionTransformer:
         UserError: unknown name, or arguments that timm does not know.
     """
     if isinstance(model, str):
-        if model not in PUBLISHED:
-            raise UserError(
-                f"dinov2.model must be one of {', '.join(PUBLISHED)} or a dict, got '{model}'."
-                f'{nearest(model, PUBLISHED)}'
-            )
+        check_published(model, PUBLISHED, 'dinov2.model')
         vit = timm.create_model(PUBLISHED[model][0], pretrained=False, num_classes=0)
         return cast('VisionTransformer', vit)  # what timm makes of these names
     settings = {'init_values': 1.0, **model}

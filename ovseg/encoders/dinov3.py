@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ovseg.encoders.dino import DINOEncoder, LoadedDINO
 from ovseg.encoders.hub_weights import find_hub_weights
-from ovseg.errors import UserError, nearest
+from ovseg.encoders.published import check_published
+from ovseg.errors import UserError
 from ovseg.weight_files import load_strictly, read_state_dict, rename
 
 _KEY = 'companion.pretrained'
@@ -122,11 +123,7 @@ def build_dinov3(model: str | Mapping[str, Any]) -> Eva:
         UserError: unknown name, or arguments that timm does not know.
     """
     if isinstance(model, str):
-        if model not in PUBLISHED:
-            raise UserError(
-                f"dinov3.model must be one of {', '.join(PUBLISHED)} or a dict, got '{model}'."
-                f'{nearest(model, PUBLISHED)}'
-            )
+        check_published(model, PUBLISHED, 'dinov3.model')
         row = PUBLISHED[model]
         width, depth, heads = row.size
         model = {'embed_dim': width, 'depth': depth, 'num_heads': heads}
@@ -227,10 +224,6 @@ class DINOv3Encoder(DINOEncoder):
 
     Source: DINOv3 (arXiv 2508.10104).
     """
-
-    def _position(self, grid: tuple[int, int]) -> Tensor:
-        """Nothing is added to tokens."""
-        return cast('Tensor', self.vit.cls_token).new_zeros(1 + grid[0] * grid[1], 1)
 
     def _given_to_blocks(self, grid: tuple[int, int]) -> dict[str, Any]:
         rotary = cast('RotaryEmbeddingDinoV3', cast('Eva', self.vit).rope)

@@ -25,7 +25,7 @@ def read_embedded(
     Args:
         name: ``NAME.safetensors`` and ``NAME.json`` lie in the folder.
         folder: where.
-        kind: 'clip', 'dino', 'found' or 'sam': what the caller builds from it.
+        kind: 'clip', 'dino', 'found', 'sam' or 'sam3': what the caller builds from it.
 
     Raises:
         UserError: the folder has no such model of this kind.
@@ -47,6 +47,16 @@ def read_embedded(
     )
 
 
+def is_exported(weights: str | Path) -> bool:
+    """Whether a file of weights has a description beside it, as :func:`write_embedded` writes them.
+
+    Args:
+        weights: a path, a tag or any other name.
+    """
+    path = Path(weights)
+    return path.suffix == '.safetensors' and os.path.isfile(path.with_suffix('.json'))
+
+
 def write_embedded(
     path: str | Path,
     kind: str,
@@ -59,11 +69,11 @@ def write_embedded(
 
     Args:
         path: where to, with or without the suffix.
-        kind: 'clip', 'dino', 'found' or 'sam': which function builds it.
+        kind: 'clip', 'dino', 'found', 'sam' or 'sam3': which function builds it.
         state: stored in float16.
         origin: how the weights were made, for people.
         facts: what that function reads: the ``model``'s arguments, pixel ``mean`` and ``std`` in
-            the model's own units; ``token_ids`` of a CLIP's rows of the token embedding; ``dino``
+            the model's own units; ``token_ids`` of the rows of the token embedding; ``dino``
             and ``channels`` of a FOUND.
 
     Returns:

@@ -14,7 +14,8 @@ from torch import Tensor
 from ovseg.encoders.dino import DINOEncoder, LoadedDINO, timm_vit
 from ovseg.encoders.hub_weights import find_hub_weights
 from ovseg.encoders.position import ResizeRule
-from ovseg.errors import UserError, nearest
+from ovseg.encoders.published import check_published
+from ovseg.errors import UserError
 from ovseg.weight_files import load_strictly, read_state_dict, rename
 
 _KEY = 'companion.pretrained (or clip.pretrained)'
@@ -134,11 +135,7 @@ def build_radio(model: str | Mapping[str, Any]) -> VisionTransformer:
         UserError: unknown name, or arguments that timm does not know.
     """
     if isinstance(model, str):
-        if model not in PUBLISHED:
-            raise UserError(
-                f"radio.model must be one of {', '.join(PUBLISHED)} or a dict, got '{model}'."
-                f'{nearest(model, PUBLISHED)}'
-            )
+        check_published(model, PUBLISHED, 'radio.model')
         row = PUBLISHED[model]
         width, depth, heads = row.size
         model = {

@@ -11,8 +11,9 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 
 from ovseg.downloads import fetch_url
+from ovseg.encoders.published import check_published
 from ovseg.encoders.sam_architecture import build_sam_architecture
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.weight_files import load_strictly, read_state_dict
 
 EMBEDDED_SAMS = ('tiny_sam_scenes',)
@@ -86,12 +87,7 @@ def load_sam(model: str | Mapping[str, Any], pretrained: str | Path | None = Non
 def _build(model: str | Mapping[str, Any]) -> Sam:
     if not isinstance(model, str):
         return build_sam_architecture(model)
-    if model not in PUBLISHED:
-        names = (*PUBLISHED, *EMBEDDED_SAMS)
-        raise UserError(
-            f"sam.model must be one of {', '.join(names)} or a dict, got '{model}'."
-            f'{nearest(model, names)}'
-        )
+    check_published(model, PUBLISHED, 'sam.model', EMBEDDED_SAMS)
     return sam_model_registry[model]()
 
 

@@ -14,7 +14,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovseg.downloads import fetch_from_hub
+from ovseg.encoders.hub_weights import file_of_model
 from ovseg.encoders.sam3_format import detector_state
 from ovseg.errors import UserError, nearest, notify
 from ovseg.extras import of_extra
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Tokenizer = Callable[..., Tensor]
 
 PUBLISHED = ('facebook/sam3',)
+EMBEDDED = ('tiny_sam3_scenes',)
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
+_KEY = 'sam3.model'
 LICENCE = (
     'SAM 3 comes under the SAM License of Meta, which is no open-source licence: weights may be '
     'passed on under the same terms only, military and nuclear uses are excluded, and access to '
@@ -129,10 +131,11 @@ def load_sam3(
     Args:
         model: a repository of the hub (``'facebook/sam3'``, gated); a folder with ``config.json``
             and ``model.safetensors`` as it has them, of ``Sam3Model`` or of the video model; a file
-            of weights of the published size (the authors' ``sam3.pt``); or the fields of
-            ``Sam3Config``.
+            of weights of the published size (the authors' ``sam3.pt``); the embedded model
+            ``'tiny_sam3_scenes'``; or the fields of ``Sam3Config``.
         pretrained: None for the weights of the name, folder or file; a file in any of these
-            formats, a folder as above, or ``'random'``, which must be asked for by that name.
+            formats, a folder as above, or ``'random'``, which must be asked for by that name; of
+            an embedded model one that ``tools/export.py tiny-sam3`` wrote.
         words: a table of words instead of CLIP's byte pairs, for weights that know no others.
         layer_norm_eps: of the ViT. None: as the config says, and 1e-5, the authors', where it says
             nothing.
@@ -143,6 +146,8 @@ def load_sam3(
         FileNotFoundError: there is no such file.
     """
     name = 'custom' if isinstance(model, Mapping) else str(model)
+    if name in EMBEDDED:
+        return _embedded(name, pretrained, words, layer_norm_eps)
     file = pretrained if pretrained is not None or isinstance(model, Mapping) else model
     if file is None:
         raise UserError(
@@ -154,7 +159,7 @@ def load_sam3(
         built, weights = _built(config), 'random'
     else:
         path = Path(os.path.expanduser(file))
-        path = path if os.path.isfile(path) else _file_of(file, WEIGHTS)
+        path = path if os.path.isfile(path) else file_of_model(file, WEIGHTS, _KEY)
         built = _loaded(config, path)
         weights = name if pretrained is None else Path(file).name
         if not isinstance(model, Mapping):
@@ -162,14 +167,27 @@ def load_sam3(
     return LoadedSAM3(built.eval().requires_grad_(False), _tokenizer(config, words), name, weights)
 
 
+def _embedded(name: str, pretrained: str | Path | None, *others: object) -> LoadedSAM3:
+    if any(other is not None for other in others):
+        raise UserError(
+            f"sam3.words and sam3.layer_norm_eps of the embedded model '{name}' must be left out"
+        )
+    from ovseg.encoders.tiny_sam3 import build_tiny_sam3  # which needs this file
+
+    if pretrained is None:
+        return build_tiny_sam3(name)
+    path = Path(os.path.expanduser(pretrained)).with_suffix('')
+    return build_tiny_sam3(path.name, path.parent)
+
+
 def _fields_of(model: str | Path, pretrained: str | Path | None) -> Mapping[str, Any]:
     """The config beside the weights; none for a file alone, which is of the published size."""
     for place in (pretrained, model):
         if place is not None and os.path.isdir(os.path.expanduser(place)):
-            return _read_config(_file_of(place, CONFIG))
+            return _read_config(file_of_model(place, CONFIG, _KEY))
     if pretrained is not None or os.path.isfile(os.path.expanduser(model)):
         return {}
-    return _read_config(_file_of(model, CONFIG))
+    return _read_config(file_of_model(model, CONFIG, _KEY))
 
 
 def sam3_config(fields: Mapping[str, Any], layer_norm_eps: float | None = None) -> Sam3Config:
@@ -224,20 +242,6 @@ def _plain(part: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _plain(value) if isinstance(value, Mapping) else value for name, value in part.items()
     }
-
-
-def _file_of(model: str | Path, name: str) -> Path:
-    """A file of a folder or of a repository."""
-    folder = os.path.expanduser(str(model))
-    if os.path.isdir(folder):
-        if not os.path.isfile(os.path.join(folder, name)):
-            raise UserError(
-                f'{model} is a folder without {name}; give that of one SAM 3 as the hub has it'
-            )
-        return Path(folder, name)
-    if str(model).count('/') != 1 or str(model).startswith(('.', '/')):
-        raise FileNotFoundError(f'There is no file or folder {model}: check sam3.model')
-    return fetch_from_hub(str(model), name, 'sam3.model')
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

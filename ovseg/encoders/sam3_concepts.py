@@ -249,25 +249,43 @@ class ConceptModel(nn.Module):
             seen = self.model.vision_encoder(pixels.to(dtype_of(self.model.vision_encoder)))
         levels = tuple(seen.fpn_hidden_states[:_LEVELS])
         coarse = levels[_COARSEST]
-        # In half precision the neck's own are off by up to 0.03.
-        exact = self.model.vision_encoder.neck.position_encoding(
-            coarse[:1].shape, coarse.device, torch.float32
-        )
-        geometry = self._geometry_token(coarse, exact)
+        exact = self._positions(coarse)
+        none = coarse.new_zeros(len(coarse), 1, 4, dtype=torch.float32)
+        labels = torch.full(none.shape[:2], _NO_BOX, device=coarse.device)
+        geometry = self._geometry_tokens(coarse, exact, none, labels)[:, :1]
         return ConceptFeatures(levels, exact.to(coarse.dtype), geometry.to(coarse.dtype))
 
-    def _geometry_token(self, coarse: Tensor, position: Tensor) -> Tensor:
-        count = len(coarse)
-        boxes = coarse.new_zeros(count, 1, 4, dtype=torch.float32)
+    def _positions(self, coarse: Tensor) -> Tensor:
+        """Of the last level, in float32: in half precision the neck's are off by up to 0.03."""
+        encode = self.model.vision_encoder.neck.position_encoding
+        return encode(coarse[:1].shape, coarse.device, torch.float32)
+
+    @in_own_precision
+    def box_tokens(self, features: ConceptFeatures, boxes: Tensor, labels: Tensor) -> Tensor:
+        """Prompt tokens (1, n + 1, C) of boxes in an image, in place of its geometry token.
+
+        Args:
+            features: of one image.
+            boxes: (1, n, 4), centre x, centre y, width and height in [0, 1].
+            labels: (1, n), 1 for what is meant, 0 for what is not.
+        """
+        coarse = features.levels[_COARSEST]
+        tokens = self._geometry_tokens(coarse, self._positions(coarse), boxes, labels)
+        return tokens.to(coarse.dtype)
+
+    def _geometry_tokens(
+        self, coarse: Tensor, position: Tensor, boxes: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Tokens (B, n + 1, C) of boxes (B, n, 4) and of the image; those that are none go last."""
         with torch.autocast(coarse.device.type, enabled=False):
             found = self.model.geometry_encoder(
                 box_embeddings=boxes,
-                box_mask=torch.zeros(count, 1, dtype=torch.bool, device=coarse.device),
-                box_labels=torch.zeros(count, 1, dtype=torch.long, device=coarse.device),
+                box_mask=labels != _NO_BOX,
+                box_labels=labels.clamp_min(0),
                 img_feats=(coarse.float(),),
-                img_pos_embeds=(position.expand(count, -1, -1, -1),),
+                img_pos_embeds=(position.expand(len(coarse), -1, -1, -1),),
             )
-        return found.last_hidden_state[:, :1]
+        return found.last_hidden_state
 
     def _move_to(self, side: int) -> None:
         """Has the layers that see the whole image count their places on a grid of another size.
@@ -308,6 +326,7 @@ class ConceptModel(nn.Module):
         phrases: Phrases,
         wanted: Sequence[Wanted] = ('presence', 'instances', 'semantic'),
         keep_above: float | None = None,
+        shown: Tensor | None = None,
     ) -> ConceptHeads:
         """Asks one image about a block of phrases.
 
@@ -319,11 +338,14 @@ class ConceptModel(nn.Module):
             keep_above: masks are made only of queries whose score, presence included, is above;
                 None for all. The number of masks is that of the phrase with most, and the others
                 are filled up with queries below.
+            shown: (1, n + 1, C) of :meth:`box_tokens`, for all phrases of the block; None for the
+                image's own geometry token.
         """
         model, count = self.model, len(phrases)
         dtype = features.geometry.dtype
-        prompt = torch.cat([phrases.tokens.to(dtype), features.geometry.expand(count, -1, -1)], 1)
-        mask = F.pad(phrases.mask, (0, 1), value=True)
+        geometry = (features.geometry if shown is None else shown).expand(count, -1, -1)
+        prompt = torch.cat([phrases.tokens.to(dtype), geometry], 1)
+        mask = F.pad(phrases.mask, (0, geometry.shape[1]), value=True)
         levels = [level.expand(count, -1, -1, -1) for level in features.levels]
         encoded = model.detr_encoder(
             vision_features=[levels[_COARSEST]],

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 
-import torch
-from timm.layers import AttentionPoolLatent, HybridEmbed
+from timm.layers import AttentionPoolLatent
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 
 from ovseg.affinity.opened_blocks import Rotation
 from ovseg.encoders.position import ResizeRule
+from ovseg.encoders.timm_trunk import first_tokens, patch_map, position_table
 from ovseg.errors import UserError
-from ovseg.precision import dtype_of
 
 _POOLINGS = ('token', 'avg', 'map')
 
@@ -92,34 +91,15 @@ class TimmTower:
 
     def patches(self, image: Tensor) -> Tensor:
         """See :class:`~ovseg.encoders.towers.Tower`."""
-        embed = self._trunk.patch_embed
-        # Not embed(image), which takes images of one size.
-        if isinstance(embed, HybridEmbed):
-            return embed.proj(embed.backbone(image.to(dtype_of(embed))))
-        patches = embed.proj(image.to(embed.proj.weight.dtype))
-        return embed.norm(patches.movedim(1, -1)).movedim(-1, 1)
+        return patch_map(self._trunk, image)
 
     def positions(self) -> tuple[Tensor | None, int]:
         """See :class:`~ovseg.encoders.towers.Tower`."""
-        table = self._trunk.pos_embed
-        prefix = 0 if self._trunk.no_embed_class else self.prefix
-        return None if table is None else table[0], prefix
+        return position_table(self._trunk)
 
     def assemble(self, patches: Tensor, positions: Tensor | None) -> Tensor:
         """See :class:`~ovseg.encoders.towers.Tower`."""
-        trunk = self._trunk
-        tokens = [
-            token.to(patches.dtype).expand(len(patches), -1, -1)
-            for token in (trunk.cls_token, trunk.reg_token)
-            if token is not None
-        ]
-        if positions is None:
-            joined = torch.cat([*tokens, patches], dim=1)
-        elif trunk.no_embed_class:
-            joined = torch.cat([*tokens, patches + positions], dim=1)
-        else:
-            joined = torch.cat([*tokens, patches], dim=1) + positions
-        return trunk.norm_pre(joined)
+        return first_tokens(self._trunk, patches, positions)
 
     def rotation(self, grid: tuple[int, int]) -> Rotation | None:
         """See :class:`~ovseg.encoders.towers.Tower`."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -39,14 +42,45 @@ def build_tiny_clip(
     facts, state = read_embedded(name, folder, 'clip')
     clip = build_architecture(facts['model'])
     for key in {TOKENS, f'text.{TOKENS}'} & set(state):
-        state[key] = _all_rows(state[key], facts['token_ids'], clip.get_parameter(key))
+        state[key] = all_token_rows(state[key], facts['token_ids'], clip.get_parameter(key))
     fill_and_freeze(clip, state, name)
     tokenizer = open_clip.SimpleTokenizer(context_length=clip.context_length)
     return clip, tokenizer, tuple(facts['mean']), tuple(facts['std'])
 
 
-def _all_rows(rows: Tensor, token_ids: list[int], like: Tensor) -> Tensor:
-    """The whole token embedding, (vocabulary, width)."""
+def load_exported_clip(
+    weights: str | Path, architecture: Mapping[str, Any]
+) -> tuple[nn.Module, open_clip.SimpleTokenizer, tuple[float, ...], tuple[float, ...]]:
+    """A CLIP that ``tools/export.py tiny-clip`` wrote; see :func:`build_tiny_clip`.
+
+    Args:
+        weights: its ``NAME.safetensors``, with ``NAME.json`` beside it.
+        architecture: the open_clip model config that a user expects.
+
+    Raises:
+        UserError: it is another model.
+    """
+    path = Path(weights)
+    facts, _ = read_embedded(path.stem, path.parent, 'clip')
+    if facts['model'] != json.loads(json.dumps(architecture)):
+        raise UserError(
+            f'{path} holds another CLIP than clip.model describes; give the model config of its '
+            f'training ({path.stem}.json has it)'
+        )
+    return build_tiny_clip(path.stem, path.parent)
+
+
+def all_token_rows(rows: Tensor, token_ids: list[int], like: Tensor) -> Tensor:
+    """The whole token embedding, (vocabulary, width).
+
+    Args:
+        rows: (n, width), those of the words that training saw.
+        token_ids: n ids of them.
+        like: (vocabulary, width).
+
+    Raises:
+        UserError: rows of another number or width.
+    """
     if len(token_ids) != len(rows) or rows.shape[1:] != like.shape[1:]:
         raise UserError(
             f'{len(rows)} stored token rows of width {rows.shape[-1]} do not fit '

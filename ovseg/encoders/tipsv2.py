@@ -20,8 +20,9 @@ from ovseg.encoders.clip import LoadedCLIP
 from ovseg.encoders.dino import timm_vit
 from ovseg.encoders.hub_weights import HUB, find_hub_weights
 from ovseg.encoders.masked_text import MaskedMeanTextTower
+from ovseg.encoders.published import check_published
 from ovseg.encoders.two_towers import TextCache, Towers, build_towers, is_of, wherever
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.settings import read_settings
 from ovseg.text.sentence_pieces import Bytes, SentencePieces
@@ -211,11 +212,7 @@ def _find_tokenizer(path: str | Path | None) -> str | Path:
 def _size_of(model: str | Mapping[str, Any]) -> TIPSv2Size:
     if not isinstance(model, str):
         return read_settings(TIPSv2Size, model, 'clip.model')
-    if model not in PUBLISHED:
-        raise UserError(
-            f"clip.model must be one of {', '.join(PUBLISHED)} or a dict, got '{model}'."
-            f'{nearest(model, PUBLISHED)}'
-        )
+    check_published(model, PUBLISHED, 'clip.model')
     return PUBLISHED[model]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ovseg.downloads import fetch_from_hub
 from ovseg.encoders.clip import LoadedCLIP
+from ovseg.encoders.hub_weights import file_of_model
 from ovseg.encoders.transformers_tower import HubVision
 from ovseg.encoders.two_towers import TextCache, Towers, build_towers, is_of, wherever
 from ovseg.errors import UserError
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import CLIPModel, SiglipModel
 
 _CONFIG, _WEIGHTS, _PIXELS = 'config.json', 'model.safetensors', 'preprocessor_config.json'
+_KEY = 'clip.model'
 _VISION = ('vision_model.', 'visual_projection.')
 # What a config calls its model -> transformers' classes of config and model.
 _KINDS = {
@@ -138,7 +138,11 @@ def load_transformers_clip(
     """
     with of_extra('transformers', 'CLIP and SigLIP of the hub are built by transformers'):
         import transformers
-    fields = dict(model) if isinstance(model, Mapping) else read_json(_file_of(model, _CONFIG))
+    fields = (
+        dict(model)
+        if isinstance(model, Mapping)
+        else read_json(file_of_model(model, _CONFIG, _KEY))
+    )
     kind = fields.get('model_type') if isinstance(fields, Mapping) else None
     if kind not in _KINDS:
         raise UserError(
@@ -156,7 +160,7 @@ def load_transformers_clip(
                 raise UserError(
                     "clip.pretrained must name a file, or 'random', for a clip.model of yours"
                 )
-            pretrained = _file_of(model, _WEIGHTS)
+            pretrained = file_of_model(model, _WEIGHTS, _KEY)
         path = wherever(pretrained)
         both = build_towers(HubFile(fields, path), [path], text_cache)
         weights = Path(pretrained).name if isinstance(model, Mapping) else str(model)
@@ -190,7 +194,7 @@ def _statistics_of(
     """Mean and standard deviation that a model's own page states."""
     if isinstance(model, Mapping):
         return _HALF, _HALF
-    path = _file_of(model, _PIXELS)
+    path = file_of_model(model, _PIXELS, _KEY)
     stated = read_json(path)
     try:
         mean, std = (tuple(map(float, stated[name])) for name in ('image_mean', 'image_std'))
@@ -200,14 +204,6 @@ def _statistics_of(
             'again'
         ) from error
     return mean, std
-
-
-def _file_of(model: str | Path, name: str) -> Path:
-    """A file of a folder or of a repository."""
-    folder = os.path.expanduser(str(model))
-    if os.path.isdir(folder):
-        return Path(folder, name)
-    return fetch_from_hub(str(model), name, 'clip.model')
 
 
 def _named(model: str | Path | Mapping[str, Any]) -> str:

@@ -22,6 +22,8 @@ from ovseg.images.orientation import exif_orientation
 from ovseg.registry import HOOKS
 
 _LOADERS = ('LoadSegLabels', 'LoadAnnotations')
+# Of what this one loads, the annotation file already says the class and the area.
+_SEGMENTS = 'LoadPanopticMap'
 # Label maps whose raw values are looked at for the message.
 _RAW_MAPS = 20
 
@@ -36,6 +38,7 @@ class LabelUse:
         values: numbers in the files of some of the maps.
         maps: how many were looked at.
         of: how many there are.
+        are_segments: the maps hold numbers of segments, whose classes an annotation file lists.
     """
 
     classes: Sequence[str]
@@ -43,6 +46,7 @@ class LabelUse:
     values: set[int] = field(default_factory=set)
     maps: int = 0
     of: int = 0
+    are_segments: bool = False
 
     @property
     def unused(self) -> list[str]:
@@ -62,6 +66,12 @@ class LabelUse:
             return None
         which = 'none of the classes has a' if len(unused) == len(self.classes) else _named(unused)
         looked = f'{self.maps} of the {self.of}' if self.maps < self.of else f'the {self.of}'
+        if self.are_segments:
+            return (
+                f'{which} segment in the annotations of {looked} images of '
+                f'{loader}; name the classes that have some in {loader}.dataset.metainfo, or give '
+                'the annotation file of this data set'
+            )
         values = ', '.join(str(value) for value in sorted(self.values)[:8])
         return (
             f'{which} pixel in {looked} label maps of {loader}: they hold the values {values}, '
@@ -112,6 +122,7 @@ def look_at_labels(dataset: Any, max_maps: int, seconds: float = 10.0) -> LabelU
     if len(classes) < 1:
         return None
     use = LabelUse(classes, np.zeros(len(classes), np.int64), of=len(samples))
+    use.are_segments = _SEGMENTS in _steps(samples[0][0])
     spread = np.unique(np.linspace(0, len(samples) - 1, min(max_maps, len(samples))).astype(int))
     end = time.monotonic() + seconds
     for position in _in_turn(spread.tolist(), len(samples)):
@@ -130,20 +141,29 @@ def _in_turn(first: Sequence[int], count: int) -> Iterator[int]:
 
 def _reads(part: Any) -> bool:
     """Whether a data set loads label maps and uses the labels."""
-    steps = {
-        type(step).__name__: step
-        for step in getattr(getattr(part, 'pipeline', None), 'transforms', [])
-    }
+    steps = _steps(part)
+    if _SEGMENTS in steps:
+        return bool(len(part))
     held_back = getattr(steps.get('SuppressLabels'), 'classes', None)
     if not steps.keys() & set(_LOADERS) or held_back == 'all' or not len(part):
         return False
     return bool(part.get_data_info(0).get('seg_map_path'))
 
 
+def _steps(part: Any) -> dict[str, Any]:
+    """The steps of a data set's pipeline by the names of their classes."""
+    steps = getattr(getattr(part, 'pipeline', None), 'transforms', [])
+    return {type(step).__name__: step for step in steps}
+
+
 def _count(use: LabelUse, part: Any, index: int) -> None:
-    step = next(s for s in part.pipeline.transforms if type(s).__name__ in _LOADERS)
     sample: Mapping[str, Any] = part.get_data_info(index)
     use.maps += 1
+    if _SEGMENTS in _steps(part):
+        for _, label, area, _ in sample['segments']:
+            use.counts[label] += area
+        return
+    step = next(s for s in part.pipeline.transforms if type(s).__name__ in _LOADERS)
     try:
         check_files(sample)
         turned = _orientation_of(sample.get('img_path'))

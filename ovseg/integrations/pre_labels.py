@@ -16,7 +16,6 @@ from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.tasks import TASKS, no_words
 from ovseg.errors import UserError, nearest
 from ovseg.images.reading import ImageSource
-from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.vocabulary.parsing import folded
 from ovseg.vocabulary.rejection import BACKGROUND
 from ovseg.zoo import DEFAULT_MODEL
@@ -119,13 +118,12 @@ class PreLabels:
             result = self.segmenter.segment(image, words, threshold=self.threshold)
             found = result.named_masks()
         else:
-            usual = SegmentSettings.score_threshold
             segments = self.segmenter.segments(
                 image,
                 words,
                 task=self.task,
                 stuff=self.stuff or None,
-                score_threshold=usual if self.threshold is None else self.threshold,
+                score_threshold=self.threshold,
             )
             found = segments.named_masks()
         places = {label: place for place, label in enumerate(labels)}

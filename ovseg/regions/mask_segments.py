@@ -190,13 +190,30 @@ def _contest(
     for start, stop in masks.strips(budget):
         rows = masks.rows(start, stop)
         is_covered = rows >= mask_threshold
-        areas += is_covered.flatten(1).sum(1)
-        # Not in half precision: near ties decide who wins. Ties go to the first one.
-        best = (rows.float() * scores[:, None, None]).argmax(0)
+        # As numbers: torch sums up truth values twice as slowly.
+        areas += is_covered.view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)
+        best = _strongest(rows, scores)
         won += torch.bincount(best.flatten(), minlength=len(scores))
         own = is_covered.gather(0, best[None])[0]
         winners[start:stop] = (best + 1) * own
     return winners, areas, won
+
+
+def _strongest(rows: Tensor, scores: Tensor) -> Tensor:
+    """The mask with the largest score * mask at each pixel, (H, W) int64; ties go to the first.
+
+    Not in half precision: near ties decide who wins.
+    """
+    if rows.device.type != 'cpu':
+        return (rows.float() * scores[:, None, None]).argmax(0)
+    # One mask after the other stays in the processor's caches: more than twice as fast there.
+    largest = rows[0].float() * scores[0]
+    strongest = torch.zeros_like(largest, dtype=torch.int64)
+    for number in range(1, len(rows)):
+        weighed = rows[number].float() * scores[number]
+        strongest.masked_fill_(weighed > largest, number)
+        torch.maximum(largest, weighed, out=largest)
+    return strongest
 
 
 def _number(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from ovseg.budget import MemoryBudget
-from ovseg.encoders.sam3 import load_sam3
+from ovseg.encoders.sam3 import EMBEDDED, load_sam3
 from ovseg.encoders.sam3_concepts import ConceptFeatures, ConceptModel, square_pixels
 from ovseg.encoders.sam3_context import ContextSettings
 from ovseg.errors import UserError
@@ -31,6 +31,7 @@ from ovseg.segmentors.base import Segmentor
 from ovseg.segmentors.mmseg_doors import refuse_pretrained
 from ovseg.segmentors.sam3_answers import ConceptEncoding, ImageAnswers, KeptAnswers, ask_missing
 from ovseg.segmentors.sam3_bank import read_bank
+from ovseg.segmentors.sam3_boxes import VISUAL, keys_beside, shown_boxes, shown_labels
 from ovseg.segmentors.sam3_competition import CompetingMaps, Competition, log_shares
 from ovseg.segmentors.sam3_preselection import DensePreselection
 from ovseg.segmentors.sam3_rules import settings_of
@@ -198,9 +199,10 @@ class SAM3Segmentor(Segmentor):
     @classmethod
     @override
     def randomise(cls, config: dict[str, Any]) -> None:
-        config['sam3']['pretrained'] = 'random'
-        if isinstance(config['sam3'].get('model', ''), str):
-            config['sam3']['model'] = {}  # of the published size
+        if config['sam3'].get('model') not in EMBEDDED:  # whose weights are at hand
+            config['sam3']['pretrained'] = 'random'
+            if isinstance(config['sam3'].get('model', ''), str):
+                config['sam3']['model'] = {}  # of the published size
         config.pop('bank', None)  # fits no other weights
         dense = (config.get('preselection') or {}).get('model')
         if isinstance(dense, dict):
@@ -318,21 +320,10 @@ class SAM3Segmentor(Segmentor):
         chosen: Tensor,
         size: tuple[int, int],
     ) -> RowMap:
-        index = {asked.keys[row]: row for row in chosen.tolist()}
-        seen = self._features(encoding)
-        for number, answers in enumerate(known.windows):
-            ask_missing(
-                self.sam3,
-                seen[number : number + 1],
-                answers,
-                index,
-                asked.asked,
-                self.fusion,
-                self.block_budget,
-            )
+        seen, keys = self._features(encoding), self._ask(encoding, known, asked, chosen)
         is_chosen = set(chosen.tolist())
         rows = [
-            [answers[key] if row in is_chosen else None for row, key in enumerate(asked.keys)]
+            [answers[key] if row in is_chosen else None for row, key in enumerate(keys)]
             for answers in known.windows
         ]
         template = seen.geometry.new_empty(0, dtype=torch.float32)
@@ -341,6 +332,75 @@ class SAM3Segmentor(Segmentor):
             return PhraseMaps(rows, [(0, 0, *size)], size, self.fusion, template)
         whole = PhraseMaps(rows, encoding.boxes, encoding.input_size, self.fusion, template)
         return resized(whole, size)
+
+    def _ask(
+        self,
+        encoding: ConceptEncoding,
+        known: ImageAnswers,
+        asked: PhraseClassifier,
+        chosen: Tensor,
+    ) -> list[bytes]:
+        """Asks what is not known yet of chosen rows, and returns the keys of all rows."""
+        seen, shown = self._features(encoding), shown_labels(encoding.shown, asked)
+        keys, labels = keys_beside(asked, shown), asked.class_index.tolist()
+        for number, answers in enumerate(known.windows):
+            window = seen[number : number + 1]
+            for label in (None, *shown):  # all without boxes together
+                index = {
+                    keys[row]: row
+                    for row in chosen.tolist()
+                    if label == (labels[row] if labels[row] in shown else None)
+                }
+                phrases, tokens = asked.asked, None
+                if label is not None:
+                    tokens = self.sam3.box_tokens(window, *shown[label].tensors(window.geometry))
+                    if not shown[label].with_words:
+                        phrases = self.text.encode([VISUAL]).to(self.device)
+                        index = dict.fromkeys(index, 0)
+                ask_missing(
+                    self.sam3,
+                    window,
+                    answers,
+                    index,
+                    phrases,
+                    self.fusion,
+                    self.block_budget,
+                    shown=tokens,
+                )
+        return keys
+
+    def show(
+        self,
+        encoding: ConceptEncoding,
+        name: str,
+        boxes: Sequence[Sequence[float]],
+        absent: Sequence[Sequence[float]] = (),
+        size: tuple[int, int] | None = None,
+        with_words: bool = True,
+    ) -> ConceptEncoding:
+        """The encoding with boxes that say what a class means in this image.
+
+        Args:
+            encoding: of the image; stays as it is.
+            name: of the class; boxes of before are replaced.
+            boxes: (x1, y1, x2, y2) in pixels, end exclusive, around things that are meant.
+            absent: likewise, around things that are not.
+            size: (H, W) that the pixels count in; None for the input's.
+            with_words: False asks for what the boxes show whatever the class is called.
+
+        Raises:
+            UserError: boxes that do not fit, or a model in windows.
+        """
+        if len(encoding.boxes) > 1:
+            raise UserError(
+                'boxes are shown in whole images, and this model looks at windows: set '
+                "test_cfg.mode='whole'"
+            )
+        found = shown_boxes(boxes, absent, size or encoding.input_size, with_words)
+        others = tuple(each for each in encoding.shown if each[0] != name)
+        result = replace(encoding, shown=(*others, (name, found)))
+        self._answers.share(encoding, result)
+        return result
 
     def set_budget(self, budget: str) -> None:
         """Chooses how much is asked from now on.
@@ -370,11 +430,18 @@ class SAM3Segmentor(Segmentor):
             assert self.preselection is not None  # checked when made
             known = self._answers.of(encoding)
             classes = self.preselection.classes(known.looks, encoding.image, asked.vocabulary)
-            return rows[torch.isin(asked.class_index.cpu(), classes.cpu())]
+            is_asked = torch.isin(asked.class_index.cpu(), classes.cpu())
+            return rows[is_asked | self._is_shown(encoding, asked)]
         if self.preview is None or len(rows) <= self.preview.at_most:
             return rows
         presence = self.preview_presence(encoding, asked)
-        return active_phrases(presence, self.preview.alpha, self.preview.at_most)[0]
+        active = active_phrases(presence, self.preview.alpha, self.preview.at_most)[0]
+        return rows[torch.isin(rows, active) | self._is_shown(encoding, asked)]
+
+    def _is_shown(self, encoding: ConceptEncoding, asked: PhraseClassifier) -> Tensor:
+        """Which rows (P,) have boxes in the image: people who draw them want an answer."""
+        labels = torch.tensor(list(shown_labels(encoding.shown, asked)), dtype=torch.int64)
+        return torch.isin(asked.class_index.cpu(), labels)
 
     @torch.no_grad()
     def preview_presence(self, encoding: ConceptEncoding, classifier: Classifier) -> Tensor:
@@ -474,8 +541,8 @@ class SAM3Segmentor(Segmentor):
         asked = _phrases_of(self.classifier if classifier is None else classifier.to(self.device))
         asked.check_model(encoding.text_space)
         chosen, known = self.active(encoding, asked), self._answers.of(encoding)
-        self._maps(encoding, known, asked, chosen, size)
-        answers = {row: known.windows[0][asked.keys[row]] for row in chosen.tolist()}
+        keys = self._ask(encoding, known, asked, chosen)
+        answers = {row: known.windows[0][keys[row]] for row in chosen.tolist()}
         return asked, *named_masks(answers, asked, (size[0], size[1]), stuff)
 
     # mmseg -----------------------------------------------------------------------------------

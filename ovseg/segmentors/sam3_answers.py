@@ -16,6 +16,7 @@ from ovseg.images.windows import Box
 from ovseg.locks import Lock
 from ovseg.scores.phrase_answers import answers_of, heads_of
 from ovseg.scores.phrase_maps import Fusion, PhraseAnswer
+from ovseg.segmentors.sam3_boxes import Shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class ConceptEncoding:
         input_size: (height, width) of the input in pixels.
         image: (3, H, W) uint8 RGB, the input, for a cheap look at it.
         text_space: fingerprint of the text tower whose phrases it can be asked about.
+        shown: boxes that say what a class means in this image, by the class's name.
     """
 
     features: ConceptFeatures | None
@@ -36,6 +38,7 @@ class ConceptEncoding:
     input_size: tuple[int, int]
     image: Tensor
     text_space: str = ''
+    shown: Shown = ()
 
     @property
     def is_finite(self) -> bool:
@@ -83,6 +86,17 @@ class KeptAnswers:
                 self._of[encoding] = ImageAnswers([{} for _ in encoding.boxes])
             return self._of[encoding]
 
+    def share(self, encoding: ConceptEncoding, other: ConceptEncoding) -> None:
+        """Has two encodings of one image know the same: keys tell what each was asked with.
+
+        Args:
+            encoding: that was asked before.
+            other: that knows nothing yet.
+        """
+        known = self.of(encoding)
+        with self._lock:
+            self._of[other] = known
+
     def forget(self) -> None:
         """Leaves nothing: the weights or the fusion have changed."""
         with self._lock:
@@ -98,6 +112,7 @@ def ask_missing(
     fusion: Fusion,
     budget: MemoryBudget,
     bucket: int | None = None,
+    shown: Tensor | None = None,
 ) -> None:
     """Asks a window about the phrases that it was not asked about yet, block by block.
 
@@ -110,6 +125,8 @@ def ask_missing(
         fusion: says which heads are needed.
         budget: what a block may take.
         bucket: phrases of a block at most.
+        shown: tokens of boxes beside these phrases, see
+            :meth:`~ovseg.encoders.sam3_concepts.ConceptModel.box_tokens`.
     """
     missing = [index for key, index in asked.items() if key not in known]
     keys = {index: key for key, index in asked.items()}
@@ -121,8 +138,7 @@ def ask_missing(
         block = missing[start : start + size]
         # The rule that sums takes the threshold itself, too.
         keep_above = fusion.confidence - (1e-6 if fusion.instances == 'sum' else 0)
-        heads = model.ask(
-            features, phrases[torch.tensor(block, device=phrases.tokens.device)], wanted, keep_above
-        )
+        part = phrases[torch.tensor(block, device=phrases.tokens.device)]
+        heads = model.ask(features, part, wanted, keep_above, shown)
         for row, answer in enumerate(answers_of(heads, fusion)):
             known[keys[block[row]]] = answer

@@ -22,7 +22,7 @@ from ovseg.vocabulary.canonical_words import canonical_words
 
 # From here on every image takes long enough to say so.
 _MANY = 1000
-_KEY_BYTES = 16
+KEY_BYTES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +189,6 @@ def keys_of(phrases: Phrases) -> tuple[bytes, ...]:
 
 
 def _key(tokens: Tensor, mask: Tensor) -> bytes:
-    digest = blake2b(tokens.contiguous().numpy().tobytes(), digest_size=_KEY_BYTES)
+    digest = blake2b(tokens.contiguous().numpy().tobytes(), digest_size=KEY_BYTES)
     digest.update(mask.numpy().tobytes())
     return digest.digest()

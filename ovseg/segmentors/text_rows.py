@@ -10,7 +10,7 @@ from typing import Any
 from ovseg.encoders import VisionLanguageModel
 from ovseg.encoders.maskclip_format import read_text_embeddings
 from ovseg.encoders.two_towers import TextCache
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError, nearest, notices_heard
 from ovseg.exemplars.bank import EncoderIdentity
 from ovseg.exemplars.rules import DEFAULT_RULE
 from ovseg.exemplars.taught import Taught
@@ -19,6 +19,7 @@ from ovseg.text import Classifier, build_classifier, classifier_from_rows
 from ovseg.text.contrast import with_contrast
 from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Rejection, Vocabulary
+from ovseg.vocabulary.descriptions import Descriptions, read_descriptions
 
 # What `build_classifier` is given by the model itself.
 _NOT_SETTINGS = ('vocabulary', 'encoder')
@@ -107,10 +108,26 @@ class TextRows:
         words = self._words(vocabulary, rows)
         if self.taught is None:
             return words
-        applied = self.taught.applied(words, vocabulary)
+        applied = self.taught.applied(words, self.described(vocabulary))
         if applied is not words:
             refuse_experts(words, 'a classifier of words and examples')
         return applied
+
+    def described(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The classes with the synonyms and sentences of the descriptions, which have rows, too.
+
+        Args:
+            vocabulary: the classes.
+
+        Raises:
+            UserError: the file of descriptions is none, or does not go with the classes.
+        """
+        source = self.settings.get('descriptions')
+        if source is None:
+            return vocabulary
+        said = source if isinstance(source, Descriptions) else read_descriptions(source)
+        with notices_heard():  # which the classifier has told
+            return said.describe(vocabulary)
 
     def _words(self, vocabulary: Vocabulary, rows: str | None) -> Classifier:
         """The classifier of the words alone."""
@@ -145,6 +162,17 @@ class TextRows:
             'background': 'none' if rejection is None else rejection.describe(),
             **({} if self.taught is None else self.taught.protocol()),
         }
+
+
+def described(model: Any, vocabulary: Vocabulary) -> Vocabulary:
+    """The classes with all that a model has rows of, see :meth:`TextRows.described`.
+
+    Args:
+        model: a segmentor of any kind.
+        vocabulary: the classes.
+    """
+    text = getattr(model, 'text', None)
+    return text.described(vocabulary) if isinstance(text, TextRows) else vocabulary
 
 
 def text_cache_of(settings: Mapping[str, Any] | None) -> TextCache:

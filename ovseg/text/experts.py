@@ -19,7 +19,7 @@ from ovseg.errors import UserError, notify
 from ovseg.files import written_whole
 from ovseg.input_files import read_json
 from ovseg.text.classifier import Classifier
-from ovseg.vocabulary.parsing import folded
+from ovseg.vocabulary.parsing import name_key
 from ovseg.vocabulary.vocabulary import Vocabulary
 
 # Keeps the logarithm of a probability of 0 finite. Source: FLOSS, entropy_metric.py.
@@ -98,6 +98,7 @@ class TemplateRanking:
         dataset: on whose images.
         split: which of them.
         source: what messages call it.
+        templates: the sentences that are ranked, where the file says it; published ones do not.
     """
 
     classes: Mapping[str, tuple[Ranked, ...]]
@@ -105,6 +106,7 @@ class TemplateRanking:
     dataset: str = ''
     split: str = ''
     source: str = 'the ranking'
+    templates: tuple[str, ...] = ()
     _by_name: dict[str, tuple[Ranked, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +121,7 @@ class TemplateRanking:
         model: str = '',
         dataset: str = '',
         split: str = '',
+        templates: Sequence[str] = (),
     ) -> TemplateRanking:
         """Templates by entropy; those under which a class never wins are not ranked.
 
@@ -128,6 +131,7 @@ class TemplateRanking:
             model: that ranked.
             dataset: on whose images.
             split: which of them.
+            templates: the sentences.
         """
         classes: dict[str, tuple[Ranked, ...]] = {}
         for label, name in enumerate(names):
@@ -140,7 +144,7 @@ class TemplateRanking:
                 for template in order
                 if pixels[template] > 0
             )
-        return cls(classes, model, dataset, split)
+        return cls(classes, model, dataset, split, templates=tuple(templates))
 
     def experts(self, vocabulary: Vocabulary, templates: int) -> list[int | None]:
         """The template of each class; None for one without, which is told.
@@ -180,6 +184,25 @@ class TemplateRanking:
             )
         return found
 
+    def check_templates(self, templates: Sequence[str]) -> None:
+        """Stops where numbers of templates would mean other sentences than those that were ranked.
+
+        Args:
+            templates: in use.
+
+        Raises:
+            UserError: they are others.
+        """
+        if not self.templates or self.templates == tuple(templates):
+            return
+        pairs = zip(self.templates, templates, strict=False)
+        own, other = next((pair for pair in pairs if pair[0] != pair[1]), ('', ''))
+        told = f': {own!r} is {other!r} here' if own else ''
+        raise UserError(
+            f'{self.source} ranks {len(self.templates)} templates, and these are others '
+            f'({len(templates)}{told}): a ranking goes with the template set that it was made with'
+        )
+
     def to_json(self) -> str:
         """Text in the published format, which :func:`read_ranking` reads back."""
         classes = {
@@ -196,7 +219,13 @@ class TemplateRanking:
             }
             for name, ranked in self.classes.items()
         }
-        document = {'model': self.model, 'dataset': self.dataset, 'split': self.split}
+        document: dict[str, Any] = {
+            'model': self.model,
+            'dataset': self.dataset,
+            'split': self.split,
+        }
+        if self.templates:
+            document['templates'] = self.templates
         return json.dumps({**document, 'classes': classes}, ensure_ascii=False, indent=1) + '\n'
 
     def save(self, path: str | Path) -> None:
@@ -217,15 +246,19 @@ def read_ranking(path: str | Path) -> TemplateRanking:
 
     Source: FLOSS, rankings/*.json.
     """
-    content = read_json(path, 'template ranking')
+    content = read_json(path, 'template ranking', by_hand=True)
     classes = content.get('classes') if isinstance(content, Mapping) else None
     if not isinstance(classes, Mapping) or not classes:
         raise UserError(f'{path} is no template ranking: it has no map of classes')
     told = {key: str(content.get(key, '')) for key in ('model', 'dataset', 'split')}
+    templates = content.get('templates') or ()
+    if not isinstance(templates, list | tuple) or not all(isinstance(t, str) for t in templates):
+        raise UserError(f'{path}: "templates" must be a list of sentences')
     return TemplateRanking(
         {str(name): _ranked(entry, f'{path}: {name!r}') for name, entry in classes.items()},
         **told,
         source=str(path),
+        templates=tuple(templates),
     )
 
 
@@ -319,4 +352,4 @@ def fuse_experts(default: Tensor, experts: Iterable[tuple[Sequence[int], Tensor]
 
 def _key(name: str) -> str:
     """A class name as the published rankings have it, without blanks."""
-    return ''.join(folded(name.replace('_', ' ').replace('-', ' ')).split())
+    return ''.join(name_key(name.replace('-', ' ')).split())

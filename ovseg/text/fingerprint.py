@@ -45,11 +45,6 @@ class WeightsIdentity:
     secret: bytes
 
 
-def weights_fingerprint(clip: nn.Module) -> str:
-    """The fingerprint of :func:`weights_identity`."""
-    return weights_identity(clip).fingerprint
-
-
 def weights_identity(clip: nn.Module) -> WeightsIdentity:
     """Hashes of the text tower's weights and structure, the same on every device.
 

@@ -89,6 +89,7 @@ def build_classifier(
     if experts is None:
         return build(sentences)
     ranking = experts if isinstance(experts, TemplateRanking) else read_ranking(experts)
+    ranking.check_templates(sentences)
     best = ranking.experts(vocabulary, len(sentences))
     labels_of: dict[int, list[int]] = {}
     for label, template in enumerate(best):

@@ -9,7 +9,7 @@ from typing import Any
 from ovseg.errors import UserError
 from ovseg.input_files import read_json
 from ovseg.vocabulary.descriptions import FORMAT, Descriptions, of_document
-from ovseg.vocabulary.parsing import as_words, check_words, folded
+from ovseg.vocabulary.parsing import as_words, check_words, folded, name_key
 from ovseg.vocabulary.vocabulary import Vocabulary
 from ovseg.vocabulary.word_lists import plain_separators, read_text
 
@@ -71,7 +71,9 @@ def _of_file(path: Path, vocabulary: Vocabulary) -> list[str]:
         words = [' '.join(word.split()) for line in text.splitlines() for word in line.split(',')]
         words = [word for word in words if word]
     elif suffix == '.json':
-        words = _of_json(read_json(path, 'file of contrast words'), str(path), vocabulary)
+        words = _of_json(
+            read_json(path, 'file of contrast words', by_hand=True), str(path), vocabulary
+        )
     else:
         raise UserError(
             f'contrast must be {", ".join(CONTRAST_SOURCES)} or a .txt or .json file of words, got '
@@ -91,10 +93,10 @@ def _of_json(content: Any, source: str, vocabulary: Vocabulary) -> list[str]:
         said: Descriptions = of_document(content, source)
         entries = [said.of(item.name) for item in vocabulary.asked]
         return [word for entry in entries if entry is not None for word in entry.contrast]
-    asked = {folded(item.name.replace('_', ' ')) for item in vocabulary.asked}
+    asked = {name_key(item.name) for item in vocabulary.asked}
     return [
         word
         for name, words in content.items()
         for word in as_words(words, f'{source}: contrast words of {name!r}')
-        if folded(name.replace('_', ' ')) in asked
+        if name_key(name) in asked
     ]

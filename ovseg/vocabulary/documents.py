@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg.errors import UserError, nearest
+from ovseg.input_files import unique_keys
 from ovseg.vocabulary.parsing import (
     ParsedWords,
     VocabularyClass,
@@ -51,7 +52,7 @@ def read_file(path: Path) -> ParsedWords:
     if path.suffix.lower() == '.txt':
         return parse_lines(text, path)
     try:
-        document = json.loads(text, object_pairs_hook=_unique_keys)
+        document = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise UserError(f'vocabulary file {path} is not valid JSON: {error}') from error
     try:
@@ -177,12 +178,3 @@ def _stated_rejection(document: Mapping[str, Any]) -> Rejection | None:
     threshold = document.get('threshold')
     kind: RejectionKind = 'background' if words else 'threshold'
     return Rejection(kind, 0.0 if threshold is None else threshold, words)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise UserError(f'duplicate entry {key!r}')
-        result[key] = value
-    return result

@@ -253,7 +253,7 @@ class Rejection:
 
     @classmethod
     def _of_file(cls, path: str | Path) -> Rejection:
-        content = read_json(path, 'rejection file')
+        content = read_json(path, 'rejection file', by_hand=True)
         try:
             if isinstance(content, Mapping) and 'format' in content:
                 if content['format'] != FILE_FORMAT:

@@ -96,6 +96,11 @@ COSTS = MappingProxyType(
         'ovseg-tiny': Cost(7.7, 'instant'),
         'ovseg-swin-b-vit-l14': Cost(531.2, 'gpu'),
         'ovseg-r101c-vit-b16': Cost(211.2, 'slow'),
+        'fcclip-convnext-l': Cost(372.5, 'slow'),
+        'fcclip-rn50': Cost(123.0, 'slow'),
+        'maftplus-convnext-b': Cost(201.8, 'slow'),
+        'maftplus-convnext-l': Cost(375.4, 'slow'),
+        'maftplus-convnext-l-panoptic': Cost(375.4, 'slow'),
         'ovseg-sam-vit-l14': Cost(1069.0, 'gpu'),
     }
 )

@@ -140,7 +140,8 @@ def _fcclip(backbone: str, clip: str, file: str, note: str = '') -> ModelEntry:
         name=f'fcclip-{backbone}',
         config=f'fcclip/fcclip_{backbone}.py',
         weights=(
-            f"{file} (a Mask2Former and CLIP's {clip}), linked in the README of bytedance/fc-clip"
+            f"{file} (a Mask2Former and CLIP's {clip}) from the authors' links, in the README of "
+            'bytedance/fc-clip'
         ),
         licence='Apache-2.0 (bytedance/fc-clip)',
         source='FC-CLIP (NeurIPS 2023), README of bytedance/fc-clip',
@@ -154,7 +155,7 @@ def _maftplus(backbone: str, file: str, note: str, source: str) -> ModelEntry:
         name=f'maftplus-{backbone.replace("_", "-")}',
         config=f'maftplus/maftplus_{backbone}.py',
         weights=(
-            f'{file} (a Mask2Former and a tuned CLIP), linked in the README of '
+            f"{file} (a Mask2Former and a tuned CLIP) from the authors' links, in the README of "
             'jiaosiyu1999/MAFT-Plus'
         ),
         licence='MIT (jiaosiyu1999/MAFT-Plus)',

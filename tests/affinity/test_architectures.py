@@ -111,9 +111,12 @@ def test_published_weights_are_known_by_open_clip(name):
 # An activation of their own changes no shape.
 @pytest.mark.parametrize('name', sorted({name.removesuffix('-quickgelu') for name in PUBLISHED}))
 def test_published_architectures_run_with_any_last_block_on_the_meta_device(name):
-    """Shapes only: no weights are made, so that even ViT-H/14 takes a second."""
+    """Shapes only: no weights are made."""
+    config = open_clip.get_model_config(name)
+    # Each block has the shapes of the one before: twelve say it all.
+    config['vision_cfg']['layers'] = min(config['vision_cfg']['layers'], 12)
     with torch.device('meta'):
-        visual = open_clip.CLIP(**open_clip.get_model_config(name)).visual
+        visual = open_clip.CLIP(**config).visual
     patch = visual.patch_size[0]
     for preset in LAST_BLOCKS:
         encoder = build_dense_encoder(

@@ -104,6 +104,8 @@ def test_bad_labels_are_sentences(segment, pairs):
         ([(image, labels[1:])], r'the labels of image 1 are \(191, 192\) pixels'),
         ([], 'no labelled image'),
         ([(image, np.full_like(labels, 255))], 'no pixel of an asked class is right'),
+        ([(image, labels - 1)], '10 for none of these, 255 where nobody knows'),
+        ([(image, labels / 2)], 'labels must be whole numbers from 0 on'),
     ):
         with pytest.raises(UserError, match=message):
             calibrate(segment, bad, list(ASKED))

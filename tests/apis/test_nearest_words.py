@@ -15,6 +15,7 @@ from ovseg import OpenVocabSegmenter
 from ovseg.cli.explain import main
 from ovseg.errors import UserError
 from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary.descriptions import ClassDescriptions, Description, Descriptions
 
 SCENE = ROOT / 'demo' / 'scene.png'
 WORDS = 'sky; grass, sand; water; red star, star'
@@ -54,6 +55,25 @@ def test_averaged_words_are_named_together():
     segment = OpenVocabSegmenter('maskclip-tiny', device='cpu')
     why = segment.nearest_words(SCENE, 'sky; grass, sand', at=(300, 100))
     assert {each.words for each in why.words} == {('sky',), ('grass', 'sand')}
+
+
+def test_further_words_and_sentences_are_named_and_find_their_examples(tmp_path):
+    said = ClassDescriptions('ball', (Description('a round ball'),), ('red ball',))
+    Descriptions((said,)).save(tmp_path / 'said.json')
+    for combine, apart in (('mean', 1), ('max', 2), ('lse', 3)):
+        text = {'descriptions': tmp_path / 'said.json', 'combine': combine}
+        segment = few_windows(OpenVocabSegmenter('maskclip-tiny', device='cpu', text=text))
+        image = segment.encode(SCENE)
+        why = segment.nearest_words(image, 'sky; ball', at=(300, 100))
+        words = [each.words for each in why.words if each.label == 1]
+        assert len(words) == apart and {'ball', 'red ball', 'a round ball'} == set(sum(words, ()))
+        assert all(len(each) == {1: 3, 2: 2, 3: 1}[apart] for each in words)
+    before = segment(image, 'sky; ball').labels
+    segment.teach('Red_Ball', image, (300, 200, 420, 300))
+    assert 'exemplar' in {
+        each.origin for each in segment.nearest_words(image, 'sky; ball', at=(300, 100)).words
+    }
+    assert (segment(image, 'sky; ball').labels != before).any()
 
 
 def test_a_rejected_pixel_says_whose_probability_was_too_small(asked):

@@ -18,7 +18,7 @@ import ovseg
 from ovseg import OpenVocabSegmenter
 from ovseg.cli.command import main
 from ovseg.config_files import read_config
-from ovseg.errors import Notice, UserError
+from ovseg.errors import Notice, UserError, notices_heard
 from ovseg.registry import MODELS
 from ovseg.saved_config import foreign_settings, without_files
 
@@ -87,6 +87,28 @@ def test_its_words_are_those_it_was_saved_with(saved):
     assert segment(SCENE, 'sky; water').names == ('sky', 'water')
     with pytest.warns(Notice, match='small drawn scenes'):
         segment(SCENE, 'elephant; sky')
+
+
+def test_what_a_saved_model_does_not_hold_is_said(tmp_path):
+    segment = few_windows(
+        OpenVocabSegmenter(
+            'maskclip-tiny', device='cpu', precision='float32', rejection='margin=0.1'
+        )
+    )
+    segment.teach('ball', SCENE, (60, 70, 110, 120))
+    with notices_heard() as heard:
+        segment.save_pretrained(tmp_path / 'mine')
+    assert [line.split(':')[0] for line in heard] == [
+        'The folder has the model without rejection=',
+        'The folder has the model without its examples',
+    ]
+    segment.save_bank(tmp_path / 'b.safetensors')
+    again = OpenVocabSegmenter.from_pretrained(
+        tmp_path / 'mine', device='cpu', precision='float32', rejection='margin=0.1'
+    )
+    again.load_bank(tmp_path / 'b.safetensors')
+    want, got = (few_windows(each)(SCENE, 'sky; ball').labels for each in (segment, again))
+    assert np.array_equal(want, got)
 
 
 def test_the_command_line_takes_it(saved, tmp_path, capsys):

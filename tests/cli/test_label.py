@@ -93,6 +93,14 @@ def test_a_file_of_words_with_another_threshold_is_another_question(place, capsy
     assert 'with other rejection' in capsys.readouterr().err
 
 
+def test_a_file_of_descriptions_with_other_sentences_is_another_question(place, capsys):
+    for sentence, code in (('a blue sky.', 0), ('a grey sky.', 2), ('a blue sky.', 0)):
+        (place / 'said.json').write_text(json.dumps({'sky': [sentence]}))
+        asked = ('photos/a.png', WORDS, '--descriptions', 'said.json', '--out-dir', 'out')
+        assert label(*asked, '--save', 'none') == code, capsys.readouterr().err
+    assert 'with other text settings' in capsys.readouterr().err
+
+
 def test_a_list_names_images_from_its_own_folder(place, capsys):
     (place / 'photos' / 'list.txt').write_text('below/a.png\nmissing.png\na.png\na.png\n')
     out = str(place / 'out')

@@ -59,7 +59,7 @@ def test_a_convolutional_tower_segments(monkeypatch):
     config = read_config(CONVOLUTIONAL)
     loaded = load_clip(VIT, 'random')
     loaded.model.visual = convolutional_tower('mobileclip-s')
-    monkeypatch.setattr(training_free, 'build_vision_language', lambda _: loaded)
+    monkeypatch.setattr(training_free, 'build_vision_language', lambda *_: loaded)
     config.model.text.update(cache_dir=None, templates='single')
     model = MODELS.build({**config.model, '_scope_': 'ovseg'}).eval()
     (sample,) = model.predict(torch.randn(1, 3, 70, 99))

@@ -97,6 +97,7 @@ TRAININGS = {
     'MaskAdaptation': 'tests/training/test_mask_adaptation.py',
     'PromptableMasks': 'tests/scenes/test_promptable_masks.py',
     'SelfDistillation': 'tests/scenes/test_self_distillation.py',
+    'TaughtContrast': 'tests/scenes/test_taught_contrast.py',
 }
 # mmdet's, which have no verbs in common with segmentors, by their tests.
 DETECTORS = dict.fromkeys(

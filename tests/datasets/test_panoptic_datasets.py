@@ -108,6 +108,21 @@ def test_classes_that_are_not_chosen_are_as_if_nobody_had_annotated_them(root):
             r"segments_info\[0\]: 'category_id' is 5",
         ),
         (lambda c: c['annotations'][0]['segments_info'][0].update(id=0), '0 means no segment'),
+        (
+            lambda c: c['annotations'][1].update(image_id=c['annotations'][0]['image_id']),
+            "annotations: 'image_id' is .* in two entries",
+        ),
+        (lambda c: c['categories'].append(c['categories'][0]), "categories: 'id' is .* in two"),
+        (
+            lambda c: c['categories'][1].update(name=c['categories'][0]['name']),
+            "categories: 'name' is .* in two entries",
+        ),
+        (
+            lambda c: c['annotations'][0]['segments_info'].append(
+                c['annotations'][0]['segments_info'][0]
+            ),
+            r"annotations\[0\].segments_info: 'id' is .* in two entries",
+        ),
         (lambda c: c['categories'][0].pop('isthing'), r"categories\[0\]: 'isthing' is None"),
         (lambda c: c['images'][0].update(file_name='gone.jpg'), 'images have no image, the first'),
     ],

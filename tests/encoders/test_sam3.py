@@ -8,9 +8,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from fake_hub import ask_at, running_hub
 from safetensors.torch import save_file
 from tiny_sam3s import TINY_SAM3, spread
 
+from ovseg import downloads
 from ovseg.encoders.sam3 import load_sam3
 from ovseg.encoders.sam3_concepts import ConceptModel, square_pixels, token_mask
 from ovseg.encoders.sam3_context import ContextSettings
@@ -165,7 +167,7 @@ def test_a_file_serves_where_the_hub_would(tmp_path, monkeypatch):
 
     asked = []
     monkeypatch.setattr(sam3, '_loaded', lambda config, path: asked.append((config, path)))
-    monkeypatch.setattr(sam3, 'fetch_from_hub', lambda *_: pytest.fail('asked the hub'))
+    monkeypatch.setattr(sam3, 'file_of_model', lambda *_: pytest.fail('asked the hub'))
     file = tmp_path / 'sam3.pt'
     file.write_bytes(b'x')
     for given in (('facebook/sam3', file), (file,)):
@@ -175,6 +177,19 @@ def test_a_file_serves_where_the_hub_would(tmp_path, monkeypatch):
         backbone = config.vision_config.backbone_config
         assert (backbone.hidden_size, backbone.layer_norm_eps, path) == (1024, 1e-5, file)
     assert len(asked) == 2
+
+
+def test_gated_weights_and_a_hub_out_of_reach_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads.huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path))
+    with running_hub() as hub:
+        ask_at(hub.address, monkeypatch)
+        monkeypatch.setattr(downloads, 'reaches_hub', lambda: True)
+        hub.gated.add('facebook/sam3')
+        with pytest.raises(UserError, match=r'of facebook/sam3 .* accepted its licence.* log in'):
+            load_sam3()
+    monkeypatch.setattr(downloads, 'reaches_hub', lambda: False)
+    with pytest.raises(UserError, match=r'of facebook/sam3 .* could not be fetched.* sam3\.model'):
+        load_sam3()
 
 
 def test_bad_input_is_one_sentence(loaded, tmp_path, monkeypatch):

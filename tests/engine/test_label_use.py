@@ -5,12 +5,16 @@ import os
 import cv2
 import numpy as np
 import pytest
+from miniatures import make_miniature
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from scripts import ROOT
 
 from ovseg.datasets import LabelledFolderDataset
 from ovseg.engine.guarded_samples import check_files, guard_samples
 from ovseg.engine.label_use import LabelUse, look_at_labels
 from ovseg.errors import UserError
+from ovseg.registry import DATASETS
 
 
 def write(root, maps):
@@ -57,6 +61,28 @@ def test_maps_are_read_until_there_is_a_label(tmp_path):
     write(tmp_path, [[255], [255], [255], [1], [255], [255]])
     use = look_at_labels(folder(tmp_path), 2)
     assert use.maps == 5 and use.counts.tolist() == [0, 1]
+
+
+def test_classes_without_a_segment_are_named(tmp_path):
+    make_miniature('coco_panoptic', tmp_path)
+    settings = Config.fromfile(ROOT / 'configs/_base_/datasets/coco_panoptic.py')
+    data = settings.test_dataloader.dataset
+    data.data_root = str(tmp_path)
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        dataset = DATASETS.build(data)
+    use = look_at_labels(dataset, 100)
+    drawn = [dataset[number]['data_samples'].panoptic_truth for number in range(len(dataset))]
+    areas = np.zeros(len(use.classes), np.int64)
+    for segment in (each for truth in drawn for each in truth.segments):
+        areas[segment.label] += segment.area
+    assert use.counts.tolist() == areas.tolist() and use.counts.any()
+    assert f"the {len(use.unused)} classes '{use.unused[0]}'" in use.sentence(
+        'train_dataloader'
+    ) and 'have no segment in the annotations of the 3 images' in use.sentence('train_dataloader')
+    data.metainfo = {'classes': [use.unused[0]]}
+    with DefaultScope.overwrite_default_scope('ovseg'):
+        nothing = look_at_labels(DATASETS.build(data), 100)
+    assert nothing.sentence('x').startswith(f"class '{use.unused[0]}' has no segment")
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,9 @@ def test_a_file_in_the_folder_of_another_set_is_not_taken_for_one_of_its_own(tmp
 def test_a_file_of_a_set_without_checks_is_missing_though_others_have_one_of_its_name(
     name, tmp_path
 ):
-    (tmp_path / 'sam3').mkdir()
-    torch.save({'config': {}, 'variants': torch.zeros(1)}, tmp_path / 'sam3' / name)
-    (report,) = check_path(tmp_path / 'sam3' / name)
+    (tmp_path / 'next_method').mkdir()
+    torch.save({'config': {}, 'novelty': torch.zeros(1)}, tmp_path / 'next_method' / name)
+    (report,) = check_path(tmp_path / 'next_method' / name)
     assert [line.status for line in report.lines] == ['missing']
 
 
@@ -102,14 +102,14 @@ def test_a_file_that_two_sets_may_own_asks_for_a_folder_of_its_sets_name(tmp_pat
 
 
 def test_all_golden_folders_with_checks_are_compared_and_the_others_named(tmp_path, capsys):
-    for name in ('maskclip', 'sam3'):
+    for name in ('maskclip', 'next_method'):
         (tmp_path / name).mkdir()
     shutil.copy(GOLDEN / 'preprocess.pt', tmp_path / 'maskclip')
-    torch.save({'novelty': torch.zeros(1)}, tmp_path / 'sam3' / 'units.pt')
+    torch.save({'novelty': torch.zeros(1)}, tmp_path / 'next_method' / 'units.pt')
     check_parity = load_script('check_parity')
     assert check_parity.main(['--all', str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert 'maskclip/preprocess.pt' in printed and 'no check yet: sam3\n' in printed
+    assert 'maskclip/preprocess.pt' in printed and 'no check yet: next_method\n' in printed
     torch.save({}, tmp_path / 'maskclip' / 'other.pt')
     assert check_parity.main(['--all', str(tmp_path)]) == 1
     with pytest.raises(UserError, match='holds no golden folder'):

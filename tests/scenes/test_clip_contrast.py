@@ -10,6 +10,7 @@ from scripts import ROOT, load_script
 from short_trainings import train
 from torch.nn import functional as F
 
+from ovseg.encoders.clip import load_clip
 from ovseg.encoders.tiny import build_tiny_clip
 from ovseg.errors import UserError
 from ovseg.scenes import CLIPContrast
@@ -18,6 +19,7 @@ from ovseg.training.losses import contrastive_loss, sigmoid_pair_loss
 
 CONFIG = ROOT / 'configs/tiny_clip/clip_scenes.py'
 SIGLIP = ROOT / 'configs/tiny_siglip/siglip_scenes.py'
+CONVNEXT = ROOT / 'configs/tiny_clip/convnext_scenes.py'
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +82,7 @@ def test_pairs_of_one_meaning_belong_together():
     assert apart.item() == pytest.approx(2 * 20 / 3, abs=1e-4)  # two pairs in three rows
 
 
-@pytest.mark.parametrize('config', [CONFIG, SIGLIP], ids=['clip', 'siglip'])
+@pytest.mark.parametrize('config', [CONFIG, SIGLIP, CONVNEXT], ids=['clip', 'siglip', 'convnext'])
 def test_the_config_lists_the_words_of_the_captions(config):
     assert Config.fromfile(config).model.words.split() == list(CAPTION_WORDS)
 
@@ -135,6 +137,11 @@ def test_bfloat16_is_close_and_keeps_the_loss_in_float32():
     [
         (dict(clip={'embed_dim': 4}), UserError, 'lacks text_cfg, vision_cfg'),
         (dict(loss='hinge'), UserError, "'softmax' or 'sigmoid', got 'hinge'"),
+        (
+            dict(text_learns=False),
+            UserError,
+            r"name it in model\.start, such as 'tiny_clip_scenes'",
+        ),
         (dict(mode='predict'), ValueError, "modes 'loss' and 'tensor'"),
     ],
 )
@@ -168,6 +175,11 @@ def test_the_tiny_siglip_goes_on_from_the_tiny_clip(tmp_path):
         assert 0 < (now - before).abs() < 0.1
 
 
+def test_a_text_tower_of_other_sizes_is_refused():
+    with pytest.raises(UserError, match=r'model\.start: the text tower of this CLIP does not fit'):
+        CLIPContrast(**_arguments(start='tiny_clip_scenes')).init_weights()
+
+
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     config = small_config(tmp_path / 'whole')
     whole = train(config, 'whole')
@@ -188,6 +200,12 @@ def test_a_checkpoint_is_exported_and_loads(tmp_path):
     export = load_script('export')
     arguments = ['tiny-clip', str(tmp_path / 'run' / 'iter_2.pth'), str(tmp_path / 'out' / 'mine')]
     assert export.main([*arguments, '--config', str(tmp_path / 'config.py')]) == 0
+    path, architecture = tmp_path / 'out' / 'mine.safetensors', config.model.clip.to_dict()
+    loaded = load_clip(architecture, str(path)).model
+    for key, value in build_tiny_clip('mine', tmp_path / 'out')[0].state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[key]), key
+    with pytest.raises(UserError, match=r'holds another CLIP than clip\.model describes'):
+        load_clip({**architecture, 'embed_dim': 64}, str(path))
     clip, tokenizer, mean, std = build_tiny_clip('mine', tmp_path / 'out')
     assert not any(parameter.requires_grad for parameter in clip.parameters())
     trained = runner.model.eval()

@@ -5,9 +5,7 @@ import tiny_fcclip
 import torch
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
-from short_trainings import train
 
-from ovseg.config_files import read_config
 from ovseg.engine.checkpoint import load_checkpoint_strict
 from ovseg.errors import UserError
 from ovseg.images import Images
@@ -109,18 +107,6 @@ def test_tuning_without_a_teacher_says_what_to_set():
     model = tiny_fcclip.build('MAFTPlus', transfer={'num_heads': 2})
     with pytest.raises(UserError, match=r'model\.teacher=True'):
         model.loss(tiny_fcclip.images(), [sample(0)])
-
-
-def test_a_training_on_scenes_saves_what_was_trained(tmp_path):
-    config = read_config('fcclip_tiny_scenes')
-    config.train_dataloader.batch_size = 2
-    config.train_dataloader.dataset.num_scenes = 4
-    config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=3, val_interval=100)
-    config.work_dir = str(tmp_path)
-    runner = train(config, 'fcclip', val_dataloader=None, val_cfg=None, val_evaluator=None)
-    saved = torch.load(tmp_path / 'iter_3.pth', weights_only=False)['state_dict']
-    assert saved and all(name.startswith('proposals.') for name in saved)
-    assert runner.iter == 3
 
 
 # Files ---------------------------------------------------------------------------------------

@@ -7,16 +7,14 @@ import pytest
 import torch
 from PIL import Image
 from tiny_clip_models import VIT
-from tiny_sam3s import TINY_SAM3, spread
+from tiny_sam3_segmentors import encoded, tiny_sam3_segmentor
 from tiny_segmentors import pictures
 
 from ovseg.budget import MemoryBudget
 from ovseg.errors import UserError, notices_heard
-from ovseg.images import Images
 from ovseg.scores.concept_rule import ConceptDecision, ConceptRule
 from ovseg.scores.phrase_maps import Fusion
 from ovseg.scores.preselection import KeepRule, recall_at, recall_curve, threshold_for
-from ovseg.segmentors import SAM3Segmentor
 from ovseg.segmentors.sam3_bank import class_prompt, prompt_weights, read_supports, save_bank
 from ovseg.segmentors.sam3_rules import RULES, settings_of
 from ovseg.text.row_groups import RowGroups
@@ -33,23 +31,9 @@ DENSE = {
 }
 
 
-def build(**settings):
-    torch.manual_seed(0)
-    given = {
-        'sam3': {'model': TINY_SAM3, 'pretrained': 'random'},
-        'text': {'cache_dir': None},
-        'vocabulary': 'cat, kitten; sofa; wall; sky',
-        **settings,
-    }
-    model = SAM3Segmentor(**given).eval()
-    spread(model.sam3.model)
-    model.words.forget()
-    return model
-
-
 @pytest.fixture(scope='module')
 def model():
-    return build(fusion={'confidence': 0.1})
+    return tiny_sam3_segmentor(fusion={'confidence': 0.1})
 
 
 @pytest.fixture(scope='module')
@@ -57,12 +41,8 @@ def encoding(model):
     return encode(model)
 
 
-@torch.no_grad()
 def encode(model):
-    own = pictures(SIZE).originals[0]
-    pixels = torch.from_numpy(own).permute(2, 0, 1)[None].float()
-    inputs = (pixels - model.data_preprocessor.mean) / model.data_preprocessor.std
-    return model.encode(Images(inputs))[0]
+    return encoded(model, SIZE)
 
 
 @pytest.fixture
@@ -87,7 +67,7 @@ def test_an_image_is_asked_once_and_a_new_word_costs_one_phrase(model, asked):
     model.segment(encoding, (20, 30), again)
     assert sum(asked) == 5
     assert torch.equal(model.segment(encoding, SIZE).labels, first)
-    words = build(vocabulary='sky; dog; wall').vocabulary
+    words = tiny_sam3_segmentor(vocabulary='sky; dog; wall').vocabulary
     model.segment(encoding, SIZE, model.build_classifier(words))
     assert sum(asked) == 6
 
@@ -140,7 +120,11 @@ def test_thresholds_are_compared_as_the_rules_say():
 def test_every_rule_builds_and_labels(model, encoding):
     labels = {}
     for name in RULES:
-        other = build(rule=name, context=False) if name == 'activesam' else build(rule=name)
+        other = (
+            tiny_sam3_segmentor(rule=name, context=False)
+            if name == 'activesam'
+            else tiny_sam3_segmentor(rule=name)
+        )
         labels[name] = other.segment(encode(other), SIZE, keep_scores=True).scores
         assert other.protocol()['rule'] == name
     assert not torch.allclose(labels['semantic'], labels['semantic_presence'], atol=1e-3)
@@ -151,7 +135,9 @@ def test_every_rule_builds_and_labels(model, encoding):
 
 
 def test_the_preview_asks_the_surest_phrases_alone(asked):
-    small = build(rule='activesam', context=False, preview={'size': 28, 'alpha': 0.4, 'at_most': 3})
+    small = tiny_sam3_segmentor(
+        rule='activesam', context=False, preview={'size': 28, 'alpha': 0.4, 'at_most': 3}
+    )
     encoding = encode(small)
     active = small.active(encoding, small.classifier)
     presence = small.preview_presence(encoding, small.classifier)
@@ -164,7 +150,7 @@ def test_the_preview_asks_the_surest_phrases_alone(asked):
 def test_a_dense_model_says_what_is_asked_within_bounds():
     bounds = {'threshold': 2.0, 'at_least': 1, 'at_most': 2}
     settings = {'model': DENSE, 'side': 64, 'share': 0.1, 'always': 'Wall', **bounds}
-    model = build(budget='preselected', preselection=settings)
+    model = tiny_sam3_segmentor(budget='preselected', preselection=settings)
     encoding, classifier = encode(model), model.classifier
     looks = model._answers.of(encoding).looks
     scores = model.preselection.scores(looks, encoding.image, model.vocabulary)
@@ -223,7 +209,7 @@ def test_a_bank_makes_one_prompt_of_several_phrases(model, tmp_path):
     assert float(weights.sum()) == pytest.approx(1) and prompt.tokens.shape[0] == 1
     file = tmp_path / 'bank.safetensors'
     save_bank({'cat': prompt}, file, model.text.space)
-    banked = build(bank=file)
+    banked = tiny_sam3_segmentor(bank=file)
     classifier = banked.classifier
     # One phrase a class with a prompt, whatever its words.
     assert classifier.phrases == ('cat', 'sofa', 'wall', 'sky')
@@ -233,17 +219,19 @@ def test_a_bank_makes_one_prompt_of_several_phrases(model, tmp_path):
 
 def test_words_and_settings_that_cannot_be_are_said(model):
     with pytest.raises(UserError, match="model.rule must be one of .* Did you mean 'segearth'"):
-        build(rule='segeart')
+        tiny_sam3_segmentor(rule='segeart')
     with pytest.raises(UserError, match='needs a dense model: set model.preselection.model'):
-        build(budget='preselected')
+        tiny_sam3_segmentor(budget='preselected')
     with pytest.raises(UserError, match='model.fusion has no setting'):
-        build(fusion={'confidance': 0.1})
+        tiny_sam3_segmentor(fusion={'confidance': 0.1})
     with pytest.raises(UserError, match='image_size: 30 is no multiple of the patch of 14'):
-        build(image_size=30)
+        tiny_sam3_segmentor(image_size=30)
     with pytest.raises(UserError, match='model.text.templates has no meaning for SAM 3'):
-        build(text={'templates': 'single'})
+        tiny_sam3_segmentor(text={'templates': 'single'})
     with pytest.raises(UserError, match='scores are absolute and have no energy'):
-        build(vocabulary={'classes': ['cat'], 'rejection': {'kind': 'energy', 'energy': 0.1}})
+        tiny_sam3_segmentor(
+            vocabulary={'classes': ['cat'], 'rejection': {'kind': 'energy', 'energy': 0.1}}
+        )
     with pytest.raises(UserError, match='at_least must be at least 1 and not above at_most'):
         KeepRule(at_least=3, at_most=2)
     with pytest.raises(UserError, match='leaves out both heads'):

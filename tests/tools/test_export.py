@@ -36,7 +36,7 @@ def test_a_config_of_another_model_is_refused_before_anything_is_read(name, tmp_
     (tmp_path / 'empty.pth').touch()
     words = [tmp_path / 'empty.pth', tmp_path / 'out.pth']
     words = [config, *words] if KINDS[name].config is True else [*words, '--config', config]
-    words += ['--images', 8] if name == 'tiny-sam' else []
+    words += ['--images', 8] if name in ('tiny-sam', 'tiny-sam3') else []
     assert run_tool('export', name, *words) == 2
     assert f'error: {config} is no config of a ' in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ['empty.pth']

@@ -5,7 +5,7 @@ _base_ = './scenes_panoptic.py'
 seen = [word for word in _base_.words if word not in _base_.unseen]
 resize = dict(scale=(384, 192), keep_ratio=True)
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(

@@ -1,4 +1,5 @@
-# An FC-CLIP of 2 million parameters on a tiny ConvNeXt CLIP. No such CLIP ships: train one first.
+# An FC-CLIP of 1 million parameters on a tiny ConvNeXt CLIP. No such CLIP ships: train one first
+# (configs/tiny_clip/convnext_scenes.py), and name its exported file in model.clip.pretrained.
 _base_ = './fcclip.py'
 
 text_cfg = dict(context_length=20, vocab_size=49408, width=96, heads=4, layers=2)
@@ -22,10 +23,10 @@ model = dict(
         num_heads=4,
         num_layers=3,
         feedforward_channels=256,
-        pixel_layers=2,
+        pixel_layers=1,
         pixel_feedforward=128,
         norm_groups=8,
-        num_points=1024,
+        num_points=256,
     ),
     text=dict(templates='a(n) {}'),
 )

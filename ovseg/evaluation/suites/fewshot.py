@@ -81,9 +81,13 @@ class FewShotSuite(ExampleSuite):
         is_half = torch.zeros(len(names), dtype=torch.bool)
         is_half[half] = True
         every = torch.ones_like(is_half)
-        parts = ((ALL, classes, (), every), (HALF, half, (), is_half))
         unsaid = [label for label in classes if label not in half]
-        parts += ((HALF_WORDS, classes, unsaid, is_half),)
+        nobody: list[int] = []
+        parts = (
+            (ALL, classes, nobody, every),
+            (HALF, half, nobody, is_half),
+            (HALF_WORDS, classes, unsaid, is_half),
+        )
         found = [Trial(WORDS, 0, part, draw, self._words, apart) for part, _, _, apart in parts[:2]]
         for count in self.shots:
             for part, labels, nameless, apart in parts:

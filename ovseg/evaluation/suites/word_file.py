@@ -13,6 +13,7 @@ from ovseg.input_files import read_json
 FORMAT = 'ovseg-suite-words/1'
 # Class of a data set -> the file that comes with ovseg.
 _OURS = dict.fromkeys(('ScenesDataset', 'ScenesFolderDataset'), 'scenes.json')
+_CLASS_KEYS = ('synonyms', 'hypernym')
 _KEYS = ('format', 'source', 'licence', 'classes', 'distractors', 'background')
 
 
@@ -49,18 +50,27 @@ class SuiteWords:
             FileNotFoundError: there is no such file.
             UserError: it is of another form, or names what is no class.
         """
-        content = read_json(path, 'file of suite words')
+        content = read_json(path, 'file of suite words', by_hand=True)
         if not isinstance(content, Mapping) or content.get('format') != FORMAT:
             raise UserError(f'{path}: "format" must be {FORMAT!r}')
         for key in content:
             if key not in _KEYS:
                 raise UserError(f'{path}: unknown key {key!r}.{nearest(str(key), _KEYS)}')
         of_classes = content.get('classes') or {}
-        for name in of_classes:
+        if not isinstance(of_classes, Mapping):
+            raise UserError(f'{path}: "classes" must be a map of class names to their words')
+        for name, entry in of_classes.items():
             if name not in classes:
                 raise UserError(
                     f'{path}: {name!r} is no class of the data set.{nearest(name, classes)}'
                 )
+            if not isinstance(entry, Mapping):
+                raise UserError(f'{path}: {name!r} must be a map with {" and ".join(_CLASS_KEYS)}')
+            for key in entry:
+                if key not in _CLASS_KEYS:
+                    raise UserError(
+                        f'{path}: unknown key {key!r} of {name!r}.{nearest(str(key), _CLASS_KEYS)}'
+                    )
         return cls(
             str(path),
             str(content.get('source', Path(path).name)),

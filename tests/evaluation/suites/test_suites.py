@@ -146,8 +146,12 @@ def test_suites_without_their_words_are_sentences(segment, samples, tmp_path):
         ({**head, 'distractor': []}, "unknown key 'distractor'. Did you mean 'distractors'"),
         ({**head, 'classes': {'skye': {}}}, "'skye' is no class .* Did you mean 'sky'"),
         ({**head, 'distractors': [3]}, 'distractors must be a list of words'),
+        ({**head, 'classes': ['sky']}, 'must be a map of class names'),
+        ({**head, 'classes': {'sky': ['air']}}, "'sky' must be a map with synonyms and hypernym"),
+        ({**head, 'classes': {'sky': {'synonym': ['air']}}}, "'synonym' of 'sky'. Did you mean"),
+        ('{"classes": {"sky": {}, "sky": {}}}', "duplicate entry 'sky'"),
     ):
-        path.write_text(json.dumps(content))
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
         with pytest.raises(UserError, match=message):
             SuiteWords.read(path, CLASSES)
 

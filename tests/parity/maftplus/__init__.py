@@ -17,5 +17,6 @@ GOLDEN = GoldenSet(
         'fcclip_resnet_tail.pt': forward.check_tail,
         'fcclip_convnext_train.pt': training.check_training,
         'maftplus_train.pt': training.check_training,
-    }
+    },
+    marks={'text.pt': 'token_embedding_rows', 'units.pt': 'cdt_semantic'},
 )

@@ -46,6 +46,11 @@ def test_a_run_that_was_killed_goes_on_to_the_same_ranking(photos, segment, tmp_
     assert resumed.classes == whole.classes and whole.split == '2 images'
     with pytest.raises(UserError, match='another model, other words or templates'):
         rank_templates(segment, images, 'sky; wall', tmp_path / 'part.json')
+    joined = OpenVocabSegmenter(
+        'maskclip-tiny', device='cpu', templates=TEMPLATES, text={'combine': 'joined'}
+    )
+    with pytest.raises(UserError, match='another model, other words or templates'):
+        rank_templates(joined, images, WORDS, tmp_path / 'part.json')
 
     # Against the definition, from whole probability maps.
     vocabulary, _ = segment.question(WORDS)
@@ -82,6 +87,14 @@ def test_the_command_writes_what_experts_take(photos, tmp_path, capsys):
     assert set(ranking.classes) == {'sky', 'grass', 'water'}
     other = OpenVocabSegmenter('maskclip-tiny', templates=TEMPLATES, text={'experts': out})
     assert other.question(WORDS)[1].experts
+    moved = [TEMPLATES[1], TEMPLATES[0], TEMPLATES[2]]
+    with pytest.raises(UserError, match=r"'a photo of a \{\}.' is '\{\}' here"):
+        OpenVocabSegmenter('maskclip-tiny', templates=moved, text={'experts': out}).question(WORDS)
+    state = out.with_name('ranking.part.json')
+    content = json.loads(state.read_text())
+    state.write_text(json.dumps({**content, 'sums': [1.0]}))
+    with pytest.raises(UserError, match='ranking.part.json is damaged'):
+        main(arguments)
     with pytest.raises(UserError, match='OUT must end in .json'):
         main([str(photos), WORDS, str(tmp_path / 'ranking.txt')])
 
