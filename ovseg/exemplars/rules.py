@@ -30,7 +30,7 @@ RULES: Mapping[str, Callable[..., Classifier]] = {
 # Words alone, whatever was taught.
 TEXT = 'text'
 RULE_NAMES = (*RULES, TEXT)
-# On Scenes it is ahead of the Bayes rule, and never below words; see docs/examples.md.
+# On Scenes it is ahead of the Bayes rule where some classes have no examples; docs/examples.md.
 DEFAULT_RULE = 'proto'
 # Mixing weights that leave-one-out can choose: what is tried, and what is taken if it cannot.
 LEAVE_ONE_OUT = 'loo'
