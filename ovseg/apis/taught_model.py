@@ -130,9 +130,9 @@ class TaughtModel(LoadedModel):
 
         Args:
             path: of :meth:`save_bank` or ``ovseg teach``.
-            rule: by which they count: ``'proto'`` (default), ``'bayes'``, ``'gda'``, ``'tip'``,
-                ``'proto-clip'``, ``'rns'``, ``'text'`` for words alone, or a table of ``name`` and
-                settings; None leaves it.
+            rule: by which they count: ``'proto'`` (default), ``'kindred'``, ``'bayes'``, ``'gda'``,
+                ``'tip'``, ``'proto-clip'``, ``'rns'``, ``'text'`` for words alone, or a table of
+                ``name`` and settings; None leaves it.
 
         Raises:
             UserError: no bank, or one of another encoder; what was taught before stays.

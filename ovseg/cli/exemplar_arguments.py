@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ovseg.apis.segmenter import OpenVocabSegmenter
 
 # Those of `ovseg.exemplars.RULE_NAMES`, which would import torch.
-CLASSIFIERS = ('proto', 'bayes', 'gda', 'tip', 'proto-clip', 'rns', 'text')
+CLASSIFIERS = ('proto', 'kindred', 'bayes', 'gda', 'tip', 'proto-clip', 'rns', 'text')
 
 
 def add_exemplar_arguments(parser: argparse.ArgumentParser) -> None:

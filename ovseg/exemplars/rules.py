@@ -9,6 +9,7 @@ from typing import Any
 from ovseg.errors import UserError, nearest, notify
 from ovseg.exemplars.bayes import bayes
 from ovseg.exemplars.gda import gda
+from ovseg.exemplars.kindred import kindred
 from ovseg.exemplars.leave_one_out import leave_one_out
 from ovseg.exemplars.proto_clip import proto_clip
 from ovseg.exemplars.prototypes import prototypes
@@ -20,6 +21,7 @@ from ovseg.text import Classifier
 RULES: Mapping[str, Callable[..., Classifier]] = {
     'bayes': bayes,
     'proto': prototypes,
+    'kindred': kindred,
     'gda': gda,
     'tip': tip_adapter,
     'proto-clip': proto_clip,
@@ -28,7 +30,7 @@ RULES: Mapping[str, Callable[..., Classifier]] = {
 # Words alone, whatever was taught.
 TEXT = 'text'
 RULE_NAMES = (*RULES, TEXT)
-# On Scenes it is ahead of the Bayes rule, and never below words; see docs/examples.md.
+# On Scenes it is ahead of the Bayes rule where some classes have no examples; docs/examples.md.
 DEFAULT_RULE = 'proto'
 # Mixing weights that leave-one-out can choose: what is tried, and what is taken if it cannot.
 LEAVE_ONE_OUT = 'loo'

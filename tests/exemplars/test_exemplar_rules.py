@@ -18,7 +18,7 @@ from ovseg.vocabulary import Vocabulary
 
 CLASSES, DIM = 20, 128
 HALF = torch.arange(0, CLASSES, 2)
-RULES_OF_ROWS = ('proto', 'bayes', 'gda', 'proto-clip', 'tip')
+RULES_OF_ROWS = ('proto', 'kindred', 'bayes', 'gda', 'proto-clip', 'tip')
 FAST = {'rns': {'name': 'rns', 'steps': 20}}
 
 
@@ -55,6 +55,19 @@ def test_partial_support_does_not_pull_pixels_to_the_classes_with_examples(measu
     assert own[1] > text[1] - 1  # of the classes without examples
     assert own[0] > text[0] - 1
     assert measured['naive', True][0] < text[0] - 20  # what happens without care
+
+
+def test_the_published_fit_to_each_image_does_pull_pixels_to_the_classes_with_examples():
+    """A known limit of ``rns``, which docs/examples.md tells: it knows no gap."""
+    own, text = [], []
+    without = ~torch.isin(torch.arange(CLASSES), HALF)
+    for seed in range(2):
+        world = VectorWorld.make(CLASSES, DIM, seed)
+        test = world.images(1)
+        classifier = Rule({'name': 'rns', 'steps': 100})(world.support(1, HALF))
+        for found, rows in ((own, classifier), (text, world.words())):
+            found.append(float(world.iou(rows, test)[without].nanmean()))
+    assert sum(own) / 2 < sum(text) / 2 - 20
 
 
 def test_the_rules_come_in_the_order_that_the_world_was_made_for(measured):
@@ -102,6 +115,29 @@ def test_synonyms_of_which_the_best_counts_stay_those_of_classes_without_example
     classifier = prototypes(support)
     assert classifier.scores(torch.randn(1, 16, 2, 2)).shape == (1, 3, 2, 2)
     assert classifier.origin == ('exemplar', 'derived', 'derived', 'derived')
+
+
+def test_classes_of_two_kinds_learn_from_their_own_kind():
+    torch.manual_seed(0)
+    kinds = torch.arange(CLASSES) % 2
+    directions = F.normalize(torch.randn(4, DIM, dtype=torch.float64), dim=1)
+    noise = 0.3 * F.normalize(torch.randn(CLASSES, DIM, dtype=torch.float64), dim=1)
+    text = F.normalize(directions[kinds] + noise, dim=1)
+    visual = F.normalize(text + directions[2:][kinds], dim=1)  # each kind has its own gap
+    words = Classifier(text.float(), torch.arange(CLASSES), CLASSES, 100.0)
+    classes = torch.arange(0, 8)  # 4 of each kind, an image each
+    none = torch.zeros(0, dtype=torch.int64)
+    support = support_from(
+        words, visual[classes], classes, classes, visual[:0], none, visual[:8].mean(0)
+    )
+    without = torch.arange(8, CLASSES)
+    own, plain = (
+        (rule(support).weight.double() * visual).sum(1)[without].mean()
+        for rule in (RULES['kindred'], RULES['proto'])
+    )
+    assert own > plain + 0.05 and own > 0.95
+    with pytest.raises(UserError, match='reach of kindred must be positive'):
+        RULES['kindred'](support, reach=0.0)
 
 
 def test_a_name_without_meaning_leaves_a_class_to_its_examples():
