@@ -205,6 +205,33 @@ def _fault_of_writing(error: Exception, temporary: Path) -> OSError | None:
     return None
 
 
+@contextmanager
+def changed_alone(path: str | Path) -> Iterator[None]:
+    """While a file is read, changed and written back: other processes that do so wait.
+
+    The folder is locked, since the file itself is replaced; where the file system has no locks,
+    nobody waits.
+
+    Args:
+        path: of the file, which need not exist; its folder is made.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    folder = Path(path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(Path(path), error) from error
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def remove_dead_temporaries(folder: str | Path) -> int:
     """Remove what writers that were killed left half written; returns how many files it were.
 

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from ovseg import files
 from ovseg.errors import UserError
 from ovseg.files import (
     CannotWrite,
+    changed_alone,
     check_folder,
     remove_dead_temporaries,
     write_beside,
@@ -227,3 +229,17 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_stays(tmp_path):
         assert remove_dead_temporaries(tmp_path) == 1
         assert living.exists() and not dead.exists() and young.exists() and other.exists()
     assert remove_dead_temporaries(tmp_path / 'nowhere') == 0
+
+
+def test_who_changes_a_file_waits_for_the_others(tmp_path):
+    path = tmp_path / 'new' / 'count.txt'
+
+    def add_one(_):
+        with changed_alone(path):
+            before = int(path.read_text()) if path.exists() else 0
+            time.sleep(0.005)
+            path.write_text(str(before + 1))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add_one, range(24)))
+    assert path.read_text() == '24' and os.listdir(path.parent) == ['count.txt']

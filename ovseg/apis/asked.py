@@ -14,7 +14,7 @@ from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ovseg.apis.segmenter import OpenVocabSegmenter
+    from ovseg.apis.answering_model import AnsweringModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Asked:
         encoded: the encoded image, as long as somebody holds it.
     """
 
-    segmenter: OpenVocabSegmenter
+    segmenter: AnsweringModel
     vocabulary: Vocabulary
     classifier: Classifier
     image: np.ndarray

@@ -13,7 +13,7 @@ from ovseg.zoo import find_model
 from ovseg.zoo.entry import ModelEntry
 
 if TYPE_CHECKING:
-    from ovseg.apis.segmenter import OpenVocabSegmenter
+    from ovseg.apis.pretrained_model import PretrainedModel
 
 # What the hub calls the licences that stand in our zoo; the first that a text names counts, the
 # strictest first.
@@ -26,7 +26,7 @@ _UNKNOWN = 'not stated by whoever saved the model'
 _WORDS_SHOWN = 200
 
 
-def entry_of(segmenter: OpenVocabSegmenter) -> ModelEntry | None:
+def entry_of(segmenter: PretrainedModel) -> ModelEntry | None:
     """The zoo's entry of a segmenter with the weights of the zoo, else None.
 
     Args:
@@ -41,7 +41,7 @@ def entry_of(segmenter: OpenVocabSegmenter) -> ModelEntry | None:
 
 
 def card_of(
-    segmenter: OpenVocabSegmenter, licence: str | None, measured: Mapping[str, float] | None
+    segmenter: PretrainedModel, licence: str | None, measured: Mapping[str, float] | None
 ) -> str:
     """The text of the card, in the hub's form: facts in YAML, then Markdown.
 
@@ -103,7 +103,7 @@ def _percent(name: str, value: float) -> str:
     raise UserError(f'measured[{name!r}] must be an mIoU in percent, from 0 to 100, got {value!r}.')
 
 
-def _asked(segmenter: OpenVocabSegmenter) -> str:
+def _asked(segmenter: PretrainedModel) -> str:
     return ", 'cat, kitten; sofa'" if segmenter.model.takes_templates else ''
 
 
@@ -114,7 +114,7 @@ def _hub_licence(text: str | None) -> str:
     return 'other' if text else 'unknown'
 
 
-def _protocol(segmenter: OpenVocabSegmenter) -> list[tuple[str, str]]:
+def _protocol(segmenter: PretrainedModel) -> list[tuple[str, str]]:
     facts = {'resize': segmenter.resize, **segmenter.model.protocol()}
     return [(str(name), str(value)) for name, value in facts.items()]
 

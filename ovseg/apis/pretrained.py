@@ -15,7 +15,7 @@ from ovseg import __version__
 from ovseg.apis.model_card import card_of
 from ovseg.downloads import reaches_hub
 from ovseg.encoders.embedded import write_weights
-from ovseg.errors import UserError
+from ovseg.errors import UserError, notify
 from ovseg.files import written_whole
 from ovseg.input_files import cause_of
 from ovseg.saved_config import (
@@ -30,11 +30,11 @@ from ovseg.saved_config import (
 from ovseg.saved_weights import all_weights
 
 if TYPE_CHECKING:
-    from ovseg.apis.segmenter import OpenVocabSegmenter
+    from ovseg.apis.pretrained_model import PretrainedModel
 
 
 def save_model(
-    segmenter: OpenVocabSegmenter,
+    segmenter: PretrainedModel,
     folder: str | Path,
     licence: str | None,
     measured: Mapping[str, float] | None,
@@ -47,6 +47,9 @@ def save_model(
     Raises:
         UserError: the model is not in float32, a setting names a file, numbers are none, a file of
             another kind is in the way, or it cannot be written.
+
+    Warns:
+        Notice: what the segmenter answers by and a saved model does not hold.
     """
     folder = Path(folder)
     _check_is_free(folder)
@@ -57,6 +60,8 @@ def save_model(
         )
     content = json.dumps(saved_content(segmenter), indent=2, ensure_ascii=False) + '\n'
     card = card_of(segmenter, licence, measured)
+    for what, again in segmenter.beside_model().items():
+        notify(f'The folder has the model without {what}: {again}.')
     # The config first: by it a folder that was cut short is known for one of ours.
     for name, text in ((CONFIG, content), (CARD, card)):
         with written_whole(folder / name) as temporary:
@@ -77,7 +82,7 @@ def _check_is_free(folder: Path) -> None:
             )
 
 
-def saved_content(segmenter: OpenVocabSegmenter) -> dict[str, Any]:
+def saved_content(segmenter: PretrainedModel) -> dict[str, Any]:
     """What the ``ovseg.json`` of a segmenter holds.
 
     Args:
@@ -186,7 +191,7 @@ def _fetched(name: str, revision: str | None, token: str | bool | None) -> Path:
 
 
 def push_model(
-    segmenter: OpenVocabSegmenter,
+    segmenter: PretrainedModel,
     name: str,
     licence: str | None,
     measured: Mapping[str, float] | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ovseg.apis.encoded_image import EncodedImage
 from ovseg.errors import UserError, notify
 from ovseg.exemplars.bank import Bank
 from ovseg.exemplars.marks import (
@@ -25,13 +26,14 @@ from ovseg.exemplars.marks import (
 from ovseg.exemplars.taught import Taught
 from ovseg.refiners.box_masks import mask_in_box
 from ovseg.segmentors.exemplar_features import labels_of_mask, patch_radius, pool_encoding
+from ovseg.vocabulary.parsing import check_words, plain_separators
 
 if TYPE_CHECKING:
     from ovseg.apis.encoded_image import EncodedImage
-    from ovseg.apis.segmenter import OpenVocabSegmenter
+    from ovseg.apis.taught_model import TaughtModel
 
 
-def taught_of(segmenter: OpenVocabSegmenter) -> Taught:
+def taught_of(segmenter: TaughtModel) -> Taught:
     """What a segmenter was taught.
 
     Args:
@@ -51,7 +53,7 @@ def taught_of(segmenter: OpenVocabSegmenter) -> Taught:
 
 
 def teach(
-    segmenter: OpenVocabSegmenter,
+    segmenter: TaughtModel,
     name: str,
     image: EncodedImage,
     mark: Any,
@@ -72,8 +74,12 @@ def teach(
         UserError: a mark that does not fit, a name of no letters; the bank stays as it is.
     """
     taught = taught_of(segmenter)
-    if not isinstance(name, str) or not name.strip():
-        raise UserError('An example needs the name of its class, such as "red mug".')
+    name = _name_of_class(name)
+    if not isinstance(image, EncodedImage):
+        raise UserError('An example is of one image, not of a list of them: teach each by itself.')
+    if isinstance(mark, torch.Tensor):
+        mark = mark.detach().cpu()
+        mark = mark.float().numpy() if mark.is_floating_point() else mark.numpy()
     if (mark is None) == (scribble is None):
         raise UserError('Give one mark of the thing: a mask, a box, clicks, or scribble=.')
     size = (image.image.shape[0], image.image.shape[1])
@@ -87,7 +93,7 @@ def teach(
     elif is_points(mark) and size[1] != 2:
         mask = click_mask(mark, size, radius)
     else:
-        mask = check_mask(mark.cpu() if isinstance(mark, torch.Tensor) else mark, size)
+        mask = check_mask(mark, size)
     pooled = pool_encoding(image.encoding, labels_of_mask(torch.from_numpy(mask)))
     bank = taught.or_empty(pooled.vectors.shape[1])
     source = image.source or f'image in memory {len(bank.images) + 1}'
@@ -98,7 +104,24 @@ def teach(
     return found
 
 
-def _boxed(segmenter: OpenVocabSegmenter, image: EncodedImage, box: Any) -> Mask:
+def _name_of_class(name: Any) -> str:
+    """A name that words can ask for."""
+    if not isinstance(name, str) or not name.strip():
+        raise UserError('An example needs the name of its class, such as "red mug".')
+    check_words(name, 'the name of an example', name=True)
+    name = name.strip()
+    if not name.isprintable():
+        raise UserError(f'The name of an example must be one line of letters, got {name!r}.')
+    signs = [sign for sign in ';,' if sign in plain_separators(name)]
+    if signs:
+        notify(
+            f'{name!r} is the name of one class, and in words that are written as text '
+            f'"{signs[0]}" parts it: a list or a JSON file asks for it, or teach a name without.'
+        )
+    return name
+
+
+def _boxed(segmenter: TaughtModel, image: EncodedImage, box: Any) -> Mask:
     """What the model's SAM finds in a box; all of it where there is no SAM, or it finds nothing."""
     size = (image.image.shape[0], image.image.shape[1])
     whole = box_mask(box, size)
@@ -121,13 +144,18 @@ def _boxed(segmenter: OpenVocabSegmenter, image: EncodedImage, box: Any) -> Mask
     return mask
 
 
-def learn_folder(segmenter: OpenVocabSegmenter, examples: Iterable[tuple[str, Path, Path]]) -> int:
+def learn_folder(
+    segmenter: TaughtModel,
+    examples: Iterable[tuple[str, Path, Path]],
+    has_words: bool = True,
+) -> int:
     """Teach what a folder shows; all of it or nothing.
 
     Args:
         segmenter: is taught.
         examples: class, image and mask of each; see
             :func:`~ovseg.exemplars.example_folder.find_examples`.
+        has_words: whether the names of the classes mean something to the text model.
 
     Returns:
         How many examples it were.
@@ -140,7 +168,7 @@ def learn_folder(segmenter: OpenVocabSegmenter, examples: Iterable[tuple[str, Pa
     try:
         for name, image, mask in examples:
             try:
-                segmenter.teach(name, image, mask)
+                segmenter.teach(name, image, mask, has_words=has_words)
             except UserError as error:
                 raise UserError(f'{image}: {error}') from error
             count += 1

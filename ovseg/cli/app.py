@@ -15,20 +15,16 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ovseg.cli.exemplar_arguments import check_exemplars, learn
+from ovseg.cli.asking_arguments import add_model_arguments, check_model
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import add_model_arguments
-from ovseg.cli.word_arguments import check_word_files, text_settings
-from ovseg.consoles import quiet
+from ovseg.cli.word_arguments import check_word_files
 from ovseg.errors import EXIT_OK, UserError
-from ovseg.input_files import check_named
-from ovseg.vocabulary import TEMPLATE_SETS, get_templates
 from ovseg.vocabulary.parsing import parse_string
-from ovseg.zoo import check_weights, list_models, resolve_model
+from ovseg.zoo import list_models, resolve_model
 
 if TYPE_CHECKING:
     from ovseg.apis import OpenVocabSegmenter
@@ -103,12 +99,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f'--{option.replace("_", "-")} must be more than 0.')
     if args.words is not None:
         parse_string(args.words)
-    _, place = resolve_model(args.model, args.on)
-    check_weights(place.path, args.checkpoint)
-    check_named(args.checkpoint)
-    check_exemplars(args)
-    if args.template_set not in (None, *TEMPLATE_SETS):
-        get_templates(args.template_set)
+    check_model(args)
     check_word_files(args, None)
     names = offered_models(args)
     check_device(args.device)
@@ -144,29 +135,11 @@ def load_model(args: argparse.Namespace, first: str, name: str) -> OpenVocabSegm
         FileNotFoundError: likewise.
     """
     from ovseg.apis import OpenVocabSegmenter
+    from ovseg.cli.segment_files import segmenter_of
 
     if name != first:
         return OpenVocabSegmenter(name, device=args.device, precision=args.precision)
-    segmenter = OpenVocabSegmenter(
-        args.model,
-        args.checkpoint,
-        args.device,
-        templates=args.template_set,
-        text=text_settings(args),
-        contrast=args.contrast,
-        on=args.on,
-        precision=args.precision,
-    )
-    return learn(segmenter, args)
+    return segmenter_of(args)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, serves the page and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

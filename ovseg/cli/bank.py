@@ -21,11 +21,10 @@ Exit codes: 0 all done; 1 some images failed, they are listed and left out; 2 no
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
+from ovseg.cli.entry import main_of
 from ovseg.cli.image_arguments import found_images
-from ovseg.cli.parsers import check_device, new_parser
-from ovseg.consoles import quiet
+from ovseg.cli.parsers import check_counts, check_device, new_parser
 from ovseg.errors import UserError
 from ovseg.files import check_folder
 from ovseg.precision_choice import add_precision_argument
@@ -87,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
     Args:
         args: of :func:`build_parser`.
     """
-    if args.short_side < 1:
-        raise UserError('--short-side must be at least 1.')
+    check_counts(args, 'short_side')
     if args.auxiliary_checkpoint is not None and args.auxiliary is None:
         raise UserError('--auxiliary-checkpoint goes with --auxiliary.')
     check_folder(args.out_dir)
@@ -99,13 +97,4 @@ def run(args: argparse.Namespace) -> int:
     return build_bank(found.images, args)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, builds and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

@@ -16,11 +16,10 @@ stands apart. Several numbers of classes, or sizes, give one table of what each 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from ovseg.cli.parsers import add_compile, check_device, new_parser
-from ovseg.consoles import quiet
+from ovseg.cli.entry import main_of
+from ovseg.cli.parsers import add_compile, check_counts, check_device, new_parser
 from ovseg.errors import EXIT_OK, UserError
 from ovseg.files import check_folder
 from ovseg.precision_choice import PRECISIONS, add_tf32_argument
@@ -117,9 +116,7 @@ def check(args: argparse.Namespace) -> None:
             f'{len(args.config)} x {len(args.precision)} configs and precisions were given: '
             'compare two configs, or one in two precisions.'
         )
-    for name in ('classes', 'batch_size', 'repeat'):
-        if min([getattr(args, name)] if name != 'classes' else args.classes) < 1:
-            raise UserError(f'--{name.replace("_", "-")} must be at least 1.')
+    check_counts(args, 'classes', 'batch_size', 'repeat')
     if is_table(args) and len(args.config) * len(args.precision) > 1:
         raise UserError(
             'several --classes or --sizes make a table of one config in one precision: leave the '
@@ -159,13 +156,4 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, measures and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_intermixed_args(argv)
-    with quiet(args.quiet, prints=args.json == '-'):
-        return run(args)
+main = main_of(build_parser, run, intermixed=True, prints=lambda args: args.json == '-')

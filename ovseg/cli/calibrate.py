@@ -18,12 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ovseg.cli.asking_arguments import add_model_arguments, checked_words
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import add_model_arguments, checked_words
-from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError, printable_line
 from ovseg.files import check_folder
 
@@ -153,13 +153,4 @@ def _drawn(args: argparse.Namespace, vocabulary: Vocabulary) -> Iterator[tuple[A
         yield np.ascontiguousarray(sample['img'][..., ::-1]), table[sample['gt_seg_map']]
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, fits and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_intermixed_args(argv)
-    with quiet(args.quiet, prints=args.json):
-        return run(args)
+main = main_of(build_parser, run, intermixed=True, prints=lambda args: args.json)

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import new_parser
-from ovseg.consoles import quiet
 from ovseg.errors import EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED
 from ovseg.tables import text_table
 
@@ -67,13 +66,4 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK if fine else EXIT_SOME_FAILED
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, checks and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

@@ -1,8 +1,9 @@
 """The command ``ovseg``: one table of its sub-commands, and the way to each.
 
-A sub-command is a module with three functions: ``build_parser(prog)``, ``run(args)`` and
-``main(argv, prog)``, which reads the words and runs. It imports torch in ``run`` and nowhere
-before, so that help and wrong words are answered at once.
+A sub-command is a module with ``build_parser(prog)``, ``run(args)``, and of these two the
+``main(argv, prog)`` that :func:`~ovseg.cli.entry.main_of` makes: it reads the words and runs. The
+module imports torch in ``run`` and nowhere before, so that help and wrong words are answered at
+once.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ it again after an update of ovseg.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import new_parser
 from ovseg.errors import EXIT_OK
 from ovseg.extras import of_extra
@@ -79,14 +79,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, prints the script and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    return run(build_parser(prog).parse_args(argv))
+main = main_of(build_parser, run, prints=lambda args: True)
 
 
 def _as_it_is(parser: argparse.ArgumentParser, **_: Any) -> argparse.ArgumentParser:

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 
-from ovseg.cli.parsers import add_rejection, check_device, new_parser
-from ovseg.cli.segment import add_model_arguments, checked_words
-from ovseg.consoles import quiet
-from ovseg.errors import EXIT_OK, UserError, printable_line
+from ovseg.cli.asking_arguments import add_model_arguments, checked_words
+from ovseg.cli.entry import main_of
+from ovseg.cli.parsers import add_rejection, check_counts, check_device, new_parser
+from ovseg.errors import EXIT_OK, printable_line
 from ovseg.input_files import regular_file
 
 
@@ -59,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: words or a model that are none, a place outside of the image.
         FileNotFoundError: there is no such image.
     """
-    if args.most < 1:
-        raise UserError('--most must be at least 1.')
+    check_counts(args, 'most')
     regular_file(args.image, 'image')
     vocabulary = checked_words(args)
     check_device(args.device)
@@ -84,13 +82,4 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, answers and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_intermixed_args(argv)
-    with quiet(args.quiet, prints=args.json):
-        return run(args)
+main = main_of(build_parser, run, intermixed=True, prints=lambda args: args.json)

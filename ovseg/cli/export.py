@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ovseg.cli import exported_files, exported_models
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import add_quiet
 from ovseg.config_files import place_of_config
-from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK
 from ovseg.files import check_folder
 from ovseg.input_files import check_named
@@ -148,13 +148,4 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, exports and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

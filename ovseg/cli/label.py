@@ -21,15 +21,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from ovseg.apis.kinds import KINDS_OF_SET_FILES
 from ovseg.apis.tasks import TASKS
-from ovseg.cli.asking_budget import add_budget
-from ovseg.cli.image_arguments import found_images
-from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import (
+from ovseg.cli.asking_arguments import (
     KINDS,
     add_model_arguments,
     add_task_arguments,
@@ -37,8 +33,10 @@ from ovseg.cli.segment import (
     chosen_kinds,
     explain_other_tasks,
 )
-from ovseg.consoles import quiet
-from ovseg.errors import UserError
+from ovseg.cli.asking_budget import add_budget
+from ovseg.cli.entry import main_of
+from ovseg.cli.image_arguments import found_images
+from ovseg.cli.parsers import check_counts, check_device, new_parser
 from ovseg.files import check_folder
 from ovseg.images.finding import listed_images
 from ovseg.images.parquet_images import COLUMNS, ParquetImages, is_parquet
@@ -135,10 +133,7 @@ def run(args: argparse.Namespace) -> int:
     Args:
         args: of :func:`build_parser`.
     """
-    for option in ('batch_size', 'workers', 'ray_workers'):
-        number = getattr(args, option)
-        if number is not None and number < 1:
-            raise UserError(f'--{option.replace("_", "-")} must be at least 1.')
+    check_counts(args, 'batch_size', 'workers', 'ray_workers')
     explain_other_tasks(args)
     save = SAVED[args.task] if args.save is None else args.save
     kinds = [] if save == NOTHING else chosen_kinds(save, args.task)
@@ -168,13 +163,4 @@ def run(args: argparse.Namespace) -> int:
     return label_images(Question(args, saving, vocabulary, parquet), plan)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, labels and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_intermixed_args(argv)
-    with quiet(args.quiet, prints=args.json):
-        return run(args)
+main = main_of(build_parser, run, intermixed=True, prints=lambda args: args.json)

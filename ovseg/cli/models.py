@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from typing import Any
 
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import new_parser
 from ovseg.errors import EXIT_OK
 from ovseg.tables import text_table
@@ -90,14 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, prints the models and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    return run(build_parser(prog).parse_args(argv))
+main = main_of(build_parser, run, prints=lambda args: True)
 
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ovseg.errors import UserError
+
 
 def new_parser(
     about: str | None, prog: str | None, quiet: str | None = None
@@ -36,6 +38,23 @@ def check_device(device: str | None) -> None:
         from ovseg.devices import choose_device
 
         choose_device(device)
+
+
+def check_counts(args: argparse.Namespace, *names: str) -> None:
+    """Stops at options that count something and are less than 1; None and lists are allowed.
+
+    Args:
+        args: with the options.
+        names: of them, as attributes.
+
+    Raises:
+        UserError: names the first such option.
+    """
+    for name in names:
+        given = getattr(args, name)
+        counts = given if isinstance(given, (list, tuple)) else [given]
+        if any(count is not None and count < 1 for count in counts):
+            raise UserError(f'--{name.replace("_", "-")} must be at least 1.')
 
 
 def add_compile(parser: argparse.ArgumentParser, does: str) -> None:

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from ovseg.cli.parsers import add_quiet
-from ovseg.consoles import quiet
+from ovseg.cli.entry import main_of
+from ovseg.cli.parsers import add_quiet, check_counts
 from ovseg.datasets.preparation import PREPARATIONS, Preparation, prepare
 from ovseg.datasets.preparation.sources import require_folder
 from ovseg.errors import EXIT_OK
@@ -69,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
         args: of :func:`build_parser`.
 
     Raises:
-        UserError: a folder is not what it should be.
+        UserError: no workers, or a folder is not what it should be.
     """
+    check_counts(args, 'workers')
     preparation: Preparation = args.preparation
     root = require_folder(Path(os.path.expanduser(args.data_root)).absolute(), preparation.root)
     code = EXIT_OK
@@ -79,16 +79,4 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, prepares and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    parser = build_parser(prog)
-    args = parser.parse_args(argv)
-    if args.workers < 1:
-        parser.error('--workers must be at least 1')
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

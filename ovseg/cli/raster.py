@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 
 from ovseg.apis.kinds import KINDS_OF_RASTER_FILES, check_kinds
+from ovseg.cli.asking_arguments import add_model_arguments, checked_words
 from ovseg.cli.asking_budget import add_budget
-from ovseg.cli.parsers import add_rejection, check_device, new_parser
-from ovseg.cli.segment import add_model_arguments, checked_words
-from ovseg.consoles import quiet
-from ovseg.errors import EXIT_OK, UserError, printable_line
+from ovseg.cli.entry import main_of
+from ovseg.cli.parsers import add_rejection, check_counts, check_device, new_parser
+from ovseg.errors import EXIT_OK, printable_line
 from ovseg.files import check_folder
+from ovseg.rasters import RasterSettings
 
 SAVED = 'labels,overlay,json'
 
@@ -61,7 +61,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument(
         '--tile',
         type=int,
-        default=512,
+        default=RasterSettings.tile,
         metavar='PIXELS',
         help='side of the tiles; smaller ones show smaller things (default: %(default)s)',
     )
@@ -96,7 +96,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument(
         '--megabytes',
         type=float,
-        default=1024.0,
+        default=RasterSettings.megabytes,
         metavar='MB',
         help='memory for tiles, scores and labels, whatever the size of the raster (default: '
         '%(default)g)',
@@ -120,13 +120,12 @@ def run(args: argparse.Namespace) -> int:
     """
     wanted = [kind.strip() for kind in args.save.split(',') if kind.strip()]
     kinds = check_kinds(wanted, KINDS_OF_RASTER_FILES)
-    if args.smallest < 1:
-        raise UserError('--smallest must be at least 1.')
+    check_counts(args, 'smallest')
     check_folder(args.out_dir)
     vocabulary = checked_words(args)
     check_device(args.device)
     from ovseg.cli.segment_files import segmenter_of
-    from ovseg.rasters import RasterSettings, segment_raster
+    from ovseg.rasters import segment_raster
 
     settings = RasterSettings(
         tile=args.tile,
@@ -158,13 +157,4 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, labels and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_intermixed_args(argv)
-    with quiet(args.quiet, prints=args.json):
-        return run(args)
+main = main_of(build_parser, run, intermixed=True, prints=lambda args: args.json)

@@ -132,7 +132,7 @@ def segmenter_of(args: argparse.Namespace, **settings: Any) -> OpenVocabSegmente
     """The segmenter that the command line names.
 
     Args:
-        args: with what :func:`ovseg.cli.segment.add_model_arguments` adds.
+        args: with what :func:`ovseg.cli.asking_arguments.add_model_arguments` adds.
         settings: further ones of :class:`OpenVocabSegmenter`.
     """
     set_tf32(args.tf32, choose_device(args.device))

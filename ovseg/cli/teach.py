@@ -23,13 +23,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ovseg.cli.asking_arguments import add_model_choice
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import add_model_choice
-from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, UserError, printable_line
+from ovseg.files import changed_alone
 from ovseg.input_files import check_named, regular_file
 from ovseg.zoo import check_weights, resolve_model
 
@@ -102,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError('Say what to do: a name and an image, --exemplars, --list, --remove ...')
     if args.name is not None and args.exemplars is not None:
         raise UserError('Give one example, or --exemplars DIR, not both.')
+    if args.no_words and not adds:
+        raise UserError('--no-words is about the class of an example: name it and its image, too.')
     bank = _taught(args) if adds else _changed(args, removes)
     if args.list or args.json or actions:
         _tell(bank, args)
@@ -127,22 +129,22 @@ def _taught(args: argparse.Namespace) -> Bank:
     check_device(args.device)
     from ovseg.apis.segmenter import OpenVocabSegmenter
     from ovseg.apis.teaching import learn_folder
+    from ovseg.exemplars import read_bank
     from ovseg.exemplars.example_folder import find_examples
 
     examples = None if args.exemplars is None else find_examples(args.exemplars)
     segmenter = OpenVocabSegmenter(
         args.model, args.checkpoint, device=args.device, on=args.on, precision=args.precision
     )
-    if os.path.lexists(os.path.expanduser(args.bank)):
-        segmenter.load_bank(args.bank)
-    if examples is not None:
-        learn_folder(segmenter, examples)
-    else:
-        segmenter.teach(args.name, args.image, mark, scribble=scribble, has_words=not args.no_words)
-    segmenter.save_bank(args.bank, args.note)
-    bank = segmenter.bank
-    assert bank is not None  # it was saved
-    return bank
+    has_words = not args.no_words
+    with changed_alone(os.path.expanduser(args.bank)):
+        if os.path.lexists(os.path.expanduser(args.bank)):
+            segmenter.load_bank(args.bank)
+        if examples is not None:
+            learn_folder(segmenter, examples, has_words)
+        else:
+            segmenter.teach(args.name, args.image, mark, scribble=scribble, has_words=has_words)
+        return read_bank(segmenter.save_bank(args.bank, args.note))
 
 
 def _changed(args: argparse.Namespace, removes: bool) -> Bank:
@@ -152,20 +154,19 @@ def _changed(args: argparse.Namespace, removes: bool) -> Bank:
 
     from ovseg.exemplars import read_bank, write_bank
 
-    bank = before = read_bank(args.bank)
-    if removes:
-        bank = bank.without(args.remove, args.remove_image)
-        if not len(bank):
-            raise UserError(
-                f'Nothing would be left in {args.bank}: remove the file if that is meant.'
-            )
-    for other in args.merge or ():
-        bank = bank.merged(read_bank(other))
-    if args.note is not None:
-        bank = replace(bank, note=args.note)
-    if bank is not before:
-        write_bank(bank, args.bank)
-    return bank
+    with changed_alone(os.path.expanduser(args.bank)):
+        bank = before = read_bank(args.bank)
+        if removes:
+            bank = bank.without(args.remove, args.remove_image)
+            if not len(bank):
+                raise UserError(
+                    f'Nothing would be left in {args.bank}: remove the file if that is meant.'
+                )
+        for other in args.merge or ():
+            bank = bank.merged(read_bank(other))
+        if args.note is not None:
+            bank = replace(bank, note=args.note)
+        return bank if bank is before else read_bank(write_bank(bank, args.bank))
 
 
 def _tell(bank: Bank, args: argparse.Namespace) -> None:
@@ -174,12 +175,15 @@ def _tell(bank: Bank, args: argparse.Namespace) -> None:
         {'class': name, 'image': image, 'patches': round(patches, 2)}
         for _, name, image, patches in bank.rows()
     ]
+    named = zip(bank.names, bank.has_words, strict=True)
+    nameless = [name for name, has_words in named if not has_words]
     if args.json:
         facts = {
             'encoder': str(bank.encoder),
             'date': bank.date,
             'note': bank.note,
             'classes': bank.counts(),
+            'no_words': nameless,
             'examples': rows,
         }
         print(json.dumps(facts, ensure_ascii=False))
@@ -195,6 +199,8 @@ def _tell(bank: Bank, args: argparse.Namespace) -> None:
     print(f'made with {printable_line(bank.encoder)}, {bank.date}')
     if bank.note:
         print(f'note: {printable_line(bank.note)}')
+    if nameless:
+        print(f'by examples alone, without words: {printable_line(", ".join(nameless))}')
     for row in rows:
         print(printable_line(f'  {row["class"]}: {row["image"]}, {row["patches"]} patches'))
 
@@ -213,13 +219,4 @@ def _pairs(text: str, option: str) -> list[list[float]]:
     return pairs
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, teaches and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet, prints=args.json or args.list):
-        return run(args)
+main = main_of(build_parser, run, prints=lambda args: args.json or args.list)

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from ovseg.cli.asking_arguments import add_model_arguments, checked_words
+from ovseg.cli.entry import main_of
 from ovseg.cli.image_arguments import found_images
 from ovseg.cli.parsers import check_device, new_parser
-from ovseg.cli.segment import add_model_arguments, checked_words
-from ovseg.consoles import quiet
 from ovseg.errors import EXIT_OK, EXIT_SOME_FAILED, UserError, printable_line
 from ovseg.files import check_folder
 
@@ -93,13 +92,4 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if failures else EXIT_OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, ranks and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg.cli.parsers import add_compile, add_rejection, new_parser
-from ovseg.cli.test_suite import add_suite_arguments, suite_loop
+from ovseg.cli.test_suite import add_suite_arguments, suite_data, suite_loop
 from ovseg.consoles import quiet
 from ovseg.errors import UserError
 from ovseg.files import check_apart, check_folder, write_beside
@@ -375,7 +375,7 @@ def run(args: argparse.Namespace) -> int:
     if config.get('test_cfg') is None:
         config.test_cfg = {'type': 'TestLoop'}
     if suite is not None:
-        config.test_cfg = suite
+        config.test_cfg = {**suite, **suite_data(config)}
     config.resume = False
     if args.checkpoint is not None:
         config.load_from = args.checkpoint

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import new_parser
-from ovseg.consoles import quiet
 from ovseg.errors import UserError, nearest
 from ovseg.files import check_folder
 from ovseg.input_files import check_named
@@ -183,13 +182,4 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Reads the words, trains and returns the exit code.
-
-    Args:
-        argv: the words; None for the process's own.
-        prog: see :func:`build_parser`.
-    """
-    args = build_parser(prog).parse_args(argv)
-    with quiet(args.quiet):
-        return run(args)
+main = main_of(build_parser, run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -14,14 +14,23 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop, Runner
 from typing_extensions import override
 
-from ovseg.devices import wait_for
 from ovseg.errors import UserError, nearest
 from ovseg.evaluation.protocol import EvaluationProtocol
-from ovseg.evaluation.suites import SUITES, EncodedSample, SuiteSettings, SuiteWords, write_report
+from ovseg.evaluation.suites import (
+    SUITES,
+    EncodedSample,
+    ExampleSuite,
+    SuiteSettings,
+    SuiteWords,
+    SupportPool,
+    write_report,
+)
 from ovseg.evaluation.suites.report import summary_lines
-from ovseg.registry import LOOPS
-from ovseg.segmentors.base import Segmentor, check_encodings
-from ovseg.segmentors.samples import batches_of
+from ovseg.evaluation.suites.sample import QUICK_RULES
+from ovseg.evaluation.suites.support_pool import encode_batch
+from ovseg.registry import DATASETS, LOOPS
+from ovseg.scenes.small_world import small_world
+from ovseg.segmentors.base import Segmentor
 from ovseg.torch_modes import evaluating, quick_torch
 
 
@@ -39,6 +48,12 @@ class SuiteLoop(BaseLoop):
         leave_out: see :class:`~ovseg.evaluation.suites.SuiteSettings`.
         rounds: likewise.
         seed: likewise.
+        support: config of the data set that examples are drawn from; ``'tested'`` for the images of
+            the test, None for none.
+        shots: see :class:`~ovseg.evaluation.suites.SuiteSettings`.
+        rules: likewise.
+        folds: likewise.
+        episodes: likewise.
 
     Raises:
         UserError: an unknown suite, no segmentor of ovseg, words that are missing or do not fit,
@@ -54,8 +69,13 @@ class SuiteLoop(BaseLoop):
         words: str | None = None,
         images: int | None = None,
         leave_out: int = 3,
-        rounds: int = 3,
+        rounds: int | None = None,
         seed: int = 0,
+        support: dict[str, Any] | str | None = None,
+        shots: Sequence[int] | None = None,
+        rules: Sequence[str] = QUICK_RULES,
+        folds: str | None = None,
+        episodes: int = 1000,
     ) -> None:
         super().__init__(runner, dataloader)
         built = isinstance(evaluator, Evaluator)
@@ -79,7 +99,30 @@ class SuiteLoop(BaseLoop):
         kind = type(dataset).__name__
         found = SuiteWords.read(words, classes) if words else SuiteWords.of_dataset(kind, classes)
         ignored = dataset.metainfo.get('ignore_index', 255)
-        self.settings = SuiteSettings(found, leave_out, rounds, seed, ignored)
+        tested = SupportPool(dataset, ignored, range(self.images))
+        pool = tested if support == 'tested' else None
+        if isinstance(support, Mapping) and issubclass(SUITES[suite], ExampleSuite):
+            pool = SupportPool(DATASETS.build(dict(support)), ignored)
+        self.settings = SuiteSettings(
+            found,
+            leave_out,
+            rounds,
+            seed,
+            ignored,
+            pool,
+            tested,
+            shots,
+            rules,
+            folds,
+            episodes,
+            self._other_words(),
+        )
+
+    def _other_words(self) -> Callable[[Collection[str]], Sequence[str]] | None:
+        """What else there is in the small world that the model is confined to."""
+        config = self.runner.cfg
+        world = small_world(config, config.get('load_from'), '')
+        return None if world is None else world.other_words
 
     @property
     def _mine(self) -> int:
@@ -130,21 +173,13 @@ class SuiteLoop(BaseLoop):
         half = self._mine // 2
         for index, sample in enumerate(islice(self._encoded(model), self._mine)):
             encoding, labels, seconds = sample
-            yield EncodedSample(encoding, labels, index < half, seconds)
+            number = get_rank() + index * get_world_size()
+            yield EncodedSample(encoding, labels, index < half, seconds, number)
 
     def _encoded(self, model: Segmentor) -> Iterator[tuple[Any, torch.Tensor, float]]:
         for batch in self.dataloader:
-            data = model.data_preprocessor(batch, False)
-            samples = data['data_samples']
             began = perf_counter()
-            encodings: list[Any] = []
-            for images in batches_of(data['inputs'], samples, model.reads):
-                encodings += model.encode(images)
-            wait_for(model.device)
-            seconds = (perf_counter() - began) / len(samples)
-            check_encodings(encodings, type(model).__name__)
-            for encoding, sample in zip(encodings, samples, strict=True):
-                if 'gt_sem_seg' not in sample:
-                    raise UserError('a suite needs labels, and this data set has none')
-                labels = sample.gt_sem_seg.data.cpu().long()
-                yield encoding, labels.reshape(labels.shape[-2:]), seconds
+            encoded = encode_batch(model, batch)
+            seconds = (perf_counter() - began) / len(encoded)
+            for encoding, labels in encoded:
+                yield encoding, labels, seconds

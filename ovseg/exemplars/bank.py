@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -10,12 +10,13 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from ovseg.errors import UserError, nearest
+from ovseg.errors import UserError, nearest, notify
 from ovseg.exemplars.pooling import Pooled
 from ovseg.exemplars.stats import Stats
 from ovseg.exemplars.support import Support, entries_of
 from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary.parsing import name_key
 
 # Patches of an exemplar that are kept, for what scatters about its mean.
 SAMPLES = 32
@@ -178,17 +179,25 @@ class Bank:
     def merged(self, other: Bank) -> Bank:
         """Both banks in one; classes of one name are one class, sums are added.
 
+        What both hold, the same vector of the same class and image, counts once, which is said.
+
         Args:
             other: of the same encoder.
 
         Raises:
             UserError: another encoder made it.
+
+        Warns:
+            Notice: an example is there already.
         """
         other.check_encoder(self.encoder, 'the bank to be merged')
         if other.dim != self.dim:
             raise UserError(f'the banks have vectors of {self.dim} and of {other.dim} numbers')
+        other = other._new_to(self)
+        if not len(other):
+            return self
         names = list(self.names)
-        places = [_place(names, name) for name in other.names]
+        places = [_place(names, name, name_key) for name in other.names]
         has_words = list(self.has_words)
         for place, own in zip(places, other.has_words, strict=True):
             if place == len(has_words):
@@ -217,6 +226,24 @@ class Bank:
             note='; '.join(dict.fromkeys(filter(None, (self.note, other.note)))),
         )
 
+    def _new_to(self, other: Bank) -> Bank:
+        """This bank without the examples that another one has already."""
+        known = set(other._keys())
+        old = torch.tensor([key in known for key in self._keys()], dtype=torch.bool)
+        if not old.any():
+            return self
+        label, image = (int(value[old][0]) for value in (self.classes, self.image))
+        notify(
+            f'{int(old.sum())} of the {len(self)} examples that were to be added are in the bank '
+            f'already (such as {self.names[label]!r} in {self.images[image]}) and count once.'
+        )
+        return self._kept(~old)
+
+    def _keys(self) -> Iterator[tuple[str, str, bytes]]:
+        """By what an example is known: class, image, vector."""
+        for number, name, image, _ in self.rows():
+            yield name_key(name), image, self.vectors[number].numpy().tobytes()
+
     def without(self, name: str | None = None, image: str | None = None) -> Bank:
         """The bank without a class, an image, or a class in an image.
 
@@ -239,8 +266,9 @@ class Bank:
         return self._kept(~gone)
 
     def _found(self, known: tuple[str, ...], name: str, kind: str) -> int:
+        key = name_key if kind == 'class' else str
         for number, own in enumerate(known):
-            if own.casefold() == name.strip().casefold():
+            if key(own) == key(name.strip()):
                 return number
         raise UserError(
             f'the bank has no {kind} {name!r}: it has {", ".join(known) or "none"}.'
@@ -349,18 +377,18 @@ class Bank:
         for label, item in enumerate(vocabulary.classes):
             if label in present:
                 for word in (item.name, *item.prompts):
-                    label_of.setdefault(word.casefold(), label)
+                    label_of.setdefault(name_key(word), label)
         return {
-            number: label_of[name.casefold()]
+            number: label_of[name_key(name)]
             for number, name in enumerate(self.names)
-            if name.casefold() in label_of
+            if name_key(name) in label_of
         }
 
 
-def _place(names: list[str], name: str) -> int:
-    """Where a name stands in a list, whatever its letters' case; it is put there if it is not."""
+def _place(names: list[str], name: str, key: Callable[[str], str] = str) -> int:
+    """Where a name stands in a list, by its key; it is put there if it is not."""
     for number, own in enumerate(names):
-        if own.casefold() == name.casefold():
+        if key(own) == key(name):
             return number
     names.append(name)
     return len(names) - 1

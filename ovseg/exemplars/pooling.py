@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -80,6 +81,25 @@ class Pooled:
     samples: Tensor
     sample_of: Tensor
     context: Tensor
+
+    def only(self, labels: Collection[int]) -> Pooled:
+        """What the image says of some of the classes; the context stays that of all of it.
+
+        Args:
+            labels: of the classes, which the image may show or not.
+        """
+        chosen = torch.isin(self.classes, torch.tensor(list(labels), dtype=torch.int64))
+        place = chosen.long().cumsum(0) - 1
+        stays = chosen[self.sample_of]
+        return Pooled(
+            self.classes[chosen],
+            self.vectors[chosen],
+            self.lengths[chosen],
+            self.patches[chosen],
+            self.samples[stays],
+            place[self.sample_of[stays]],
+            self.context,
+        )
 
 
 def pool_labels(

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ovseg.errors import notify
 from ovseg.exemplars.bank import Bank, EncoderIdentity
 from ovseg.exemplars.bank_file import read_bank
 from ovseg.exemplars.rules import DEFAULT_RULE, Rule
 from ovseg.locks import Lock
 from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
+
+_SHOWN = 4
 
 
 class Taught:
@@ -97,8 +100,17 @@ class Taught:
         if not self._rule.uses:
             return words
         bank = self.bank
-        support = None if bank is None else bank.support(words, vocabulary)
-        return words if support is None else self._rule(support)
+        if bank is None:
+            return words
+        support = bank.support(words, vocabulary)
+        if support is None:
+            known = ', '.join(map(repr, bank.names[:_SHOWN])) + ', ...' * (len(bank.names) > _SHOWN)
+            notify(
+                f'Examples change nothing here: they are of {known}, and none of these is asked '
+                'for; a class finds its examples by its name or one of its words.'
+            )
+            return words
+        return self._rule(support)
 
     def protocol(self) -> dict[str, Any]:
         """What examples contribute to a number's protocol; nothing where there are none."""

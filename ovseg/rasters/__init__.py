@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from ovseg.rasters.segment import RasterResult, segment_raster
-from ovseg.rasters.settings import RasterSettings
+from typing import TYPE_CHECKING
+
+from ovseg.lazy import lazy_names
+
+if TYPE_CHECKING:  # what editors and type checkers read instead of __getattr__
+    from ovseg.rasters.segment import RasterResult, segment_raster
+    from ovseg.rasters.settings import RasterSettings
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        'ovseg.rasters.segment': ['RasterResult', 'segment_raster'],
+        'ovseg.rasters.settings': ['RasterSettings'],
+    },
+)
 
 __all__ = ['RasterResult', 'RasterSettings', 'segment_raster']

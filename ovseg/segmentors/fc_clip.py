@@ -16,9 +16,15 @@ from typing_extensions import override
 from ovseg.budget import MemoryBudget
 from ovseg.encoders import load_clip
 from ovseg.encoders.clip_files import load_clip_weights
-from ovseg.encoders.clip_pyramid import ResNetPyramid, clip_pyramid
+from ovseg.encoders.clip_pyramid import (
+    CLIPPyramid,
+    ConvNeXtPyramid,
+    ResNetPyramid,
+    clip_pyramid,
+)
 from ovseg.encoders.fcclip_format import from_fcclip, loss_weights, to_fcclip
 from ovseg.errors import UserError
+from ovseg.images import Images
 from ovseg.precision import keep_precision
 from ovseg.regions.mask_instances import Instances, find_instances
 from ovseg.regions.mask_maps import WeighedMasks, masks_at, masks_resized_first, select_queries
@@ -30,12 +36,15 @@ from ovseg.regions.void_ensemble import class_weights, geometric_ensemble, relea
 from ovseg.registry import MODELS
 from ovseg.scores.decide import check_scores
 from ovseg.scores.row_map import RowMap
-from ovseg.segmentors.mask_segmentor import MaskSegmentor, ProposalEncoding
+from ovseg.segmentors.mask_segmentor import MaskSegmentor, ProposalEncoding, image_proposals
+from ovseg.segmentors.wordless_encoding import WordlessEncoding
 from ovseg.settings import read_settings
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.text.decision_rule import DecisionRule
+from ovseg.training.drawn_words import DrawnWords, target_embeddings
 from ovseg.training.heads.masked_attention_head import LARGEST_SCALE
+from ovseg.training.heads.masked_decoding import LayerOutputs
 from ovseg.training.heads.text_queries import class_masks
 
 _CLIP, _TEACHER = 'clip.', 'teacher.'
@@ -59,6 +68,8 @@ class FCCLIP(MaskSegmentor):
             classes alone; None for what is published: with ResNets.
         resize_masks_first: masks are resized to the image's own size before their sigmoid, as
             published where panoptic or instance masks are found, too; else the sums are resized.
+        drawn_words: fields of :class:`~ovseg.training.drawn_words.DrawnWords`: words that change
+            from step to step of a training; None for the same ones, as published.
         settings: other arguments of :class:`MaskSegmentor`. Published models show the 14 templates
             ``vild``, let the best synonym of a class count (``combine='max'``), and weigh the
             masks' classes by 0.4 where the training had them and by 0.8 elsewhere.
@@ -69,6 +80,11 @@ class FCCLIP(MaskSegmentor):
     Source: FC-CLIP (arXiv 2308.02487); bytedance/fc-clip for constants.
     """
 
+    # Torch's modules are typed as if they held nothing but modules and tensors.
+    clip: Any
+    mask_classifier: PooledClassifier
+    pyramid: ConvNeXtPyramid | ResNetPyramid
+
     most_instances: int = 100
     checkpoint_ignore: ClassVar[tuple[str, ...]] = (_TEACHER,)
 
@@ -78,6 +94,7 @@ class FCCLIP(MaskSegmentor):
         proposals: Mapping[str, Any],
         only_filled: bool | None = None,
         resize_masks_first: bool = True,
+        drawn_words: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         loaded = load_clip(**clip)
@@ -102,6 +119,7 @@ class FCCLIP(MaskSegmentor):
             'model.test_cfg.segments',
         )
         self._random_clip, self._resize_masks_first = is_random, resize_masks_first
+        self._drawn_words = DrawnWords.from_config(drawn_words)
         # Masks are cut off at a threshold: what they come from stays in float32, as published.
         keep_precision(self.proposals)
         keep_precision(self.clip.visual)
@@ -118,6 +136,39 @@ class FCCLIP(MaskSegmentor):
         return True
 
     # Images ----------------------------------------------------------------------------------
+
+    @override
+    @torch.no_grad()
+    def encode(
+        self, images: Images, window_batch: int | None = None
+    ) -> list[ProposalEncoding | WordlessEncoding]:
+        """Proposes masks and looks at each; where masks follow words, both wait for these."""
+        if not self.proposals.is_guided:
+            return [*super().encode(images, window_batch)]
+        padded = pad_to_divisor(images.inputs)
+        with stage('backbone'):
+            levels = self.levels_of(padded)
+        with stage('proposals'):
+            maps = self.proposals.pixel_maps(levels)
+        return [
+            WordlessEncoding(
+                images=images[number : number + 1],
+                maps=each,
+                levels=[level[number : number + 1] for level in levels],
+                text_space=self.text.space,
+                propose=self._propose_for,
+            )
+            for number, each in enumerate(maps.single())
+        ]
+
+    @torch.no_grad()
+    def _propose_for(self, encoding: WordlessEncoding, classifier: Classifier) -> ProposalEncoding:
+        with stage('proposals'):
+            found = self.proposals.propose(encoding.maps, classifier.weight)
+        padded_size = _padded_size(pad_to_divisor(encoding.images.inputs))
+        proposals = image_proposals(found, padded_size, encoding.images.size)
+        (seen,) = self._seen(encoding.images, proposals, encoding.levels)
+        return seen
 
     @override
     def levels_of(self, padded: Tensor) -> Sequence[Tensor]:
@@ -140,6 +191,7 @@ class FCCLIP(MaskSegmentor):
             encoding: from :meth:`encode`.
             classifier: its rows are asked; the best of a class is its own.
         """
+        encoding = encoding.asked(classifier)
         of_queries = self.proposals.class_logits(encoding.proposals.embeddings, classifier)
         if not self.ensemble.enabled:
             return of_queries.softmax(-1)
@@ -188,6 +240,7 @@ class FCCLIP(MaskSegmentor):
         budget: MemoryBudget | None = None,
     ) -> RowMap:
         """Sums of masks weighed by their scores, a map a class; at least 0, not normalised."""
+        encoding = encoding.asked(classifier)
         found = self.score_proposals(encoding, classifier)
         return WeighedMasks(self._masks_of(encoding.proposals.maps, size), found.scores)
 
@@ -210,7 +263,7 @@ class FCCLIP(MaskSegmentor):
         budget: MemoryBudget | None = None,
     ) -> Segments:
         """Segments of an encoded image; a mask whose best class is void is none."""
-        asked, scores = self._with_void(encoding, classifier)
+        asked, encoding, scores = self._with_void(encoding, classifier)
         queries = (scores.argmax(1) < scores.shape[1] - 1).nonzero().flatten()
         return find_segments(
             select_queries(encoding.proposals.maps, queries),
@@ -235,7 +288,7 @@ class FCCLIP(MaskSegmentor):
         budget: MemoryBudget | None = None,
     ) -> Instances:
         """Instances of an encoded image; void only takes its share of the scores."""
-        asked, scores = self._with_void(encoding, classifier)
+        asked, encoding, scores = self._with_void(encoding, classifier)
         return find_instances(
             encoding.proposals.maps,
             scores[:, :-1],
@@ -249,13 +302,14 @@ class FCCLIP(MaskSegmentor):
 
     def _with_void(
         self, encoding: ProposalEncoding, classifier: Classifier | None
-    ) -> tuple[Classifier, Tensor]:
-        """Who is asked, and scores (Q, K + 1) of the masks, void last."""
+    ) -> tuple[Classifier, ProposalEncoding, Tensor]:
+        """Who is asked, the masks, and their scores (Q, K + 1), void last."""
         asked = self.classifier if classifier is None else classifier.to(self.device)
         asked.check_model(encoding.text_space)
+        encoding = encoding.asked(asked)
         scores = released_scores(self.class_probabilities(encoding, asked))
         check_scores(scores)
-        return asked, scores
+        return asked, encoding, scores
 
     # Training --------------------------------------------------------------------------------
 
@@ -269,10 +323,32 @@ class FCCLIP(MaskSegmentor):
         """
         with torch.no_grad(), stage('backbone'):
             levels = self.levels_of(inputs)
-        losses, _ = self.proposals.supervise(
-            levels, self.classifier, self._targets(data_samples), _padded_size(inputs)
-        )
+        losses, _ = self._supervise(levels, self._targets(data_samples), _padded_size(inputs))
         return losses
+
+    def _supervise(
+        self,
+        levels: Sequence[Tensor],
+        targets: Sequence[InstanceData],
+        size: tuple[int, int],
+        teacher: tuple[CLIPPyramid, Tensor] | None = None,
+    ) -> tuple[dict[str, Tensor], LayerOutputs]:
+        """Losses of the decoder, by the words of this step.
+
+        Args:
+            levels: of the images, without gradient.
+            targets: of :meth:`_targets`.
+            size: (height, width) of the images.
+            teacher: the CLIP that knows what targets show, and its last map; None for the one that
+                the levels come from.
+        """
+        classifier, taught = self.classifier, None
+        if self._drawn_words.draws or self.proposals.relation_weight:
+            pyramid, dense = teacher or (self.pyramid, levels[-1])
+            taught = target_embeddings(pyramid, dense, targets)
+            scale = self.mask_classifier.scale
+            classifier, targets = self._drawn_words.draw(classifier, targets, taught, scale)
+        return self.proposals.supervise(levels, classifier, targets, size, taught)
 
     def _targets(self, data_samples: Sequence[Any]) -> list[InstanceData]:
         return [targets_of(sample, self.proposals.ignore_index) for sample in data_samples]
@@ -292,6 +368,9 @@ class FCCLIP(MaskSegmentor):
         """
         own = from_fcclip(state)
         if _WHOLE_CLIP in own:
+            # Options of the decoder that no published file has begin as they are.
+            options = self.proposals.option_weights()
+            own |= {f'proposals.{name}': value for name, value in options.items()}
             clip = {key[len(_CLIP) :]: own.pop(key) for key in list(own) if key.startswith(_CLIP)}
             load_clip_weights(self.clip, clip, 'the checkpoint')
             self.clip_weights = 'of the checkpoint'
@@ -314,7 +393,9 @@ class FCCLIP(MaskSegmentor):
         """The state dict in the published format, CLIP's weights included."""
         clip = self.clip.state_dict(prefix=_CLIP)
         weights = loss_weights(self.num_classes, self.proposals.no_object_weight)
-        return {**to_fcclip({**self.state_dict(), **clip}), **weights}
+        own = self.state_dict()
+        own.pop('proposals.relation_scale', None)  # which only trains
+        return {**to_fcclip({**own, **clip}), **weights}
 
     @override
     def protocol(self) -> dict[str, Any]:
@@ -325,6 +406,7 @@ class FCCLIP(MaskSegmentor):
             'mask_classifier': 'CLIP pooled in masks',
             'ensemble': weights if own.enabled else 'off',
             'resize': 'masks first' if self._resize_masks_first else 'sums of masks',
+            **({'masks': 'follow the words'} if self.proposals.is_guided else {}),
         }
 
 

@@ -75,6 +75,9 @@ class MAFTPlus(FCCLIP):
     Source: MAFT+ (arXiv 2408.00744); jiaosiyu1999/MAFT-Plus for constants.
     """
 
+    pyramid: ConvNeXtPyramid
+    teacher: Any
+
     frozen_prefixes: ClassVar[tuple[str, ...]] = (
         *(f'clip.{name}' for name in ('positional_embedding', 'text_projection', 'logit_scale')),
         *(f'clip.{name}' for name in ('token_embedding.', 'transformer.', 'ln_final.', 'text.')),
@@ -151,6 +154,7 @@ class MAFTPlus(FCCLIP):
     @override
     @torch.no_grad()
     def class_probabilities(self, encoding: ProposalEncoding, classifier: Classifier) -> Tensor:
+        encoding = encoding.asked(classifier)
         of_queries = self.proposals.class_logits(encoding.proposals.embeddings, classifier)
         of_masks = self.mask_logits(encoding, classifier)
         void = of_queries.softmax(-1)[:, -1:]
@@ -181,15 +185,19 @@ class MAFTPlus(FCCLIP):
             )
         with stage('backbone'):
             levels = self.levels_of(inputs)
+        teacher = ConvNeXtPyramid(self.teacher)
+        with torch.no_grad():
+            taught = teacher.levels(inputs.float())[-1]
         targets, classifier = self._targets(data_samples), self.classifier
-        losses, outputs = self.proposals.supervise(
-            [level.detach() for level in levels], classifier, targets, tuple(inputs.shape[2:])
+        losses, outputs = self._supervise(
+            [level.detach() for level in levels],
+            targets,
+            (inputs.shape[2], inputs.shape[3]),
+            (teacher, taught),
         )
         dense, masks = levels[-1], outputs.mask_logits[-1].detach()
         embeddings = self.pyramid.embed_masks(dense, masks)
         logits = self.moved_logits(embeddings, self.image_feature(dense), classifier)
-        with torch.no_grad():
-            taught = ConvNeXtPyramid(self.teacher).levels(inputs.float())[-1]
         return {
             **losses,
             'loss_ranking': mask_aware_loss(logits, masks, targets),

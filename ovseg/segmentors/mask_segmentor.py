@@ -39,6 +39,7 @@ from ovseg.settings import read_settings
 from ovseg.stages import stage
 from ovseg.text import Classifier
 from ovseg.text.experts import refuse_experts
+from ovseg.training.heads.text_queries import Proposals
 from ovseg.vocabulary import Vocabulary
 from ovseg.weight_files import drop_frozen
 
@@ -64,6 +65,14 @@ class ProposalEncoding:
         """Whether masks and embeddings are numbers."""
         found = (self.proposals.maps.maps, self.proposals.embeddings, self.features.embeddings)
         return all(bool(torch.isfinite(part).all()) for part in found if part is not None)
+
+    def asked(self, classifier: Classifier) -> ProposalEncoding:
+        """Itself: these masks know no words.
+
+        Args:
+            classifier: who asks.
+        """
+        return self
 
 
 @MODELS.register_module()
@@ -212,9 +221,14 @@ class MaskSegmentor(Segmentor):
 
     @override
     @torch.no_grad()
-    def encode(self, images: Images, window_batch: int | None = None) -> list[ProposalEncoding]:
+    def encode(self, images: Images, window_batch: int | None = None) -> list[Any]:
         """Proposes masks and has each looked at by the mask classifier."""
-        found, levels = self._propose(images)
+        return self._seen(images, *self._propose(images))
+
+    def _seen(
+        self, images: Images, found: Sequence[ImageProposals], levels: Sequence[Tensor]
+    ) -> list[ProposalEncoding]:
+        """Encodings of images whose masks are there: each is looked at."""
         space = self.text.space
         pixels = self.pixels(images.inputs)
         encodings = []
@@ -241,13 +255,7 @@ class MaskSegmentor(Segmentor):
             levels = self.levels_of(padded)
         with stage('proposals'):
             found = self.proposals(levels, padded_size)
-        proposals = [
-            ImageProposals(mask_maps(logits, padded_size, images.size), embeddings)
-            for logits, embeddings in zip(
-                found.mask_logits.float(), found.embeddings.float(), strict=True
-            )
-        ]
-        return proposals, levels
+        return image_proposals(found, padded_size, images.size), levels
 
     def levels_of(self, padded: Tensor) -> Sequence[Tensor]:
         """The backbone's levels, fine to coarse, of images (B, 3, H, W), normalised and padded."""
@@ -425,3 +433,21 @@ class MaskSegmentor(Segmentor):
             'ensemble': f'weight {self.ensemble.weight}' if self.ensemble.enabled else 'off',
             **self.text.protocol(self.words.source, self.words.rejection),
         }
+
+
+def image_proposals(
+    found: Proposals, padded_size: tuple[int, int], size: tuple[int, int]
+) -> list[ImageProposals]:
+    """The proposals of a batch, image by image.
+
+    Args:
+        found: of a decoder.
+        padded_size: (height, width) of the padded images.
+        size: (H, W) of the images in them.
+    """
+    return [
+        ImageProposals(mask_maps(logits, padded_size, size), embeddings)
+        for logits, embeddings in zip(
+            found.mask_logits.float(), found.embeddings.float(), strict=True
+        )
+    ]

@@ -19,7 +19,7 @@ from ovseg.errors import UserError, notify
 from ovseg.files import written_whole
 from ovseg.input_files import read_json
 from ovseg.text.classifier import Classifier
-from ovseg.vocabulary.parsing import folded
+from ovseg.vocabulary.parsing import name_key
 from ovseg.vocabulary.vocabulary import Vocabulary
 
 # Keeps the logarithm of a probability of 0 finite. Source: FLOSS, entropy_metric.py.
@@ -319,4 +319,4 @@ def fuse_experts(default: Tensor, experts: Iterable[tuple[Sequence[int], Tensor]
 
 def _key(name: str) -> str:
     """A class name as the published rankings have it, without blanks."""
-    return ''.join(folded(name.replace('_', ' ').replace('-', ' ')).split())
+    return ''.join(name_key(name.replace('-', ' ')).split())

@@ -23,7 +23,14 @@ from ovseg.errors import UserError, nearest, notify
 from ovseg.files import written_whole
 from ovseg.input_files import read_json
 from ovseg.vocabulary.palette import Color
-from ovseg.vocabulary.parsing import VocabularyClass, as_words, check_words, checked_color, folded
+from ovseg.vocabulary.parsing import (
+    VocabularyClass,
+    as_words,
+    check_words,
+    checked_color,
+    folded,
+    name_key,
+)
 from ovseg.vocabulary.vocabulary import Vocabulary
 
 FORMAT = 'ovseg-descriptions/1'
@@ -101,7 +108,7 @@ class Descriptions:
     def __post_init__(self) -> None:
         by_name: dict[str, ClassDescriptions] = {}
         for item in self.classes:
-            first = by_name.setdefault(_key(item.name), item)
+            first = by_name.setdefault(name_key(item.name), item)
             if first is not item:
                 raise UserError(
                     f'{self.source}: {first.name!r} and {item.name!r} are one class, join them'
@@ -114,7 +121,7 @@ class Descriptions:
         Args:
             name: of the class.
         """
-        return self._by_name.get(_key(name))
+        return self._by_name.get(name_key(name))
 
     def describe(self, vocabulary: Vocabulary) -> Vocabulary:
         """The vocabulary with these descriptions and further words of its classes.
@@ -126,13 +133,13 @@ class Descriptions:
         Raises:
             UserError: none of its classes is described, or a further word is another class's.
         """
-        asked = {_key(item.name) for item in vocabulary.asked}
+        asked = {name_key(item.name) for item in vocabulary.asked}
         if not asked & self._by_name.keys():
             raise UserError(
                 f'{self.source} describes none of the classes {_listed(vocabulary.names)}; it has '
                 f'{_listed([item.name for item in self.classes])}'
             )
-        spare = [item.name for item in self.classes if _key(item.name) not in asked]
+        spare = [item.name for item in self.classes if name_key(item.name) not in asked]
         if spare:
             notify(
                 f'{len(spare)} of the {len(self.classes)} classes of {self.source} are not asked '
@@ -280,7 +287,7 @@ def of_map(content: Any, source: str, phrases: bool | None = None) -> Descriptio
 
 
 def _is_sentence(name: str, text: str) -> bool:
-    return text.rstrip().endswith('.') or _key(name) in _key(text)
+    return text.rstrip().endswith('.') or name_key(name) in name_key(text)
 
 
 def of_document(document: Mapping[str, Any], source: str) -> Descriptions:
@@ -363,10 +370,6 @@ def _check_keys(record: Mapping[str, Any], known: Sequence[str], where: str) -> 
                 f'{where} has an unknown key {key!r}, use {", ".join(known)}.'
                 + nearest(str(key), known)
             )
-
-
-def _key(name: str) -> str:
-    return folded(name.replace('_', ' '))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -77,6 +77,19 @@ def folded(text: str) -> str:
     return ' '.join(text.split()).casefold()
 
 
+def name_key(name: str) -> str:
+    """By what class names of files and banks are found: case, blanks and ``_`` do not count.
+
+    Args:
+        name: of a class.
+
+    Example:
+        >>> name_key('Traffic_Light') == name_key('traffic  light')
+        True
+    """
+    return folded(name.replace('_', ' '))
+
+
 def as_words(value: Any, where: str) -> tuple[str, ...]:
     """A string or a sequence of strings as a tuple; anything else is an error at ``where``."""
     if isinstance(value, str):

@@ -78,7 +78,7 @@ def test_scores_are_probabilities_that_explain_the_labels(segment):
 
 def test_mean_scores_do_not_depend_on_strips(fresh_segment):
     whole = fresh_segment(noise(), WORDS)
-    fresh_segment._memory.budget = MemoryBudget(0.01)
+    fresh_segment.memory.budget = MemoryBudget(0.01)
     assert np.allclose(fresh_segment(noise(), WORDS).mean_scores, whole.mean_scores)
 
 
@@ -304,7 +304,7 @@ def test_windows_fall_back_to_smaller_batches(tmp_path, monkeypatch):
         encoder, 'forward', lambda x, *rest: run_out() if len(x) > 2 else forward(x, *rest)
     )
     assert (segment(noise(), WORDS).labels != expected).mean() < 0.002
-    assert segment._memory.window_batch == 2
+    assert segment.memory.window_batch == 2
     # The model's own settings are left as they are.
     assert segment.model.inference_settings.window_batch == 8
 

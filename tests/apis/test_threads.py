@@ -13,7 +13,7 @@ import torch
 from simultaneous import in_threads
 
 from ovseg.apis import OpenVocabSegmenter
-from ovseg.apis import segmenter as segmenter_module
+from ovseg.apis import questions as questions_module
 from ovseg.apis.classifiers import KeptClassifiers
 from ovseg.errors import UserError
 from ovseg.text import TextEncoder
@@ -60,7 +60,7 @@ def serial(segment):
 
 @pytest.mark.parametrize('kept', [16, 3])
 def test_new_words_of_many_threads_are_answered_as_in_series(kept, serial, monkeypatch):
-    monkeypatch.setattr(segmenter_module, '_CLASSIFIERS_KEPT', kept)
+    monkeypatch.setattr(questions_module, '_CLASSIFIERS_KEPT', kept)
     torch.manual_seed(0)
     asked = OpenVocabSegmenter(CONFIG)
     images = [asked.encode(noise(seed)) for seed in range(2)]
@@ -75,7 +75,7 @@ def test_new_words_of_many_threads_are_answered_as_in_series(kept, serial, monke
     # And the object is as good as before.
     for question in questions[3]:
         np.testing.assert_array_equal(asked(images[1], question).labels, serial(1, question))
-    assert len(asked._classifiers) <= kept
+    assert len(asked._questions.classifiers) <= kept
 
 
 def test_threads_that_ask_the_same_new_words_encode_them_once(fresh_segment, monkeypatch):
@@ -138,13 +138,13 @@ def test_a_question_that_fails_leaves_nothing_behind(fresh_segment, monkeypatch)
     in_threads(work)
     monkeypatch.undo()
     assert fresh_segment(image, 'bad; wall').names == ('bad', 'wall')
-    assert not fresh_segment._classifiers._at_work
+    assert not fresh_segment._questions.classifiers._at_work
 
 
 def test_memory_that_runs_out_for_all_at_once_shrinks_the_parts_once(fresh_segment, monkeypatch):
     image = fresh_segment.encode(noise())
     expected = fresh_segment(image, words(0)).labels
-    whole = fresh_segment._memory.budget.megabytes
+    whole = fresh_segment.memory.budget.megabytes
     label, together = fresh_segment.model.segment, threading.Barrier(THREADS)
 
     def label_in_little_memory(*args, budget, **kwargs):
@@ -155,14 +155,14 @@ def test_memory_that_runs_out_for_all_at_once_shrinks_the_parts_once(fresh_segme
 
     monkeypatch.setattr(fresh_segment.model, 'segment', label_in_little_memory)
     answers = in_threads(lambda number: fresh_segment(image, words(0)).labels)
-    assert fresh_segment._memory.budget.megabytes == whole / 4
+    assert fresh_segment.memory.budget.megabytes == whole / 4
     assert all((answer == expected).all() for answer in answers)
 
 
 def test_windows_shrink_once_for_all_that_ran_out_together(fresh_segment, monkeypatch):
     model = fresh_segment.model
     monkeypatch.setattr(model, 'inference_settings', SimpleNamespace(mode='slide'))
-    fresh_segment._memory.window_batch = 8
+    fresh_segment.memory.window_batch = 8
     together = threading.Barrier(THREADS)
 
     def encode_in_little_memory(images, window_batch):
@@ -173,13 +173,13 @@ def test_windows_shrink_once_for_all_that_ran_out_together(fresh_segment, monkey
 
     monkeypatch.setattr(model, 'encode', encode_in_little_memory)
     in_threads(lambda number: fresh_segment.encode(noise(number)))
-    assert fresh_segment._memory.window_batch == 4
+    assert fresh_segment.memory.window_batch == 4
 
 
 def test_a_copy_of_a_segmenter_answers_while_the_first_is_at_work(fresh_segment):
     expected = fresh_segment(noise(), words(0)).labels
-    lock = fresh_segment._memory._lock
-    with lock, fresh_segment._classifiers._lock, fresh_segment.model.words._lock:
+    lock = fresh_segment.memory._lock
+    with lock, fresh_segment._questions.classifiers._lock, fresh_segment.model.words._lock:
         twin = copy.deepcopy(fresh_segment)
         [labels] = in_threads(lambda number: twin(noise(), words(0)).labels, 1)
         [new] = in_threads(lambda number: twin(noise(), 'quite new; sofa').labels, 1)

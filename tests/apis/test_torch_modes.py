@@ -88,7 +88,7 @@ def test_what_was_kept_in_a_mode_serves_a_training(name):
     tower = model.clip.visual.requires_grad_(True)
     if name == 'maskclip-tiny':
         inputs = torch.rand(1, 3, 32, 32)
-        scores = segment._classifier(segment._vocabulary).scores(model.encoder(inputs).patch)
+        scores = segment.question()[1].scores(model.encoder(inputs).patch)
         scores.sum().backward()
         assert tower.conv1.weight.grad.abs().sum() > 0
 

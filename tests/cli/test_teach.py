@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from ovseg.cli import label, segment, teach
 from ovseg.cli.exemplar_arguments import CLASSIFIERS
-from ovseg.errors import UserError
+from ovseg.errors import UserError, notices_heard
 from ovseg.exemplars import RULE_NAMES, read_bank
 from ovseg.scenes.datasets import CLASSES, class_labels
 from ovseg.scenes.demo import demo_scene
@@ -80,6 +81,23 @@ def test_examples_change_what_is_segmented_and_what_a_labelled_folder_says(files
         label.main([str(folder), WORDS, '--out-dir', out, '-q'], 'label')
 
 
+def test_an_example_twice_counts_once_and_what_words_do_not_mean_is_listed(files, tmp_path, capsys):
+    bank, image = str(tmp_path / 'b.safetensors'), str(files / 'scene.png')
+    assert teach.main([bank, '--exemplars', str(files / 'shown'), '--no-words'], 'teach') == 0
+    before = Path(bank).read_bytes()
+    with notices_heard() as heard:
+        assert teach.main([bank, '--merge', bank], 'teach') == 0
+    assert Path(bank).read_bytes() == before and '2 of the 2 examples' in heard[0]
+    capsys.readouterr()
+    assert teach.main([bank, '--json', '--note', 'mine'], 'teach') == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert sorted(facts['no_words']) == ['ball', 'sky'] and facts['date'] == read_bank(bank).date
+    with notices_heard() as heard:
+        words = [image, 'sun; star', '--bank', bank, '--out-dir', str(tmp_path / 'out'), '-q']
+        assert segment.main(words, 'segment') == 0
+    assert any("of 'ball', 'sky', and none of these is asked for" in line for line in heard)
+
+
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
@@ -89,6 +107,8 @@ def test_examples_change_what_is_segmented_and_what_a_labelled_folder_says(files
         (['mug', 'IMAGE', '--points', '1,2,3'], '--points takes pairs'),
         (['--remove', 'a', '--merge', 'b'], 'one thing at a time'),
         (['--mask', 'm.png'], 'marks an example'),
+        (['--list', '--no-words'], 'about the class of an example'),
+        (['a\nb', 'IMAGE', '--box', '0,0,99,99'], 'one line of letters'),
         ([], 'Say what to do'),
         (['mug', 'IMAGE', '--box', '0,0,0,0'], 'no pixel of the image'),
     ],

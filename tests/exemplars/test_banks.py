@@ -10,11 +10,18 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from ovseg.errors import UserError
+from ovseg.errors import UserError, notices_heard
 from ovseg.exemplars import Bank, EncoderIdentity, Stats, read_bank, write_bank
 from ovseg.exemplars.bank import SAMPLES
 from ovseg.exemplars.example_folder import find_examples
-from ovseg.exemplars.marks import box_mask, check_mask, click_mask, read_mask, scribble_mask
+from ovseg.exemplars.marks import (
+    box_mask,
+    check_mask,
+    click_mask,
+    is_points,
+    read_mask,
+    scribble_mask,
+)
 from ovseg.exemplars.pooling import WindowGrid, pool_labels
 from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
@@ -171,6 +178,10 @@ def test_classes_of_a_vocabulary_find_theirs_by_name_or_synonym(bank):
         (np.full((4, 5), 255), '255 everywhere'),
         (np.ones((5, 4), bool), 'is 5 x 4 and the image 4 x 5'),
         (np.full((4, 5), 'x'), 'holds no numbers'),
+        (np.full((4, 5), np.nan), 'NaN or infinity'),
+        (np.linspace(0, 1, 20).reshape(4, 5), 'mask > 0.5'),
+        (np.arange(20).reshape(4, 5) - 1, 'below 0'),
+        (np.stack([np.zeros((4, 5)), -np.ones((4, 5))], 2), 'below 0'),
     ],
 )
 def test_masks_that_say_nothing_are_told(mask, said):
@@ -182,6 +193,8 @@ def test_boxes_clicks_and_scribbles_are_masks():
     assert box_mask((1, 1, 3, 9), (4, 5)).sum() == 2 * 3
     discs = click_mask([(2, 2), (17, 8)], (12, 20), 2)
     assert discs[2, 2] and discs[8, 17] and discs.sum() == 26
+    assert box_mask((-1e300, -1e300, 1e300, 2), (4, 5)).sum() == 10
+    assert is_points((3, 4)) and is_points([]) and not is_points((0, 1, 2, 3))
     line = scribble_mask([(2, 2), (17, 2)], (12, 20), 1)
     assert line[1:4, 3:17].all() and not line[5:].any()
     for call, said in (
@@ -190,6 +203,9 @@ def test_boxes_clicks_and_scribbles_are_masks():
         (lambda: click_mask([(9, 1)], (4, 5), 2), 'x 9, y 1 lies outside'),
         (lambda: scribble_mask([(1, 1)], (4, 5), 2), 'one point is a click'),
         (lambda: click_mask([('a', 'b')], (4, 5), 2), 'must be numbers'),
+        (lambda: click_mask([(1e300, 1)], (4, 5), 2), 'x 1e\\+300, y 1 lies outside'),
+        (lambda: click_mask([], (4, 5), 2), r'such as \[\(30, 40\)\]'),
+        (lambda: box_mask((9, 9, 2.5, 2), (4, 5)), 'the box 9, 9, 2.5, 2 has'),
     ):
         with pytest.raises(UserError, match=said):
             call()
@@ -207,6 +223,38 @@ def test_mask_files_go_by_numbers_and_by_alpha(tmp_path):
         assert np.array_equal(read_mask(tmp_path / name, (4, 5)), marked > 0)
     with pytest.raises(FileNotFoundError, match='mask'):
         read_mask(tmp_path / 'none.png', (4, 5))
+
+
+def test_opaque_pictures_go_by_colour_and_lossy_ones_are_refused(tmp_path):
+    marked = np.zeros((16, 16, 3), np.uint8)
+    marked[3:9, 4:7] = 255
+    Image.fromarray(marked).convert('RGBA').save(tmp_path / 'opaque.png')
+    assert np.array_equal(read_mask(tmp_path / 'opaque.png', (16, 16)), marked[..., 0] > 0)
+    Image.fromarray(marked).save(tmp_path / 'm.png', format='JPEG')
+    with pytest.raises(UserError, match='is a JPEG, .* save it as PNG'):
+        read_mask(tmp_path / 'm.png', (16, 16))
+
+
+def test_of_a_label_map_it_is_said_that_all_of_it_counts():
+    labels = np.zeros((4, 5), np.uint8)
+    labels[0], labels[1, 1] = 255, 3
+    with notices_heard() as heard:
+        assert check_mask(labels, (4, 5)).sum() == 6
+        assert check_mask(labels == 3, (4, 5)).sum() == check_mask(labels // 255, (4, 5)).sum() - 4
+    assert len(heard) == 1 and '2 numbers beside 0 (3 to 255)' in heard[0]
+
+
+def test_what_a_bank_holds_already_counts_once(bank):
+    names = [name.upper().replace(' ', '_') for name in bank.names]
+    with notices_heard() as heard:
+        again = bank.merged(replace(bank, names=tuple(names)))
+        half = bank.without(bank.names[0]).merged(bank)
+    assert again is bank and len(half) == len(bank) and sorted(half.names) == sorted(bank.names)
+    torch.testing.assert_close(half.stats.scatter, bank.stats.scatter)
+    assert len(heard) == 2 and f'{len(bank)} of the {len(bank)} examples' in heard[0]
+    # Files are told apart by the case of their letters, classes are not.
+    others = replace(bank, images=tuple(name.upper() for name in bank.images))
+    assert len(set(bank.merged(others).images)) == 2 * len(bank.images)
 
 
 def test_a_folder_of_examples_is_read_whole_or_not_at_all(tmp_path):

@@ -26,3 +26,5 @@ test_dataloader = dict(
 )
 test_evaluator = [dict(type='OVIoUMetric'), dict(type='BoundaryIoUMetric')]
 test_cfg = dict(type='TestLoop')
+# Where the suites of examples draw these from: what differs from the test's data set.
+support = dict(split='train', num_scenes=200)

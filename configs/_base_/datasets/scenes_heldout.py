@@ -8,3 +8,5 @@ words = [
     *['yellow fish', 'pink mushroom', 'black kite', 'red leaf', 'blue target'],
 ]
 test_dataloader = dict(dataset=dict(type='ScenesHeldoutDataset', split='heldout'))
+# Other scenes of the same pairs, which the training of tiny models never showed.
+support = dict(split='heldout', seed=1)

@@ -3,3 +3,4 @@
 _base_ = './scenes.py'
 on = 'scenes_heldout_plain'
 test_dataloader = dict(dataset=dict(split='heldout'))
+support = dict(split='heldout', seed=1)

@@ -8,3 +8,4 @@ words = [
     *['orange fish', 'red mushroom', 'green kite', 'green leaf', 'black target'],
 ]
 test_dataloader = dict(dataset=dict(type='ScenesPhrasesDataset', split='phrases'))
+support = dict(split='phrases', seed=1)

@@ -85,7 +85,7 @@ class NoneSuite(Suite):
                 '(--leave-out)'
             )
         rng = np.random.default_rng(self.settings.seed)
-        for _ in range(self.settings.rounds):
+        for _ in range(self.rounds):
             drawn = rng.choice(len(names), count, replace=False)
             yield tuple(names[index] for index in sorted(drawn))
 

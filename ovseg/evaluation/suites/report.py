@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +51,70 @@ def summary_lines(name: str, result: dict[str, Any]) -> list[str]:
         name: of the suite.
         result: its findings.
     """
-    if name == 'words':
-        means = ', '.join(f'{key} {result[key]:.1f}' for key in _MEANS)
-        left = [f'- left out: {text}' for text in result['left_out']]
-        table = _table((*_WORDS, 'distractor_share'), result['variants'])
-        return [*table, '', f'mIoU_present: {means}', *left]
-    if name == 'none':
-        rows = [{'rule': rule, **means} for rule, means in result['mean'].items()]
-        errors = (
-            f'ECE {_shown(result["ece"])} %, with fitted scale {_shown(result["ece_fitted"])} %'
-        )
-        return [*_table(('rule', *_NONE), rows), '', errors]
+    return _SUMMARIES[name](result)
+
+
+def _words_lines(result: dict[str, Any]) -> list[str]:
+    means = ', '.join(f'{key} {result[key]:.1f}' for key in _MEANS)
+    left = [f'- left out: {text}' for text in result['left_out']]
+    table = _table((*_WORDS, 'distractor_share'), result['variants'])
+    return [*table, '', f'mIoU_present: {means}', *left]
+
+
+def _none_lines(result: dict[str, Any]) -> list[str]:
+    rows = [{'rule': rule, **means} for rule, means in result['mean'].items()]
+    errors = f'ECE {_shown(result["ece"])} %, with fitted scale {_shown(result["ece_fitted"])} %'
+    return [*_table(('rule', *_NONE), rows), '', errors]
+
+
+def _cost_lines(result: dict[str, Any]) -> list[str]:
     return _table((*_COST, 'share_of_the_encoder', 'mIoU_present'), result['rows'])
 
 
+def _fewshot_lines(result: dict[str, Any]) -> list[str]:
+    rows = [
+        {
+            **row,
+            'mIoU': f'{_shown(row["mIoU"])} ± {_shown(row["mIoU_std"])}',
+            'apart': _shown(row['mIoU_apart']),
+            'others': _shown(row['mIoU_others']),
+        }
+        for row in result['rows']
+    ]
+    names = ('support', 'images', 'rule', 'mIoU', 'apart', 'others', 'zero_iou_share')
+    told = [
+        f'{result["draws"]} draws. apart: with all, the mean of all; with half, classes with '
+        'examples; with half without words, classes whose words count. others: the rest.',
+    ]
+    if result['lacking']:
+        few = ', '.join(f'{name} {count}' for name, count in result['lacking'].items())
+        told.append(f'fewer images than asked for: {few}')
+    return [*_table(names, rows), '', *told]
+
+
+def _episodes_lines(result: dict[str, Any]) -> list[str]:
+    folds = [f'fold {place}' for place in range(len(result['novel']))]
+    rows = [{**row, **dict(zip(folds, row['mIoU_folds'], strict=True))} for row in result['rows']]
+    names = ('rule', 'images', 'mIoU', 'mIoU_std', 'FB_IoU')
+    few = folds if len(folds) <= _MOST_FOLDS else []
+    asked = sum(sum(draw) for draw in result['episodes'])
+    told = f'{asked} episodes, examples {result["support"]}; base classes: {result["base"]}'
+    return [*_table((*names, *few), rows), '', told]
+
+
+def _single_lines(result: dict[str, Any]) -> list[str]:
+    return _table(('contrast', 'words', 'IoU_single'), result['rows'])
+
+
+_SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    'words': _words_lines,
+    'none': _none_lines,
+    'cost': _cost_lines,
+    'fewshot': _fewshot_lines,
+    'episodes': _episodes_lines,
+    'single': _single_lines,
+}
+_MOST_FOLDS = 8
 _MEANS = ('official', 'robust', 'worst', 'drop')
 
 
@@ -128,4 +178,62 @@ def _draw_cost(result: dict[str, Any]) -> Any:
     return figure
 
 
-_PICTURES = {'words': _draw_words, 'none': _draw_none, 'cost': _draw_cost}
+def _draw_fewshot(result: dict[str, Any]) -> Any:
+    panels = [('all', 'mIoU'), ('half', 'mIoU_apart'), ('half', 'mIoU_others')]
+    titles = ('all have examples', 'half: those with', 'half: those without')
+    figure, axes = _axes(*[('images a class', 'mIoU')] * len(panels))
+    rules = [row['rule'] for row in result['rows'] if row['images']]
+    for each, title, (support, name) in zip(axes, titles, panels, strict=True):
+        each.set_title(title)
+        rows = [row for row in result['rows'] if row['support'] == support]
+        start = next(row for row in rows if not row['images'])
+        for rule in dict.fromkeys(rules):
+            own = [start, *(row for row in rows if row['rule'] == rule)]
+            each.errorbar(
+                range(len(own)),
+                [_or_nan(row[name]) for row in own],
+                [_or_nan(row[f'{name}_std']) for row in own],
+                label=rule,
+                marker='o',
+                capsize=2,
+            )
+        each.set_xticks(range(len(own)), [str(row['images']) for row in own])
+    axes[0].legend()
+    return figure
+
+
+def _draw_episodes(result: dict[str, Any]) -> Any:
+    figure, (axes,) = _axes(('mIoU', ''))
+    rows = result['rows'][::-1]
+    names = [f'{row["rule"]} {row["images"]}' for row in rows]
+    errors = [_or_nan(row['mIoU_std']) for row in rows]
+    axes.barh(names, [_or_nan(row['mIoU']) for row in rows], xerr=errors)
+    return figure
+
+
+def _draw_single(result: dict[str, Any]) -> Any:
+    figure, (axes,) = _axes(('', 'IoU'))
+    width = 1 / (len(result['rows']) + 1)
+    for place, row in enumerate(result['rows']):
+        names, values = list(row['classes']), row['classes'].values()
+        across = [number + width * place for number in range(len(names))]
+        axes.bar(across, [_or_nan(value) for value in values], width, label=row['contrast'])
+    if len(names) <= _MOST_NAMES:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.legend()
+    return figure
+
+
+def _or_nan(value: float | None) -> float:
+    return float('nan') if value is None else value
+
+
+_MOST_NAMES = 40
+_PICTURES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    'words': _draw_words,
+    'none': _draw_none,
+    'cost': _draw_cost,
+    'fewshot': _draw_fewshot,
+    'episodes': _draw_episodes,
+    'single': _draw_single,
+}

@@ -160,7 +160,7 @@ class WordsSuite(Suite):
         known = [self.words.synonyms.get(item.name, ()) for item in asked]
         drawn = [str(rng.choice(words)) if words else None for words in known]
         if any(known):
-            for number_ in range(self.settings.rounds):
+            for number_ in range(self.rounds):
                 keeps = rng.permutation(len(asked)) < len(asked) // 2
                 some = [None if keep else word for keep, word in zip(keeps, drawn, strict=True)]
                 yield self._variant(f'synonyms 50 % ({number_ + 1})', self._renamed(some))

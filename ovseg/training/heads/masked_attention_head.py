@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +20,11 @@ from ovseg.encoders.mask_pooling import pool_in_masks
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
 from ovseg.text.classifier import Classifier
-from ovseg.training.heads.text_queries import TextQueryHead
+from ovseg.training.heads.deformable_sampling import BagAttention
+from ovseg.training.heads.masked_decoding import LayerOutputs, PixelMaps, decode_queries
+from ovseg.training.heads.text_guide import TextGuide
+from ovseg.training.heads.text_queries import Proposals, TextQueryHead
+from ovseg.training.losses.relations import relation_distillation
 
 # Levels of the backbone: strides 4, 8, 16 and 32; the pixel decoder's attention reads the last 3.
 _LEVELS = 4
@@ -32,23 +36,17 @@ _START_SCALE = math.log(1 / 0.07)
 LARGEST_SCALE = 100.0
 
 
-@dataclass(frozen=True)
-class LayerOutputs:
-    """What the decoder gives after each layer, the untouched queries first.
+class ExactPixelDecoder(MSDeformAttnPixelDecoder):
+    """mmdet's, in float32 even where the rest is computed in half precision, as published.
 
-    Attributes:
-        queries: L of (B, Q, C), normed.
-        mask_logits: L of (B, Q, h, w).
-        mask_features: (B, C, h, w).
+    On a CPU its attention reads the maps as a table, see
+    :class:`~ovseg.training.heads.deformable_sampling.BagAttention`.
     """
 
-    queries: list[Tensor]
-    mask_logits: list[Tensor]
-    mask_features: Tensor
-
-
-class ExactPixelDecoder(MSDeformAttnPixelDecoder):
-    """mmdet's, in float32 even where the rest is computed in half precision, as published."""
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for layer in self.encoder.layers:
+            layer.self_attn = BagAttention(**layer.self_attn_cfg)
 
     def forward(self, feats: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Mask features and three maps, coarse to fine.
@@ -87,6 +85,11 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         num_points: of a mask that matching and losses look at.
         oversample_ratio: how many more points are drawn than kept.
         importance_sample_ratio: part of the points that are kept for being unsure.
+        text_guided: the queries look at the words, so masks follow them: PMP's idea, see
+            :class:`~ovseg.training.heads.text_guide.TextGuide`. No weights are published.
+        relation_weight: of GKC's distillation, see
+            :func:`~ovseg.training.losses.relations.relation_distillation`; published 10. 0 leaves
+            it out, and so do the published FC-CLIP and MAFT+.
         ignore_index: label without a class.
         init_cfg: as in mmengine.
 
@@ -118,6 +121,8 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         num_points: int = 12544,
         oversample_ratio: float = 3.0,
         importance_sample_ratio: float = 0.75,
+        text_guided: bool = False,
+        relation_weight: float = 0.0,
         ignore_index: int = 255,
         init_cfg: dict | None = None,
     ) -> None:
@@ -182,6 +187,31 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         )
         self.pooled_embed = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, channels))
         self.logit_scale = nn.Parameter(torch.tensor(_START_SCALE))
+        self.text_guide = (
+            TextGuide(embed_dim, channels, num_heads, num_layers) if text_guided else None
+        )
+        self.relation_weight = relation_weight
+        if relation_weight:
+            self.relation_scale = nn.Parameter(torch.ones(()))
+        # Which query was matched with which target, while someone asks: a pair of tensors a layer
+        # and image.
+        self._matches: list[tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether masks follow the words."""
+        return self.text_guide is not None
+
+    def option_weights(self) -> dict[str, Tensor]:
+        """Weights that published checkpoints do not have, of the options that are on."""
+        options = ('text_guide.', 'relation_scale')
+        return {k: value for k, value in self.state_dict().items() if k.startswith(options)}
+
+    def init_weights(self) -> None:
+        """Initialises as mmdet does; the guide moves nothing yet."""
+        super().init_weights()
+        if self.text_guide is not None:
+            self.text_guide.reset()
 
     def cosine_scale(self) -> Tensor:
         """The learned temperature, at most 100."""
@@ -199,15 +229,45 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         classes = classifier.groups.class_scores(rows)
         return torch.cat([classes.unflatten(0, logits.shape[:-1]), void], dim=-1)
 
-    def decode(self, features: Sequence[Tensor]) -> LayerOutputs:
-        """Queries and masks after each layer, not embedded yet.
+    def pixel_maps(self, features: Sequence[Tensor]) -> PixelMaps:
+        """What the pixel decoder makes of images, whatever the words.
 
         Args:
             features: the backbone's levels.
         """
-        found, mask_logits = Mask2FormerHead.forward(self, list(features), [])
-        queries = [each for each, _ in found]
-        return LayerOutputs(queries, mask_logits, found[0][1])
+        return PixelMaps(*self.pixel_decoder(list(features)))
+
+    def decode(
+        self, maps: PixelMaps, rows: Tensor | None = None, only_last: bool = False
+    ) -> LayerOutputs:
+        """Queries and masks after each layer, not embedded yet.
+
+        Args:
+            maps: of :meth:`pixel_maps`.
+            rows: (P, E) text rows, unit vectors, which only a guided head looks at.
+            only_last: of the last layer alone.
+
+        Raises:
+            UserError: a guided head without rows.
+        """
+        if self.text_guide is None:
+            return decode_queries(self, maps, only_last=only_last)
+        if rows is None:
+            raise UserError(
+                'the masks of proposals.text_guided follow the words: ask for them with a '
+                'classifier'
+            )
+        return decode_queries(self, maps, partial(self.text_guide, rows=rows), only_last)
+
+    def propose(self, maps: PixelMaps, rows: Tensor | None = None) -> Proposals:
+        """Masks and embeddings of the last layer.
+
+        Args:
+            maps: of :meth:`pixel_maps`.
+            rows: see :meth:`decode`.
+        """
+        outputs = self.decode(maps, rows, only_last=True)
+        return Proposals(outputs.mask_logits[-1], self.embed(outputs, -1))
 
     def embed(self, outputs: LayerOutputs, layer: int) -> Tensor:
         """Embeddings (B, Q, E) of the queries after a layer.
@@ -223,10 +283,12 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         self, features: Sequence[Tensor], only_last: bool = False
     ) -> tuple[Tensor, Tensor]:
         """See :class:`TextQueryHead`. Only what is asked for is embedded: masks do not need it."""
-        outputs = self.decode(features)
-        layers = range(len(outputs.queries))[-1:] if only_last else range(len(outputs.queries))
-        embeddings = torch.stack([self.embed(outputs, layer) for layer in layers])
-        return embeddings, torch.stack([outputs.mask_logits[layer] for layer in layers])
+        outputs = self.decode(self.pixel_maps(features), only_last=only_last)
+        return self._embeddings(outputs), torch.stack(outputs.mask_logits)
+
+    def _embeddings(self, outputs: LayerOutputs) -> Tensor:
+        """(L, B, Q, E) of all layers that are there."""
+        return torch.stack([self.embed(outputs, layer) for layer in range(len(outputs.queries))])
 
     def supervise(
         self,
@@ -234,6 +296,7 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
         classifier: Classifier,
         targets: Sequence[InstanceData],
         image_size: tuple[int, int],
+        taught: Sequence[Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], LayerOutputs]:
         """Losses of every layer, each with a matching of its own, and what the layers gave.
 
@@ -242,27 +305,61 @@ class MaskedAttentionHead(TextQueryHead, Mask2FormerHead):
             classifier: the words of the training, classes in label order.
             targets: a ``labels`` (n,) and ``masks`` (n, H, W) for each image.
             image_size: (height, width) of the images, sides multiples of 32.
+            taught: (n, E) for each image, CLIP's embeddings of the targets, where `relation_weight`
+                asks for them.
 
         Raises:
             UserError: labels without words, or levels of other strides.
         """
         self._check_levels(features, image_size)
-        outputs = self.decode(features)
-        layers = range(len(outputs.queries))
-        logits = self.class_logits(
-            torch.stack([self.embed(outputs, layer) for layer in layers]), classifier
-        )
-        return self.losses(logits, torch.stack(outputs.mask_logits), targets), outputs
+        outputs = self.decode(self.pixel_maps(features), classifier.weight)
+        embeddings = self._embeddings(outputs)
+        logits = self.class_logits(embeddings, classifier)
+        self._matches = []
+        try:
+            losses = self.losses(logits, torch.stack(outputs.mask_logits), targets)
+            if self.relation_weight and taught is not None:
+                losses |= self._relations(embeddings, classifier, targets, taught)
+        finally:
+            self._matches = None
+        return losses, outputs
 
-    def _forward_head(
-        self, decoder_out: Tensor, mask_feature: Tensor, attn_mask_target_size: tuple[int, int]
-    ) -> tuple[Any, ...]:
-        """mmdet's, which then embeds nothing: that is done for layers that are asked for."""
-        _, masks, attention_mask = super()._forward_head(
-            decoder_out, mask_feature, attn_mask_target_size
-        )
-        queries = self.transformer_decoder.post_norm(decoder_out)
-        return (queries, mask_feature), masks, attention_mask
+    def _relations(
+        self,
+        embeddings: Tensor,
+        classifier: Classifier,
+        targets: Sequence[InstanceData],
+        taught: Sequence[Tensor],
+    ) -> dict[str, Tensor]:
+        """GKC's distillation of every layer, by the names of mmdet's losses."""
+        assert self._matches is not None
+        first = classifier.groups.first_rows
+        row_of = first.new_zeros(classifier.num_classes)
+        row_of[classifier.class_index[first]] = first
+        losses = {}
+        for number, layer in enumerate(embeddings):
+            matches = self._matches[number * len(targets) : (number + 1) * len(targets)]
+            loss = relation_distillation(
+                [own[queries] for own, (queries, _) in zip(layer, matches, strict=True)],
+                [clip[found] for clip, (_, found) in zip(taught, matches, strict=True)],
+                [
+                    classifier.weight[row_of[target.labels[found]]]
+                    for target, (_, found) in zip(targets, matches, strict=True)
+                ],
+                self.relation_scale,
+            )
+            is_last = number == len(embeddings) - 1
+            name = 'loss_relation' if is_last else f'd{number}.loss_relation'
+            losses[name] = self.relation_weight * loss
+        return losses
+
+    def _get_targets_single(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """mmdet's, which tells who was matched."""
+        found = super()._get_targets_single(*args, **kwargs)
+        if self._matches is not None:
+            sampled = found[-1]
+            self._matches.append((sampled.pos_inds, sampled.pos_assigned_gt_inds))
+        return found
 
 
 def _attention(channels: int, heads: int) -> dict[str, Any]:

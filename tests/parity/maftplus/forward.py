@@ -95,7 +95,7 @@ def check_forward(file: Case, folder: Path) -> None:
     )
     case.compare(LOGITS, mask_features_sub4=mask_features[:, ::4])
     case.inner('multi_scale').compare(LOGITS, dict(enumerate(multi_scale)))
-    outputs = head.decode(levels)
+    outputs = head.decode(head.pixel_maps(levels))
     for layer, theirs in enumerate(case.wanted('aux_pred_logits')):
         near = _nearest_side(model, outputs, layer, classifier, theirs)
         case.inner('aux_pred_logits').compare(LOGITS, {layer: near})
