@@ -240,7 +240,7 @@ def none_of_these(asked: Asked, data: Scenes) -> None:
         model = model_of(asked, rule=rule)
         encoded = [(encode(model, image), truth) for image, truth in data]
         for threshold in (0.1, 0.3, 0.5):
-            words = Vocabulary.from_any(kept).with_rejection(Rejection('threshold', threshold))
+            words = Vocabulary.parse(kept).with_rejection(Rejection('threshold', threshold))
             question = model.build_classifier(words)
             total = torch.zeros(len(kept) + 1, len(kept) + 2, dtype=torch.int64)
             for encoding, truth in encoded:
@@ -258,7 +258,7 @@ def again(asked: Asked, data: Scenes) -> None:
     model = model_of(asked)
     first = model.classifier
     stricter = model.build_classifier(model.vocabulary.with_rejection(Rejection('threshold', 0.5)))
-    fewer = model.build_classifier(Vocabulary.from_any(['red star', *CLASSES[:-1]]))
+    fewer = model.build_classifier(Vocabulary.parse(['red star', *CLASSES[:-1]]))
     names = ('encode', 'first question', 'the same', 'a threshold', 'one new phrase')
     spent = dict.fromkeys(names, 0.0)
     for image, truth in data:
