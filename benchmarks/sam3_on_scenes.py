@@ -1,6 +1,7 @@
 """A tiny SAM 3 on Scenes: each rule, asking fewer classes, presence, none of these, asking again.
 
-    python benchmarks/sam3_on_scenes.py work_dirs/tiny_sam3_scenes.safetensors --scenes 20
+    python benchmarks/sam3_on_scenes.py work_dirs/tiny_sam3_scenes.safetensors
+    python benchmarks/sam3_on_scenes.py work_dirs/tiny_sam3_scenes.safetensors --parts recall
 
 It was trained on phrases of this world and the masks of what they name, so its numbers stand beside
 those of models that saw labels. Asking fewer: the tiny CLIP looks once; thresholds are chosen on
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ovseg.encoders.embedded import read_embedded
 from ovseg.encoders.sam3 import EMBEDDED
-from ovseg.encoders.sam3_cost import count_cost
+from ovseg.encoders.sam3_cost import ConceptCost, count_cost
 from ovseg.evaluation.areas import Areas, confusion_matrix
 from ovseg.evaluation.none_of_these import none_scores
 from ovseg.images import Images
 from ovseg.scenes.datasets import CLASSES, class_labels
 from ovseg.scenes.draw import draw
 from ovseg.scenes.world import MATERIALS, OBJECTS, sample_scene
-from ovseg.scores.preselection import recall_at, recall_curve, threshold_for
+from ovseg.scores.preselection import (
+    KeepRule,
+    RecallPoint,
+    recall_at,
+    recall_curve,
+    threshold_for,
+)
 from ovseg.segmentors import SAM3Segmentor
 from ovseg.segmentors.sam3_rules import RULES
 from ovseg.vocabulary import Rejection, Vocabulary
@@ -126,60 +133,101 @@ def presence(asked: Asked, data: Scenes) -> None:
     print(f'\nPresence right of classes there: {there:.1f} %, of others: {absent:.1f} %.')
 
 
-def preselected(asked: Asked, data: Scenes, others: Scenes) -> None:
-    """Recall of the dense look, and asking fewer at three recalls against all."""
-    bounds = {'at_least': 1, 'at_most': None}
-    model = model_of(asked, preselection={'model': DENSE, 'side': 144, 'threshold': 0.0, **bounds})
-    look = model.preselection
-    assert look is not None  # just given
+@dataclass(frozen=True)
+class Look:
+    """What a dense look says of scenes, and what asking the classes that it finds would cost.
 
-    def looked(part: Scenes) -> tuple[list[Tensor], list[Tensor]]:
-        values = [look.scores({}, image, model.vocabulary) for image, _ in part]
-        return values, [
-            torch.bincount(truth.flatten(), minlength=len(CLASSES)) for _, truth in part
-        ]
+    Attributes:
+        values: (K,) of each scene that is measured.
+        counts: (K,) labelled pixels of each class, likewise.
+        thresholds: by the recall of pixels, chosen on other scenes.
+        flops: of the look itself.
+        cost: of SAM 3.
+    """
 
-    values, counts = looked(data)
-    chance = [torch.rand(len(CLASSES)) for _ in data]
-    print('\n| asked of 17 | classes | pixels | pixels by chance |\n|---|---|---|---|')
-    at = (2, 3, 4, 5, 6, 8, 10, 12, 17)
-    points = zip(
-        at, recall_curve(values, counts, at), recall_curve(chance, counts, at), strict=True
-    )
-    for number, point, other in points:
-        print(f'| {number} | {point.classes:.3f} | {point.pixels:.3f} | {other.pixels:.3f} |')
-    facts, _ = read_embedded(asked.weights.stem, asked.weights.parent, 'sam3')
-    cost = count_cost(asked.size, facts['model'])
-    with FlopCounterMode(display=False) as counter:
-        look.scores({}, data[0][0], model.vocabulary)
-    dense = counter.get_total_flops()
-    print('\n| asked | mIoU | materials | objects | classes | pixels kept | GFLOP | s an image |')
-    print('|---|---|---|---|---|---|---|---|')
+    values: list[Tensor]
+    counts: list[Tensor]
+    thresholds: dict[float, float]
+    flops: float
+    cost: ConceptCost
 
-    def row(name: str, asked: float, kept: str, flops: float) -> None:
-        columns, seconds = miou(model, data)
-        print(
-            f'| {name} | {columns} | {asked * len(CLASSES):.1f} | {kept} | {flops / 1e9:.2f} | '
-            f'{seconds:.2f} |',
-            flush=True,
+    def point(self, threshold: float) -> RecallPoint:
+        """Recall at a threshold, on the measured scenes."""
+        rule = KeepRule(threshold, 1, None)
+        return recall_at([rule.kept(each) for each in self.values], self.counts)
+
+
+def looked(asked: Asked, model: SAM3Segmentor, data: Scenes, others: Scenes) -> Look:
+    """The dense look at scenes, and thresholds of other scenes."""
+    dense = model.preselection
+    assert dense is not None  # of this model
+
+    def look(part: Scenes) -> tuple[list[Tensor], list[Tensor]]:
+        return (
+            [dense.scores({}, image, model.vocabulary) for image, _ in part],
+            [torch.bincount(truth.flatten(), minlength=len(CLASSES)) for _, truth in part],
         )
 
-    row('all', 1.0, '1', cost.asking(len(CLASSES)))
+    before = look(others)
+    thresholds = {recall: threshold_for(*before, recall) for recall in RECALLS}
+    with FlopCounterMode(display=False) as counter:
+        dense.scores({}, data[0][0], model.vocabulary)
+    facts, _ = read_embedded(asked.weights.stem, asked.weights.parent, 'sam3')
+    cost = count_cost(asked.size, facts['model'])
+    return Look(*look(data), thresholds, counter.get_total_flops(), cost)
+
+
+def preselecting(asked: Asked) -> SAM3Segmentor:
+    """A segmentor that the tiny CLIP tells what may be there."""
+    bounds = {'threshold': 0.0, 'at_least': 1, 'at_most': None}
+    return model_of(asked, preselection={'model': DENSE, 'side': 144, **bounds})
+
+
+def recall(asked: Asked, data: Scenes, others: Scenes) -> None:
+    """Recall against the number of classes asked; SAM 3's weights play no part in it."""
+    seen = looked(asked, preselecting(asked), data, others)
+    at = (1, 2, 3, 4, 5, 6, 8, 10, 12, 17)
+    chance = recall_curve([torch.rand(len(CLASSES)) for _ in data], seen.counts, at)
+    print('\n| asked of 17 | classes | pixels | pixels by chance |\n|---|---|---|---|')
+    for number, point, other in zip(
+        at, recall_curve(seen.values, seen.counts, at), chance, strict=True
+    ):
+        print(f'| {number} | {point.classes:.3f} | {point.pixels:.3f} | {other.pixels:.3f} |')
+    print('\n| threshold for | asked of 17 | classes | pixels | GFLOP |\n|---|---|---|---|---|')
+    every = seen.cost.asking(len(CLASSES)) / 1e9
+    print(f'| all | 17 | 1 | 1 | {every:.2f} |')
+    for wanted, threshold in seen.thresholds.items():
+        point = seen.point(threshold)
+        number = point.asked * len(CLASSES)
+        flops = (seen.flops + seen.cost.image + number * seen.cost.phrase) / 1e9
+        print(
+            f'| {wanted:g}: {threshold:.3f} | {number:.1f} | {point.classes:.3f} | '
+            f'{point.pixels:.3f} | {flops:.2f} |'
+        )
+    print(f'| the look alone | 0 | | | {seen.flops / 1e9:.2f} |', flush=True)
+
+
+def preselected(asked: Asked, data: Scenes, others: Scenes) -> None:
+    """Asking fewer at three recalls, against all, none, and ActiveSAM's preview."""
+    model = preselecting(asked)
+    seen = looked(asked, model, data, others)
+    assert model.preselection is not None  # of this model
+    print('\n| asked | mIoU | materials | objects | s an image |\n|---|---|---|---|---|')
+
+    def row(name: str, own: SAM3Segmentor) -> None:
+        columns, seconds = miou(own, data)
+        print(f'| {name} | {columns} | {seconds:.2f} |', flush=True)
+
+    row('all (full)', model)
     model.set_budget('preselected')
-    before = looked(others)
-    for recall in RECALLS:
-        threshold = threshold_for(*before, recall)
-        look.keep = type(look.keep)(threshold, 1, None)
-        point = recall_at([look.keep.kept(each) for each in values], counts)
-        flops = dense + cost.asking(round(point.asked * len(CLASSES)))
-        row(f'recall {recall:g}, {threshold:.3f}', point.asked, f'{point.pixels:.3f}', flops)
+    for wanted, threshold in seen.thresholds.items():
+        model.preselection.keep = KeepRule(threshold, 1, None)
+        row(f'recall {wanted:g}', model)
     model.set_budget('dense')
-    row('none (dense)', 0.0, '', dense)
-    # The preview of ActiveSAM drops phrases only above its bound, which 17 do not reach.
-    model = model_of(asked, rule='activesam', preview={'size': asked.size * 2 // 3, 'at_most': 5})
-    look_cost = count_cost(asked.size * 2 // 3, facts['model'])
-    flops = look_cost.image + len(CLASSES) * look_cost.presence + cost.asking(5)
-    row("ActiveSAM's preview, 5 at most", 5 / len(CLASSES), '', flops)
+    row('none (dense)', model)
+    # The preview drops phrases only above its bound, which 17 do not reach as published.
+    preview = {'size': asked.size * 2 // 3, 'at_most': 5}
+    row("ActiveSAM's preview, 5 at most", model_of(asked, rule='activesam', preview=preview))
 
 
 def none_of_these(asked: Asked, data: Scenes) -> None:
@@ -192,7 +240,7 @@ def none_of_these(asked: Asked, data: Scenes) -> None:
         model = model_of(asked, rule=rule)
         encoded = [(encode(model, image), truth) for image, truth in data]
         for threshold in (0.1, 0.3, 0.5):
-            words = Vocabulary.from_any(kept).with_rejection(Rejection('threshold', threshold))
+            words = Vocabulary.parse(kept).with_rejection(Rejection('threshold', threshold))
             question = model.build_classifier(words)
             total = torch.zeros(len(kept) + 1, len(kept) + 2, dtype=torch.int64)
             for encoding, truth in encoded:
@@ -210,7 +258,7 @@ def again(asked: Asked, data: Scenes) -> None:
     model = model_of(asked)
     first = model.classifier
     stricter = model.build_classifier(model.vocabulary.with_rejection(Rejection('threshold', 0.5)))
-    fewer = model.build_classifier(Vocabulary.from_any(['red star', *CLASSES[:-1]]))
+    fewer = model.build_classifier(Vocabulary.parse(['red star', *CLASSES[:-1]]))
     names = ('encode', 'first question', 'the same', 'a threshold', 'one new phrase')
     spent = dict.fromkeys(names, 0.0)
     for image, truth in data:
@@ -224,6 +272,16 @@ def again(asked: Asked, data: Scenes) -> None:
     print('\n' + ', '.join(f'{name} {total / len(data):.3f} s' for name, total in spent.items()))
 
 
+PARTS: dict[str, Callable[..., None]] = {
+    'rules': rules,
+    'presence': presence,
+    'recall': recall,
+    'preselected': preselected,
+    'none': none_of_these,
+    'again': again,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints tables in Markdown.
 
@@ -234,16 +292,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('weights', type=Path, help='of tools/export.py tiny-sam3')
     parser.add_argument('--scenes', type=int, default=40, help='of the validation split')
     parser.add_argument('--size', type=int, default=96, help="side of the model's frame in pixels")
+    parser.add_argument('--parts', nargs='*', choices=list(PARTS), default=list(PARTS))
     args = parser.parse_args(argv)
     torch.manual_seed(0)
     asked = Asked(args.weights, args.size)
     data, others = scenes(0, args.scenes), scenes(1000, args.scenes)
     with torch.no_grad():
-        rules(asked, data)
-        presence(asked, data)
-        preselected(asked, data, others)
-        none_of_these(asked, data)
-        again(asked, data)
+        for part in args.parts:
+            both = (data, others) if part in ('recall', 'preselected') else (data,)
+            PARTS[part](asked, *both)
 
 
 if __name__ == '__main__':

@@ -10,9 +10,25 @@ from ovseg.apis.encoded_image import EncodedImage
 from ovseg.errors import UserError
 
 
+def check_takes_boxes(model: Any, called: str) -> None:
+    """Stops at a model that takes no boxes in the image that it is asked about.
+
+    Args:
+        model: the segmentor.
+        called: what it is called.
+
+    Raises:
+        UserError: says which models do.
+    """
+    if not hasattr(model, 'show'):
+        raise UserError(
+            f'The model {called} takes no boxes in the image that it is asked about: take SAM 3 '
+            '(sam3-segearth), or teach(...) a training-free model what a box shows.'
+        )
+
+
 def with_boxes(
     model: Any,
-    called: str,
     image: EncodedImage,
     name: str,
     boxes: Sequence[Sequence[float]],
@@ -23,7 +39,6 @@ def with_boxes(
 
     Args:
         model: the segmentor that encoded it.
-        called: what the model is called.
         image: stays as it is.
         name: of the class, as it is asked for.
         boxes: (x1, y1, x2, y2) in pixels, around things that are meant.
@@ -31,13 +46,8 @@ def with_boxes(
         words: whether the class's words count, too.
 
     Raises:
-        UserError: a model that takes no boxes, or boxes that do not fit.
+        UserError: boxes that do not fit.
     """
-    if not hasattr(model, 'show'):
-        raise UserError(
-            f'The model {called} takes no boxes in the image that it is asked about: take SAM 3 '
-            '(sam3-segearth), or teach(...) a training-free model what a box shows.'
-        )
     size = (image.image.shape[0], image.image.shape[1])
     encoding = model.show(image.encoding, name, boxes, absent, size, words)
     return replace(image, encoding=encoding)

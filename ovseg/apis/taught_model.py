@@ -9,7 +9,7 @@ from typing import Any
 
 from ovseg.apis.encoded_image import EncodedImage
 from ovseg.apis.loaded_model import LoadedModel, OneImage
-from ovseg.apis.shown_boxes import with_boxes
+from ovseg.apis.shown_boxes import check_takes_boxes, with_boxes
 from ovseg.apis.teaching import taught_of, teach
 from ovseg.errors import UserError
 from ovseg.exemplars import Bank, Rule, read_bank, write_bank
@@ -82,8 +82,8 @@ class TaughtModel(LoadedModel):
                 :meth:`encode`.
             FileNotFoundError: there is no such image.
         """
-        encoded = self.encode(image)
-        return with_boxes(self.model, self.name, encoded, name, boxes, absent, words)
+        check_takes_boxes(self.model, self.name)
+        return with_boxes(self.model, self.encode(image), name, boxes, absent, words)
 
     def forget(self, name: str | None = None, image: str | None = None) -> None:
         """Takes examples out: those of a class, of an image, or all.
