@@ -322,7 +322,8 @@ class Bank:
         if encoder.fingerprint != self.encoder.fingerprint:
             raise UserError(
                 f'{what} was made with {self.encoder}, but what is in use is {encoder}: take that '
-                'model, with its weights and windows, or teach the examples again with this one'
+                'model, with its weights, windows and precision (--precision), or teach the '
+                'examples again with this one'
             )
 
     @cached_property

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ovseg.exemplars.bank import SAMPLES, EncoderIdentity
 from ovseg.exemplars.pooling import IGNORED, Pooled, WindowGrid, pool_labels
+from ovseg.precision import precision_of
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.sizes import spatial_size
 from ovseg.text.fingerprint import weights_written
@@ -62,7 +63,8 @@ class FeatureIdentity:
         parts = [facts.get('model', ''), method, windows]
         parts += [f'attention {attention}'] if isinstance(attention, str) else []
         parts += [f'guide {type(model.guide).__name__}'] if model.guide is not None else []
-        return EncoderIdentity(digest.hexdigest(), ', '.join(parts))
+        # Of other digits are the features, too, so that banks of both are told apart.
+        return EncoderIdentity(digest.hexdigest(), ', '.join([*parts, precision_of(model)]))
 
 
 def _image_weights(model: nn.Module) -> list[tuple[str, Tensor]]:

@@ -102,6 +102,11 @@ def test_a_bank_is_saved_loaded_and_refused_by_another_model(segment, scene, tmp
     with pytest.raises(UserError, match=r'made with tiny.*\], but what is in use is tiny.*Proxy'):
         other.load_bank(path)
     assert other.bank is None
+    half = OpenVocabSegmenter('maskclip-tiny', device='cpu', precision='bfloat16')
+    with pytest.raises(
+        UserError, match=r'kk, float32 \[.*in use is .*kk, bfloat16 \[.*--precision'
+    ):
+        half.load_bank(path)
 
 
 def test_a_config_names_a_bank_and_a_rule(segment, scene, tmp_path):
