@@ -27,7 +27,7 @@ from ovseg.segmentors import FCCLIP, MAFTPlus
 from ovseg.segmentors.samples import batches_of
 from ovseg.weight_files import find_weights
 
-ENSEMBLES: dict[str, dict[str, float]] = {
+ENSEMBLES: dict[str, dict[str, Any]] = {
     'both': {},
     'decoder alone': {'weight': 0.0, 'unseen_weight': 0.0},
     'CLIP alone': {'weight': 1.0, 'unseen_weight': 1.0},
@@ -77,7 +77,7 @@ def measure(
         groups: class names by group.
     """
     published = model.ensemble
-    ways = {'MAFT+': {}} if isinstance(model, MAFTPlus) else ENSEMBLES
+    ways: dict[str, dict[str, Any]] = {'MAFT+': {}} if isinstance(model, MAFTPlus) else ENSEMBLES
     metrics = {
         title: [METRICS.build({'type': kind, 'groups': groups}) for kind in _SCORES]
         for title in ways
@@ -99,7 +99,7 @@ def measure(
             for metric in metrics[title]:
                 metric.process(None, [sample.to_dict()])
     model.ensemble = published
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for title, pair in metrics.items():
         found[title] = {}
         for metric in pair:

@@ -257,7 +257,7 @@ class AnsweringModel(LoadedModel):
         """The model's own rules for segments, with the thresholds that somebody gave."""
         self._check_segments(task)
         asked = {'score_threshold': score_threshold, 'overlap_threshold': overlap_threshold}
-        given = {name: value for name, value in asked.items() if value is not None}
+        given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
         return replace(self.model.segment_settings or SegmentSettings(), **given)
 
     def _check_segments(self, task: str) -> None:

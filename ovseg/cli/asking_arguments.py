@@ -88,7 +88,7 @@ def add_task_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar='P',
         help='pixels whose best class has a smaller probability become background; masks that '
-        'score no more are no segments (default for segments: 0.8)',
+        'score no more are no segments (default for segments: that of the model)',
     )
     add_rejection(parser)
 

@@ -130,7 +130,8 @@ class CLIPContrast(BaseModel):
             for name, parameter in self.clip.named_parameters():
                 parameter.requires_grad_(name.startswith('visual.') or name == 'logit_scale')
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.clip.visual.to(memory_format=self.memory_format)
+        visual: Any = self.clip.visual
+        visual.to(memory_format=self.memory_format)
         self.max_logit_scale = max_logit_scale
         self.bfloat16 = bfloat16
         for name, value in (('mean', mean), ('std', std)):
@@ -157,8 +158,10 @@ class CLIPContrast(BaseModel):
             if self.token_ids is not None:
                 rows = clip.get_parameter(TOKENS)[self.token_ids]
                 clip.token_embedding = nn.Embedding.from_pretrained(rows)
-            begin = start_at_clip if isinstance(self.clip, CustomTextCLIP) else start_at_text
-            begin(self.clip, clip)
+            if isinstance(self.clip, CustomTextCLIP):
+                start_at_clip(self.clip, clip)
+            else:
+                start_at_text(self.clip, clip)
 
     def forward(
         self,

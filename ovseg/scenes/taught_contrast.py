@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.encoders.clip import load_clip
-from ovseg.encoders.clip_pyramid import clip_pyramid
+from ovseg.encoders.clip_pyramid import ConvNeXtPyramid, clip_pyramid
 from ovseg.encoders.dense import DenseEncoder
 from ovseg.errors import UserError
 from ovseg.registry import MODELS
@@ -45,12 +45,16 @@ class TaughtContrast(CLIPContrast):
         **settings: Any,
     ) -> None:
         super().__init__(clip, start=start, text_learns=False, **settings)
-        self.pyramid = clip_pyramid(self.clip.visual)
+        visual: Any = self.clip.visual
+        pyramid = clip_pyramid(visual)
+        if not isinstance(pyramid, ConvNeXtPyramid):
+            raise UserError('model.clip of TaughtContrast has a ResNet; give it a ConvNeXt')
+        self.pyramid = pyramid
         teacher = load_clip(start, 'embedded')
         self.teacher_size = int(teacher.model.visual.image_size[0])
         # No part of what is trained or saved.
         encoder = teacher.dense_encoder({'last_block': last_block}, teacher.mean, teacher.std)
-        self._teacher = [encoder]
+        self._teacher: list[Any] = [encoder]
         self.patch_weight = patch_weight
 
     @property
