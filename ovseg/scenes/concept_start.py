@@ -72,7 +72,8 @@ def start_at_towers(model: Any, name: str, token_ids: Tensor) -> None:
             )
         own[key].copy_(value)
     blocks = model.vision_encoder.backbone.layers
-    for block in blocks[len(clip.visual.transformer.resblocks) :]:
+    tower: Any = clip.visual
+    for block in blocks[len(tower.transformer.resblocks) :]:
         for last in (block.attention.o_proj, block.mlp.fc2):
             nn.init.zeros_(last.weight)
     _join(model, clip, tokenizer)

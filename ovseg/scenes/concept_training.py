@@ -82,19 +82,20 @@ class ConceptTraining(BaseModel):
         size almost without a signal, and all reference boxes in one place.
         """
         super().init_weights()
-        for part in self.sam3.modules():
+        sam3: Any = self.sam3
+        for part in sam3.modules():
             if isinstance(part, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.xavier_uniform_(part.weight)
-        decoder = self.sam3.detr_decoder
+        decoder = sam3.detr_decoder
         for table in (decoder.query_embed, decoder.reference_points, decoder.presence_token):
             nn.init.normal_(table.weight)
         nn.init.zeros_(decoder.box_head.layer3.weight)  # boxes start at their references
         with torch.no_grad():
             # Masks start undecided: products of 64 numbers would start sure, and mostly wrong.
-            self.sam3.mask_decoder.mask_embedder.layers[-1].weight.mul_(0.1)
-        nn.init.normal_(self.sam3.text_encoder.get_input_embeddings().weight, std=0.5)
+            sam3.mask_decoder.mask_embedder.layers[-1].weight.mul_(0.1)
+        nn.init.normal_(sam3.text_encoder.get_input_embeddings().weight, std=0.5)
         if self.start is not None:
-            start_at_towers(self.sam3, self.start, self.token_ids)
+            start_at_towers(sam3, self.start, self.token_ids)
 
     def forward(
         self,

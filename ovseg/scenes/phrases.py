@@ -118,7 +118,7 @@ def box_of(mask: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
         >>> box_of(np.array([[False, True], [False, True]]))
         (0.75, 0.5, 0.5, 1.0)
     """
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape
     top, bottom = rows[0] / height, (rows[-1] + 1) / height
     left, right = columns[0] / width, (columns[-1] + 1) / width
