@@ -208,8 +208,8 @@ class NoneSuite(Suite):
 def _test(rule: str, limit: float, stated: Rejection, seen: Evidence) -> Tensor:
     if rule != 'energy' and limit <= 0:  # nothing is that sure to be wrong
         return torch.zeros_like(seen.label, dtype=torch.bool)
-    fields: dict[str, Any] = {rule: limit}
-    return REJECTION_TESTS[rule](replace(stated, **fields), seen)
+    changed: dict[str, Any] = {rule: limit}
+    return REJECTION_TESTS[rule](replace(stated, **changed), seen)
 
 
 def _means(rows: list[dict[str, Any]]) -> dict[str, float | None]:
