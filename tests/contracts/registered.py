@@ -52,7 +52,10 @@ KINDS: dict[str, Callable[[type], bool]] = {
     'grid refiner': _has('gives_probabilities', 'needs'),
     'pixel refiner': _has('reach', 'prepare'),
     'region source': _has('regions', 'needs_names'),
-    'proposal stage': _has('propose'),
+    # FC-CLIP's head proposes, too, and keeps the contract of heads.
+    'proposal stage': lambda kind: (
+        _has('propose')(kind) and not _is_in('ovseg.training.heads')(kind)
+    ),
     'mask classifier': _has('look', 'probabilities'),
     'guide': lambda kind: callable(kind) and Guidance.__name__ in _says(kind),
     'text encoder': _is_in('ovseg.encoders.text_context'),

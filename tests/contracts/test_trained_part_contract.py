@@ -93,6 +93,7 @@ HEADS = {
 # The trainings of the small world and of OVSeg's CLIP, by their tests.
 TRAININGS = {
     'CLIPContrast': 'tests/scenes/test_clip_contrast.py',
+    'ConceptTraining': 'tests/scenes/test_concept_training.py',
     'FoundTraining': 'tests/scenes/test_found.py',
     'MaskAdaptation': 'tests/training/test_mask_adaptation.py',
     'PromptableMasks': 'tests/scenes/test_promptable_masks.py',
