@@ -167,8 +167,11 @@ def test_an_archive_without_lists_of_buffers_gives_all_tensors(tmp_path):
 
 def test_an_archive_that_lost_a_source_is_refused(tmp_path):
     path = saved(tmp_path / 'a.pt', 'script')
-    lost = rewritten(path, lambda name, data: None if name.endswith('/linear.py') else data)
-    with pytest.raises(UserError, match='linear.py'):
+    # A process that scripted a layer before has it in a file named ___torch_mangle_N.py.
+    lost = rewritten(
+        path, lambda name, data: None if 'linear' in name and name.endswith('.py') else data
+    )
+    with pytest.raises(UserError, match=r'linear.*\.py'):
         read_tensors(lost)
 
 
