@@ -130,7 +130,7 @@ class TaughtModel(LoadedModel):
 
         Args:
             path: of :meth:`save_bank` or ``ovseg teach``.
-            rule: by which they count: ``'proto'`` (default), ``'kindred'``, ``'bayes'``, ``'gda'``,
+            rule: by which they count: ``'kindred'`` (default), ``'proto'``, ``'bayes'``, ``'gda'``,
                 ``'tip'``, ``'proto-clip'``, ``'rns'``, ``'text'`` for words alone, or a table of
                 ``name`` and settings; None leaves it.
 

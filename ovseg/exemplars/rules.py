@@ -31,7 +31,7 @@ RULES: Mapping[str, Callable[..., Classifier]] = {
 TEXT = 'text'
 RULE_NAMES = (*RULES, TEXT)
 # On Scenes it is ahead of the Bayes rule where some classes have no examples; docs/examples.md.
-DEFAULT_RULE = 'proto'
+DEFAULT_RULE = 'kindred'
 # Mixing weights that leave-one-out can choose: what is tried, and what is taken if it cannot.
 LEAVE_ONE_OUT = 'loo'
 _WEIGHTS: Mapping[tuple[str, str], tuple[tuple[float, ...], float]] = {
