@@ -5,7 +5,7 @@ The method is told from the package by this module's name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -26,16 +26,15 @@ from ovseg.encoders.fcclip_format import from_fcclip, loss_weights, to_fcclip
 from ovseg.errors import UserError
 from ovseg.images import Images
 from ovseg.precision import keep_precision
-from ovseg.regions.mask_instances import Instances, find_instances
 from ovseg.regions.mask_maps import WeighedMasks, masks_at, masks_resized_first, select_queries
 from ovseg.regions.mask_proposals import pad_to_divisor
-from ovseg.regions.mask_segments import Segments, SegmentSettings, find_segments
+from ovseg.regions.mask_segments import SegmentSettings
 from ovseg.regions.pooled_embeddings import PooledClassifier
 from ovseg.regions.region_scores import ProposalScores
 from ovseg.regions.void_ensemble import class_weights, geometric_ensemble, released_scores
 from ovseg.registry import MODELS
 from ovseg.scores.decide import check_scores
-from ovseg.scores.row_map import RowMap
+from ovseg.scores.row_map import RowMap, WindowMaps
 from ovseg.segmentors.mask_segmentor import MaskSegmentor, ProposalEncoding, image_proposals
 from ovseg.segmentors.wordless_encoding import WordlessEncoding
 from ovseg.settings import read_settings
@@ -85,7 +84,7 @@ class FCCLIP(MaskSegmentor):
     mask_classifier: PooledClassifier
     pyramid: ConvNeXtPyramid | ResNetPyramid
 
-    most_instances: int = 100
+    _masks_of_segments = staticmethod(masks_resized_first)
     checkpoint_ignore: ClassVar[tuple[str, ...]] = (_TEACHER,)
 
     def __init__(
@@ -252,54 +251,21 @@ class FCCLIP(MaskSegmentor):
     # Things and stuff ------------------------------------------------------------------------
 
     @override
-    @torch.no_grad()
-    def find_segments(
-        self,
-        encoding: ProposalEncoding,
-        size: tuple[int, int],
-        classifier: Classifier | None = None,
-        *,
-        stuff: Collection[int] = frozenset(),
-        settings: SegmentSettings | None = None,
-        budget: MemoryBudget | None = None,
-    ) -> Segments:
-        """Segments of an encoded image; a mask whose best class is void is none."""
+    def _judged(
+        self, encoding: ProposalEncoding, classifier: Classifier | None
+    ) -> tuple[Classifier, WindowMaps, Tensor]:
+        """A mask whose best class is void is no segment."""
         asked, encoding, scores = self._with_void(encoding, classifier)
         queries = (scores.argmax(1) < scores.shape[1] - 1).nonzero().flatten()
-        return find_segments(
-            select_queries(encoding.proposals.maps, queries),
-            scores[queries, :-1],
-            (size[0], size[1]),
-            budget or self.budget,
-            stuff=stuff,
-            background=asked.background_index,
-            settings=settings or self.segment_settings,
-            masks_of=masks_resized_first,
-        )
+        return asked, select_queries(encoding.proposals.maps, queries), scores[queries, :-1]
 
     @override
-    @torch.no_grad()
-    def find_instances(
-        self,
-        encoding: ProposalEncoding,
-        size: tuple[int, int],
-        classifier: Classifier | None = None,
-        *,
-        stuff: Collection[int] = frozenset(),
-        budget: MemoryBudget | None = None,
-    ) -> Instances:
-        """Instances of an encoded image; void only takes its share of the scores."""
+    def _judged_instances(
+        self, encoding: ProposalEncoding, classifier: Classifier | None
+    ) -> tuple[Classifier, WindowMaps, Tensor]:
+        """Void only takes its share of the scores."""
         asked, encoding, scores = self._with_void(encoding, classifier)
-        return find_instances(
-            encoding.proposals.maps,
-            scores[:, :-1],
-            (size[0], size[1]),
-            budget or self.budget,
-            stuff=stuff,
-            background=asked.background_index,
-            most=self.most_instances,
-            masks_of=masks_resized_first,
-        )
+        return asked, encoding.proposals.maps, scores[:, :-1]
 
     def _with_void(
         self, encoding: ProposalEncoding, classifier: Classifier | None

@@ -108,6 +108,9 @@ class MaskSegmentor(Segmentor):
     """
 
     finds_segments: ClassVar[bool] = True
+    most_instances: int = 100
+    # How masks of segments and instances are brought to the size of the image.
+    _masks_of_segments = staticmethod(masks_at)
     takes_templates: ClassVar[bool] = True
     frozen_prefixes: ClassVar[tuple[str, ...]] = ('clip.',)
     # The backbone, whose masks are cut off at a threshold, stays in float32: in bfloat16 up to 6 %
@@ -348,6 +351,7 @@ class MaskSegmentor(Segmentor):
             stuff=stuff,
             background=asked.background_index,
             settings=settings or self.segment_settings,
+            masks_of=self._masks_of_segments,
         )
 
     @override
@@ -362,7 +366,7 @@ class MaskSegmentor(Segmentor):
         budget: MemoryBudget | None = None,
     ) -> Instances:
         """Instances of an encoded image, by the scores of :meth:`find_segments`."""
-        asked, maps, scores = self._judged(encoding, classifier)
+        asked, maps, scores = self._judged_instances(encoding, classifier)
         return find_instances(
             maps,
             scores,
@@ -370,7 +374,15 @@ class MaskSegmentor(Segmentor):
             self.budget if budget is None else budget,
             stuff=stuff,
             background=asked.background_index,
+            most=self.most_instances,
+            masks_of=self._masks_of_segments,
         )
+
+    def _judged_instances(
+        self, encoding: ProposalEncoding, classifier: Classifier | None
+    ) -> tuple[Classifier, WindowMaps, Tensor]:
+        """Likewise for instances, which may overlap."""
+        return self._judged(encoding, classifier)
 
     def _judged(
         self, encoding: ProposalEncoding, classifier: Classifier | None
