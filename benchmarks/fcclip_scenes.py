@@ -1,7 +1,8 @@
 """FC-CLIP and MAFT+ on Scenes: mIoU and PQ on seen and unseen classes, with and without branches.
 
-    python benchmarks/fcclip_scenes.py iter_1200.pth --clip tiny_convnext_scenes.safetensors
-    python benchmarks/fcclip_scenes.py iter_600.pth --clip ... --config my_maftplus.py
+    python benchmarks/fcclip_scenes.py
+    python benchmarks/fcclip_scenes.py iter_1200.pth --clip my_convnext_clip.safetensors
+    python benchmarks/fcclip_scenes.py iter_1200.pth --config maftplus_tiny
 
 Each picture is encoded once and asked with several ensembles. The numbers are those of
 ``tools/test.py --on scenes`` and ``--on scenes_panoptic`` with the same settings.
@@ -45,20 +46,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: the words; None for the process's own.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('checkpoint', help='of the decoder')
-    parser.add_argument('--clip', required=True, help='the exported CLIP of its training')
+    parser.add_argument('checkpoint', nargs='?', help='of the decoder; by default what ships')
+    parser.add_argument('--clip', help='the exported CLIP of its training; by default what ships')
     parser.add_argument('--config', default='fcclip_tiny')
     parser.add_argument('--scenes', type=int, default=60, help='of the validation split')
     args = parser.parse_args(argv)
     config = read_config(args.config, on='scenes_panoptic')
-    config.model.clip.pretrained = args.clip
+    if args.clip is not None:
+        config.model.clip.pretrained = args.clip
     with DefaultScope.overwrite_default_scope('ovseg'):
         model = MODELS.build(config.model).eval()
         data = config.test_dataloader.dataset
         data.num_scenes = args.scenes
         data.pipeline.insert(-1, {'type': 'LoadSceneLabels'})
         dataset = DATASETS.build(data)
-    load_checkpoint_strict(model, find_weights(args.checkpoint))
+    checkpoint = args.checkpoint or config.load_from
+    if checkpoint is None:
+        parser.error(f'no weights of {args.config} ship; give a checkpoint')
+    load_checkpoint_strict(model, find_weights(checkpoint))
     names = list(_SCORES['OVIoUMetric'] + _SCORES['PanopticQualityMetric'])
     print(f'| {args.scenes} val scenes | {" | ".join(names)} |\n|---{"|---" * len(names)}|')
     for title, scores in measure(model, dataset, config.test_evaluator[0].groups).items():

@@ -1,5 +1,5 @@
-# The tiny FC-CLIP of fcclip_tiny_scenes.py is tested with it: give the checkpoint of its decoder,
-# and the CLIP that it was trained on in model.clip.pretrained.
+# FC-CLIP on Scenes: a decoder that learnt eleven classes (fcclip_tiny_scenes.py) on the tiny
+# ConvNeXt CLIP, as they ship.
 _base_ = [
     '../_base_/models/fcclip_tiny.py',
     '../_base_/datasets/{{$OVSEG_ON:scenes}}.py',
@@ -11,11 +11,13 @@ on_choices = ['scenes', 'scenes_panoptic', 'images']
 seen = ['sky', 'grass', 'water', 'snow', 'wooden floor']
 seen += ['star', 'heart', 'ball', 'fish', 'leaf', 'target']
 model = dict(
-    ensemble=dict(weight=0.4, unseen_weight=0.8, seen=seen),
+    ensemble=dict(weight=0.4, unseen_weight=1.0, seen=seen),
     vocabulary=_base_.words,
 )
-# Objects are as large as in training.
-resize = dict(scale=(384, 192), keep_ratio=True)
+load_from = 'ovseg://fcclip_tiny_scenes'
+# A third larger than in training: CLIP's last map has finer places. This and the weight were chosen
+# on val scenes 60 to 99, with one seed.
+resize = dict(scale=(512, 256), keep_ratio=True)
 if _base_.on != 'images':
     groups = dict(seen=seen, unseen=_base_.unseen)
     test_dataloader = dict(dataset=dict(resize=resize))

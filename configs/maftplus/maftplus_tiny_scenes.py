@@ -1,4 +1,4 @@
-# MAFT+'s tuning of a tiny CLIP on Scenes; see fcclip_tiny_scenes.py for the CLIP.
+# MAFT+'s tuning of the tiny ConvNeXt CLIP on Scenes.
 _base_ = '../fcclip/fcclip_tiny_scenes.py'
 
 model = dict(type='MAFTPlus', ensemble=None, transfer=dict(num_heads=4), teacher=True)

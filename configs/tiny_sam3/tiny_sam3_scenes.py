@@ -2,10 +2,10 @@
 
 _base_ = './tiny_sam3_scenes_small.py'
 
-iterations = 600
+iterations = 2400
 warm_up = 30
 
-load_from = 'work_dirs/tiny_sam3_scenes_small/iter_1500.pth'
+load_from = 'work_dirs/tiny_sam3_scenes_small/iter_4000.pth'
 model = dict(
     sam3=dict(
         vision_config=dict(

@@ -3,7 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 batch_size = 4
-iterations = 1500
+iterations = 4000
 warm_up = 100
 width = 64
 layer = dict(hidden_size=width, num_attention_heads=4, intermediate_size=128, dropout=0.0)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ovseg.errors import UserError, nearest
 from ovseg.files import written_whole
-from ovseg.weight_files import read_state_dict
+from ovseg.weight_files import read_state_dict, shipped_file
 
 
 def read_embedded(
@@ -51,9 +51,9 @@ def is_exported(weights: str | Path) -> bool:
     """Whether a file of weights has a description beside it, as :func:`write_embedded` writes them.
 
     Args:
-        weights: a path, a tag or any other name.
+        weights: a path, ``ovseg://NAME``, a tag or any other name.
     """
-    path = Path(weights)
+    path = shipped_file(weights) or Path(weights)
     return path.suffix == '.safetensors' and os.path.isfile(path.with_suffix('.json'))
 
 

@@ -1,4 +1,4 @@
-"""The tiny CLIP and SigLIP that ship with ovseg: open_clip's classes and tokenizer, a few MB."""
+"""The tiny CLIPs that ship with ovseg, a SigLIP among them: open_clip's classes, a few MB."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ovseg.encoders.clip import build_architecture
 from ovseg.encoders.embedded import fill_and_freeze, read_embedded
 from ovseg.errors import UserError
-from ovseg.weight_files import WEIGHTS
+from ovseg.weight_files import WEIGHTS, shipped_file
 
 TOKENS = 'token_embedding.weight'
 
@@ -54,13 +54,13 @@ def load_exported_clip(
     """A CLIP that ``tools/export.py tiny-clip`` wrote; see :func:`build_tiny_clip`.
 
     Args:
-        weights: its ``NAME.safetensors``, with ``NAME.json`` beside it.
+        weights: its ``NAME.safetensors``, with ``NAME.json`` beside it, or ``ovseg://NAME``.
         architecture: the open_clip model config that a user expects.
 
     Raises:
         UserError: it is another model.
     """
-    path = Path(weights)
+    path = shipped_file(weights) or Path(weights)
     facts, _ = read_embedded(path.stem, path.parent, 'clip')
     if facts['model'] != json.loads(json.dumps(architecture)):
         raise UserError(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import open_clip
 import torch
 from mmengine.model import BaseModel
@@ -100,7 +102,7 @@ class ConceptTraining(BaseModel):
     def forward(
         self,
         inputs: Sequence[Tensor] | Tensor,
-        phrases: Sequence[Sequence[str]],
+        phrases: Sequence[Sequence[str] | npt.NDArray[np.str_]],
         masks: Sequence[Tensor],
         members: Sequence[Tensor],
         boxes: Sequence[Tensor],
@@ -127,7 +129,13 @@ class ConceptTraining(BaseModel):
             raise ValueError(f"ConceptTraining has the mode 'loss' only, got '{mode}'")
         device = next(self.parameters()).device
         images = torch.stack([image.to(device) for image in inputs]).float() / 127.5 - 1
-        asked = [phrase for each in phrases for phrase in each]
+        if [len(each) for each in phrases] != [len(each) for each in members]:
+            # What a collating that takes lists apart makes of them would train, on wrong answers.
+            raise ValueError(
+                f'phrases are {[len(each) for each in phrases]} for the images of a batch, their '
+                f'answers {[len(each) for each in members]}'
+            )
+        asked = [str(phrase) for each in phrases for phrase in each]
         answers, targets, meant = _padded(masks, members, device)
         is_there = meant.any(1)
         is_drawn = is_there | (torch.rand(len(meant), device=device) < self.absent_drawn)

@@ -155,12 +155,14 @@ class ScenesDataset(CheckedDataset):
         keep_original: hand the picture on at its own size, too.
         without: classes that no scene shows: the numbers of scenes with them are passed over, so a
             model that learns from these scenes never sees them.
+        few_kinds: share of scenes whose objects are of two kinds, before any is passed over, see
+            :func:`~ovseg.scenes.world.drawn_pairs`: where things of a kind are to be told apart.
         pipeline: as in mmseg; the first step draws.
         kwargs: as in ``BaseSegDataset``; what is about files is refused.
 
     Raises:
-        UserError: an unknown split or class, a number or size below 1, or no scene without the
-            classes.
+        UserError: an unknown split or class, a number or size below 1, a share outside [0, 1], or
+            no scene without the classes.
     """
 
     METAINFO: ClassVar[dict[str, Any]] = {
@@ -193,6 +195,7 @@ class ScenesDataset(CheckedDataset):
         ),
         keep_original: bool = False,
         without: Sequence[str] = (),
+        few_kinds: float = 0.0,
         **kwargs: Any,
     ) -> None:
         unknown = sorted(set(without) - set(CLASSES))
@@ -211,7 +214,10 @@ class ScenesDataset(CheckedDataset):
                 f'{type(self).__name__}: num_scenes, size and zoom must be positive, '
                 f'got {num_scenes}, {tuple(size)} and {zoom}'
             )
+        if not 0 <= few_kinds <= 1:
+            raise UserError(f'{type(self).__name__}: few_kinds must be in [0, 1], got {few_kinds}')
         self.split = split
+        self.few_kinds = few_kinds
         self.num_scenes = num_scenes
         self.size = (int(size[0]), int(size[1]))
         self.zoom = zoom
@@ -236,6 +242,7 @@ class ScenesDataset(CheckedDataset):
                     'index': index,
                     'seed': self.seed,
                     'size': self.size,
+                    'few_kinds': self.few_kinds,
                     'zoom': self.zoom,
                     'phrases': self.PHRASES,
                 },
@@ -251,7 +258,7 @@ class ScenesDataset(CheckedDataset):
         numbers = count()
         while True:
             index = next(numbers)
-            scene = sample_scene(self.split, index, self.seed, self.size)
+            scene = sample_scene(self.split, index, self.seed, self.size, self.few_kinds)
             if not self.without & set(class_names(scene)):
                 found.append(index)
             if len(found) == self.num_scenes:

@@ -27,6 +27,7 @@ from ovseg.scenes.world import (
     Scene,
     allowed_pairs,
     draw_lots,
+    drawn_pairs,
     scene_random,
 )
 
@@ -286,17 +287,14 @@ class ScenePhrasesMasksDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Returns a picture, P questions and their answers.
 
-        ``inputs`` is (3, size, size) uint8 RGB; ``phrases`` P strings; ``masks`` (M, size / 2,
+        ``inputs`` is (3, size, size) uint8 RGB; ``phrases`` an array of P strings, as mmengine's
+        collating takes lists apart and would mix the phrases of pictures; ``masks`` (M, size / 2,
         size / 2) bool of all instances; ``members`` (P, M) bool, which of them a question is about;
         ``boxes`` (P, 2, 4), centre and size in [0, 1], and ``box_labels`` (P, 2): 1, 0, or -10 for
         no box.
         """
         rng = scene_random('train', int(index), self.seed)
-        pairs = allowed_pairs('train')
-        if rng.uniform() < _FEW_KINDS:
-            kinds = set(rng.permutation(len(OBJECTS))[:2].tolist())
-            pairs = tuple(pair for pair in pairs if pair[0] in kinds)
-        scene = draw_lots(rng, pairs)
+        scene = draw_lots(rng, drawn_pairs(rng, 'train', _FEW_KINDS))
         smallest, largest = self.span
         seen = largest if rng.uniform() < 0.5 else rng.uniform(smallest, largest)
         left, top = rng.uniform(0, 1, 2) * (CANVAS - seen)
@@ -315,7 +313,7 @@ class ScenePhrasesMasksDataset(Dataset):
                 labels[row, place] = label
         return {
             'inputs': torch.from_numpy(picture.image).permute(2, 0, 1).contiguous(),
-            'phrases': [question.phrase for question in questions],
+            'phrases': np.array([question.phrase for question in questions]),
             'masks': torch.from_numpy(masks),
             'members': members,
             'boxes': boxes,

@@ -181,7 +181,11 @@ def scene_random(split: str, index: int, seed: int) -> np.random.Generator:
 
 
 def sample_scene(
-    split: str, index: int, seed: int = 0, size: tuple[int, int] = (CANVAS, CANVAS)
+    split: str,
+    index: int,
+    seed: int = 0,
+    size: tuple[int, int] = (CANVAS, CANVAS),
+    few_kinds: float = 0.0,
 ) -> Scene:
     """Returns what is in a scene: a pure function of its arguments.
 
@@ -190,12 +194,32 @@ def sample_scene(
         index: number of the scene in its split.
         seed: number of the whole data set.
         size: (height, width) of the canvas in pixels; objects are 44 to 96 pixels wide.
+        few_kinds: see :func:`drawn_pairs`.
 
     Example:
         >>> sample_scene('val', 3) == sample_scene('val', 3)
         True
     """
-    return draw_lots(scene_random(split, index, seed), allowed_pairs(split), size)
+    rng = scene_random(split, index, seed)
+    return draw_lots(rng, drawn_pairs(rng, split, few_kinds), size)
+
+
+def drawn_pairs(
+    rng: np.random.Generator, split: str, few_kinds: float
+) -> tuple[tuple[int, int], ...]:
+    """The (object, colour) index pairs of a scene to come.
+
+    Args:
+        rng: chooses.
+        split: see :func:`allowed_pairs`.
+        few_kinds: share, in [0, 1], of scenes whose objects are of two kinds: several of one kind,
+            in several colours, are likely there. At 0 nothing is drawn.
+    """
+    pairs = allowed_pairs(split)
+    if not few_kinds or rng.uniform() >= few_kinds:
+        return pairs
+    kinds = set(rng.permutation(len(OBJECTS))[:2].tolist())
+    return tuple(pair for pair in pairs if pair[0] in kinds)
 
 
 def draw_lots(

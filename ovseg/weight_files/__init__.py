@@ -7,7 +7,7 @@
 from ovseg.weight_files.arrays import read_array
 from ovseg.weight_files.loading import check_finite, describe_mismatch, drop_frozen, load_strictly
 from ovseg.weight_files.naming import inverse, rename, without_wrappers
-from ovseg.weight_files.places import WEIGHTS, find_weights, is_there
+from ovseg.weight_files.places import WEIGHTS, find_weights, is_there, shipped_file
 from ovseg.weight_files.reading import (
     read_checkpoint,
     read_state_dict,
@@ -29,6 +29,7 @@ __all__ = [
     'read_state_dict',
     'read_tensors',
     'rename',
+    'shipped_file',
     'state_of',
     'without_wrappers',
 ]

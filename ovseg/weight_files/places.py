@@ -36,11 +36,21 @@ def find_weights(name: str | Path) -> Path:
         from ovseg.downloads import fetch_url
 
         path = fetch_url(text)
-    elif text.startswith(SHIPPED):
-        path = WEIGHTS / f'{text.removeprefix(SHIPPED)}.safetensors'
     else:
-        path = Path(text)
+        path = shipped_file(name) or Path(text)
     return regular_file(path, 'weight file')
+
+
+def shipped_file(name: str | Path) -> Path | None:
+    """Where ``ovseg://NAME`` lies, whether there or not; None for every other name.
+
+    Args:
+        name: what a user gave.
+    """
+    text = str(name)
+    if not text.startswith(SHIPPED):
+        return None
+    return WEIGHTS / f'{text.removeprefix(SHIPPED)}.safetensors'
 
 
 def is_there(name: str | Path) -> bool:

@@ -488,6 +488,13 @@ ENTRIES = (
         'ovseg_R101c_vitB16_ft_mpt.pth',
         'The smaller one.',
     ),
+    ModelEntry(
+        name='fcclip-tiny',
+        config='fcclip/fcclip_tiny.py',
+        weights='shipped with ovseg: a tiny ConvNeXt CLIP, a Mask2Former of eleven classes on it',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Things told apart on drawings: panoptic and instance segments.',
+    ),
     _fcclip(
         'convnext-l',
         'ConvNeXt-L',

@@ -16,6 +16,8 @@ _WORLDS = {
     'ovseg_clip_tiny_scenes': SCENES,
     'ovseg_tiny_scenes': SCENES,
     'denseclip_tiny_scenes': SCENES,
+    'tiny_convnext_scenes': SCENES,
+    'fcclip_tiny_scenes': SCENES,
 }
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from scripts import ROOT, load_script
 from short_trainings import train
@@ -36,8 +37,7 @@ def small_model(**changes):
 
 def batch(count=2, questions=4):
     data = ScenePhrasesMasksDataset(count, size=64, questions=questions)
-    samples = [data[number] for number in range(count)]
-    return {key: [sample[key] for sample in samples] for key in samples[0]}
+    return pseudo_collate([data[number] for number in range(count)])  # as the Runner does
 
 
 def small_config(work_dir, iterations=2):
@@ -53,6 +53,17 @@ def small_config(work_dir, iterations=2):
     config.default_hooks.checkpoint.update(interval=iterations, max_keep_ckpts=-1)
     config.log_level = 'ERROR'
     return config
+
+
+def test_a_batch_keeps_each_pictures_phrases():
+    data = ScenePhrasesMasksDataset(4, size=64, questions=4)
+    samples = [data[number] for number in range(4)]
+    asked = [list(phrases) for phrases in pseudo_collate(samples)['phrases']]
+    assert asked == [list(sample['phrases']) for sample in samples]
+    given = batch(2, 3)
+    given['phrases'] = [list(column) for column in zip(*given['phrases'], strict=True)]
+    with pytest.raises(ValueError, match='phrases are'):
+        small_model()(**given)
 
 
 def test_towers_start_as_the_clips():

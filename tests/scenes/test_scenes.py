@@ -284,6 +284,17 @@ def test_classes_can_be_left_out_of_all_pictures():
         ScenesDataset(without=CLASSES)
 
 
+def test_scenes_of_few_kinds_have_several_things_of_one():
+    kinds = [
+        {thing.kind for thing in sample_scene('train', i, few_kinds=1.0).things} for i in range(20)
+    ]
+    assert max(map(len, kinds)) == 2
+    data = ScenesDataset('train', num_scenes=20, few_kinds=1.0)
+    recipes = [dict(data.get_data_info(i)['scene']) for i in range(20)]
+    assert all(recipe['few_kinds'] == 1.0 for recipe in recipes)
+    assert sample_scene('train', 7, few_kinds=0.0) == sample_scene('train', 7)
+
+
 def test_heldout_classes_are_the_phrases_of_their_objects():
     data = ScenesHeldoutDataset(num_scenes=2)
     assert data.metainfo['classes'] == HELDOUT_CLASSES
@@ -320,6 +331,7 @@ def test_phrases_are_classes_of_their_own():
         (dict(num_scenes=0), 'must be positive'),
         (dict(without=['kyte']), "Did you mean 'kite'"),
         (dict(size=(0, 10)), 'must be positive'),
+        (dict(few_kinds=1.5), 'few_kinds must be in'),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, message):

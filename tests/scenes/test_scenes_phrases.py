@@ -80,7 +80,7 @@ def test_pairs_that_are_held_out_are_never_named():
 
 def test_a_sample_is_a_function_of_number_and_seed_and_its_boxes_lie_around_masks():
     first, again, other = (ScenePhrasesMasksDataset(9, size=64, seed=seed)[5] for seed in (0, 0, 1))
-    assert first['phrases'] == again['phrases'] and first['phrases'] != other['phrases']
+    assert list(first['phrases']) == list(again['phrases']) != list(other['phrases'])
     assert torch.equal(first['inputs'], again['inputs'])
     data = ScenePhrasesMasksDataset(30, size=64, questions=5)
     for number in range(30):

@@ -12,6 +12,7 @@ train_dataloader = dict(
         type='ScenesPanopticDataset',
         split='train',
         num_scenes=5000,
+        few_kinds=0.4,  # else hardly two things of a kind stand side by side
         size=(192, 192),
         metainfo=dict(classes=seen),
         without=_base_.unseen,

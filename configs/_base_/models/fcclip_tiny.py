@@ -1,5 +1,5 @@
-# An FC-CLIP of 1 million parameters on a tiny ConvNeXt CLIP. No such CLIP ships: train one first
-# (configs/tiny_clip/convnext_scenes.py), and name its exported file in model.clip.pretrained.
+# An FC-CLIP of 1 million parameters on the tiny ConvNeXt CLIP that ships with ovseg
+# (configs/tiny_clip/convnext_scenes.py is its training); model.clip.pretrained names another.
 _base_ = './fcclip.py'
 
 text_cfg = dict(context_length=20, vocab_size=49408, width=96, heads=4, layers=2)
@@ -15,7 +15,7 @@ model = dict(
             ),
             text_cfg=text_cfg,
         ),
-        pretrained='random',
+        pretrained='ovseg://tiny_convnext_scenes',
     ),
     proposals=dict(
         num_queries=20,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -54,7 +55,9 @@ class ExactPixelDecoder(MSDeformAttnPixelDecoder):
         Args:
             feats: the backbone's levels.
         """
-        with torch.autocast(feats[0].device.type, enabled=False):
+        with torch.autocast(feats[0].device.type, enabled=False), warnings.catch_warnings():
+            # mmdet's grid of points.
+            warnings.filterwarnings('ignore', 'torch.meshgrid: in an upcoming release')
             return super().forward([level.float() for level in feats])
 
 
