@@ -284,6 +284,13 @@ ENTRIES = (
         note='Descriptions of up to 248 tokens.',
         file='longclip-B.pt',
     ),
+    ModelEntry(
+        name='sam3-tiny',
+        config='sam3/sam3_tiny.py',
+        weights='shipped with ovseg: a tiny SAM 3, trained on phrases and masks of scenes',
+        licence='Apache-2.0 (part of ovseg)',
+        note='Asked for each word, on drawings. Needs the extra transformers.',
+    ),
     _sam3(
         'segearth',
         'Both heads of SAM 3 and its presence, every phrase asked; numbers of a re-run.',

@@ -18,6 +18,7 @@ _WORLDS = {
     'denseclip_tiny_scenes': SCENES,
     'tiny_convnext_scenes': SCENES,
     'fcclip_tiny_scenes': SCENES,
+    'tiny_sam3_scenes': SCENES,
 }
 
 

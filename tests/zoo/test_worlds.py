@@ -10,7 +10,7 @@ from ovseg.zoo.worlds import FOR_PHOTOGRAPHS, world_of
 
 TINY = (
     *('maskclip-tiny', 'clip-dinoiser-tiny', 'proxyclip-tiny'),
-    *('trident-tiny', 'denseclip-tiny', 'ovseg-tiny'),
+    *('trident-tiny', 'denseclip-tiny', 'ovseg-tiny', 'fcclip-tiny', 'sam3-tiny'),
     *('maskclip-tiny-siglip', 'proxyclip-tiny-siglip', 'trident-tiny-siglip'),
 )
 

@@ -1,7 +1,7 @@
 # A training of minutes on a CPU: a steady learning rate that falls at the end.
 _base_ = './ovseg_tiny.py'
 
-max_iters, falls_from = 1200, 800
+max_iters, falls_from = 3000, 2000
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(custom_keys=dict(query_feat=dict(decay_mult=0.0))),
@@ -17,5 +17,5 @@ param_scheduler = [
         end=max_iters,
     ),
 ]
-train_cfg = dict(max_iters=max_iters, val_interval=400)
-default_hooks = dict(checkpoint=dict(interval=100))
+train_cfg = dict(max_iters=max_iters, val_interval=1000)
+default_hooks = dict(checkpoint=dict(interval=250))
