@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args, overload
 
 from ovseg.errors import UserError, nearest, notify
+from ovseg.exact_digits import exact
 from ovseg.input_files import read_json
 
 RejectionKind = Literal[
@@ -366,7 +367,25 @@ class Rejection:
         Args:
             name: of its field.
         """
-        return _TESTS[name].format(getattr(self, name))
+        value = getattr(self, name)
+        return _TESTS[name].format(exact(100 * value) if name == 'min_area' else exact(value))
+
+    def options(self) -> str:
+        """What is typed to get the rule: the options of a command line.
+
+        Example:
+            >>> print(Rejection('margin', margin=0.0625, words=('sky',)).options())
+            --rejection "margin=0.0625" --background "sky"
+        """
+        said = [f'{name}={exact(getattr(self, name))}' for name in _TESTS if self.uses(name)]
+        if self.contrast:
+            said.append(f'contrast={self.contrast}')
+        if self.kind == 'class_zero':
+            said.insert(0, 'kind=class_zero')
+        found = [f'--rejection "{", ".join(said)}"'] if said else []
+        if self.words:
+            found.append(f'--background "{", ".join(self.words)}"')
+        return ' '.join(found)
 
     def to_dict(self) -> dict[str, Any]:
         """The rule as plain values that JSON holds; ``Rejection.build`` reads it back."""
@@ -380,13 +399,13 @@ class Rejection:
 
 # Fields that are tests, and what they say, in the order of their words.
 _TESTS = {
-    'threshold': 'best probability below {:g}',
-    'margin': 'best class ahead by less than {:g}',
-    'energy': 'energy above {:g}',
+    'threshold': 'best probability below {}',
+    'margin': 'best class ahead by less than {}',
+    'energy': 'energy above {}',
     'presence_top': 'only the {} likeliest classes of an image',
-    'presence_within': "only classes within {:g} of an image's likeliest",
-    'contrast_margin': 'ahead of the words for none of these by less than {:g}',
-    'min_area': 'classes of at most {:.0%} of the foreground',
+    'presence_within': "only classes within {} of an image's likeliest",
+    'contrast_margin': 'ahead of the words for none of these by less than {}',
+    'min_area': 'classes of at most {}% of the foreground',
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,6 +52,29 @@ def test_rules_chain():
         'above -0.5; only the 4 likeliest classes of an image; only classes within 0.05 of an '
         "image's likeliest; classes of at most 10% of the foreground (fitted on 5 classes)"
     )
+
+
+@pytest.mark.parametrize('field', ['threshold', 'margin', 'energy', 'presence_within', 'min_area'])
+@pytest.mark.parametrize('limit', [1 / 3, 0.1234567890123, 2 / 3 * 1e-6, 0.7])
+def test_what_is_printed_is_the_rule_when_it_is_typed(field, limit):
+    rule = Rejection.build(f'{field}={limit!r}')
+    assert getattr(rule, field) == limit
+    (_, typed, _) = rule.options().split('"')
+    assert Rejection.build(typed) == rule
+    said = rule.describe_test(field)
+    number = float(re.search(r'[\d.]+(e-\d+)?', said)[0])
+    assert number == (pytest.approx(100 * limit) if field == 'min_area' else limit)
+
+
+@pytest.mark.parametrize(
+    'rule', [CHAIN, Rejection('class_zero', 0.4), Rejection('contrast', contrast='auto', margin=0.3)]
+)
+def test_the_options_of_a_chain_are_all_of_its_tests(rule):
+    found = dict(re.findall(r'--(\w+) "([^"]*)"', rule.options()))
+    typed = Rejection.build(found['rejection'])
+    kept = {'kind': rule.kind, 'words': rule.words, 'fitted': rule.fitted}
+    assert replace(typed, **kept) == rule
+    assert found.get('background', '') == ', '.join(rule.words)
 
 
 @pytest.mark.parametrize(
