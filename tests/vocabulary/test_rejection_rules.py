@@ -67,7 +67,8 @@ def test_what_is_printed_is_the_rule_when_it_is_typed(field, limit):
 
 
 @pytest.mark.parametrize(
-    'rule', [CHAIN, Rejection('class_zero', 0.4), Rejection('contrast', contrast='auto', margin=0.3)]
+    'rule',
+    [CHAIN, Rejection('class_zero', 0.4), Rejection('contrast', contrast='auto', margin=0.3)],
 )
 def test_the_options_of_a_chain_are_all_of_its_tests(rule):
     found = dict(re.findall(r'--(\w+) "([^"]*)"', rule.options()))
