@@ -102,7 +102,8 @@ class Questions:
 
     def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
         with plain_torch():
-            return self._model.build_classifier(vocabulary).to(self._model.device)
+            rows = self._model.words.rows_of(vocabulary)
+            return self._model.build_classifier(vocabulary, rows).to(self._model.device)
 
     def _other_words(self, vocabulary: Vocabulary) -> list[str] | None:
         """Words for all that is not asked for; None where the model takes no words."""
