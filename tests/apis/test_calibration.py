@@ -137,7 +137,7 @@ def test_the_command_writes_what_rejection_reads(pairs, tmp_path, capsys):
     assert explain([image, words, '--at', '5', '5', '--rejection', rule, '--json']) == 0
     assert json.loads(capsys.readouterr().out)['row'] == 5
     assert main(['scenes', '2', words, *options, '--json'], 'ovseg calibrate') == 0
-    assert json.loads(capsys.readouterr().out)['format'] == 'ovseg-rejection/1'
+    assert json.loads(capsys.readouterr().out)['format'] == 'ovseg-rejection/2'
     with pytest.raises(UserError, match='followed by how many'):
         main(['scenes', 'many', words, *options])
     with pytest.raises(UserError, match='none of cat, dog is in Scenes'):
