@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ovseg.precision import ids_of_products
 from ovseg.text import Classifier
 from ovseg.vocabulary import Vocabulary
 
@@ -89,13 +90,15 @@ def check_fit(model: Segmentor, vocabulary: Vocabulary, classifier: Classifier) 
 def _weights(model: nn.Module) -> str:
     """Digits that are others for other weights, and the same in another precision of products.
 
-    Vectors (norms, biases) are in float32 whatever the precision; no two trainings have the same.
+    What is no product's (norms, positions) is in float32 whatever the precision, and no two
+    trainings end at the same.
     """
     digest = blake2b(digest_size=16)
     digest.update(getattr(getattr(model, 'text', None), 'space', '').encode())
+    cast = ids_of_products(model)
     for name, value in sorted(model.named_parameters()):
         digest.update(f'{name}:{tuple(value.shape)}'.encode())
-        if value.ndim <= 1:
+        if id(value) not in cast:
             digest.update(value.detach().float().cpu().contiguous().view(-1).numpy().tobytes())
     return digest.hexdigest()[:_DIGITS]
 

@@ -109,7 +109,7 @@ def test_other_weights_of_the_same_model_are_refused(rule):
 def test_a_rule_of_examples_is_another_scale_and_other_examples_are_told(rule, pair):
     image, labels = pair
     segment = segmenter()
-    segment.teach('grass', image, labels == ASKED.index('grass'))
+    segment.teach('water', image, labels == ASKED.index('water'))
     segment.model.taught.rule = 'gda'
     fitted = calibrate(segment, [pair], ASKED, 'energy', keep=0.9).rejection
     assert dict(fitted.fitted.scores)['rule'] == 'gda'
