@@ -107,7 +107,8 @@ class Bank:
 
     def rows(self) -> Iterator[tuple[int, str, str, float]]:
         """Number, class, image and patches of each exemplar."""
-        parts = zip(*self._owners(), self.patches.tolist(), strict=True)
+        classes, places = self._owners()
+        parts = zip(classes, places, self.patches.tolist(), strict=True)
         for number, (label, image, patches) in enumerate(parts):
             yield number, self.names[label], self.images[image], patches
 
@@ -259,7 +260,8 @@ class Bank:
 
     def _keys(self, places: Sequence[int]) -> Iterator[tuple[str, int, bytes]]:
         """By what an example is known: class, place of the image in a bank, vector."""
-        for number, (label, image) in enumerate(zip(*self._owners(), strict=True)):
+        classes, images = self._owners()
+        for number, (label, image) in enumerate(zip(classes, images, strict=True)):
             vector = self.vectors[number].numpy().tobytes()
             yield name_key(self.names[label]), places[image], vector
 
