@@ -181,6 +181,20 @@ def _cast_products(network: nn.Module, dtype: torch.dtype) -> None:
                 value.data = value.data.to(dtype)
 
 
+def ids_of_products(model: nn.Module) -> set[int]:
+    """The ``id`` of each parameter that :func:`set_precision` may cast.
+
+    Args:
+        model: the others of it are in float32 whatever the precision.
+    """
+    return {
+        id(value)
+        for part in model.modules()
+        if isinstance(part, _WITH_PRODUCTS)
+        for value in part.parameters(recurse=False)
+    }
+
+
 def forget_products(model: nn.Module) -> None:
     """Has a model compute in whatever precision torch gives all its weights.
 

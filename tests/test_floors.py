@@ -26,6 +26,7 @@ FLOORS = [
         'result_files',
         'line_lists',
         'option_values',
+        'exact_digits',
         'settings',
         'sizes',
         'budget',

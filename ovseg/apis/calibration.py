@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from ovseg.errors import UserError
 from ovseg.evaluation.doubt import DoubtCounts, doubt_of
 from ovseg.files import written_whole
 from ovseg.scores.decide import rule_of_image
+from ovseg.segmentors.fitted_rules import competing_names, score_facts
 from ovseg.text import Classifier
 from ovseg.torch_modes import plain_torch
-from ovseg.vocabulary import Rejection
-from ovseg.vocabulary.rejection import FILE_FORMAT, Fitting
+from ovseg.vocabulary import Rejection, build_vocabulary
+from ovseg.vocabulary.fitting import Fitting
+from ovseg.vocabulary.rejection import FILE_FORMAT
 
 IGNORED = 255
 # Kinds that say where pixels of no class go to, and stay when a limit is added.
@@ -37,7 +39,7 @@ class Calibration:
     """A fitted rule, and how well it tells.
 
     Attributes:
-        rejection: the rule with its limit; ``fitted`` says on how many classes.
+        rejection: the rule with its limit; ``fitted`` says on which classes and whose scores.
         limit: the same limit.
         criterion: what it was chosen by, in words.
         auroc: chance in [0, 1] that a pixel of no class is doubted more than one of a class; None
@@ -136,7 +138,7 @@ def calibrate(
     doubt_of(rule)
     if keep is not None and not 0 < keep <= 1:
         raise UserError(f'keep must be a share above 0 and at most 1, got {keep!r}')
-    asked, _ = segmenter.question(words, background)
+    asked, _ = segmenter.question(_without_fitting(words), background)
     stated = asked.rejection
     base = Rejection(stated.kind if stated.kind in _PLACES else 'threshold', words=stated.words)
     vocabulary, classifier = segmenter.question(asked.with_rejection(base))
@@ -161,7 +163,13 @@ def calibrate(
     else:
         share = 0.95 if keep is None else keep
         limit, criterion = total.limit_that_keeps(share), f'keeps {share:.0%} of what is right'
-    fitted = Fitting(len(classifier.groups.first_rows), round(classifier.logit_scale, 4), count)
+    fitted = Fitting(
+        len(classifier.groups.first_rows),
+        round(classifier.logit_scale, 4),
+        count,
+        competing_names(vocabulary, classifier),
+        tuple(sorted(score_facts(segmenter.model, classifier).items())),
+    )
     kind = base.kind if base.kind in _PLACES else _KINDS.get(rule, rule)
     chosen = Rejection.build({'kind': kind, 'words': base.words, rule: limit, 'fitted': fitted})
     right, wrong, others = total.counts.sum(1).tolist()
@@ -176,6 +184,16 @@ def calibrate(
         segmenter.name,
         tuple(item.name for item in asked.asked),
     )
+
+
+def _without_fitting(words: Any) -> Any:
+    """The words under a rule of their own that may have been fitted elsewhere."""
+    if words is None:
+        return None
+    vocabulary = build_vocabulary(words)
+    if vocabulary is None or vocabulary.rejection.fitted is None:
+        return words
+    return vocabulary.with_rejection(replace(vocabulary.rejection, fitted=None))
 
 
 def _truth(labels: npt.ArrayLike, first: int, classes: int, none: int | None) -> Tensor:

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.errors import UserError
-from ovseg.files import written_whole
 from ovseg.images.finding import find_images
 from ovseg.regions.cosegmentation import Reference, context_weights, cosegment, patch_weights
 from ovseg.scores.encoding import ImageEncoding
+from ovseg.text.row_files import ReadyRows, write_row_file
 from ovseg.vocabulary import build_vocabulary
 
 # An image fits a word as well as this share of its patches, the best ones.
@@ -32,21 +32,23 @@ class FoundPrototypes:
         rows: (K, D) unit vectors, float32 on the CPU.
         images: which images each row is made of, the best first.
         fits: how well the image fits the word that fits worst among those of a row (K,), a cosine.
+        space: fingerprint of the text model whose space the rows are in; ``''`` if not known.
     """
 
     names: tuple[str, ...]
     rows: Tensor
     images: tuple[tuple[str, ...], ...]
     fits: Tensor
+    space: str = ''
 
     def save(self, path: str | Path) -> None:
         """Writes the rows as a file for ``model.text.embeddings`` of a config.
 
         Args:
-            path: such as ``rows_clip_text.pth``.
+            path: such as ``rows_clip_text.pth``; see
+                :func:`~ovseg.text.row_files.write_row_file`.
         """
-        with written_whole(path) as temporary, temporary.open('wb') as file:
-            torch.save(self.rows.clone(), file)
+        write_row_file(ReadyRows(self.rows, self.names, self.space), path)
 
 
 def prototypes_from_images(
@@ -97,7 +99,9 @@ def prototypes_from_images(
     assert own is not None  # words that are none are refused there
     rows, chosen, fits = _rows(segment, own, kept, everywhere, per_class, reference, published)
     used = tuple(tuple(names[number] for number in numbers) for numbers in chosen)
-    return FoundPrototypes(tuple(own.names), rows, used, torch.tensor(fits))
+    # An image's features say in whose space they are, which may be a model's without a text tower.
+    space = getattr(getattr(segment.model, 'text', None), 'space', '')
+    return FoundPrototypes(tuple(own.names), rows, used, torch.tensor(fits), space)
 
 
 def _patches(encoding: Any) -> Tensor:

@@ -14,6 +14,7 @@ from ovseg.apis.tasks import no_words
 from ovseg.errors import notify
 from ovseg.scenes.small_world import SmallWorld, prompts_of
 from ovseg.segmentors.base import Segmentor
+from ovseg.segmentors.fitted_rules import check_fit
 from ovseg.text import Classifier
 from ovseg.text.fingerprint import weights_written
 from ovseg.torch_modes import plain_torch
@@ -102,7 +103,11 @@ class Questions:
 
     def _make_classifier(self, vocabulary: Vocabulary) -> Classifier:
         with plain_torch():
-            return self._model.build_classifier(vocabulary).to(self._model.device)
+            rows = self._model.words.rows_of(vocabulary)
+            build = self._model.build_classifier
+            made = build(vocabulary) if rows is None else build(vocabulary, rows)
+            check_fit(self._model, vocabulary, made)
+            return made.to(self._model.device)
 
     def _other_words(self, vocabulary: Vocabulary) -> list[str] | None:
         """Words for all that is not asked for; None where the model takes no words."""

@@ -23,6 +23,7 @@ from ovseg.exemplars.marks import (
     read_mask,
     scribble_mask,
 )
+from ovseg.exemplars.same_images import digest_of, name_in_memory
 from ovseg.exemplars.taught import Taught
 from ovseg.refiners.box_masks import mask_in_box
 from ovseg.segmentors.exemplar_features import labels_of_mask, patch_radius, pool_encoding
@@ -96,8 +97,9 @@ def teach(
         mask = check_mask(mark, size)
     pooled = pool_encoding(image.encoding, labels_of_mask(torch.from_numpy(mask)))
     bank = taught.or_empty(pooled.vectors.shape[1])
-    source = image.source or f'image in memory {len(bank.images) + 1}'
-    taught.bank = bank.with_image(pooled, [name], source, has_words)
+    digest = digest_of(image.image)
+    source = image.source or name_in_memory(digest)
+    taught.bank = bank.with_image(pooled, [name], source, has_words, digest)
     segmenter.model.words.forget()
     found = taught.bank
     assert found is not None  # it has the example

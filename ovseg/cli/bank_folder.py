@@ -38,13 +38,13 @@ from ovseg.input_files import cause_of
 from ovseg.precision import set_precision
 from ovseg.progress import with_progress
 from ovseg.regions.faiss_keys import faiss_module, write_faiss
-from ovseg.segmentors.corrclip import CorrCLIP, RegionRows
+from ovseg.segmentors.corrclip import BANK_MANIFEST, CorrCLIP, RegionRows
 from ovseg.tensor_cores import set_tf32
 from ovseg.torch_modes import evaluating, plain_torch
 from ovseg.weight_files import read_tensors
 from ovseg.zoo import resolve_model
 
-MANIFEST, PARTS, IMAGES, INDEX = 'bank.json', 'parts', 'images.jsonl', 'keys.faiss'
+PARTS, IMAGES, INDEX = 'parts', 'images.jsonl', 'keys.faiss'
 _SUFFIX = '.safetensors'
 # Failed images that are named; all are counted.
 _MOST_TOLD = 20
@@ -128,19 +128,16 @@ def _manifest(models: Mapping[str, CorrCLIP], short_side: int) -> dict[str, Any]
     """What all rows of a bank have in common."""
     first = models['embeddings']
     return {
-        'companion': str(first.encoder.companion),
+        'companion': first.bank_facts()['companion'],
         'regions': str(first.region_source),
         'short side': short_side,
-        **{
-            name: f'{model.clip_name} {model.clip_weights}, {model.encoder.last_block}'
-            for name, model in models.items()
-        },
+        **{name: model.bank_facts()['embeddings'] for name, model in models.items()},
     }
 
 
 def _agree(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Stops unless the folder is a bank of these models, or none yet."""
-    path = folder / MANIFEST
+    path = folder / BANK_MANIFEST
     if not os.path.exists(path):
         write_json(dict(manifest), path)
         return

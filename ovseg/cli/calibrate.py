@@ -20,15 +20,18 @@ import argparse
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ovseg.cli.asking_arguments import add_model_arguments, checked_words
 from ovseg.cli.entry import main_of
 from ovseg.cli.parsers import check_device, new_parser
 from ovseg.errors import EXIT_OK, UserError, printable_line
+from ovseg.exact_digits import exact
 from ovseg.files import check_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovseg.apis.calibration import Calibration
     from ovseg.vocabulary import Vocabulary
 
@@ -97,25 +100,31 @@ def run(args: argparse.Namespace) -> int:
         keep=args.keep,
     )
     path = found.save(args.out)
-    print(json.dumps(found.to_dict(), ensure_ascii=False) if args.json else _told(found))
+    print(json.dumps(found.to_dict(), ensure_ascii=False) if args.json else _told(found, path))
     if not args.json:
         print(f'written to {printable_line(path)}')
     return EXIT_OK
 
 
-def _told(found: Calibration) -> str:
+def _told(found: Calibration, path: Path) -> str:
     from ovseg.tables import text_table
 
     rows = [
-        tuple('-' if point[name] is None else f'{point[name]:.3f}' for name in _COLUMNS)
+        (exact(cast('float', point['limit'])), *(_share(point[name]) for name in _COLUMNS[1:]))
         for point in found.curve[4::5]
     ]
     told = [f'{found.rejection.describe()}: {found.criterion}']
+    # Typed, the limit is the same; what it was fitted on is in the file alone.
+    told.append(f'--rejection {printable_line(path)}, or as text: {found.rejection.options()}')
     if found.auroc is not None:
         told.append(
             f'AUROC {found.auroc:.3f}, false alarms {found.false_alarms:.3f} where 95 % are found'
         )
     return '\n'.join([*told, '', text_table(_COLUMNS, rows, left=0), ''])
+
+
+def _share(value: float | None) -> str:
+    return '-' if value is None else f'{value:.3f}'
 
 
 _COLUMNS = ('limit', 'coverage', 'risk', 'none_found')

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ovseg.errors import UserError
 from ovseg.weight_files import (
-    check_finite,
     inverse,
     load_strictly,
     read_tensors,
@@ -174,24 +173,3 @@ def load_maskclip_visual(visual: nn.Module, state: dict[str, Tensor], origin: ob
     if position in own:
         tower.setdefault(position, own[position])
     load_strictly(visual, tower, origin)
-
-
-def read_text_embeddings(path: str | Path) -> Tensor:
-    """Returns the class rows of a ``*_clip_text.pth`` file.
-
-    Args:
-        path: file with one floating tensor.
-
-    Returns:
-        (C, D) float32.
-
-    Raises:
-        UserError: the file holds anything else.
-    """
-    rows = read_tensors(path)
-    if not isinstance(rows, Tensor) or rows.ndim != 2 or not rows.is_floating_point():
-        raise UserError(
-            f'{path} does not hold one floating tensor [classes, dim]; give a *_clip_text.pth file'
-        )
-    check_finite({'text_embeddings': rows}, path)
-    return rows.float()

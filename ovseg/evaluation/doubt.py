@@ -11,6 +11,7 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 
 from ovseg.errors import UserError, nearest
+from ovseg.exact_digits import shortest
 from ovseg.text.decision_rule import Evidence
 
 # Fine enough that ties within a bin change an area under a curve in its fourth digit at most.
@@ -209,8 +210,12 @@ class DoubtCounts:
         return self._limit(int(gain.argmax()))
 
     def _limit(self, edge: int) -> float:
-        """The test's limit at the lower edge of a bin."""
-        return float(doubt_of(self.rule).limit(edge / BINS))
+        """The test's limit at the lower edge of a bin.
+
+        Of the numbers that float32 tells apart, in which scores are compared, it is the one of the
+        fewest digits, so that who types what was printed gets the same rule.
+        """
+        return shortest(doubt_of(self.rule).limit(edge / BINS))
 
     def _need(self, count: Any, why: str) -> None:
         if not count:

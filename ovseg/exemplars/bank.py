@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ovseg.errors import UserError, nearest, notify
 from ovseg.exemplars.pooling import Pooled
+from ovseg.exemplars.same_images import KnownImage, places_of
 from ovseg.exemplars.stats import Stats
 from ovseg.exemplars.support import Support, entries_of
 from ovseg.text import Classifier
@@ -51,7 +52,8 @@ class Bank:
         vectors: (P, D) float16 unit vectors.
         classes: (P,) int64.
         patches: (P,) float32, how many patches' worth of pixels each is of.
-        images: names of the images, which may be the same for several exemplars.
+        images: names of the images, each another one; several exemplars may be of one image.
+        digests: of the images' pixels, ``''`` where that is not known; ``()`` where none is.
         image: (P,) int64, which of the images.
         contexts: (P, D) float16, mean patch of the image.
         samples: (M, D) float16 unit features of patches.
@@ -75,6 +77,11 @@ class Bank:
     stats: Stats = field(repr=False)
     date: str = ''
     note: str = ''
+    digests: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.digests:
+            object.__setattr__(self, 'digests', ('',) * len(self.images))
 
     @classmethod
     def empty(cls, encoder: EncoderIdentity, dim: int) -> Bank:
@@ -100,7 +107,8 @@ class Bank:
 
     def rows(self) -> Iterator[tuple[int, str, str, float]]:
         """Number, class, image and patches of each exemplar."""
-        parts = zip(self.classes.tolist(), self.image.tolist(), self.patches.tolist(), strict=True)
+        classes, places = self._owners()
+        parts = zip(classes, places, self.patches.tolist(), strict=True)
         for number, (label, image, patches) in enumerate(parts):
             yield number, self.names[label], self.images[image], patches
 
@@ -121,7 +129,12 @@ class Bank:
     # Changes ---------------------------------------------------------------------------------
 
     def with_image(
-        self, pooled: Pooled, names: Sequence[str], image: str, has_words: bool = True
+        self,
+        pooled: Pooled,
+        names: Sequence[str],
+        image: str,
+        has_words: bool = True,
+        digest: str = '',
     ) -> Bank:
         """The bank with exemplars of one more image.
 
@@ -130,6 +143,8 @@ class Bank:
             names: of the classes that its labels count.
             image: what it is called.
             has_words: whether the names of new classes mean something to a text model.
+            digest: of its pixels, :func:`~ovseg.exemplars.same_images.digest_of`; ``''`` where
+                they are not known.
 
         Raises:
             UserError: a class without a name, vectors of another length, or no class has enough
@@ -168,6 +183,7 @@ class Bank:
             pooled.samples[stays].half().cpu(),
             row[pooled.sample_of[stays]].cpu() if len(pooled.sample_of) else pooled.sample_of,
             Stats.empty(len(new), self.dim),
+            digests=(digest,),
         )
         return self.merged(made.recounted())
 
@@ -180,6 +196,8 @@ class Bank:
         """Both banks in one; classes of one name are one class, sums are added.
 
         What both hold, the same vector of the same class and image, counts once, which is said.
+        Images are one by their pixels, under whatever names (:mod:`~ovseg.exemplars.same_images`);
+        another image of a name that is taken gets a name of its own, which is said, too.
 
         Args:
             other: of the same encoder.
@@ -188,7 +206,7 @@ class Bank:
             UserError: another encoder made it.
 
         Warns:
-            Notice: an example is there already.
+            Notice: an example is there already, or two images have one name.
         """
         other.check_encoder(self.encoder, 'the bank to be merged')
         if other.dim != self.dim:
@@ -197,15 +215,14 @@ class Bank:
         if not len(other):
             return self
         names = list(self.names)
-        places = [_place(names, name, name_key) for name in other.names]
+        places = [_place(names, name) for name in other.names]
         has_words = list(self.has_words)
         for place, own in zip(places, other.has_words, strict=True):
             if place == len(has_words):
                 has_words.append(own)
             else:
                 has_words[place] = has_words[place] and own
-        images = list(self.images)
-        image_places = torch.tensor([_place(images, name) for name in other.images] or [0])
+        images, digests, image_places = self._with_images_of(other)
         class_places = torch.tensor(places or [0])
         count = len(names)
         stats = self.stats.at(torch.arange(len(self.names)), count)
@@ -216,7 +233,8 @@ class Bank:
             vectors=torch.cat([self.vectors, other.vectors]),
             classes=torch.cat([self.classes, class_places[other.classes]]),
             patches=torch.cat([self.patches, other.patches]),
-            images=tuple(images),
+            images=images,
+            digests=digests,
             image=torch.cat([self.image, image_places[other.image]]),
             contexts=torch.cat([self.contexts, other.contexts]),
             samples=torch.cat([self.samples, other.samples]),
@@ -228,8 +246,9 @@ class Bank:
 
     def _new_to(self, other: Bank) -> Bank:
         """This bank without the examples that another one has already."""
-        known = set(other._keys())
-        old = torch.tensor([key in known for key in self._keys()], dtype=torch.bool)
+        places = places_of(self._known_images(), other._known_images())
+        known = set(other._keys(range(len(other.images))))
+        old = torch.tensor([key in known for key in self._keys(places)], dtype=torch.bool)
         if not old.any():
             return self
         label, image = (int(value[old][0]) for value in (self.classes, self.image))
@@ -239,10 +258,40 @@ class Bank:
         )
         return self._kept(~old)
 
-    def _keys(self) -> Iterator[tuple[str, str, bytes]]:
-        """By what an example is known: class, image, vector."""
-        for number, name, image, _ in self.rows():
-            yield name_key(name), image, self.vectors[number].numpy().tobytes()
+    def _keys(self, places: Sequence[int]) -> Iterator[tuple[str, int, bytes]]:
+        """By what an example is known: class, place of the image in a bank, vector."""
+        classes, images = self._owners()
+        for number, (label, image) in enumerate(zip(classes, images, strict=True)):
+            vector = self.vectors[number].numpy().tobytes()
+            yield name_key(self.names[label]), places[image], vector
+
+    def _owners(self) -> tuple[list[int], list[int]]:
+        """Class and image of each exemplar."""
+        return self.classes.tolist(), self.image.tolist()
+
+    def _known_images(self) -> list[KnownImage]:
+        # An image has a row, and all of its rows one mean patch.
+        row = torch.zeros(len(self.images), dtype=torch.int64)
+        row[self.image] = torch.arange(len(self))
+        parts = zip(self.images, self.digests, self.contexts[row], strict=True)
+        return [KnownImage(*part) for part in parts]
+
+    def _with_images_of(self, other: Bank) -> tuple[tuple[str, ...], tuple[str, ...], Tensor]:
+        """Names and digests of both banks' images, and where those of the other one are."""
+        images, digests = list(self.images), list(self.digests)
+        theirs = other._known_images()
+        places = places_of(theirs, self._known_images())
+        for number, image in enumerate(theirs):
+            if places[number] >= 0:
+                digests[places[number]] = digests[places[number]] or image.digest
+                continue
+            places[number] = len(images)
+            name = image.renamed(images)
+            if name != image.name:
+                notify(f'Two images are called {image.name!r}: the one that is added is {name!r}.')
+            images.append(name)
+            digests.append(image.digest)
+        return tuple(images), tuple(digests), torch.tensor(places)
 
     def without(self, name: str | None = None, image: str | None = None) -> Bank:
         """The bank without a class, an image, or a class in an image.
@@ -299,6 +348,7 @@ class Bank:
             classes=of_class,
             patches=self.patches[kept],
             images=tuple(self.images[image] for image in images.tolist()),
+            digests=tuple(self.digests[image] for image in images.tolist()),
             image=of_image,
             contexts=self.contexts[kept],
             samples=self.samples[stays],
@@ -396,10 +446,10 @@ def _word_of(prompts: Sequence[str], name: str, rows: int) -> int:
     return keys.index(name_key(name)) if is_one else 0
 
 
-def _place(names: list[str], name: str, key: Callable[[str], str] = str) -> int:
-    """Where a name stands in a list, by its key; it is put there if it is not."""
+def _place(names: list[str], name: str) -> int:
+    """Where a class's name stands in a list, in any case; it is put there if it is not."""
     for number, own in enumerate(names):
-        if key(own) == key(name):
+        if name_key(own) == name_key(name):
             return number
     names.append(name)
     return len(names) - 1

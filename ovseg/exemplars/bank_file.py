@@ -75,6 +75,7 @@ def write_bank(bank: Bank, path: str | Path) -> Path:
         'names': list(bank.names),
         'has_words': list(bank.has_words),
         'images': list(bank.images),
+        'digests': list(bank.digests),
         'encoder': bank.encoder.fingerprint,
         'window': bank.encoder.description,
         'freedom': stats.freedom,
@@ -135,6 +136,9 @@ def _checked(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Bank:
         value = tensors[name]
         if len(value) and not (int(value.min()) >= 0 and int(value.max()) < most):
             raise ValueError(f'{name} points to what is not there')
+    digests = tuple(map(str, facts.get('digests', [''] * len(images))))
+    if len(digests) != len(images):
+        raise ValueError('digests are not of its images')
     if len(has_words) != len(names):
         raise ValueError('has_words is not of its classes')
     number = torch.bincount(tensors['klass'], minlength=len(names)).double()
@@ -162,4 +166,5 @@ def _checked(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Bank:
         stats=stats,
         date=str(facts['date']),
         note=str(facts['licence']),
+        digests=digests,
     )

@@ -6,6 +6,7 @@ Source: Proto-CLIP (arXiv 2307.03073), eq. 1 to 3, and its released ``utils.py``
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ class MixtureClassifier(Classifier):
         share: in [0, 1], of the visual prototypes.
         sharpness: beta; probabilities go by ``exp(-beta ||u - v||^2)``.
     """
+
+    gives_log_probabilities: ClassVar[bool] = True
 
     visual: Tensor = field(kw_only=True)
     share: float = field(kw_only=True)

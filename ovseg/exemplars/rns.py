@@ -7,7 +7,7 @@ the random start are part of the method.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -254,7 +254,7 @@ class PerImageClassifier(Classifier):
         count, dim = self.weight.shape
         start = random_start(count, dim, self.settings.seed).to(self.weight.device)
         fit = fit_linear(rows, start, self.settings)
-        own = {name: getattr(self, name) for name in Classifier.__dataclass_fields__}
+        own = {each.name: getattr(self, each.name) for each in fields(Classifier)}
         return Classifier(**{**own, 'weight': fit.weight, 'bias': fit.bias})
 
     def row_scores(self, features: Tensor, normalize: bool = True) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from ovseg.errors import UserError, notify
+from ovseg.exact_digits import exact, shortest
 from ovseg.extras import extra_module
 from ovseg.input_files import regular_file
 from ovseg.rasters.settings import RasterSettings
@@ -151,7 +152,7 @@ class Raster:
         else:
             ranges = np.array([self._percentiles(band) for band in self._bands], np.float32)
             told = ', '.join(
-                f'{band}: {low:g} to {high:g}'
+                f'{band}: {exact(shortest(low))} to {exact(shortest(high))}'
                 for band, (low, high) in zip(self._bands, ranges, strict=True)
             )
             notify(

@@ -33,6 +33,7 @@ from ovseg.scores.encoding import ImageEncoding
 from ovseg.scores.expert_map import Expert, ExpertMap
 from ovseg.scores.inference_settings import InferenceSettings
 from ovseg.scores.row_map import RowMap
+from ovseg.segmentors.fitted_rules import check_fit
 from ovseg.segmentors.mmseg_doors import MMSegDoors
 from ovseg.segmentors.samples import batches_of, by_size, flipped_axes, stuff_asked_for
 from ovseg.segmentors.words import Words
@@ -72,6 +73,7 @@ class Segmentor(MMSegDoors, BaseSegmentor):
     inference_settings: InferenceSettings
     segment_settings: SegmentSettings | None = None
     words: Words
+    _fit_checked: Vocabulary | None = None
 
     # Before a model is built ----------------------------------------------------------------
 
@@ -262,6 +264,8 @@ class Segmentor(MMSegDoors, BaseSegmentor):
             UserError: the classifier's rows were made by another text model than the features.
         """
         asked = self.classifier if classifier is None else classifier.to(self.device)
+        if classifier is None:
+            self._check_fit(asked)
         asked.check_model(encoding.text_space)
         budget = self.budget if budget is None else budget
         size = (size[0], size[1])
@@ -273,6 +277,14 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         with stage('finish'):
             decision = self.finish(decision, encoding)
         return decision.measured(budget) if measure else decision
+
+    def _check_fit(self, asked: Classifier) -> None:
+        """Once for a vocabulary: whether its rejection rule was fitted to scores of this kind."""
+        vocabulary = self.vocabulary
+        if asked.rejection.fitted is not None and vocabulary is not self._fit_checked:
+            assert vocabulary is not None  # it has a classifier
+            check_fit(self, vocabulary, asked)
+            self._fit_checked = vocabulary
 
     def _scores_and_rule(
         self, encoding: Any, asked: Classifier, size: tuple[int, int], budget: MemoryBudget

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,11 +17,12 @@ from ovseg.affinity.region_scope import PADDING_REGION, resize_regions
 from ovseg.budget import MemoryBudget
 from ovseg.encoders import DenseFeatures, load_clip
 from ovseg.encoders.companions import resize_to_patches
-from ovseg.errors import UserError
+from ovseg.errors import UserError, notify
 from ovseg.guides.mixed_clip import MixedCLIPEncoder
 from ovseg.guides.mixer import Look
 from ovseg.images import Images
 from ovseg.images.windows import cut_windows
+from ovseg.input_files import read_json
 from ovseg.refiners.mask_vote import majority_labels
 from ovseg.regions.region_maps import RegionSource
 from ovseg.regions.retrieval import RetrievalBank, support_embeddings
@@ -36,6 +38,9 @@ from ovseg.text import Classifier, build_classifier
 from ovseg.text.encoder import SentenceEncoder
 from ovseg.text.experts import refuse_experts
 from ovseg.vocabulary import Vocabulary
+
+# What "ovseg bank" writes beside its tensors: who made them.
+BANK_MANIFEST = 'bank.json'
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,8 @@ class CorrCLIP(TrainingFreeSegmentor):
         self.reads = frozenset({'originals'} | looks_up)
         self.bank = None if bank is None else RetrievalBank(**bank)
         self._check_bank(auxiliary_clip)
-        if self.bank is not None:
+        if bank is not None:
+            self._doubt_bank(bank)
             self.text.refuse_examples("CorrCLIP's bank of regions (model.bank)")
         self.auxiliary_text: SentenceEncoder | None = None
         if auxiliary_clip is not None:
@@ -184,6 +190,29 @@ class CorrCLIP(TrainingFreeSegmentor):
                 "model.auxiliary_clip needs model.text.combine='max': its queries are compared one "
                 'by one'
             )
+
+    def _doubt_bank(self, files: Mapping[str, Any]) -> None:
+        """Says where another model made a bank; published ones do not say who did."""
+        given = files['embeddings']
+        path = None if isinstance(given, Tensor) else Path(given).parent / BANK_MANIFEST
+        if path is None or not path.is_file():
+            return
+        said, own = read_json(path, 'manifest of a bank'), self.bank_facts()
+        before = said if isinstance(said, Mapping) else {}
+        for name, value in own.items():
+            if before.get(name) not in (None, value):
+                notify(
+                    f'The bank in {path.parent} was built with {name} of {before[name]}, and here '
+                    f'they are of {value}: what it finds means little unless both are the same '
+                    'weights; build it again with ovseg bank.'
+                )
+
+    def bank_facts(self) -> dict[str, str]:
+        """Who makes the vectors that a bank holds, as its manifest says it."""
+        return {
+            'companion': str(self.encoder.companion),
+            'embeddings': f'{self.clip_name} {self.clip_weights}, {self.encoder.last_block}',
+        }
 
     # Words -----------------------------------------------------------------------------------
 

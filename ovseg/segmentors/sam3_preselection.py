@@ -73,7 +73,7 @@ class DensePreselection(nn.Module):
         self._classifiers: dict[Any, Classifier] = {}
 
     def __repr__(self) -> str:
-        bounds = f'threshold={self.keep.threshold:g}, {self.keep.at_least} to {self.keep.at_most}'
+        bounds = f'threshold={self.keep.threshold}, {self.keep.at_least} to {self.keep.at_most}'
         return f'DensePreselection({type(self.dense).__name__}, {bounds})'
 
     def classifier(self, vocabulary: Vocabulary) -> Classifier:

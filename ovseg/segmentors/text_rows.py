@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ovseg.encoders import VisionLanguageModel
-from ovseg.encoders.maskclip_format import read_text_embeddings
 from ovseg.encoders.two_towers import TextCache
 from ovseg.errors import UserError, nearest, notices_heard
 from ovseg.exemplars.bank import EncoderIdentity
@@ -18,6 +17,7 @@ from ovseg.settings import parameters_of
 from ovseg.text import Classifier, build_classifier, classifier_from_rows
 from ovseg.text.contrast import with_contrast
 from ovseg.text.experts import refuse_experts
+from ovseg.text.row_files import read_row_file, rows_of_classes
 from ovseg.vocabulary import Rejection, Vocabulary
 from ovseg.vocabulary.descriptions import Descriptions, read_descriptions
 
@@ -100,7 +100,8 @@ class TextRows:
 
         Args:
             vocabulary: the classes.
-            rows: a ``*_clip_text.pth`` file with one row a class, instead of the text tower.
+            rows: a file of :mod:`ovseg.text.row_files`, such as ``*_clip_text.pth``, instead of
+                the text tower.
 
         Raises:
             UserError: words that cannot be encoded, or a file that does not fit them.
@@ -132,9 +133,8 @@ class TextRows:
     def _words(self, vocabulary: Vocabulary, rows: str | None) -> Classifier:
         """The classifier of the words alone."""
         if rows is not None:
-            return classifier_from_rows(
-                vocabulary, read_text_embeddings(rows), self.encoder.logit_scale, str(rows)
-            )
+            ready = rows_of_classes(read_row_file(rows), vocabulary, self.space)
+            return classifier_from_rows(vocabulary, ready, self.encoder.logit_scale, str(rows))
         source = vocabulary.rejection.contrast
         if source:
             templates = self.settings.get('templates', 'openai-80')

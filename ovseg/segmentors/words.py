@@ -10,6 +10,7 @@ import torch
 from ovseg.errors import UserError
 from ovseg.locks import Lock
 from ovseg.text import Classifier
+from ovseg.text.row_files import worded_classes
 from ovseg.torch_modes import plain_torch
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
@@ -111,6 +112,17 @@ class Words:
         space = getattr(getattr(self._model, 'text', None), 'space', '')
         return bool(space and classifier.fingerprint) and classifier.fingerprint != space
 
+    def rows_of(self, vocabulary: Vocabulary) -> str | None:
+        """The file of ready rows that stands for a vocabulary's words; None for the text tower's.
+
+        Args:
+            vocabulary: of a question, about the present classes; whatever rule rejects.
+        """
+        present = self.vocabulary
+        if self._rows is None or present is None:
+            return None
+        return self._rows if _worded(vocabulary) == _worded(present) else None
+
     @property
     def rejection(self) -> Rejection | None:
         """The rejection rule of the present vocabulary."""
@@ -126,6 +138,12 @@ class Words:
         """Has the words encoded anew when they are next asked for: the weights have changed."""
         with self._lock:
             self._classifier = None
+
+
+def _worded(vocabulary: Vocabulary) -> list[tuple[Any, ...]]:
+    """What is encoded of a vocabulary."""
+    items = [vocabulary[label] for label in worded_classes(vocabulary)]
+    return [(item.name, item.prompts, item.descriptions) for item in items]
 
 
 def _said(source: Any, vocabulary: Vocabulary | None) -> str:

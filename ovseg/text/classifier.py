@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
 from ovseg.errors import UserError
-from ovseg.text.decision_rule import DecisionRule
+from ovseg.text.decision_rule import NO_ENERGY, DecisionRule
 from ovseg.text.row_groups import Aggregation, RowGroups
 from ovseg.vocabulary.rejection import Rejection
 
@@ -33,10 +34,14 @@ class Classifier:
         background_index: label of rejected pixels.
         fingerprint: the text model that made the rows; ``''`` where that is not known.
         seen: (K) whether a class was in the training of a part that names masks, or None.
+        gives_log_probabilities: whether the scores, times their scale, are logarithms of numbers
+            that sum to 1, so that a softmax leaves them as they are.
 
     Raises:
         ValueError: shapes, indices or rules that contradict each other.
     """
+
+    gives_log_probabilities: ClassVar[bool] = False
 
     weight: Tensor
     class_index: Tensor
@@ -72,6 +77,8 @@ class Classifier:
                 'the rejection rule asks for contrast words, and this model takes no words beside '
                 "its own: take another rule, such as 'threshold=0.3'"
             )
+        if self.gives_log_probabilities and self.rejection.energy is not None:
+            raise UserError(NO_ENERGY)  # now, and not at the first image
         _ = self.groups  # made now, so that contradictions are told now
         if self.rejection.rejects != (self.background_index is not None):
             raise ValueError(
@@ -183,6 +190,7 @@ class Classifier:
             are_probabilities,
             sum_to_one,
             allowed,
+            has_energy=not (are_probabilities or self.gives_log_probabilities),
         )
 
     @cached_property

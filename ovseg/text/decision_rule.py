@@ -21,6 +21,11 @@ from ovseg.vocabulary.rejection import Rejection
 _TINY = 1e-12
 # Temporary values of a softmax's sum, small enough for the processor's caches.
 _CHUNK_VALUES = 1 << 20
+# Of probabilities, and of their logarithms (proto-clip), the sum is 1 wherever a pixel lies.
+NO_ENERGY = (
+    'the rejection rule compares energies, which this model or rule of examples has none of: its '
+    'scores are probabilities; take a threshold or a margin'
+)
 
 
 class Evidence:
@@ -33,6 +38,8 @@ class Evidence:
         scale: factor of the scores before a softmax; None where they are probabilities already,
             which are then only scaled to sum to 1, negative ones counting as 0.
         background: label of what is rejected; None without a rejection rule.
+        has_energy: whether the sum of the scores' exponentials says anything; it is 1 everywhere
+            where they are logarithms of probabilities.
 
     Attributes:
         best: (B, ...), the largest candidate.
@@ -46,9 +53,11 @@ class Evidence:
         groups: RowGroups,
         scale: float | None,
         background: int | None = None,
+        has_energy: bool = True,
     ) -> None:
         self._scores, self._candidates = scores, candidates
         self._groups, self._scale, self._background = groups, scale, background
+        self._has_energy = has_energy
         self.best, self._winner = candidates.max(dim=1)
         self.label = groups.label_of(self._winner)
 
@@ -107,13 +116,10 @@ class Evidence:
         """(B, ...) float32, ``-log(sum(exp(scale * score))) / scale`` over all that compete.
 
         Raises:
-            UserError: the scores are probabilities, whose sum says nothing.
+            UserError: the scores are probabilities or logarithms of some, whose sum says nothing.
         """
-        if self._scale is None:
-            raise UserError(
-                'the rejection rule compares energies, which this model has none of: its scores '
-                'are probabilities; take a threshold or a margin'
-            )
+        if self._scale is None or not self._has_energy:
+            raise UserError(NO_ENERGY)
         return self._inverse_total.log() / self._scale - self.best.float()
 
     @cached_property
@@ -190,6 +196,7 @@ class DecisionRule:
             less. Labels do not depend on it.
         allowed: (K,) bool, classes that a pixel may have, the others keep their shares; None for
             all.
+        has_energy: see :class:`Evidence`.
     """
 
     groups: RowGroups
@@ -199,6 +206,7 @@ class DecisionRule:
     are_probabilities: bool = False
     sum_to_one: bool = False
     allowed: Tensor | None = None
+    has_energy: bool = True
 
     def probabilities(self, rows: Tensor) -> Tensor:
         """Class probabilities (B, K, ...), float32, of row scores (B, P, ...).
@@ -326,7 +334,8 @@ class DecisionRule:
         scores = self.groups.competing(rows)
         scale = None if self.are_probabilities else self.logit_scale
         candidates = self._candidates(scores)
-        return Evidence(scores, candidates, self.groups, scale, self.background_index)
+        background, has_energy = self.background_index, self.has_energy
+        return Evidence(scores, candidates, self.groups, scale, background, has_energy)
 
     def _candidates(self, scores: Tensor) -> Tensor:
         if self.allowed is None:

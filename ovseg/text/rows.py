@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ovseg.errors import UserError
 from ovseg.text.classifier import Classifier
+from ovseg.text.row_files import worded_classes
 from ovseg.vocabulary.vocabulary import Vocabulary
 
 
@@ -24,9 +25,7 @@ def classifier_from_rows(
     Raises:
         UserError: the numbers of rows and classes differ, or a row holds NaN.
     """
-    labels = [
-        label for label, item in enumerate(vocabulary.classes) if item.prompts or item.descriptions
-    ]
+    labels = worded_classes(vocabulary)
     if len(labels) != len(rows):
         raise UserError(
             f'{fingerprint} holds {len(rows)} text embeddings but the vocabulary has '

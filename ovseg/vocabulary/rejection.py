@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, overload
 
 from ovseg.errors import UserError, nearest, notify
+from ovseg.exact_digits import exact
 from ovseg.input_files import read_json
+from ovseg.vocabulary.fitting import Fitting, is_number
 
 RejectionKind = Literal[
     'none', 'threshold', 'background', 'class_zero', 'margin', 'energy', 'presence', 'contrast'
 ]
 BACKGROUND = 'background'
 # What ``ovseg calibrate`` writes and ``Rejection.build`` reads.
-FILE_FORMAT = 'ovseg-rejection/1'
+FILE_FORMAT = 'ovseg-rejection/2'
+# Before, files did not say of whose scores their limits are.
+_READ_FORMATS = ('ovseg-rejection/1', FILE_FORMAT)
 _DIFFERENCE = 'a difference from 0 to 1'
 # Kinds that say where pixels of no class go to; the others only say which these are.
 _PLACES = ('background', 'class_zero')
@@ -28,43 +31,6 @@ _NEEDED = {
     'presence': ('presence_top', 'presence_within'),
     'contrast': ('contrast', 'contrast_margin'),
 }
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """What a limit was fitted on: it says little of another number of classes or another scale.
-
-    Attributes:
-        classes: how many classes competed, a background of words included.
-        scale: factor of the scores before the softmax.
-        images: how many labelled images were looked at; 0 where that is not known.
-    """
-
-    classes: int
-    scale: float
-    images: int = 0
-
-    @classmethod
-    def build(cls, source: Fitting | Mapping[str, Any]) -> Fitting:
-        """A fitting as a config or a JSON file writes it down.
-
-        Args:
-            source: it, or its fields as a dict.
-
-        Raises:
-            UserError: unknown or missing fields, or no numbers above 0.
-        """
-        if isinstance(source, Fitting):
-            return source
-        names = {field.name for field in fields(cls)}
-        if not isinstance(source, Mapping) or not {'classes', 'scale'} <= set(source) <= names:
-            raise UserError(
-                f'rejection fitted must say classes and scale (and images), got {source!r}'
-            )
-        numbers = {name: source[name] for name in source}
-        if not all(_is_number(value) and value >= 0 for value in numbers.values()):
-            raise UserError(f'rejection fitted must hold numbers from 0 on, got {source!r}')
-        return cls(**numbers)
 
 
 @dataclass(frozen=True)
@@ -186,7 +152,7 @@ class Rejection:
             'contrast_margin': (self.contrast_margin, lambda x: 0 <= x <= 1, _DIFFERENCE),
         }
         for name, (value, is_good, wanted) in ranges.items():
-            if not _is_number(value) or not is_good(value):
+            if not is_number(value) or not is_good(value):
                 raise UserError(f'rejection {name} must be {wanted}, got {value!r}')
         top = self.presence_top
         if not isinstance(top, int) or isinstance(top, bool) or top < 0:
@@ -256,14 +222,34 @@ class Rejection:
         content = read_json(path, 'rejection file', by_hand=True)
         try:
             if isinstance(content, Mapping) and 'format' in content:
-                if content['format'] != FILE_FORMAT:
+                if content['format'] not in _READ_FORMATS:
                     raise UserError(f'its format is {content["format"]!r}, not {FILE_FORMAT!r}')
-                content = content.get('rejection')
+                return cls._of_calibration(content, path)
             if not isinstance(content, (Mapping, list)):
                 raise UserError('it holds no rejection rule')
             return cls.build(content)
         except UserError as error:
             raise UserError(f'{path}: {error}') from error
+
+    @classmethod
+    def _of_calibration(cls, content: Mapping[str, Any], path: str | Path) -> Rejection:
+        stated = content.get('rejection')
+        if not isinstance(stated, (Mapping, list)):
+            raise UserError('it holds no rejection rule')
+        rule = cls.build(stated)
+        if rule.fitted is not None and rule.fitted.is_full:
+            return rule
+        classes = content.get('classes')
+        # All that competed were asked for: no words stood for a background.
+        if rule.fitted and isinstance(classes, list) and len(classes) == rule.fitted.classes:
+            named = {**rule.fitted.to_dict(), 'names': classes}
+            rule = replace(rule, fitted=Fitting.build(named))
+        notify(
+            f'{path} does not say of whose scores its limits are (it was fitted by an older ovseg, '
+            f'with the model {content.get("model")!r}), so that another model would not be '
+            'noticed; fit it again with ovseg calibrate.'
+        )
+        return rule
 
     @classmethod
     def _of_text(cls, text: str) -> Rejection:
@@ -332,14 +318,18 @@ class Rejection:
         return value is not None and (name == 'energy' or value > 0)
 
     def check_fit(self, classes: int, scale: float) -> None:
-        """Says, once, that the limits were fitted on another question than the present one.
+        """Stops at another scale than the limits were fitted at; says another number of classes.
 
         Args:
             classes: how many compete.
             scale: factor of the scores before the softmax.
+
+        Raises:
+            UserError: see :meth:`Fitting.check_scale`.
         """
         if self.fitted is not None:
-            _doubt_fit(self.fitted, classes, round(scale, 4))
+            self.fitted.check_scale(scale)
+            self.fitted.check_number(classes)
 
     def describe(self) -> str:
         """The rule in words, for protocols and tables.
@@ -366,11 +356,30 @@ class Rejection:
         Args:
             name: of its field.
         """
-        return _TESTS[name].format(getattr(self, name))
+        value = getattr(self, name)
+        return _TESTS[name].format(exact(100 * value) if name == 'min_area' else exact(value))
+
+    def options(self) -> str:
+        """What is typed to get the rule: the options of a command line.
+
+        Example:
+            >>> print(Rejection('margin', margin=0.0625, words=('sky',)).options())
+            --rejection "margin=0.0625" --background "sky"
+        """
+        said = [f'{name}={exact(getattr(self, name))}' for name in _TESTS if self.uses(name)]
+        if self.contrast:
+            said.append(f'contrast={self.contrast}')
+        if self.kind == 'class_zero':
+            said.insert(0, 'kind=class_zero')
+        found = [f'--rejection "{", ".join(said)}"'] if said else []
+        if self.words:
+            found.append(f'--background "{", ".join(self.words)}"')
+        return ' '.join(found)
 
     def to_dict(self) -> dict[str, Any]:
         """The rule as plain values that JSON holds; ``Rejection.build`` reads it back."""
-        found = {**asdict(self), 'words': list(self.words)}
+        fitted = None if self.fitted is None else self.fitted.to_dict()
+        found = {**asdict(self), 'words': list(self.words), 'fitted': fitted}
         plain = ('kind', 'threshold', 'words', 'min_area')
         defaults = {field.name: field.default for field in fields(self)}
         return {
@@ -380,29 +389,11 @@ class Rejection:
 
 # Fields that are tests, and what they say, in the order of their words.
 _TESTS = {
-    'threshold': 'best probability below {:g}',
-    'margin': 'best class ahead by less than {:g}',
-    'energy': 'energy above {:g}',
+    'threshold': 'best probability below {}',
+    'margin': 'best class ahead by less than {}',
+    'energy': 'energy above {}',
     'presence_top': 'only the {} likeliest classes of an image',
-    'presence_within': "only classes within {:g} of an image's likeliest",
-    'contrast_margin': 'ahead of the words for none of these by less than {:g}',
-    'min_area': 'classes of at most {:.0%} of the foreground',
+    'presence_within': "only classes within {} of an image's likeliest",
+    'contrast_margin': 'ahead of the words for none of these by less than {}',
+    'min_area': 'classes of at most {}% of the foreground',
 }
-
-
-@lru_cache(maxsize=256)  # once a question, not once an image
-def _doubt_fit(fitted: Fitting, classes: int, scale: float) -> None:
-    others = []
-    if classes != fitted.classes:
-        others.append(f'{fitted.classes} classes, and {classes} are asked for')
-    if abs(scale - fitted.scale) > 1e-3 * max(1.0, abs(fitted.scale)):
-        others.append(f'a scale of {fitted.scale:g}, and it is {scale:g}')
-    if others:
-        notify(
-            f'The rejection rule was fitted for {"; and for ".join(others)}: its limits mean '
-            'something else here; fit it again with ovseg calibrate.'
-        )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from ovseg.cli.calibrate import main
 from ovseg.cli.explain import main as explain
 from ovseg.errors import UserError
 from ovseg.scenes import ScenesDataset
-from ovseg.vocabulary import Vocabulary
+from ovseg.vocabulary import Rejection, Vocabulary
 
 ASKED = ('sky', 'grass', 'sand', 'water', 'brick wall', 'star', 'ball', 'fish', 'heart', 'kite')
 
@@ -123,15 +124,20 @@ def test_the_command_writes_what_rejection_reads(pairs, tmp_path, capsys):
     folders = [str(tmp_path / name) for name in ('images', 'labels')]
     options = ['--rule', 'margin', '--out', rule, '--device', 'cpu']
     assert main([*folders, words, *options], 'ovseg calibrate') == 0
-    assert 'best class ahead by less than' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert 'best class ahead by less than' in told
     written = json.loads((tmp_path / 'rule.json').read_text())
+    (typed,) = re.findall(r'--rejection "(.*)"', told)
+    assert Rejection.build(typed).margin == written['rejection']['margin']
+    table = re.findall(r'^ *(\d\S*) +\d\.\d{3} +\d\.\d{3} ', told, re.MULTILINE)
+    assert {float(limit) for limit in table} == {p['limit'] for p in written['curve'][4::5]}
     fitted = written['rejection']['fitted']
     assert (fitted['classes'], fitted['images']) == (10, 2) and fitted['scale'] > 1
     image = str(tmp_path / 'images' / '0.png')
     assert explain([image, words, '--at', '5', '5', '--rejection', rule, '--json']) == 0
     assert json.loads(capsys.readouterr().out)['row'] == 5
     assert main(['scenes', '2', words, *options, '--json'], 'ovseg calibrate') == 0
-    assert json.loads(capsys.readouterr().out)['format'] == 'ovseg-rejection/1'
+    assert json.loads(capsys.readouterr().out)['format'] == 'ovseg-rejection/2'
     with pytest.raises(UserError, match='followed by how many'):
         main(['scenes', 'many', words, *options])
     with pytest.raises(UserError, match='none of cat, dog is in Scenes'):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import cv2
 import numpy as np
@@ -10,8 +11,11 @@ from tiny_clip_models import VIT
 from tiny_companions import VIT as TINY_DINO
 from tiny_companions import Checkerboard
 
+from ovseg.apis.building import build_model
 from ovseg.cli import bank_folder
 from ovseg.cli.command import main
+from ovseg.config_files import read_config
+from ovseg.errors import Notice
 from ovseg.regions.retrieval import RetrievalBank
 
 CONFIG = """
@@ -82,6 +86,21 @@ def test_a_bank_has_a_row_for_each_claimed_region_and_a_model_looks_it_up(world,
     assert found.embeddings.dtype == torch.float16
     assert torch.equal(found.nearest(found.keys.values)[:, 0], torch.arange(27))
     assert torch.allclose(found.embeddings.float().norm(dim=1), torch.ones(27), atol=1e-2)
+
+
+def test_a_bank_of_another_model_is_told(world):
+    assert bank('--model', 'config.py') == 0
+    config = read_config(world / 'config.py')
+    place = world / 'out'
+    config.model.bank = {name: str(place / f'{name}.npy') for name in ('keys', 'embeddings')}
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        build_model(config)
+    manifest = json.loads((place / 'bank.json').read_text())
+    manifest['embeddings'] = 'another CLIP'
+    (place / 'bank.json').write_text(json.dumps(manifest))
+    with pytest.warns(Notice, match='was built with embeddings of another CLIP, and here they are'):
+        build_model(config)
 
 
 def test_a_killed_run_goes_on_and_more_images_extend_the_bank(world, capsys, monkeypatch):

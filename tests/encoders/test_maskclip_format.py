@@ -10,7 +10,6 @@ from ovseg.encoders.maskclip_format import (
     from_maskclip,
     load_maskclip_visual,
     read_maskclip_files,
-    read_text_embeddings,
     to_maskclip,
 )
 from ovseg.errors import UserError
@@ -151,12 +150,3 @@ def test_foreign_keys_and_half_files_stop_the_loading(tmp_path):
     torch.save({'something': torch.zeros(1)}, tmp_path / 'other.pth')
     with pytest.raises(UserError, match='neither a MaskCLIP checkpoint'):
         read_maskclip_files([tmp_path / 'other.pth'])
-
-
-def test_text_embedding_files_are_one_matrix(tmp_path):
-    rows = torch.randn(20, 24).half()
-    torch.save(rows, tmp_path / 'voc_ViT16_clip_text.pth')
-    assert torch.equal(read_text_embeddings(tmp_path / 'voc_ViT16_clip_text.pth'), rows.float())
-    torch.save({'rows': rows}, tmp_path / 'dict.pth')
-    with pytest.raises(UserError, match='one floating tensor'):
-        read_text_embeddings(tmp_path / 'dict.pth')

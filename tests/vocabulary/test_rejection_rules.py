@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,10 +13,18 @@ import torch
 from ovseg.errors import Notice, UserError
 from ovseg.text.classifier import Classifier
 from ovseg.vocabulary import Rejection, Vocabulary
-from ovseg.vocabulary.rejection import Fitting
+from ovseg.vocabulary.fitting import Fitting
 
 CHAIN = Rejection(
-    'background', 0.2, ('sky',), 0.1, 0.3, -0.5, 4, 0.05, Fitting(classes=5, scale=10.0, images=3)
+    'background',
+    0.2,
+    ('sky',),
+    0.1,
+    0.3,
+    -0.5,
+    4,
+    0.05,
+    Fitting(5, 10.0, 3, ('cat', 'dog'), (('model', 'a'), ('weights', 'b'))),
 )
 
 
@@ -34,7 +44,7 @@ def test_what_is_written_is_read_back(rule, tmp_path):
     assert Rejection.build(json.loads(json.dumps(rule.to_dict()))) == rule
     assert Rejection.build(json.dumps(rule.to_dict())) == rule
     path = tmp_path / 'rule.json'
-    path.write_text(json.dumps({'format': 'ovseg-rejection/1', 'rejection': rule.to_dict()}))
+    path.write_text(json.dumps(rule.to_dict()))
     assert Rejection.build(str(path)) == rule == Rejection.build(path)
     if rule != CHAIN:  # its word is one more class's
         vocabulary = Vocabulary.parse('sky; sea', rule)
@@ -52,6 +62,30 @@ def test_rules_chain():
     )
 
 
+@pytest.mark.parametrize('field', ['threshold', 'margin', 'energy', 'presence_within', 'min_area'])
+@pytest.mark.parametrize('limit', [1 / 3, 0.1234567890123, 2 / 3 * 1e-6, 0.7])
+def test_what_is_printed_is_the_rule_when_it_is_typed(field, limit):
+    rule = Rejection.build(f'{field}={limit!r}')
+    assert getattr(rule, field) == limit
+    (_, typed, _) = rule.options().split('"')
+    assert Rejection.build(typed) == rule
+    said = rule.describe_test(field)
+    number = float(re.search(r'[\d.]+(e-\d+)?', said)[0])
+    assert number == (pytest.approx(100 * limit) if field == 'min_area' else limit)
+
+
+@pytest.mark.parametrize(
+    'rule',
+    [CHAIN, Rejection('class_zero', 0.4), Rejection('contrast', contrast='auto', margin=0.3)],
+)
+def test_the_options_of_a_chain_are_all_of_its_tests(rule):
+    found = dict(re.findall(r'--(\w+) "([^"]*)"', rule.options()))
+    typed = Rejection.build(found['rejection'])
+    kept = {'kind': rule.kind, 'words': rule.words, 'fitted': rule.fitted}
+    assert replace(typed, **kept) == rule
+    assert found.get('background', '') == ', '.join(rule.words)
+
+
 @pytest.mark.parametrize(
     ('source', 'message'),
     [
@@ -67,6 +101,10 @@ def test_rules_chain():
         ('kind=none, margin=0.1', "rejection margin 0.1 needs kind 'threshold'"),
         ({'kind': 'energy', 'energy': float('nan')}, 'rejection energy must be a number'),
         ({'kind': 'margin', 'margin': 0.1, 'fitted': {'classes': 3}}, 'must say classes and scale'),
+        (
+            {'kind': 'margin', 'margin': 0.1, 'fitted': {'classes': 3, 'scale': 1, 'names': 'a'}},
+            'must hold names as a list and scores as a table',
+        ),
         (['margin=0.1', 'margin=0.2'], 'says margin twice'),
         (['none', 'margin=0.2'], "'none' cannot be part of a list"),
         ([], 'an empty list'),
@@ -178,5 +216,5 @@ def test_limits_of_another_number_of_classes_are_doubted_once():
         warnings.simplefilter('error')
         classifier(rule).rule()
         classifier(Rejection('threshold', 0.25, fitted={'classes': 3, 'scale': 10})).rule()
-    with pytest.warns(Notice, match='a scale of 10, and it is 40'):
+    with pytest.raises(UserError, match='at a scale .* of 10, and here it is 40: .* mean nothing'):
         classifier(Rejection('threshold', 0.3, fitted=Fitting(3, 10)), scale=40.0).rule()

@@ -26,7 +26,7 @@ from ovseg.encoders.dino import load_dino
 from ovseg.encoders.dinov2 import load_dinov2
 from ovseg.encoders.dinov3 import load_dinov3
 from ovseg.encoders.found import FOUND
-from ovseg.encoders.maskclip_format import read_maskclip_files, read_text_embeddings
+from ovseg.encoders.maskclip_format import read_maskclip_files
 from ovseg.encoders.radio import load_radio
 from ovseg.encoders.sam import load_sam
 from ovseg.engine import load_checkpoint_strict, read_checkpoint
@@ -37,6 +37,7 @@ from ovseg.guides import DINOiserGuide
 from ovseg.regions import RegionFolder
 from ovseg.regions.retrieval import RetrievalBank
 from ovseg.segmentors import CLIPDINOiser
+from ovseg.text.row_files import read_row_file
 
 SECONDS = 10
 IMAGE = np.zeros((5, 7, 3), np.uint8)
@@ -101,7 +102,7 @@ DOORS = {
     'clip.maskclip_files': lambda path: read_maskclip_files([path]),
     'clip_state': lambda path: clip_state(path, keep=False),
     'adapted CLIP': AdaptedCLIP.read,
-    'text rows': read_text_embeddings,
+    'text rows': read_row_file,
     'sam': lambda path: load_sam(SAM, path),
     'dino': lambda path: load_dino(DINO, path),
     'dinov2': lambda path: load_dinov2(DINO, path),

@@ -103,7 +103,10 @@ class NoneSuite(Suite):
         labels = [
             none if item.name in left_out else vocabulary.names.index(item.name) for item in full
         ]
-        found = _Round(left_out, self.classifier(vocabulary), torch.tensor(labels), none)
+        classifier = self.classifier(vocabulary)
+        if classifier.gives_log_probabilities:  # by a rule of examples
+            self.rules = [rule for rule in self.rules if rule != 'energy']
+        found = _Round(left_out, classifier, torch.tensor(labels), none)
         for rule_name in self.rules:
             found.early[rule_name] = DoubtCounts.empty(rule_name)
             found.late[rule_name] = DoubtCounts.empty(rule_name)
