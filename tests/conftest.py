@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from lean_runs import leave_layout, share_merges
+from lean_runs import collect_no_garbage, leave_layout, share_merges
 
 # Before mmseg, whichever test file is collected first: mmseg's point heads need ovseg's shims.
 import ovseg  # noqa: F401
@@ -27,10 +27,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What all modules and tests are made of stays: no garbage collection goes through it again.
-
-    mmengine collects garbage in every data set that it builds, which took a second each time.
-    """
+    """What all modules and tests are made of stays: no garbage collection goes through it again."""
     gc.collect()
     gc.freeze()
 
@@ -61,6 +58,7 @@ def _lean():
     with pytest.MonkeyPatch.context() as patched:
         share_merges(patched)
         leave_layout(patched)
+        collect_no_garbage(patched)
         yield
 
 
