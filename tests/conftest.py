@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 
 import pytest
 import torch
 from lean_runs import collect_no_garbage, leave_layout, share_merges
+from separate_runs import forget_runs
 
 # Before mmseg, whichever test file is collected first: mmseg's point heads need ovseg's shims.
 import ovseg  # noqa: F401
@@ -44,13 +44,9 @@ def _one_precision():
 
 
 @pytest.fixture(autouse=True)
-def _own_loggers():
-    """Runs of one test do not write into the folder of another's.
-
-    mmengine gives runs of one name that begin in one second of one process one logger.
-    """
-    if 'mmengine.logging' in sys.modules:
-        sys.modules['mmengine.logging'].MMLogger._instance_dict.clear()
+def _separate_runs():
+    """Runs of one test know nothing of another's."""
+    forget_runs()
 
 
 @pytest.fixture(scope='session', autouse=True)
