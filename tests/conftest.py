@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 
 import pytest
 import torch
-from lean_runs import leave_layout, share_merges
+from lean_runs import collect_no_garbage, leave_layout, share_merges
+from separate_runs import forget_runs
 
 # Before mmseg, whichever test file is collected first: mmseg's point heads need ovseg's shims.
 import ovseg  # noqa: F401
@@ -29,10 +29,11 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """What all modules and tests are made of stays: no garbage collection goes through it again.
 
-    mmengine collects garbage in every data set that it builds, which took a second each time.
+    And they are rarer: most of what a model is made of is freed without one.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -47,13 +48,9 @@ def _one_precision():
 
 
 @pytest.fixture(autouse=True)
-def _own_loggers():
-    """Runs of one test do not write into the folder of another's.
-
-    mmengine gives runs of one name that begin in one second of one process one logger.
-    """
-    if 'mmengine.logging' in sys.modules:
-        sys.modules['mmengine.logging'].MMLogger._instance_dict.clear()
+def _separate_runs():
+    """Runs of one test know nothing of another's."""
+    forget_runs()
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -61,6 +58,7 @@ def _lean():
     with pytest.MonkeyPatch.context() as patched:
         share_merges(patched)
         leave_layout(patched)
+        collect_no_garbage(patched)
         yield
 
 

@@ -35,7 +35,7 @@ from ovseg.errors import UserError
 from ovseg.extras import of_extra
 from ovseg.text.encoder import TextEncoder
 from ovseg.text.tokenizer import build_tokenizer
-from ovseg.weight_files import read_state_dict
+from ovseg.weight_files import Unfilled, read_state_dict
 
 Activation = Literal['gelu', 'quick_gelu']
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -199,7 +199,8 @@ class OpenCLIPFile:
             config = with_context_of(of_file, config)
         if towers == 'text':
             config['vision_cfg'] = _LEAST_VISION
-        clip: Any = build_architecture(config)
+        with Unfilled():
+            clip: Any = build_architecture(config)
         if towers == 'vision':
             clip = _without_text(clip)
         elif towers == 'text':

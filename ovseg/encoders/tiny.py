@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ovseg.encoders.clip import build_architecture
 from ovseg.encoders.embedded import fill_and_freeze, read_embedded
 from ovseg.errors import UserError
-from ovseg.weight_files import WEIGHTS, shipped_file
+from ovseg.weight_files import WEIGHTS, Unfilled, shipped_file
 
 TOKENS = 'token_embedding.weight'
 
@@ -40,7 +40,8 @@ def build_tiny_clip(
         torch.Size([1, 128])
     """
     facts, state = read_embedded(name, folder, 'clip')
-    clip = build_architecture(facts['model'])
+    with Unfilled():
+        clip = build_architecture(facts['model'])
     for key in {TOKENS, f'text.{TOKENS}'} & set(state):
         state[key] = all_token_rows(state[key], facts['token_ids'], clip.get_parameter(key))
     fill_and_freeze(clip, state, name)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.stats import rankdata
 
 Scores = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.bool_]
@@ -25,6 +24,8 @@ def auroc(scores: Scores, labels: Labels) -> float:
         >>> auroc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
         0.875
     """
+    from scipy.stats import rankdata  # half a second, which most processes do not need
+
     positives = int(labels.sum())
     negatives = len(labels) - positives
     ranks = rankdata(scores)[labels].sum()

@@ -1,7 +1,8 @@
 """Weight files: one reader that runs nothing of a file, naming by tables, strict loading.
 
 `places` finds a file, `reading` reads any format and says what is wrong with it, `naming` renames,
-`loading` puts tensors into modules. The other files know one format each.
+`loading` puts tensors into modules, which `unfilled` lets be built without a random start. The
+other files know one format each.
 """
 
 from ovseg.weight_files.arrays import read_array
@@ -14,9 +15,11 @@ from ovseg.weight_files.reading import (
     read_tensors,
     state_of,
 )
+from ovseg.weight_files.unfilled import Unfilled
 
 __all__ = [
     'WEIGHTS',
+    'Unfilled',
     'check_finite',
     'describe_mismatch',
     'drop_frozen',

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import torch
 from PIL import Image
 from scripts import ROOT
 from tiny_world import CLASSES, COLORS, RESIZE, write_config, write_data
-from tool_runs import read_result, run_script, run_tool
-from warm_processes import run_warm
+from tool_runs import free_port, read_result, run_script, run_tool
+from warm_processes import run_ranks, run_warm
 
 import ovseg
 from ovseg import compiled
@@ -73,19 +72,16 @@ def test_a_method_without_weights_needs_no_checkpoint(config, data, tmp_path, ca
 
 
 def test_two_processes_give_the_confusion_matrix_of_one(config, tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     one, two = tmp_path / 'one.npy', tmp_path / 'two.npy'
     option = 'test_evaluator.confusion_file='
     assert run_tool('test', config, '--cfg-options', f'{option}{one}') == 0
     work = tmp_path / 'two'
-    words = (config, 2, '--work-dir', work, '--cfg-options', f'{option}{two}')
-    done = run_script('dist_test.sh', *words, PORT=str(port), CUDA_VISIBLE_DEVICES='')
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = (config, '--work-dir', work, '--cfg-options', f'{option}{two}')
+    ranks = run_ranks(ROOT / 'tools' / 'test.py', 2, *words, port=free_port())
+    assert [done.returncode for done in ranks] == [0, 0], ranks[0].stderr[-3000:]
     np.testing.assert_array_equal(np.load(two), np.load(one))
     assert read_result(work)['images'] == 5
-    assert done.stdout.count('Protocol') == 1
+    assert [done.stdout.count('Protocol') for done in ranks] == [1, 0]
 
 
 def test_augmentation_averages_and_says_so(config, tmp_path):

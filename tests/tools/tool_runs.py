@@ -10,19 +10,15 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.logging import MMLogger
 from scripts import ROOT, load_script
+from separate_runs import forget_runs
 
 from ovseg.errors import run_cli
 
 
 def run_tool(name, *words):
-    """Runs ``tools/NAME.py`` with words and returns its exit code.
-
-    As in a process of its own: mmengine gives two runs of one name that begin in one second one
-    logger, which writes into the folder of the first.
-    """
-    MMLogger._instance_dict.clear()
+    """Runs ``tools/NAME.py`` with words and returns its exit code, as in a process of its own."""
+    forget_runs()
     return run_cli(lambda: load_script(name).main([str(word) for word in words]))
 
 
