@@ -29,6 +29,11 @@ from parity.ovseg.maskformer import pad_images
 from parity.report import EXACT, Case, Tolerance
 
 _LOSSES = Tolerance(rtol=2e-5, atol=1e-7)
+# Made of differences of cosines times 100, of which float32 keeps some 1e-5; processors differ.
+_RANKING = Tolerance(rtol=1e-4, atol=1e-7)
+# The gradient of where a map is read jumps at the borders of its cells: an offset that lies on one,
+# rounded otherwise by another processor, moves a whole gradient.
+_JUMPY = 'sampling_offsets'
 _PARTS = {'loss_ce': 'loss_cls', 'loss_mask': 'loss_mask', 'loss_dice': 'loss_dice'}
 _TUNING = {'ranking_loss': 'loss_ranking', 'rc_loss': 'loss_compensation'}
 
@@ -46,7 +51,9 @@ def check_training(file: Case, folder: Path) -> None:
     _compare_predictions(file, seen)
     outputs = file.inner('outputs')
     weighted = outputs.inner('losses_weighted')
-    weighted.compare(_LOSSES, {name: losses[_our_loss(name)].detach() for name in weighted})
+    for name in weighted:
+        allowed = _RANKING if name == 'ranking_loss' else _LOSSES
+        weighted.compare(allowed, {name: losses[_our_loss(name)].detach()})
     outputs.compare_as('losses_weighted', len(losses), len(weighted.content))
     total = sum(losses.values())
     outputs.compare(_LOSSES, total=total.detach())
@@ -162,7 +169,7 @@ def _compare_gradients(file: Case, model: FCCLIP) -> None:
     sums = outputs.inner('grad_sum_and_abs_sum')
     for name in sums:
         gradient, total = found[name].double(), sums.wanted(name)[1]
-        allowed = Tolerance(atol=1e-5 + 2e-4 * total)
+        allowed = Tolerance(atol=1e-5 + (1e-3 if _JUMPY in name else 2e-4) * total)
         ours = torch.stack([gradient.sum(), gradient.abs().sum()])
         sums.compare(allowed, {name: ours})
     outputs.inner('grads').compare(
