@@ -5,6 +5,6 @@ on_choices = ['scenes', 'scenes_heldout', 'scenes_heldout_plain', 'scenes_phrase
 model = dict(
     type='SAM3Segmentor',
     sam3=dict(model='tiny_sam3_scenes'),
-    rule='coco',
+    rule='segearth',
     vocabulary=_base_.words,
 )
