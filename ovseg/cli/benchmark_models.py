@@ -144,7 +144,8 @@ class Loaded:
         # A trained model has a classifier of its own, and asks its teacher for other words.
         is_trained = settings.model.get('teacher') is not None
         frozen = settings.model.teacher if is_trained else settings.model
-        self.takes_words = 'clip' in frozen
+        # What has a text tower, CLIP's or SAM 3's.
+        self.takes_words = 'clip' in frozen or 'sam3' in frozen
         if self.takes_words:
             frozen.setdefault('text', {})['cache_dir'] = None
         if self.takes_words and not is_trained:

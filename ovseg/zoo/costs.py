@@ -94,6 +94,8 @@ COSTS = MappingProxyType(
         'trident-vit-h14': Cost(1165.6, 'gpu'),
         'denseclip-tiny': Cost(1.4, 'instant'),
         'ovseg-tiny': Cost(7.7, 'instant'),
+        'fcclip-tiny': Cost(5.7, 'instant'),
+        'sam3-tiny': Cost(6.6, 'instant'),
         'ovseg-swin-b-vit-l14': Cost(531.2, 'gpu'),
         'ovseg-r101c-vit-b16': Cost(211.2, 'slow'),
         'fcclip-convnext-l': Cost(372.5, 'slow'),
