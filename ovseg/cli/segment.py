@@ -9,6 +9,7 @@ Examples::
     %(prog)s scene.png "sky; grass; ball" --task panoptic --stuff "sky; grass" --model ovseg-tiny
     %(prog)s clip.mp4 "dog; grass" --every 30            # CLIP/frame_000030_labels.png ...
     %(prog)s photos/ words.txt --json --quiet > found.jsonl
+    %(prog)s photo.jpg "mug; table" --model sam3-segearth --box mug=40,60,120,160
 
 Exit codes: 0 all done; 1 some images of many failed, they are listed; 2 nothing could be done.
 """
@@ -28,6 +29,7 @@ from ovseg.cli.asking_arguments import (
     explain_other_tasks,
 )
 from ovseg.cli.asking_budget import add_budget
+from ovseg.cli.box_arguments import add_boxes
 from ovseg.cli.entry import main_of
 from ovseg.cli.image_arguments import found_images, take_more_images
 from ovseg.cli.parsers import check_device, new_parser
@@ -69,6 +71,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('extra', nargs='*', metavar='WORDS', help=argparse.SUPPRESS)
     add_model_arguments(parser)
     add_budget(parser)
+    add_boxes(parser)
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     add_task_arguments(parser)
     add_save(parser, SAVED)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from ovseg.apis.kinds import (
 )
 from ovseg.apis.segmenter import OpenVocabSegmenter
 from ovseg.apis.segments_result import SegmentsResult
+from ovseg.apis.shown_boxes import check_takes_boxes
 from ovseg.apis.stream import reason_of
 from ovseg.cli.asking_budget import set_budget
+from ovseg.cli.box_arguments import ClassBoxes, boxes_of
 from ovseg.cli.exemplar_arguments import learn
 from ovseg.cli.segment_summary import (
     NO_SEGMENT,
@@ -97,10 +100,16 @@ def segment_images(
             check_image(str(plan[0].image))  # of many, those that cannot be read are counted
         pictures, count = [Picture(str(output.image), output) for output in plan], len(plan)
         folders = {output.folder for output in plan}
+    boxes = boxes_of(args, () if vocabulary is None else vocabulary.names)
+    if boxes and count != 1:
+        raise UserError(
+            f'--box and --not-box are in pixels of one image, and there are {count}: name one, or '
+            'teach a bank what the boxes show (ovseg teach)'
+        )
     segmenter = segmenter_of(args)
     if args.check_vocab:
         tell_of_words(segmenter, vocabulary)
-    ask = asking(segmenter, vocabulary, args, kinds)
+    ask = asking(segmenter, vocabulary, args, kinds, boxes)
     for folder in folders:
         remove_dead_temporaries(folder)
     if isinstance(pictures, list) and count == 1:
@@ -298,12 +307,32 @@ def asking(
     vocabulary: Vocabulary | None,
     args: argparse.Namespace,
     kinds: Sequence[str],
+    boxes: Mapping[str, ClassBoxes] = MappingProxyType({}),
 ) -> Callable[[Any], Result]:
-    """The question to each image; what cannot be asked at all is said at once."""
+    """The question to each image; what cannot be asked at all is said at once.
+
+    Args:
+        segmenter: that is asked.
+        vocabulary: what to look for; None for a model with classes of its own.
+        args: of the command line.
+        kinds: the kinds of files to save.
+        boxes: of classes, in pixels of the only image.
+
+    Raises:
+        UserError: what cannot be asked.
+    """
+    if boxes:
+        check_takes_boxes(segmenter.model, segmenter.name)
     prepare(segmenter, vocabulary, args)
     ask = segmenter.segment if args.task == 'semantic' else segmenter.segments
     settings = settings_of(args, kinds)
-    return lambda path: ask(path, vocabulary, **settings)
+
+    def answer(image: Any) -> Result:
+        for name, each in boxes.items():
+            image = segmenter.show(image, name, each.meant, each.absent)
+        return ask(image, vocabulary, **settings)
+
+    return answer
 
 
 def prepare(

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from ovseg.cli.asking_arguments import add_model_choice
 from ovseg.cli.entry import main_of
+from ovseg.cli.numbers_in_words import numbers_of
 from ovseg.cli.parsers import check_device, new_parser
 from ovseg.errors import EXIT_OK, UserError, printable_line
 from ovseg.files import changed_alone
@@ -121,7 +122,7 @@ def _taught(args: argparse.Namespace) -> Bank:
     if mark is not None:
         regular_file(mark, 'mask')
     elif args.box is not None:
-        mark = _numbers(args.box, '--box')
+        mark = numbers_of(args.box, '--box')
     elif args.points is not None:
         mark = _pairs(args.points, '--points')
     elif args.scribble is not None:
@@ -205,15 +206,8 @@ def _tell(bank: Bank, args: argparse.Namespace) -> None:
         print(printable_line(f'  {row["class"]}: {row["image"]}, {row["patches"]} patches'))
 
 
-def _numbers(text: str, option: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(',')]
-    except ValueError as error:
-        raise UserError(f'{option} takes numbers with commas between them, got {text!r}') from error
-
-
 def _pairs(text: str, option: str) -> list[list[float]]:
-    pairs = [_numbers(part, option) for part in text.split()]
+    pairs = [numbers_of(part, option) for part in text.split()]
     if not pairs or any(len(pair) != 2 for pair in pairs):
         raise UserError(f'{option} takes pairs such as "52,80 60,91", got {text!r}')
     return pairs
