@@ -57,6 +57,13 @@ def number(cell: str) -> float | None:
     return float(found[1]) if found else None
 
 
+@pytest.mark.parametrize('method', METHODS)
+def test_a_metafile_names_a_model_once(method):
+    text = (ROOT / 'configs' / method / 'metafile.yaml').read_text(encoding='utf-8')
+    names = [model['Name'] for model in yaml.safe_load(text)['Models']]
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_numbers_of_a_methods_page_stand_in_a_metafile(path):
     known: dict[str, set[float]] = {}

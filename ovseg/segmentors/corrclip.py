@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -195,7 +196,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         """Says where another model made a bank; published ones do not say who did."""
         given = files['embeddings']
         path = None if isinstance(given, Tensor) else Path(given).parent / BANK_MANIFEST
-        if path is None or not path.is_file():
+        if path is None or not os.path.isfile(path):
             return
         said, own = read_json(path, 'manifest of a bank'), self.bank_facts()
         before = said if isinstance(said, Mapping) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,9 +110,9 @@ def _plain(value: Any) -> str:
         return f'{text[: _LONGEST // 4]}... [{_digits(text.encode())}]'
     try:
         path = Path(text)
-        if path.is_file():
+        if os.path.isfile(path):
             return f'{path.name} [{_digits(path.read_bytes())}]'
-        return path.name if path.is_absolute() and path.is_dir() else text
+        return path.name if path.is_absolute() and os.path.isdir(path) else text
     except (OSError, ValueError):
         return text
 

@@ -21,9 +21,11 @@ SETS = (
 
 
 def test_there_is_a_config_for_each_rule_and_data_set():
-    assert set(names_in('sam3')) == {f'sam3_{rule}_{on}' for rule in RULES for on in SETS}
+    published = {name for name in names_in('sam3') if not name.startswith('sam3_tiny_')}
+    assert published == {f'sam3_{rule}_{on}' for rule in RULES for on in SETS}
     metafile = yaml.safe_load((ROOT / 'configs/sam3/metafile.yaml').read_text(encoding='utf-8'))
-    assert {row['Name'] for row in metafile['Models']} == {f'sam3_{rule}' for rule in RULES}
+    rules = {row['Name'] for row in metafile['Models']} - {'sam3_tiny'}
+    assert rules == {f'sam3_{rule}' for rule in RULES}
 
 
 @pytest.mark.parametrize(

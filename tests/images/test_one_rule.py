@@ -12,6 +12,7 @@ from PIL import Image
 from scripts import ROOT, load_script
 
 import ovseg
+from ovseg.encoders.sam3 import EMBEDDED
 from ovseg.scenes.datasets import class_labels
 from ovseg.scenes.draw import draw, whole
 from ovseg.scenes.world import sample_scene
@@ -27,6 +28,8 @@ def shipped():
         if config.get('on') != 'scenes' or config.get('train_cfg') and not config.get('load_from'):
             continue
         weights = config.get('load_from') or config.model.get('clip', {}).get('pretrained')
+        if config.model.get('sam3', {}).get('model') in EMBEDDED:
+            weights = 'embedded'
         is_random = config.model.get('proposals') and not config.get('load_from')
         if weights and not is_random and weights.startswith(('embedded', 'ovseg://')):
             yield pytest.param(path, id=path.stem)

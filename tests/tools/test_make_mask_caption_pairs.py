@@ -112,7 +112,8 @@ def test_regions_may_come_from_a_config(world):
 
 def test_regions_may_come_from_a_trained_maskformer(world):
     settings = tiny_ovseg.maskformer_config()
-    torch.save(tiny_ovseg.build(seed=1, **settings).state_dict(), world / 'iter_2.pth')
+    # Of this seed some masks have an edge in the images; of others all are full or empty.
+    torch.save(tiny_ovseg.build(seed=2, **settings).state_dict(), world / 'iter_2.pth')
     config = world / 'maskformer.py'
     Config({'model': settings, 'resize': {'scale': (64, 48)}}).dump(config)
     arguments = [world / 'images', world / 'captions.json', world / 'out']
