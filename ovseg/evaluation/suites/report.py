@@ -120,15 +120,15 @@ _MEANS = ('official', 'robust', 'worst', 'drop')
 
 def _table(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = [f'| {" | ".join(names)} |', f'|{"---|" * len(names)}']
-    return lines + [f'| {" | ".join(_shown(row[name]) for name in names)} |' for row in rows]
+    digits = {name: 4 if 'seconds' in name else 1 for name in names}
+    shown = [[_shown(row[name], digits[name]) for name in names] for row in rows]
+    return lines + [f'| {" | ".join(cells)} |' for cells in shown]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, digits: int = 1) -> str:
     if value is None:
         return '-'
-    if not isinstance(value, float):
-        return str(value)
-    return f'{value:.1f}' if abs(value) >= 1 else f'{value:.4f}'
+    return f'{value:.{digits}f}' if isinstance(value, float) else str(value)
 
 
 def _axes(*labels: tuple[str, str]) -> tuple[Any, list[Any]]:
