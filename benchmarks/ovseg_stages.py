@@ -43,6 +43,7 @@ from torch.nn import functional as F
 
 from ovseg.apis.building import build_model
 from ovseg.apis.profiling import MemoryPeak, StageClock
+from ovseg.cli.benchmark_models import class_names
 from ovseg.config_files import place_of_config, read_config
 from ovseg.images import Images
 from ovseg.regions.mask_maps import WeighedMasks, mask_probabilities, masks_at
@@ -255,7 +256,7 @@ class Subject:
     @torch.inference_mode()
     def encode_text(self, classes: int) -> None:
         """Encodes the words of some classes, and notes the seconds of one."""
-        words = Vocabulary.parse([[f'object number {index}'] for index in range(classes)])
+        words = Vocabulary.parse([[name] for name in class_names(classes)])
         with self.clock.measure('text'):
             self.model.build_classifier(words)
         self.figures.text_seconds = self.clock.seconds('text') / classes

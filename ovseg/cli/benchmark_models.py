@@ -26,6 +26,7 @@ from ovseg.images.reading import load_rgb
 from ovseg.images.resize import ResizeRule
 from ovseg.precision import precision_told, set_precision
 from ovseg.precision_choice import choose_precision
+from ovseg.scenes.world import COLORS, OBJECTS
 from ovseg.scores.encoding import ImageEncoding
 from ovseg.stages import stage
 from ovseg.tables import text_table
@@ -172,7 +173,7 @@ class Loaded:
         """
         start = time.perf_counter()
         if self.takes_words:
-            self.model.set_vocabulary([f'object number {index}' for index in range(count)])
+            self.model.set_vocabulary(class_names(count))
         return time.perf_counter() - start
 
     def batch(self, images: Sequence[np.ndarray], rule: ResizeRule) -> torch.Tensor:
@@ -208,7 +209,7 @@ class Loaded:
             classifier: of other words than the present ones.
         """
         for encoding in encodings:
-            self.model.segment(encoding, size, classifier)
+            self.model.segment(self.model.unasked(encoding), size, classifier)
 
 
 class Subject:
@@ -338,6 +339,28 @@ def publish(content: dict[str, Any], report: str, args: argparse.Namespace) -> N
     if args.json:
         with written_whole(args.json) as temporary:
             temporary.write_text(text)
+
+
+def class_names(count: int) -> list[str]:
+    """So many different names; the tiny models know the words, so none is another to them.
+
+    Args:
+        count: of names.
+
+    Example:
+        >>> class_names(82)[0], class_names(82)[81]
+        ('red star', 'red star and red heart')
+    """
+    things = [f'{color} {kind}' for color in COLORS for kind in OBJECTS]
+    names = []
+    for number in range(count):
+        parts = []
+        while number >= 0:
+            number, index = divmod(number, len(things))
+            parts.append(things[index])
+            number -= 1
+        names.append(' and '.join(reversed(parts)))
+    return names
 
 
 def synthetic_image(height: int, width: int) -> np.ndarray:

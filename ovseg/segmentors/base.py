@@ -153,6 +153,17 @@ class Segmentor(MMSegDoors, BaseSegmentor):
         """
         return decision
 
+    def unasked(self, encoding: Any) -> Any:
+        """The encoding as if nothing had been asked of it, which costs nothing.
+
+        Models that keep answers with an image say them again in no time: who measures what a
+        question costs asks an image that does not know it.
+
+        Args:
+            encoding: from :meth:`encode`; left as it is.
+        """
+        return encoding
+
     # Weights --------------------------------------------------------------------------------
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Segmentor:

@@ -183,6 +183,10 @@ class FCCLIP(MaskSegmentor):
         """
         return self.levels_of(pad_to_divisor(inputs))
 
+    @override
+    def unasked(self, encoding: Any) -> Any:
+        return encoding.unasked() if isinstance(encoding, WordlessEncoding) else encoding
+
     @torch.no_grad()
     def class_probabilities(self, encoding: ProposalEncoding, classifier: Classifier) -> Tensor:
         """Probabilities (Q, K + 1) of the classes and of void, for each mask.

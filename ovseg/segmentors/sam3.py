@@ -291,6 +291,10 @@ class SAM3Segmentor(Segmentor):
         return inputs.round().clamp(0, 255).to(torch.uint8)
 
     @override
+    def unasked(self, encoding: ConceptEncoding) -> ConceptEncoding:
+        return replace(encoding)  # answers are kept by the object
+
+    @override
     @torch.no_grad()
     def scores(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import torch
@@ -57,6 +57,10 @@ class WordlessEncoding:
             UserError: always.
         """
         raise UserError('the masks of this model follow the words: ask for labels or segments')
+
+    def unasked(self) -> WordlessEncoding:
+        """The same image, of which no masks are known."""
+        return replace(self, _last=[])
 
     def asked(self, classifier: Classifier) -> ProposalEncoding:
         """Masks for the words of a classifier.

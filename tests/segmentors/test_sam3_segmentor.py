@@ -72,6 +72,15 @@ def test_an_image_is_asked_once_and_a_new_word_costs_one_phrase(model, asked):
     assert sum(asked) == 6
 
 
+def test_an_image_that_is_to_know_nothing_is_asked_again(model, asked):
+    encoding = encode(model)
+    first = model.segment(encoding, SIZE).labels
+    assert torch.equal(model.segment(model.unasked(encoding), SIZE).labels, first)
+    assert sum(asked) == 10
+    model.segment(encoding, SIZE)
+    assert sum(asked) == 10
+
+
 def test_blocks_follow_the_budget_and_change_nothing(model, asked):
     whole = model.scores(encode(model), model.classifier, SIZE).whole(LARGE)
     assert asked == [5]

@@ -244,6 +244,9 @@ def test_guided_masks_follow_the_words_and_not_their_order():
     )
     assert (encoding.asked(fewer).proposals.maps.maps - wanted).abs().max() > 0.1
     assert encoding.asked(fewer) is encoding.asked(fewer)
+    again = model.unasked(encoding).asked(fewer)
+    assert again is not encoding.asked(fewer)
+    assert torch.equal(again.proposals.maps.maps, encoding.asked(fewer).proposals.maps.maps)
 
 
 def vocabulary_of(model, labels):

@@ -67,12 +67,38 @@ def test_a_trained_model_keeps_its_own_classes(tmp_path, capsys):
     assert figures['encoder_megabytes'] > 0
 
 
-def test_phrases_of_sam3_are_words_too(tmp_path, capsys):
+@pytest.fixture
+def phrases_asked(monkeypatch):
+    """Numbers of phrases in each pass through SAM 3."""
     pytest.importorskip('transformers', minversion='5.12')
+    from ovseg.encoders.sam3_concepts import ConceptModel
+
+    passes, ask = [], ConceptModel.ask
+
+    def counted(self, features, phrases, *args, **kwargs):
+        passes.append(len(phrases))
+        return ask(self, features, phrases, *args, **kwargs)
+
+    monkeypatch.setattr(ConceptModel, 'ask', counted)
+    return passes
+
+
+def test_phrases_of_sam3_are_words_too(phrases_asked, tmp_path, capsys):
     path = tmp_path / 'figures.json'
     assert benchmark.main(['sam3-tiny', *QUICK, '--classes', '5', '--json', str(path)]) == 0
     (figures,) = json.loads(path.read_text())['results']
     assert figures['classes'] == 5
+
+
+def test_answers_that_an_image_has_are_no_measure_of_what_they_cost(phrases_asked, tmp_path):
+    path = tmp_path / 'figures.json'
+    assert benchmark.main(['sam3-tiny', *QUICK, '--classes', '2', '4', '--json', str(path)]) == 0
+    runs = 1 + len(json.loads(path.read_text())['results'][0]['labels_seconds'])
+    assert sum(phrases_asked) == runs * (2 + 4)
+
+
+def test_names_of_classes_differ_however_many_there_are():
+    assert len(set(benchmark_models.class_names(7000))) == 7000
 
 
 def test_refiners_are_timed_as_a_stage_of_their_own(tmp_path, capsys):

@@ -132,6 +132,25 @@ def test_cost_counts_images_and_classes(segment, samples, tmp_path):
         assert path.stat().st_size > 200
 
 
+def test_cost_asks_each_number_of_classes_anew(monkeypatch):
+    pytest.importorskip('transformers', minversion='5.12')
+    segment = OpenVocabSegmenter('sam3-tiny', device='cpu')
+    asked, ask = [], segment.model.sam3.ask
+    monkeypatch.setattr(
+        segment.model.sam3,
+        'ask',
+        lambda features, phrases, *more, **named: (
+            asked.append(len(phrases)),
+            ask(features, phrases, *more, **named),
+        )[1],
+    )
+    encoding = segment.encode('demo/scene.png').encoding
+    labels = torch.zeros(60, 90, dtype=torch.int64)
+    sample = EncodedSample(encoding, labels, True, 0.5)
+    found = run('cost', segment, [sample])
+    assert sum(asked) == sum(row['classes'] for row in found['rows'])
+
+
 def test_suites_without_their_words_are_sentences(segment, samples, tmp_path):
     vocabulary = Vocabulary.parse(list(CLASSES))
     for name in ('words', 'cost'):
