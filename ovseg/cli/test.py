@@ -201,6 +201,11 @@ def set_rejection(config: Config, rule: str | None) -> None:
         # Of the lexicon of photographs a model of a small world knows next to nothing.
         asked = prompts_of(build_vocabulary(words, Rejection('none')))
         other = tuple(other_things(asked))
+        if not other:
+            raise UserError(
+                '--rejection contrast=auto: all that there is in Scenes is asked for, so no word '
+                'stands for "none of these"; leave it out, or leave classes out'
+            )
         rejection = replace(rejection, kind='background', contrast='', words=other)
     if 'protocol' in words and 'dataset' in words:
         words.rejection = rejection.to_dict()

@@ -42,10 +42,15 @@ def check_classes(names: Sequence[str], classes: Sequence[str]) -> None:
         >>> check_classes(['cat', 'couch'], ['cat', 'sofa'])
     """
     if len(names) != len(classes):
+        advice = 'set model.vocabulary to the words of this data set, with its background rule'
+        if len(names) == len(classes) + 1:
+            advice += (
+                '; a rule (--rejection) that puts pixels into a class of its own needs labels '
+                'with a background, or `--suite none`'
+            )
         raise UserError(
             f'the model knows {len(names)} classes ({_some(names)}) but the labels have '
-            f'{len(classes)} ({_some(classes)}); set model.vocabulary to the words of this data '
-            'set, with its background rule'
+            f'{len(classes)} ({_some(classes)}); {advice}'
         )
     ours, theirs = ([_plain(name) for name in part] for part in (names, classes))
     if ours != theirs and sorted(ours) == sorted(theirs):

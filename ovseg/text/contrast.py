@@ -69,10 +69,13 @@ def with_contrast(
         if source == 'background' or cosine < delta
     ]
     if not kept:
-        notify(
+        why = (
             f'all {len(candidates)} contrast words are within a cosine of {delta:g} of a class and '
-            'are left out: nothing stands for "none of these".'
+            'are left out'
+            if candidates
+            else 'every contrast word is asked for'
         )
+        notify(f'{why}: nothing stands for "none of these".')
         return _without_source(vocabulary)
     if rule.kind == 'class_zero':
         first = vocabulary.asked[0]

@@ -14,7 +14,8 @@ from ovseg import OpenVocabSegmenter
 from ovseg.cli.command import main
 from ovseg.cli.test import set_rejection
 from ovseg.config_files import read_config
-from ovseg.errors import UserError
+from ovseg.errors import Notice, UserError
+from ovseg.scenes.world import MATERIALS, OBJECTS
 from ovseg.vocabulary import Rejection, Vocabulary, build_vocabulary
 
 RULE = 'margin=1'  # nothing is that sure
@@ -64,6 +65,19 @@ def test_a_config(tmp_path):
     config.model.vocabulary = None
     with pytest.raises(UserError, match='--rejection is a rule for words'):
         set_rejection(config, RULE)
+
+
+def test_where_all_of_a_small_world_is_asked_for_no_word_is_left_for_none_of_these():
+    config = read_config(ROOT / 'configs' / 'maskclip' / 'maskclip_tiny.py')
+    with pytest.raises(UserError, match='all that there is in Scenes is asked for'):
+        set_rejection(config, 'contrast=auto')
+    config.model.vocabulary = 'sky; red star; ball'
+    set_rejection(config, 'contrast=auto')
+    words = build_vocabulary(config.model.vocabulary).rejection.words
+    assert 'grass' in words and 'sky' not in words
+    segment = OpenVocabSegmenter('maskclip-tiny', device='cpu', contrast='auto')
+    with pytest.warns(Notice, match='every contrast word is asked for: nothing stands for'):
+        segment(Image.new('RGB', (64, 64)), '; '.join([*MATERIALS, *OBJECTS]))
 
 
 def test_python(photo):

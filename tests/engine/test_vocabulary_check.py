@@ -19,6 +19,7 @@ def test_other_words_for_the_same_classes_pass():
     [
         (['cat'], r'knows 1 classes \(cat\) but the labels have 3 \(cat, dog, sofa\)'),
         (['background', 'cat', 'dog', 'sofa'], r'knows 4 classes \(background, cat, dog, ...\)'),
+        (['background', 'cat', 'dog', 'sofa'], 'needs labels with a background, or `--suite none`'),
         (['cat', 'sofa', 'dog'], "another order: class 1 is 'sofa' for the model and 'dog'"),
         (['cat ', 'Sofa', 'dog'], 'another order'),
     ],
