@@ -131,8 +131,8 @@ class TaughtModel(LoadedModel):
         Args:
             path: of :meth:`save_bank` or ``ovseg teach``.
             rule: by which they count: ``'kindred'`` (default), ``'proto'``, ``'bayes'``, ``'gda'``,
-                ``'tip'``, ``'proto-clip'``, ``'rns'``, ``'text'`` for words alone, or a table of
-                ``name`` and settings; None leaves it.
+                ``'tip'``, ``'proto-clip'``, ``'multi-modal'``, ``'rns'``, ``'text'`` for words
+                alone, or a table of ``name`` and settings; None leaves it.
 
         Raises:
             UserError: no bank, or one of another encoder; what was taught before stays.

@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from ovseg.apis.segmenter import OpenVocabSegmenter
 
 # Those of `ovseg.exemplars.RULE_NAMES`, which would import torch.
-CLASSIFIERS = ('proto', 'kindred', 'bayes', 'gda', 'tip', 'proto-clip', 'rns', 'text')
+CLASSIFIERS = (
+    'proto',
+    'kindred',
+    'bayes',
+    'gda',
+    'tip',
+    'proto-clip',
+    'multi-modal',
+    'rns',
+    'text',
+)
 
 
 def add_exemplar_arguments(parser: argparse.ArgumentParser) -> None:

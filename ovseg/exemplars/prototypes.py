@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.exemplars.support import Support
@@ -22,8 +23,18 @@ def prototypes(support: Support, share: float | None = None, gap: bool = True) -
 
     Source: our own; the mixture is that of many few-shot methods.
     """
+    return support.classifier(F.normalize(mixed_means(support, share, gap), dim=1))
+
+
+def mixed_means(support: Support, share: float | None = None, gap: bool = True) -> Tensor:
+    """``l v + (1 - l)(t + d)``, (E, D).
+
+    Args:
+        support: exemplars beside the words.
+        share: see :func:`prototypes`.
+        gap: likewise.
+    """
     number = support.number
     shares = number / (number + 1) if share is None else share * support.has.double()
     text = support.expected if gap else support.text
-    mixed = torch.lerp(text, support.means, shares[:, None])
-    return support.classifier(F.normalize(mixed, dim=1))
+    return torch.lerp(text, support.means, shares[:, None])

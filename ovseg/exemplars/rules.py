@@ -11,6 +11,7 @@ from ovseg.exemplars.bayes import bayes
 from ovseg.exemplars.gda import gda
 from ovseg.exemplars.kindred import kindred
 from ovseg.exemplars.leave_one_out import leave_one_out
+from ovseg.exemplars.multi_modal import multi_modal
 from ovseg.exemplars.proto_clip import proto_clip
 from ovseg.exemplars.prototypes import prototypes
 from ovseg.exemplars.rns import rns
@@ -25,6 +26,7 @@ RULES: Mapping[str, Callable[..., Classifier]] = {
     'gda': gda,
     'tip': tip_adapter,
     'proto-clip': proto_clip,
+    'multi-modal': multi_modal,
     'rns': rns,
 }
 # Words alone, whatever was taught.

@@ -1,4 +1,4 @@
-"""What images have in common, and classes of rows of two kinds."""
+"""What images have in common."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from torch.nn import functional as F
 
 from ovseg.errors import UserError
 from ovseg.regions.cosegmentation import cosegment, patch_weights, seed_patches
-from ovseg.regions.multi_modal import multi_modal_classifier, split_patches
-from ovseg.text import Classifier
 
 
 def images_with(common, sizes=(6, 9, 4), seed=0):
@@ -56,43 +54,3 @@ def test_the_released_slices_reach_into_images_that_follow():
     assert seed_patches(images) == seeds([5, 10, 15, 20])
     assert seed_patches(images, published=True) == seeds([5, 15, 20, 20])
     assert seeds([5, 10, 15, 20]) != seeds([5, 15, 20, 20])
-
-
-def test_patches_split_into_groups_alike_at_every_call():
-    centres = torch.eye(3, 6)
-    noise = 0.05 * torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
-    patches = centres.repeat_interleave(10, 0) + noise
-    found = split_patches(patches[torch.randperm(30)], 3)
-    assert torch.allclose((found @ centres.T).amax(0), torch.ones(3), atol=0.02)
-    assert len(split_patches(torch.ones(5, 4), 3)) == 1
-    assert torch.equal(split_patches(patches, 2), split_patches(patches, 2))
-    with pytest.raises(UserError, match='0 patches'):
-        split_patches(torch.zeros(0, 4), 2)
-
-
-def text_of(rows):
-    weight = F.normalize(torch.tensor(rows), dim=1)
-    return Classifier(weight, torch.arange(len(rows)), len(rows), 40.0)
-
-
-def test_classes_without_images_keep_their_pixels_where_the_gap_is_bridged():
-    # Images lie off the words by the third axis; class 1 has none.
-    text = text_of([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    visual = [F.normalize(torch.tensor([[1.0, 0.0, 1.5], [0.9, 0.1, 1.5]]), dim=1), None]
-    pixel = F.normalize(torch.tensor([0.2, 0.8, 1.5]), dim=0).view(1, 3, 1, 1)
-    assert int(multi_modal_classifier(text, visual).scores(pixel).argmax(1)) == 1
-    assert int(multi_modal_classifier(text, visual, gap=False).scores(pixel).argmax(1)) == 0
-
-
-def test_doubling_a_row_changes_no_score():
-    text = text_of([[1.0, 0.0, 0.2], [0.0, 1.0, 0.3]])
-    rows = F.normalize(torch.tensor([[0.8, 0.1, 0.6]]), dim=1)
-    pixels = torch.randn(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    once, twice = (
-        multi_modal_classifier(text, [rows.repeat(n, 1), rows]).scores(pixels) for n in (1, 2)
-    )
-    assert torch.allclose(once, twice, atol=1e-5)
-    with pytest.raises(UserError, match='1 classes have rows of images, but the words are of 2'):
-        multi_modal_classifier(text, [rows])
-    with pytest.raises(UserError, match='no class has a row of images'):
-        multi_modal_classifier(text, [None, None])
