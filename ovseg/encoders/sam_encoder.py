@@ -57,10 +57,11 @@ class GlobalAttention:
         grid = tokens.shape[1:3]
         heads = attention.num_heads
         qkv = attention.qkv(tokens).flatten(0, 2).unflatten(1, (3, heads, -1))
-        queries, keys, self.values = qkv.permute(1, 2, 0, 3)
+        queries, keys, values = qkv.permute(1, 2, 0, 3)
         self._grid = tuple(grid)
         self._scaled = queries * attention.scale
-        self._keys = keys.transpose(1, 2)
+        # Read by every block of queries: bfloat16 products would copy them each time.
+        self._keys, self.values = keys.transpose(1, 2).contiguous(), values.contiguous()
         # Decomposed relative positions read the queries before they are scaled.
         plane = queries.unflatten(1, self._grid)
         rows = get_rel_pos(grid[0], grid[0], attention.rel_pos_h)
@@ -80,7 +81,7 @@ class GlobalAttention:
         scaled = self._scaled[:, queries]
         rows, columns = self._row_bias[:, queries, :, None], self._column_bias[:, queries, None, :]
         bias = (rows + columns).flatten(2).to(scaled.dtype)
-        return torch.baddbmm(bias, scaled, self._keys).softmax(dim=-1)
+        return bias.baddbmm_(scaled, self._keys).softmax(dim=-1)
 
     def apply(self, queries_at_once: int) -> Tensor:
         """What the attention gives for all queries, heads side by side.
