@@ -76,7 +76,7 @@ setup(
         'parquet': ['pyarrow>=17'],  # ovseg label: images from Parquet, --set-files areas
         'ray': ['ray[data]>=2.60,<2.64'],  # ovseg label --engine ray
         'tests': read_requirements('tests.txt') + read_requirements('lint.txt'),
-        'nouns': ['nltk>=3.9'],  # tools/make_mask_caption_pairs.py without a list of words
+        'nouns': ['nltk>=3.9'],  # --descriptions wordnet, tools/make_mask_caption_pairs.py
         'pandas': ['pandas>=2.2.2'],  # result.to_pandas()
         'supervision': ['supervision>=0.22'],  # result.to_supervision()
         # SAM 2.1; tokenizers of SigLIP, MetaCLIP 2 and others; TIPSv2's words

@@ -10,6 +10,8 @@ from ovseg.errors import UserError
 from ovseg.input_files import regular_file
 from ovseg.vocabulary import Vocabulary
 from ovseg.vocabulary.contrast_words import CONTRAST_SOURCES, contrast_words
+from ovseg.vocabulary.descriptions import WORDNET
+from ovseg.vocabulary.wordnet import noun_senses
 
 # As in ovseg.text.combine, whose file loads torch; tests compare the two.
 COMBINE = ('mean', 'max', 'mean_scores', 'joined', 'raw_mean', 'max_score', 'sum_prob', 'lse')
@@ -27,7 +29,8 @@ def add_word_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--descriptions',
         metavar='FILE',
-        help='sentences about the classes: .json of ovseg, VCD or CuPL, .pt of VDT',
+        help='sentences about the classes: .json of ovseg, VCD or CuPL, .pt of VDT; or wordnet: '
+        'synonyms of WordNet beside the words',
     )
     parser.add_argument(
         '--experts', metavar='FILE', help="each class's best template, a file of ovseg templates"
@@ -53,8 +56,10 @@ def check_word_files(args: argparse.Namespace, vocabulary: Vocabulary | None) ->
     """
     for name, content in (('descriptions', 'file of descriptions'), ('experts', 'ranking')):
         path = getattr(args, name)
-        if path is not None:
+        if path is not None and (name, path) != ('descriptions', WORDNET):
             regular_file(path, content)
+    if args.descriptions == WORDNET:
+        noun_senses('word', 'leave --descriptions out')  # whether there is one
     source = args.contrast
     if source in (None, *CONTRAST_SOURCES):
         return

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg.errors import UserError
-from ovseg.extras import of_extra
+from ovseg.vocabulary.wordnet import hypernyms_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ContextSettings:
         """
         if self.table is not None:
             return list(self.table.get(phrase, ()))[: self.hypernyms]
-        return wordnet_hypernyms(phrase, self.hypernyms)
+        return hypernyms_of(phrase, self.hypernyms, 'set model.context.hypernyms=0')
 
 
 def neighbour_tokens(pooled: Tensor, count: int, projection: nn.Module) -> Tensor:
@@ -86,30 +86,3 @@ def hypernym_tokens(
         for place, word in enumerate(words[:count]):
             rows[phrase, place], valid[phrase, place] = pooled[word].to(rows), True
     return projection(rows), valid
-
-
-def wordnet_hypernyms(phrase: str, count: int) -> list[str]:
-    """The first hypernyms of a phrase's first sense as a noun, each by its first lemma.
-
-    Args:
-        phrase: of one or more words.
-        count: how many at most.
-
-    Raises:
-        UserError: nltk or its corpus is missing.
-    """
-    if not count:
-        return []
-    with of_extra('nouns', 'Hypernyms of WordNet are read by nltk'):
-        from nltk.corpus import wordnet
-    name = phrase.strip().lower().replace(' ', '_').replace('-', '_')
-    try:
-        senses = wordnet.synsets(name, pos=wordnet.NOUN)
-    except LookupError as error:
-        raise UserError(
-            'the corpus of WordNet is missing: python -m nltk.downloader wordnet, or set '
-            'model.context.hypernyms=0'
-        ) from error
-    found = senses[0].hypernyms()[:count] if senses else []
-    names = [sense.lemmas()[0].name().replace('_', ' ') for sense in found]
-    return list(dict.fromkeys(names))

@@ -19,7 +19,7 @@ from ovseg.text.contrast import with_contrast
 from ovseg.text.experts import refuse_experts
 from ovseg.text.row_files import read_row_file, rows_of_classes
 from ovseg.vocabulary import Rejection, Vocabulary
-from ovseg.vocabulary.descriptions import Descriptions, read_descriptions
+from ovseg.vocabulary.descriptions import descriptions_of
 
 # What `build_classifier` is given by the model itself.
 _NOT_SETTINGS = ('vocabulary', 'encoder')
@@ -126,9 +126,8 @@ class TextRows:
         source = self.settings.get('descriptions')
         if source is None:
             return vocabulary
-        said = source if isinstance(source, Descriptions) else read_descriptions(source)
         with notices_heard():  # which the classifier has told
-            return said.describe(vocabulary)
+            return descriptions_of(source, vocabulary).describe(vocabulary)
 
     def _words(self, vocabulary: Vocabulary, rows: str | None) -> Classifier:
         """The classifier of the words alone."""

@@ -12,7 +12,7 @@ from ovseg.text.classifier import Classifier
 from ovseg.text.combine import Average, Combine, Query, average_sentences, combine_rows
 from ovseg.text.encoder import SentenceEncoder
 from ovseg.text.experts import ExpertClassifier, TemplateRanking, read_ranking
-from ovseg.vocabulary.descriptions import Descriptions, read_descriptions
+from ovseg.vocabulary.descriptions import Descriptions, descriptions_of
 from ovseg.vocabulary.parsing import VocabularyClass
 from ovseg.vocabulary.templates import fill_template, get_templates
 from ovseg.vocabulary.vocabulary import Vocabulary
@@ -53,7 +53,8 @@ def build_classifier(
         average: order in which the vectors of one prompt's sentences are averaged.
         logit_scale: factor before the softmax; the model's own by default.
         descriptions: sentences about the classes, a file that
-            :func:`~ovseg.vocabulary.descriptions.read_descriptions` takes or what it gives.
+            :func:`~ovseg.vocabulary.descriptions.descriptions_of` takes or what it gives;
+            ``'wordnet'`` for synonyms of WordNet.
         name_share: in [0, 1], how much the words of a class weigh beside its descriptions: 0 leaves
             words out where there are descriptions. By default half with ``descriptions``; without,
             each description of the vocabulary counts as one more synonym.
@@ -73,8 +74,7 @@ def build_classifier(
     _check_choice('combine', combine, get_args(Combine))
     _check_choice('average', average, get_args(Average))
     if descriptions is not None:
-        if not isinstance(descriptions, Descriptions):
-            descriptions = read_descriptions(descriptions)
+        descriptions = descriptions_of(descriptions, vocabulary)
         vocabulary = descriptions.describe(vocabulary)
         name_share = _NAME_SHARE if name_share is None else name_share
     if name_share is not None and not 0 <= name_share <= 1:

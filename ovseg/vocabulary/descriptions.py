@@ -34,6 +34,8 @@ from ovseg.vocabulary.parsing import (
 from ovseg.vocabulary.vocabulary import Vocabulary
 
 FORMAT = 'ovseg-descriptions/1'
+# In the place of a file's name.
+WORDNET = 'wordnet'
 _CLASS_KEYS = ('name', 'synonyms', 'descriptions', 'contrast', 'colour')
 _TEXT_KEYS = ('text', 'weight', 'full')
 # How VCD joins a phrase to a name: what the phrase begins with, and what stands before it.
@@ -223,6 +225,27 @@ def joined(phrase: str, whole_words: bool = False) -> str:
         if begins:
             return f'{before}{phrase}'
     return f'{_OTHERWISE}{phrase}'
+
+
+def descriptions_of(source: str | Path | Descriptions, vocabulary: Vocabulary) -> Descriptions:
+    """What a source says about the classes of a vocabulary.
+
+    Args:
+        source: a file that :func:`read_descriptions` takes, what it gives, or :data:`WORDNET`:
+            synonyms of the classes, see :func:`~ovseg.vocabulary.wordnet.synonyms`.
+        vocabulary: what is asked for.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: a file of another kind; no WordNet.
+    """
+    if isinstance(source, Descriptions):
+        return source
+    if str(source) == WORDNET:
+        from ovseg.vocabulary.wordnet import synonyms  # which needs this file
+
+        return synonyms(vocabulary)
+    return read_descriptions(source)
 
 
 def read_descriptions(path: str | Path) -> Descriptions:
