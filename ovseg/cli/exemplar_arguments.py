@@ -43,7 +43,7 @@ def add_exemplar_arguments(parser: argparse.ArgumentParser) -> None:
         '--classifier',
         choices=CLASSIFIERS,
         metavar='RULE',
-        help=f'how examples count: one of {", ".join(CLASSIFIERS)} (default: proto; text: not)',
+        help=f'how examples count: one of {", ".join(CLASSIFIERS)} (default: kindred; text: not)',
     )
 
 

@@ -45,11 +45,12 @@ def multi_modal(support: Support, groups: int = 3, spread: float = 0.5) -> Class
         raise UserError(f'spread of multi-modal must be from 0 to 1, got {spread!r}')
     words, means = F.normalize(support.expected, dim=1), mixed_means(support)
     prototypes, scale = F.normalize(means, dim=1), support.words.logit_scale
-    alike = torch.bincount(support.class_index)[support.class_index].double()
+    given = support.row_weight.double()
+    shares = given / torch.bincount(support.class_index, given)[support.class_index]
     rows, entry, share, bias = [], [], [], []
     for index, has in enumerate(support.has.tolist()):
         own = words[index : index + 1]
-        weight, extra = 1 / alike[index : index + 1], 0.0  # entries of one class share it
+        weight, extra = shares[index : index + 1], 0.0  # entries of one class share it
         if has:
             patches = _patches(support, index)
             centres, part = split_patches(patches, groups)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg.exemplars.key_strips import at_once
 from ovseg.exemplars.support import Support
 from ovseg.text import Classifier
 
@@ -134,7 +135,8 @@ def training_rows(
 
 def _retrieved(unit: Tensor, bank: Tensor, k: int) -> Tensor:
     """Exemplars that are among the nearest k of a patch, ascending."""
-    nearest = (unit @ bank.T).topk(min(k, len(bank)), dim=1).indices
+    parts = unit.split(at_once(len(bank)))
+    nearest = torch.cat([(part @ bank.T).topk(min(k, len(bank)), dim=1).indices for part in parts])
     chosen, votes = nearest.flatten().unique(return_counts=True)
     if len(chosen) <= _MOST_RETRIEVED:
         return chosen

@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg.errors import UserError
+from ovseg.exemplars.key_strips import at_once
 from ovseg.exemplars.support import Support
 from ovseg.text import Classifier
 
 # The paper's usual values.
 ALPHA, BETA = 1.0, 5.5
-# Products of keys and patches that exist at once.
-_VALUES_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +54,10 @@ class KeyedClassifier(Classifier):
     def _near(self, unit: Tensor) -> Tensor:
         """(n, P) of unit features (n, D), some keys at a time."""
         total = unit.new_zeros(len(unit), self.key_values.shape[1])
-        at_once = max(1, _VALUES_AT_ONCE // max(1, len(unit)))
+        count = at_once(len(unit))
         with torch.autocast(unit.device.type, enabled=False):
             for keys, values in zip(
-                self.keys.split(at_once), self.key_values.split(at_once), strict=True
+                self.keys.split(count), self.key_values.split(count), strict=True
             ):
                 total += key_scores(unit @ keys.T, values, self.sharpness)
         return total

@@ -57,7 +57,9 @@ def test_what_was_taught_counts_in_the_next_answer_and_is_forgotten(segment, sce
     assert np.array_equal(segment(image, words).labels, before.labels)
 
 
-@pytest.mark.parametrize('rule', ['bayes', 'gda', 'tip', 'proto-clip', 'rns', 'text'])
+@pytest.mark.parametrize(
+    'rule', ['bayes', 'gda', 'tip', 'proto-clip', 'multi-modal', 'rns', 'text']
+)
 def test_every_rule_answers_and_text_is_words_alone(segment, scene, rule):
     image, masks = scene
     plain = segment(image, WORDS).labels

@@ -185,7 +185,7 @@ def test_words_of_a_background_stay_apart_and_have_examples_of_their_own(bank):
     torch.testing.assert_close(support.rows.float(), rows)
     mug = support.vectors[support.entry == 1]
     assert torch.equal(mug, bank.vectors[bank.classes == 0].double())
-    for name in ('proto', 'bayes', 'gda', 'tip', 'proto-clip'):
+    for name in ('proto', 'bayes', 'gda', 'tip', 'proto-clip', 'multi-modal'):
         made = Rule(name)(support)
         assert made.class_index.tolist()[:3] == [0, 0, 0] and made.weight.isfinite().all()
 
