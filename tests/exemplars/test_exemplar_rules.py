@@ -144,6 +144,22 @@ def test_classes_of_two_kinds_learn_from_their_own_kind():
         RULES['kindred'](support, reach=0.0)
 
 
+def test_guessed_rows_get_half_of_what_a_class_loses_that_is_guessed_from_the_others():
+    world = VectorWorld.make(CLASSES, DIM, 0)
+    full, half = world.support(3, torch.arange(CLASSES)), world.support(3, HALF)
+    assert not RULES['kindred'](full).bias.any()
+    bias = RULES['kindred'](half).bias
+    assert not bias[half.has].any() and len(bias[~half.has].unique()) == 1
+    lost = []
+    for label in HALF.tolist():
+        # The same without the examples of one class.
+        less = half.without(half.entry == label)
+        guessed, own = (RULES['kindred'](each).weight[label].double() for each in (less, half))
+        lost.append(float(half.means[label] @ (own - guessed)))
+    assert float(bias.max()) == pytest.approx(sum(lost) / len(lost) / 2, rel=0.1)
+    assert float(bias.max()) > 0.01
+
+
 def test_a_name_without_meaning_leaves_a_class_to_its_examples():
     world = VectorWorld.make(CLASSES, DIM, 1)
     test = world.images(6)
