@@ -102,15 +102,27 @@ class Visitor:
             for each in self._config['dependencies']
             if each['trigger_after'] == self._handler('ov-viewer', 'upload')[1]
         )
-        return _named(self._call(then['id'], None, [None, *asked]))
+        return _named(self._call(then['id'], None, [None, None, *asked]))
 
     def ask(self, words: str, **settings: Any) -> Any:
         """What the page shows when words are asked for."""
-        return _named(self.trigger('ov-find', 'click', [None, *_settings(words, **settings)]))
+        return _named(self.trigger('ov-find', 'click', [None, None, *_settings(words, **settings)]))
 
     def why(self, row: int, column: int) -> Any:
         """What the page shows when a pixel is clicked: (its table, sentences)."""
-        return self.trigger('ov-viewer', 'select', [None], {'row': row, 'column': column})
+        return self.trigger('ov-viewer', 'select', [None], {'row': row, 'column': column})[:2]
+
+    def correct(self, word: str) -> Any:
+        """What the page shows when the pixel that was clicked last is said to be something else."""
+        return _named(self.trigger('ov-correct', 'click', [None, None, word]))
+
+    def press(self, element: str) -> Any:
+        """What the page shows when corrections are undone ('ov-undo') or removed ('ov-empty')."""
+        return _named(self.trigger(element, 'click', [None, None]))
+
+    def bank(self) -> Any:
+        """What the page hands to the browser as a bank: (a file, sentences)."""
+        return self.trigger('ov-bank', 'click', [None])
 
     def download(self, kind: str, opacity: float = 0.5, hidden: tuple[int, ...] = ()) -> Any:
         """What the page hands to the browser: (a file, sentences)."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
+from ovseg.app.corrections import Correction
 from ovseg.app.desk import Desk, Question
 from ovseg.app.sentences import notes_html, or_sentence, why_html
 from ovseg.app.view import file_of, view_of, view_without_masks
 
 _ASK_FIRST = 'Drop an image first, or try the drawn scene.'
 _LONGEST_NAME = 100
+Corrections: TypeAlias = 'tuple[Correction, ...]'
 
 
 class PageAnswers:
@@ -40,13 +44,9 @@ class PageAnswers:
         data, words = self._scene
         return [Question(self._desk.receive(data), 'scene.png', model, ''), words]
 
-    def picture(
-        self, latest: Question, model: str, words: str, background: str, threshold: float
-    ) -> list[Any]:
+    def picture(self, latest: Question, corrections: Corrections, *settings: Any) -> list[Any]:
         """The answer about a new picture; the picture alone where there is none."""
-        question = replace(
-            latest, model=model, words=words, background=background, threshold=threshold
-        )
+        question = _question(latest, corrections, *settings)
         shown = self._answered(question)
         if shown[3] == question:
             return shown
@@ -58,26 +58,75 @@ class PageAnswers:
         notes = shown[1] if typed else notes_html('', seen[1], 'Now type what to look for.')
         return [view, notes, '', None]
 
-    def ask(
-        self, latest: Question | None, model: str, words: str, background: str, threshold: float
-    ) -> list[Any]:
-        """The answer about the latest picture."""
+    def ask(self, latest: Question | None, corrections: Corrections, *settings: Any) -> list[Any]:
+        """The answer about the latest picture; settings are model, words, background, threshold."""
         if latest is None:
             return self._told(_ASK_FIRST)
-        return self._answered(
-            replace(latest, model=model, words=words, background=background, threshold=threshold)
-        )
+        return self._answered(_question(latest, corrections, *settings))
 
     def change(self, latest: Question | None, *settings: Any) -> list[Any]:
         """As :meth:`ask`, but silent while there is no picture."""
         return [self._skip] * 4 if latest is None else self.ask(latest, *settings)
 
     def select(self, shown: Question | None, row: Any, column: Any) -> list[Any]:
-        """Why a pixel has its label, and notes; row and column are whole numbers."""
+        """Why a pixel has its label, notes, and the pixel; row and column are whole numbers."""
         if shown is None:
-            return ['', notes_html('Type what to look for first: then a click says why.')]
+            return ['', notes_html('Type what to look for first: then a click says why.'), None]
         why, error = or_sentence(lambda: self._desk.why(shown, int(row), int(column)))
-        return [self._skip, notes_html(error)] if why is None else [why_html(why), self._skip]
+        if why is None:
+            return [self._skip, notes_html(error), None]
+        return [why_html(why), self._skip, (int(row), int(column))]
+
+    def correct(
+        self, shown: Question | None, place: tuple[int, int] | None, word: str
+    ) -> list[Any]:
+        """The answer that knows what the pixel is that was clicked last, and all corrections."""
+        if shown is None or place is None:
+            return [*self._told('Click a pixel of the answer that is wrong first.'), self._skip]
+        if not word.strip():
+            return [*self._told('Type what it should be, one of the words.'), self._skip]
+        question, error = or_sentence(lambda: self._desk.correct(shown, *place, word))
+        return self._corrected(question, error)
+
+    def undo(self, shown: Question | None, corrections: Corrections) -> list[Any]:
+        """The answer without the last correction."""
+        if not corrections:
+            return [*self._told('There is no correction to undo.'), self._skip]
+        return self._without(shown, corrections[:-1])
+
+    def remove_all(self, shown: Question | None, corrections: Corrections) -> list[Any]:
+        """The answer without corrections."""
+        if not corrections:
+            return [*self._told('There are no corrections.'), self._skip]
+        return self._without(shown, ())
+
+    def bank(self, shown: Question | None) -> list[Any]:
+        """The corrections as a file of examples, and notes."""
+        if shown is None:
+            return [self._skip, notes_html('Nothing was corrected yet, so that there is no bank.')]
+        file, error = or_sentence(lambda: self._bank_file(shown))
+        if file is None:
+            return [self._skip, notes_html(error)]
+        return [{**file, 'at': time.monotonic_ns()}, self._skip]
+
+    def _bank_file(self, shown: Question) -> dict[str, str]:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, 'corrections.safetensors')
+            self._desk.bank(shown, path)
+            data = base64.b64encode(path.read_bytes()).decode('ascii')
+        return {'name': path.name, 'type': 'application/octet-stream', 'data': data}
+
+    def _without(self, shown: Question | None, corrections: Corrections) -> list[Any]:
+        if shown is None:  # they are of a picture whose question was not answered
+            return [*self._told(''), corrections]
+        return self._corrected(replace(shown, corrections=corrections), '')
+
+    def _corrected(self, question: Question | None, error: str) -> list[Any]:
+        """The answer and its corrections; those of before where there is none."""
+        if question is None:
+            return [*self._told(error), self._skip]
+        answer = self._answered(question)
+        return [*answer, question.corrections if answer[3] == question else self._skip]
 
     def download(self, shown: Question | None, kind: str, opacity: Any, hidden: Any) -> list[Any]:
         """A file of the masks, without the hidden labels, and notes; opacity is in [0, 1]."""
@@ -105,3 +154,21 @@ class PageAnswers:
     def _told(self, sentence: str) -> list[Any]:
         """Notes alone change."""
         return [self._skip, notes_html(sentence), self._skip, self._skip]
+
+
+def _question(
+    latest: Question,
+    corrections: Corrections,
+    model: str,
+    words: str,
+    background: str,
+    threshold: float,
+) -> Question:
+    return replace(
+        latest,
+        model=model,
+        words=words,
+        background=background,
+        threshold=threshold,
+        corrections=corrections,
+    )

@@ -6,18 +6,24 @@ what another one gets. Shared are the models, and pictures under the sum of thei
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ovseg.apis import EncodedImage, OpenVocabSegmenter, SegmentationResult
 from ovseg.apis.nearest_words import NearestWords
+from ovseg.apis.teaching import taught_of
+from ovseg.app.corrections import Correction, check_correction, corrected
 from ovseg.app.kept import KeptWithin
 from ovseg.app.models import PageModels
 from ovseg.errors import UserError, notices_heard, notify
+from ovseg.exemplars import Bank, write_bank
 from ovseg.images.reading import decode_rgb
 from ovseg.locks import Lock
 from ovseg.nested_tensors import map_tensors
@@ -36,6 +42,7 @@ class Question:
         words: what to look for, ``'cat, kitten; sofa'``; '' for a model with classes of its own.
         background: words for "none of these", or ''.
         threshold: in [0, 1]; pixels less sure than that are background. 0: none are.
+        corrections: of the visitor, of this picture or others.
     """
 
     picture: str
@@ -44,6 +51,7 @@ class Question:
     words: str
     background: str = ''
     threshold: float = 0.0
+    corrections: tuple[Correction, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +91,7 @@ class Desk:
         self.models = PageModels(names, load, self._forget)
         self._received: KeptWithin[bytes] = KeptWithin(megabytes)
         self._encoded: KeptWithin[_Encoded] = KeptWithin(megabytes)
+        self._banks: KeptWithin[Bank] = KeptWithin(megabytes)
         self._computing = Lock()
 
     def receive(self, data: bytes) -> str:
@@ -130,12 +139,13 @@ class Desk:
         segment = self.models.get(question.model)
         with notices_heard() as heard, self._computing:
             encoded = self._encode(question, segment)
-            result = segment(
-                encoded.image,
-                _words(question.words),
-                background=question.background.strip() or None,
-                threshold=question.threshold or None,
-            )
+            with self._corrected(question, segment):
+                result = segment(
+                    encoded.image,
+                    _words(question.words),
+                    background=question.background.strip() or None,
+                    threshold=question.threshold or None,
+                )
         result = replace(result, source=question.name)
         return Answer(result, tuple(dict.fromkeys([*encoded.notices, *heard])))
 
@@ -153,13 +163,82 @@ class Desk:
         """
         segment = self.models.get(question.model)
         with notices_heard(), self._computing:  # they were told with the answer
-            return segment.nearest_words(
-                self._encode(question, segment).image,
-                _words(question.words),
-                at=(row, column),
-                background=question.background.strip() or None,
-                threshold=question.threshold or None,
-            )
+            image = self._encode(question, segment).image
+            with self._corrected(question, segment):
+                return segment.nearest_words(
+                    image,
+                    _words(question.words),
+                    at=(row, column),
+                    background=question.background.strip() or None,
+                    threshold=question.threshold or None,
+                )
+
+    def correct(self, question: Question, row: int, column: int, word: str) -> Question:
+        """The question with one more correction, which the next answer knows.
+
+        Args:
+            question: what was asked.
+            row: of a pixel that is wrong, in the upright picture.
+            column: likewise.
+            word: what it is, one of the words that are asked for.
+
+        Raises:
+            UserError: as in :meth:`ask`; see :func:`~ovseg.app.corrections.check_correction`.
+            FileNotFoundError: as in :meth:`ask`.
+        """
+        last = Correction(question.picture, question.name, word.strip(), row, column)
+        found = replace(question, corrections=(*question.corrections, last))
+        segment = self.models.get(question.model)
+        with notices_heard(), self._computing:
+            shape = self._encode(question, segment).image.image.shape
+            size = (shape[0], shape[1])
+            check_correction(segment, _words(question.words), size, found.corrections)
+        return found
+
+    def bank(self, question: Question, path: Path) -> None:
+        """Writes the visitor's corrections as a bank of the model, with what that began with.
+
+        Args:
+            question: whose corrections.
+            path: of the file.
+
+        Raises:
+            UserError: a model that takes no examples, no corrections, or as in :meth:`ask`.
+        """
+        segment = self.models.get(question.model)
+        taught_of(segment)
+        if not question.corrections:
+            raise UserError('Nothing was corrected yet, so that there is no bank.')
+        with (
+            notices_heard(),
+            self._computing,
+            self._corrected(question, segment) as bank,
+        ):
+            assert bank is not None  # of a model that takes examples
+            write_bank(bank, path)
+
+    @contextmanager
+    def _corrected(self, question: Question, segment: OpenVocabSegmenter) -> Iterator[Bank | None]:
+        corrections = question.corrections
+        if not corrections:
+            yield None
+            return
+
+        def encode(each: Correction) -> EncodedImage:
+            of_it = replace(question, picture=each.picture, name=each.name)
+            try:
+                return self._encode(of_it, segment).image
+            except UserError as error:
+                raise UserError(
+                    f"The correction '{each.word}' is of {each.name}: {error} Or undo it."
+                ) from error
+
+        key = (question.model, corrections)
+        kept = self._banks.get(key)
+        with corrected(segment, corrections, encode, kept) as bank:
+            if kept is None and bank is not None:
+                self._banks.put(key, bank, _bytes_in(bank))
+            yield bank
 
     def _encode(self, question: Question, segment: OpenVocabSegmenter) -> _Encoded:
         key = (question.model, question.picture)
@@ -180,7 +259,8 @@ class Desk:
 
     def _forget(self, model: str) -> None:
         """Drops what a model encoded; it would keep the model in memory."""
-        self._encoded.drop(lambda key: isinstance(key, tuple) and key[0] == model)
+        for kept in (self._encoded, self._banks):
+            kept.drop(lambda key: isinstance(key, tuple) and key[0] == model)
 
 
 def _words(text: str) -> Vocabulary | None:
@@ -199,11 +279,16 @@ def _words(text: str) -> Vocabulary | None:
 
 def _bytes_of(encoded: EncodedImage) -> int:
     """What an encoded image takes in memory."""
-    sizes = [encoded.image.nbytes]
+    return encoded.image.nbytes + _bytes_in(encoded.encoding)
+
+
+def _bytes_in(value: Any) -> int:
+    """What the tensors in a value take."""
+    sizes = [0]
 
     def count(tensor: Tensor) -> Tensor:
         sizes.append(tensor.nbytes)
         return tensor
 
-    map_tensors(encoded.encoding, count)
+    map_tensors(value, count)
     return int(np.sum(sizes))

@@ -14,6 +14,7 @@ from PIL import Image
 from ovseg.app.answers import PageAnswers
 from ovseg.app.desk import Desk, Question
 from ovseg.app.models import choice_of, facts_of
+from ovseg.app.sentences import learnt_html
 from ovseg.scenes.demo import DEMO_ZOOM, demo_scene
 from ovseg.scenes.draw import draw, whole
 from ovseg.zoo import list_models
@@ -86,6 +87,8 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
     plain = {'css_template': _read('page.css'), 'apply_default_css': False}
     with gr.Blocks(title='ovseg', analytics_enabled=False) as page:
         latest, shown = gr.State(None), gr.State(None)
+        # Of this visitor: what was corrected, and the pixel that was clicked last.
+        corrections, place = gr.State(()), gr.State(None)
         gr.HTML('<h1>ovseg</h1><p>An image and words in, masks out.</p>', **plain)
         with gr.Row(equal_height=True):
             words = gr.Textbox(
@@ -113,6 +116,19 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
                 )
             with gr.Column(scale=2, min_width=320):
                 why = gr.HTML('', elem_id='ov-why', **plain)
+                with gr.Row(equal_height=True):
+                    right = gr.Textbox(
+                        label='Wrong there? What it is, one of the words',
+                        scale=3,
+                        min_width=160,
+                        elem_id='ov-right',
+                    )
+                    correct = gr.Button('Correct', min_width=80, elem_id='ov-correct')
+                with gr.Row():
+                    undo = gr.Button('Undo', size='sm', min_width=60, elem_id='ov-undo')
+                    empty = gr.Button('Remove all', size='sm', min_width=60, elem_id='ov-empty')
+                    bank = gr.Button('Download', size='sm', min_width=60, elem_id='ov-bank')
+                learnt = gr.HTML('', elem_id='ov-learnt', **plain)
                 background = gr.Textbox(
                     beginning.background,
                     label='Background words: what is none of these',
@@ -131,18 +147,27 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
                 about = gr.HTML(_paragraph(facts(first)), elem_id='ov-about', **plain)
         files = gr.HTML(None, html_template='', js_on_load=_SAVE, elem_id='ov-files')
 
-        settings = [model, words, background, threshold]
+        asked = [latest, corrections, model, words, background, threshold]
         answer = [viewer, notes, why, shown]
         for received in (
             _on(viewer.upload, on_upload, [model], [latest], shown_on=viewer),
             _on(scene.click, answers.scene, [model], [latest, words], shown_on=viewer),
         ):
-            _on(received.then, answers.picture, [latest, *settings], answer, shown_on=viewer)
-        _on(find.click, answers.ask, [latest, *settings], answer, shown_on=viewer)
+            _on(received.then, answers.picture, asked, answer, shown_on=viewer)
+        _on(find.click, answers.ask, asked, answer, shown_on=viewer)
         for changed in (words.submit, background.submit, threshold.release, model.input):
-            _on(changed, answers.change, [latest, *settings], answer, shown_on=viewer)
+            _on(changed, answers.change, asked, answer, shown_on=viewer)
         _on(model.change, lambda name: _paragraph(facts(name)), [model], [about])
-        _on(viewer.select, on_select, [shown], [why, notes], shown_on=why)
+        _on(viewer.select, on_select, [shown], [why, notes, place], shown_on=why)
+        for done, handler, given in (
+            (correct.click, answers.correct, [shown, place, right]),
+            (right.submit, answers.correct, [shown, place, right]),
+            (undo.click, answers.undo, [shown, corrections]),
+            (empty.click, answers.remove_all, [shown, corrections]),
+        ):
+            _on(done, handler, given, [*answer, corrections], shown_on=viewer)
+        _on(corrections.change, learnt_html, [corrections], [learnt])
+        _on(bank.click, answers.bank, [shown], [files, notes], shown_on=notes)
         _on(viewer.download, on_download, [shown], [files, notes], shown_on=notes)
     page.queue(max_size=64)
     return page

@@ -8,6 +8,7 @@ from html import escape
 from typing import TypeVar
 
 from ovseg.apis.nearest_words import NearestWords, WordScore
+from ovseg.app.corrections import Correction
 from ovseg.errors import UserError, printable
 
 _Answer = TypeVar('_Answer')
@@ -74,6 +75,19 @@ def why_html(why: NearestWords) -> str:
         '<th>Score</th><th>Margin</th><th>Probability</th></tr></thead>'
         f'<tbody>{lines}</tbody></table>{rest}'
     )
+
+
+def learnt_html(corrections: Sequence[Correction]) -> str:
+    """What a visitor corrected, the last first.
+
+    Args:
+        corrections: of the visitor.
+    """
+    lines = ''.join(
+        f'<li>{escape(each.word)}: row {each.row}, column {each.column} of {escape(each.name)}</li>'
+        for each in reversed(corrections)
+    )
+    return f'<p class="ov-title">Corrected</p><ul>{lines}</ul>' if lines else ''
 
 
 def _margin(margin: float) -> str:

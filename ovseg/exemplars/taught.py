@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,13 @@ class Taught:
         self._file = bank
         self._bank: Bank | None = None
         self._changes = 0
+        self._lent: Hashable = None
         self._lock = Lock()
 
     @property
-    def mark(self) -> int:
-        """Another number after each change: classifiers of before are out of date."""
-        return self._changes
+    def mark(self) -> Hashable:
+        """Another value after each change: classifiers of before are out of date."""
+        return self._changes if self._lent is None else self._lent
 
     @property
     def rule(self) -> Rule:
@@ -77,6 +79,21 @@ class Taught:
             self._bank = value if value is not None and len(value) else None
             self._file = None
             self._changes += 1
+
+    @contextmanager
+    def lent(self, mark: Hashable) -> Iterator[None]:
+        """Puts back all that is taught meanwhile; the mark of before is valid again, too.
+
+        Args:
+            mark: of what is taught meanwhile: equal ones are taken for the same examples.
+        """
+        before = self._bank, self._file, self._changes, self._lent
+        self._lent = (self._changes, mark)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bank, self._file, self._changes, self._lent = before
 
     def or_empty(self, dim: int) -> Bank:
         """The examples, or a bank for them.
