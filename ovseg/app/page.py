@@ -127,7 +127,7 @@ def build_page(gr: Any, desk: Desk, beginning: Beginning, megabytes: float) -> A
                 with gr.Row():
                     undo = gr.Button('Undo', size='sm', min_width=60, elem_id='ov-undo')
                     empty = gr.Button('Remove all', size='sm', min_width=60, elem_id='ov-empty')
-                    bank = gr.Button('Download', size='sm', min_width=60, elem_id='ov-bank')
+                    bank = gr.Button('Download bank', size='sm', min_width=60, elem_id='ov-bank')
                 learnt = gr.HTML('', elem_id='ov-learnt', **plain)
                 background = gr.Textbox(
                     beginning.background,
