@@ -136,12 +136,8 @@ class AnsweringModel(LoadedModel):
             UserError: a place outside of the image.
         """
         row, column = at
-        size = height, width = encoded.image.shape[0], encoded.image.shape[1]
-        if not (0 <= row < height and 0 <= column < width):
-            raise UserError(
-                f'There is no pixel at row {row}, column {column}: the image has {height} rows '
-                f'and {width} columns.'
-            )
+        encoded.check_pixel(row, column)
+        size = encoded.image.shape[0], encoded.image.shape[1]
 
         def scored(budget: MemoryBudget) -> tuple[torch.Tensor, DecisionRule]:
             scores = self.model.scores(encoded.encoding, classifier, size, budget)

@@ -61,6 +61,23 @@ class EncodedImage:
         height, width = self.image.shape[:2]
         return f'EncodedImage({self.source or "image"}, {height} x {width})'
 
+    def check_pixel(self, row: int, column: int) -> None:
+        """Stops at a place outside of the upright image.
+
+        Args:
+            row: of the pixel.
+            column: likewise.
+
+        Raises:
+            UserError: there is no such pixel.
+        """
+        height, width = self.image.shape[:2]
+        if not (0 <= row < height and 0 <= column < width):
+            raise UserError(
+                f'There is no pixel at row {row}, column {column}: the image has {height} rows '
+                f'and {width} columns.'
+            )
+
     def of_model(self, model: Segmentor, name: str) -> EncodedImage:
         """The same, its features on the device of a model that is to read them.
 

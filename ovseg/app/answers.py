@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import Any
 
-from ovseg.app.corrections import Correction
+from ovseg.app.corrections import Corrections
 from ovseg.app.desk import Desk, Question
 from ovseg.app.sentences import notes_html, or_sentence, why_html
-from ovseg.app.view import file_of, view_of, view_without_masks
+from ovseg.app.view import file_of, sent_file, view_of, view_without_masks
 
 _ASK_FIRST = 'Drop an image first, or try the drawn scene.'
 _LONGEST_NAME = 100
-Corrections: TypeAlias = 'tuple[Correction, ...]'
 
 
 class PageAnswers:
@@ -104,17 +103,13 @@ class PageAnswers:
         """The corrections as a file of examples, and notes."""
         if shown is None:
             return [self._skip, notes_html('Nothing was corrected yet, so that there is no bank.')]
-        file, error = or_sentence(lambda: self._bank_file(shown))
-        if file is None:
-            return [self._skip, notes_html(error)]
-        return [{**file, 'at': time.monotonic_ns()}, self._skip]
+        return self._sent(lambda: self._bank_file(shown))
 
     def _bank_file(self, shown: Question) -> dict[str, str]:
         with TemporaryDirectory() as folder:
             path = Path(folder, 'corrections.safetensors')
             self._desk.bank(shown, path)
-            data = base64.b64encode(path.read_bytes()).decode('ascii')
-        return {'name': path.name, 'type': 'application/octet-stream', 'data': data}
+            return sent_file(path, 'application/octet-stream')
 
     def _without(self, shown: Question | None, corrections: Corrections) -> list[Any]:
         if shown is None:  # they are of a picture whose question was not answered
@@ -134,9 +129,11 @@ class PageAnswers:
             return [self._skip, notes_html('There are no masks to download yet.')]
         labels = [int(each) for each in hidden]
         solid = min(1.0, max(0.0, float(opacity)))
-        file, error = or_sentence(
-            lambda: file_of(self._desk.ask(shown).result, kind, solid, labels)
-        )
+        return self._sent(lambda: file_of(self._desk.ask(shown).result, kind, solid, labels))
+
+    def _sent(self, make: Callable[[], dict[str, str]]) -> list[Any]:
+        """A file for the browser's downloads, and notes."""
+        file, error = or_sentence(make)
         if file is None:
             return [self._skip, notes_html(error)]
         # Two downloads of one file are two values.

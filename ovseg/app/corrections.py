@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ovseg.apis import EncodedImage, OpenVocabSegmenter
 from ovseg.apis.teaching import taught_of
@@ -35,18 +36,22 @@ class Correction:
     column: int
 
 
+# Of a visitor, in the order in which they were made.
+Corrections: TypeAlias = tuple[Correction, ...]
+
+
 def check_correction(
     segment: OpenVocabSegmenter,
     vocabulary: Vocabulary | None,
-    size: tuple[int, int],
-    corrections: Sequence[Correction],
+    image: EncodedImage,
+    corrections: Corrections,
 ) -> None:
     """Stops at a last correction that cannot count.
 
     Args:
         segment: that is to learn from it.
         vocabulary: what is asked for.
-        size: (height, width) of the picture.
+        image: the picture of the new one.
         corrections: of the visitor, the new one last.
 
     Raises:
@@ -60,11 +65,7 @@ def check_correction(
             f'There are {MOST_CORRECTIONS} corrections already: download the bank, which keeps '
             'them, and remove all, or undo some.'
         )
-    if not (0 <= last.row < size[0] and 0 <= last.column < size[1]):
-        raise UserError(
-            f'There is no pixel at row {last.row}, column {last.column}: the image has {size[0]} '
-            f'rows and {size[1]} columns.'
-        )
+    image.check_pixel(last.row, last.column)
     asked = [] if vocabulary is None else list(vocabulary.asked)
     known = {folded(word) for item in asked for word in (item.name, *item.prompts)}
     if folded(last.word) not in known:
@@ -76,7 +77,7 @@ def check_correction(
 @contextmanager
 def corrected(
     segment: OpenVocabSegmenter,
-    corrections: tuple[Correction, ...],
+    corrections: Corrections,
     encode: Callable[[Correction], EncodedImage],
     kept: Bank | None,
 ) -> Iterator[Bank | None]:

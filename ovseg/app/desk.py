@@ -19,7 +19,7 @@ from torch import Tensor
 from ovseg.apis import EncodedImage, OpenVocabSegmenter, SegmentationResult
 from ovseg.apis.nearest_words import NearestWords
 from ovseg.apis.teaching import taught_of
-from ovseg.app.corrections import Correction, check_correction, corrected
+from ovseg.app.corrections import Correction, Corrections, check_correction, corrected
 from ovseg.app.kept import KeptWithin
 from ovseg.app.models import PageModels
 from ovseg.errors import UserError, notices_heard, notify
@@ -51,7 +51,7 @@ class Question:
     words: str
     background: str = ''
     threshold: float = 0.0
-    corrections: tuple[Correction, ...] = ()
+    corrections: Corrections = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +190,8 @@ class Desk:
         found = replace(question, corrections=(*question.corrections, last))
         segment = self.models.get(question.model)
         with notices_heard(), self._computing:
-            shape = self._encode(question, segment).image.image.shape
-            size = (shape[0], shape[1])
-            check_correction(segment, _words(question.words), size, found.corrections)
+            image = self._encode(question, segment).image
+            check_correction(segment, _words(question.words), image, found.corrections)
         return found
 
     def bank(self, question: Question, path: Path) -> None:

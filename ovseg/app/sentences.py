@@ -8,7 +8,7 @@ from html import escape
 from typing import TypeVar
 
 from ovseg.apis.nearest_words import NearestWords, WordScore
-from ovseg.app.corrections import Correction
+from ovseg.app.corrections import Corrections
 from ovseg.errors import UserError, printable
 
 _Answer = TypeVar('_Answer')
@@ -77,7 +77,7 @@ def why_html(why: NearestWords) -> str:
     )
 
 
-def learnt_html(corrections: Sequence[Correction]) -> str:
+def learnt_html(corrections: Corrections) -> str:
     """What a visitor corrected, the last first.
 
     Args:

@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -105,8 +106,21 @@ def file_of(
             write_picture(_without(result, hidden).overlay(opacity), path, kind)
         else:
             path = result.save(folder, stem, [kind])[kind]
-        data = base64.b64encode(path.read_bytes()).decode('ascii')
-        return {'name': path.name, 'type': FILES[kind], 'data': data}
+        return sent_file(path, FILES[kind])
+
+
+def sent_file(path: Path, kind: str) -> dict[str, str]:
+    """A file as the browser takes it.
+
+    Args:
+        path: read now.
+        kind: of its content, such as 'image/png'.
+
+    Returns:
+        ``name``, ``type`` and ``data`` (base64).
+    """
+    data = base64.b64encode(path.read_bytes()).decode('ascii')
+    return {'name': path.name, 'type': kind, 'data': data}
 
 
 def _without(result: SegmentationResult, hidden: Collection[int]) -> SegmentationResult:

@@ -47,7 +47,7 @@ def multi_modal(support: Support, groups: int = 3, spread: float = 0.5) -> Class
     prototypes, scale = F.normalize(means, dim=1), support.words.logit_scale
     given = support.row_weight.double()
     shares = given / torch.bincount(support.class_index, given)[support.class_index]
-    rows, entry, share, bias = [], [], [], []
+    rows, entry, share, bias, origin = [], [], [], [], []
     for index, has in enumerate(support.has.tolist()):
         own = words[index : index + 1]
         weight, extra = shares[index : index + 1], 0.0  # entries of one class share it
@@ -63,15 +63,15 @@ def multi_modal(support: Support, groups: int = 3, spread: float = 0.5) -> Class
         share.append(weight)
         entry += [index] * len(own)
         bias += [extra] * len(own)
+        origin += ['derived', *['exemplar'] * (len(own) - 1)]
     plain, place = support.classifier(words), torch.tensor(entry)
-    is_words = [True, *(one != other for one, other in zip(entry[1:], entry, strict=False))]
     return replace(
         plain,
         weight=torch.cat(rows).float(),
         class_index=plain.class_index[place],
         row_weight=torch.cat(share).float(),
         bias=plain.bias[place] + torch.tensor(bias),
-        origin=tuple('derived' if words else 'exemplar' for words in is_words),
+        origin=tuple(origin),
         aggregation='lse',
     )
 

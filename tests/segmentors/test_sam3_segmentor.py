@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from counted_phrases import count_phrases
 from PIL import Image
 from tiny_clip_models import VIT
 from tiny_sam3_segmentors import encoded, tiny_sam3_segmentor
@@ -46,17 +47,9 @@ def encode(model):
 
 
 @pytest.fixture
-def asked(model, monkeypatch):
+def asked(monkeypatch):
     """Numbers of phrases in each pass through the network."""
-    passes = []
-    ask = model.sam3.ask
-
-    def counted(features, phrases, *args, **kwargs):
-        passes.append(len(phrases))
-        return ask(features, phrases, *args, **kwargs)
-
-    monkeypatch.setattr(model.sam3, 'ask', counted)
-    return passes
+    return count_phrases(monkeypatch)
 
 
 def test_an_image_is_asked_once_and_a_new_word_costs_one_phrase(model, asked):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from counted_phrases import count_phrases
 from mmengine.config import Config
 from PIL import Image
 from tiny_dense_clip import CLASSES, write_dense_clip
@@ -71,16 +72,7 @@ def test_a_trained_model_keeps_its_own_classes(tmp_path, capsys):
 def phrases_asked(monkeypatch):
     """Numbers of phrases in each pass through SAM 3."""
     pytest.importorskip('transformers', minversion='5.12')
-    from ovseg.encoders.sam3_concepts import ConceptModel
-
-    passes, ask = [], ConceptModel.ask
-
-    def counted(self, features, phrases, *args, **kwargs):
-        passes.append(len(phrases))
-        return ask(self, features, phrases, *args, **kwargs)
-
-    monkeypatch.setattr(ConceptModel, 'ask', counted)
-    return passes
+    return count_phrases(monkeypatch)
 
 
 def test_phrases_of_sam3_are_words_too(phrases_asked, tmp_path, capsys):

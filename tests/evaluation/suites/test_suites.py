@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from counted_phrases import count_phrases
 from few_windows import few_windows
 
 from ovseg import OpenVocabSegmenter
@@ -135,15 +136,7 @@ def test_cost_counts_images_and_classes(segment, samples, tmp_path):
 def test_cost_asks_each_number_of_classes_anew(monkeypatch):
     pytest.importorskip('transformers', minversion='5.12')
     segment = OpenVocabSegmenter('sam3-tiny', device='cpu')
-    asked, ask = [], segment.model.sam3.ask
-    monkeypatch.setattr(
-        segment.model.sam3,
-        'ask',
-        lambda features, phrases, *more, **named: (
-            asked.append(len(phrases)),
-            ask(features, phrases, *more, **named),
-        )[1],
-    )
+    asked = count_phrases(monkeypatch)
     encoding = segment.encode('demo/scene.png').encoding
     labels = torch.zeros(60, 90, dtype=torch.int64)
     sample = EncodedSample(encoding, labels, True, 0.5)
